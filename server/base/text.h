@@ -1,0 +1,62 @@
+/* Bytes with a length: what every peer's input is, and a growable buffer to build output in. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/base/status.h"
+
+/* Borrowed bytes, not NUL-terminated; {NULL, 0} means absent. Passed by value. */
+struct text {
+	const char *bytes;
+	size_t length;
+};
+
+#define TEXT(literal) ((struct text){"" literal, sizeof(literal) - 1})
+#define TEXT_NONE ((struct text){NULL, 0})
+/* For printf-like "%.*s". */
+#define TEXT_ARGUMENTS(text) (int)(text).length, (text).bytes
+
+struct text text_of(const char *terminated);
+bool text_equals(struct text a, struct text b);
+/* ASCII only. */
+bool text_equals_ignoring_case(struct text a, struct text b);
+bool text_starts_with(struct text whole, struct text start);
+bool text_ends_with(struct text whole, struct text end);
+/* Index of the first such byte, or whole.length. */
+size_t text_find(struct text whole, char byte);
+struct text text_slice(struct text whole, size_t from, size_t to);
+/* Without leading and trailing spaces and tabs. */
+struct text text_trim(struct text whole);
+/* Splits off the part before the first `separator`; false when `rest` is exhausted. An empty text yields one empty part:
+ * start with *done = false. */
+bool text_next_part(struct text *rest, char separator, struct text *part, bool *done);
+/* Strict decimal: digits only, no sign, no spaces, at most `maximum`. */
+enum status text_to_unsigned(struct text digits, uint64_t maximum, uint64_t *value) MUST_CHECK;
+/* Owned NUL-terminated copy, or NULL when out of memory. */
+char *text_copy(struct text text);
+/* In time that depends on the length alone. */
+bool text_equals_secretly(struct text a, struct text b);
+/* 64-bit keyed hash (SipHash-1-3 or stronger), keyed once per process at random, so that peers cannot build collisions. */
+uint64_t text_hash(struct text text);
+
+/* A growable byte buffer. All-zero is a valid empty one. A failed append sets `failed` and later appends do nothing:
+ * check once, at the end. Always NUL-terminated after the last byte when bytes != NULL. */
+struct buffer {
+	char *bytes;
+	size_t length, room;
+	bool failed;
+};
+
+void buffer_append(struct buffer *buffer, struct text text);
+void buffer_append_byte(struct buffer *buffer, char byte);
+void buffer_append_number(struct buffer *buffer, int64_t number);
+void buffer_printf(struct buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* A quoted JSON string; every byte that is not valid UTF-8 or is a control becomes an escape. */
+void buffer_append_json(struct buffer *buffer, struct text text);
+struct text buffer_text(const struct buffer *buffer);
+/* Hands the bytes over to the caller (free()), leaving the buffer empty. */
+char *buffer_take(struct buffer *buffer);
+void buffer_clear(struct buffer *buffer);
+void buffer_free(struct buffer *buffer);

@@ -1,0 +1,34 @@
+/* A share: the account by which one worker divides its core and its sockets between tenants. Deficit round robin by bytes:
+ * in each round a share may send `weight` quanta; a share that has used its round waits until the end of the turn, when the
+ * others have had theirs. A bucket caps bytes per second. Worker-local: no atomics. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/worker.h"
+
+struct share;
+
+struct share_limits {
+	uint32_t weight;           /* 1 = normal */
+	uint64_t bytes_per_second; /* of this worker; 0 = no cap. Burst: one second's worth, at least 64 KiB */
+};
+
+/* One reference; shares live while a stream or the router holds them. */
+struct share *share_new(struct worker *worker, const struct share_limits *limits);
+void share_ref(struct share *share);
+void share_unref(struct share *share);
+void share_change(struct share *share, const struct share_limits *limits);
+uint64_t share_bytes_sent(const struct share *share);
+
+/* A place in the queue; one in each stream. `go` runs when the share may send again, and re-queues the stream. */
+struct share_waiter {
+	void (*go)(struct share_waiter *waiter);
+	struct share_waiter *next, **previous;
+};
+/* How many bytes (at most `wanted`) may be produced now; 0: the waiter was queued, stop producing. */
+size_t share_take(struct share *share, size_t wanted, struct share_waiter *waiter);
+/* Gives back what was taken and not used. */
+void share_return(struct share *share, size_t unused);
+void share_leave(struct share_waiter *waiter);

@@ -1,0 +1,33 @@
+/* Who may call the management APIs: bearer JWTs signed by the cell's own key or by a key of a configured JWK set, with scopes
+ * <api>[:<resource>|:*]:<action> (cfm.md 6.5): read < write < admin, a wider scope satisfies a narrower one, <api>:admin reaches
+ * every participant, otherwise sub must be the ctx of the path. */
+#pragma once
+
+#include "server/exchange.h"
+#include "tenants/jose/jwk.h"
+
+enum access_action { ACCESS_READ, ACCESS_WRITE, ACCESS_ADMIN };
+
+/* Section "access". */
+struct access_settings {
+	char *jwks_file;  /* read at start and on SIGHUP */
+	char *issuer;     /* expected iss of those; the cell's own tokens have iss = "urn:celld:<cell>" */
+	char *key_file;   /* the cell's own signing key (PEM or DER PKCS#8, created mode 0400 on first start); default <state directory>/cell.key */
+};
+extern const struct setting access_settings_table[];
+extern const size_t access_settings_count;
+
+struct access;
+enum status access_open(const struct access_settings *settings, struct access **access, struct buffer *error) MUST_CHECK;
+enum status access_reload(struct access *access, struct buffer *error) MUST_CHECK;
+void access_close(struct access *access);
+
+/* Pure: does one of the space-separated `scopes` satisfy api:resource:action? *everywhere: it was <api>:admin. */
+bool scope_satisfies(struct text scopes, struct text api, struct text resource, enum access_action action, bool *everywhere);
+/* Checks the Authorization header. ctx absent: only <api>:admin will do. On failure it has answered (401/403 in the bodies of
+ * cfm.md 6.3) and returns false. */
+bool access_allow(struct access *access, struct exchange *exchange, struct text api, struct text resource,
+	enum access_action action, struct text ctx);
+/* Mints a token with the cell's own key: for cellctl and the demo. */
+enum status access_token(
+	struct access *access, struct text subject, struct text scopes, int64_t lifetime_s, struct buffer *token) MUST_CHECK;

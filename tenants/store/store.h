@@ -1,0 +1,91 @@
+/* The record of the cell: documents keyed by (ctx, kind, id), each with a revision, in SQLite (one file, the default) or
+ * PostgreSQL. Small and asynchronous: changes are submitted as a transaction, committed by the store's own thread (several
+ * waiting transactions share one commit), told to the listener in commit order, and completed on the caller's worker.
+ *
+ * The store's thread is the only writer of everything in memory that is made from records: the listener is called with each
+ * record at load (on the loading thread), after each commit of this process, and after commits of other processes on the same
+ * database, always in revision order. A transaction is completed only after a worker_pool_barrier behind its listener calls:
+ * whoever asked may rely on every worker seeing the change. */
+#pragma once
+
+#include "server/base/config.h"
+#include "server/base/text.h"
+#include "server/worker.h"
+
+struct store;
+
+/* kind: the name stored. What a row of it holds is said in the room that owns it. */
+#define RECORD_LIST(X)                                                                                                 \
+	X(PARTICIPANT, "participant")                                                                                      \
+	X(PARTICIPANT_CONFIG, "participant_config")                                                                        \
+	X(KEY, "key")                                                                                                      \
+	X(DATASET, "dataset")                                                                                              \
+	X(FLOW, "flow")                                                                                                    \
+	X(REVOCATION, "revocation")
+
+enum record_kind {
+#define RECORD_MEMBER(name, text) RECORD_##name,
+	RECORD_LIST(RECORD_MEMBER)
+#undef RECORD_MEMBER
+		RECORD_KIND_COUNT
+};
+const char *record_kind_name(enum record_kind kind);
+
+struct record {
+	struct text ctx; /* 32 hex, or "" for what belongs to the cell itself */
+	enum record_kind kind;
+	struct text id;
+	int64_t revision; /* of the last change; grows over the whole store */
+	struct text body; /* JSON; absent: the record was deleted */
+};
+
+struct store_listener {
+	/* Texts are borrowed for the call. */
+	void (*on_record)(void *context, const struct record *record);
+	/* After the last record of a load, a commit or a foreign change: publish what was built. */
+	void (*on_batch)(void *context);
+	void *context;
+};
+
+enum { REVISION_ANY = -1, REVISION_ABSENT = 0 };
+
+/* A transaction: built on any thread, then owned by the store once submitted. */
+struct transaction;
+struct transaction *transaction_new(void);
+void transaction_free(struct transaction *transaction); /* only when not submitted */
+/* `expected`: REVISION_ANY, REVISION_ABSENT (must not exist) or the exact revision; else the whole transaction is CONFLICT
+ * (NOT_FOUND when the record to delete or to match is absent). Copies. False when out of memory. */
+bool transaction_put(struct transaction *transaction, struct text ctx, enum record_kind kind, struct text id, struct text body,
+	int64_t expected);
+bool transaction_delete(struct transaction *transaction, struct text ctx, enum record_kind kind, struct text id, int64_t expected);
+/* Deletes every record of the ctx, of all kinds. */
+bool transaction_delete_ctx(struct transaction *transaction, struct text ctx);
+
+/* Section "store". */
+enum store_backend { STORE_SQLITE, STORE_POSTGRES };
+struct store_settings {
+	int backend;
+	char *file;             /* SQLite; default: <state directory>/cell.db */
+	char *connection_file;  /* PostgreSQL: a file (mode 0600) holding the libpq connection string, so that no password is in argv or config */
+	int64_t queued_transactions; /* bound: 4,096; over it submissions end UNAVAILABLE */
+	int64_t poll_ms;        /* SQLite: how often to look for other processes' commits: 200 */
+	int64_t statement_ms;   /* PostgreSQL statement timeout: 5 s */
+};
+extern const struct setting store_settings_table[];
+extern const size_t store_settings_count;
+
+/* Opens, migrates (numbered, under a lock; a schema newer than this binary is refused), does not start the thread. `pool` is
+ * for completions; may be NULL in tests (then completions run on the store's thread). */
+enum status store_open(const struct store_settings *settings, struct worker_pool *pool, struct store **store,
+	struct buffer *error) MUST_CHECK;
+/* At most 8 listeners, added before store_load. */
+void store_listen(struct store *store, const struct store_listener *listener);
+/* Reads everything on the calling thread, in the order kind, then revision; then starts the store's thread. */
+enum status store_load(struct store *store, struct buffer *error) MUST_CHECK;
+/* From any thread. `done` runs on `worker` (NULL: on the store's thread) exactly once. revision: of this commit. */
+void store_submit(struct store *store, struct transaction *transaction, struct worker *worker,
+	void (*done)(void *context, enum status status, int64_t revision), void *context);
+/* False while the database cannot be reached (readiness of the management side; the data path does not care). */
+bool store_is_healthy(const struct store *store);
+/* Finishes what is queued, stops the thread, closes. */
+void store_close(struct store *store);
