@@ -1,0 +1,108 @@
+"""The management API as the fabric's agents call it, and cellctl."""
+import json
+
+import pytest
+
+CONTEXT = ["https://w3id.org/edc/connector/management/v2"]
+BASE = "/api/mgmt/v5beta/participants"
+P = "5" * 32
+
+
+def body(ctx=P, state="ACTIVATED"):
+    return {"@context": CONTEXT, "@type": "ParticipantContext", "@id": ctx, "identity": "did:web:example.com", "properties": {}, "state": state}
+
+
+def test_participant_life_as_the_agents_do_it(cell):
+    status, answer = cell.call("POST", BASE, body())
+    assert status == 200 and answer["@id"] == P and isinstance(answer["createdAt"], int)
+    assert cell.call("POST", BASE, body())[0] == 409
+    status, answer = cell.call("GET", f"{BASE}/{P}")
+    assert status == 200 and answer["@id"] == P and answer["identity"] == "did:web:example.com" and answer["state"] == "ACTIVATED"
+    status, answer = cell.call("PATCH", f"{BASE}/{P}/config", {"@context": CONTEXT, "@type": "ParticipantContextConfig",
+        "entries": {"edc.iam.issuer.id": "did:web:example.com", "edc.participant.id": "did:web:example.com"},
+        "privateEntries": {"edc.vault.hashicorp.config": json.dumps({"config": {"vaultUrl": "http://vault", "folderPath": "canary-private"}})},
+        "identity": P})
+    assert 200 <= status < 400, answer
+    status, answer = cell.call("GET", f"{BASE}/{P}/config")
+    assert status == 200 and answer["entries"]["edc.participant.id"] == "did:web:example.com"
+    assert "canary-private" not in json.dumps(answer)
+    # merge: a new key joins, null deletes
+    assert cell.call("PATCH", f"{BASE}/{P}/config", {"entries": {"a": "1", "edc.iam.issuer.id": None}})[0] in (200, 204)
+    assert cell.call("GET", f"{BASE}/{P}/config")[1]["entries"] == {"a": "1", "edc.participant.id": "did:web:example.com"}
+    # replace
+    assert cell.call("PUT", f"{BASE}/{P}/config", {"entries": {"b": "2"}})[0] in (200, 204)
+    assert cell.call("GET", f"{BASE}/{P}/config")[1]["entries"] == {"b": "2"}
+    assert cell.call("PUT", f"{BASE}/{P}", body(state="DEACTIVATED"))[0] in (200, 204)
+    assert cell.call("GET", f"{BASE}/{P}")[1]["state"] == "DEACTIVATED"
+    assert any(one["@id"] == P for one in cell.call("GET", f"{BASE}?offset=0&limit=50")[1])
+    assert cell.call("DELETE", f"{BASE}/{P}")[0] == 200
+    assert cell.call("GET", f"{BASE}/{P}")[0] == 404
+    assert cell.call("DELETE", f"{BASE}/{P}")[0] == 404
+
+
+@pytest.mark.parametrize("change,where", [
+    ({"@id": "UPPER"}, "@id"), ({"identity": 5}, "identity"), ({"state": "SLEEPING"}, "state"), ({"surprise": 1}, "surprise"),
+    ({"properties": []}, "properties"), ({"identity": None}, "identity"),
+])
+def test_bad_bodies_name_the_member(cell, change, where):
+    status, answer = cell.call("POST", BASE, {**body("6" * 32), **change})
+    assert status == 400
+    assert where in json.dumps(answer)
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b'{"a":1,"a":2}', b'{"a":"\\u0000"}', b"\xff", b"{} x", b"[" * 40 + b"]" * 40])
+def test_bad_json_is_400(cell, raw):
+    assert cell.call("POST", BASE, raw)[0] == 400
+
+
+def test_large_body_is_413(cell):
+    assert cell.call("POST", BASE, b'{"a":"' + b"x" * (2 << 20) + b'"}')[0] == 413
+
+
+def test_who_may(cell):
+    assert cell.call("GET", BASE, token="")[0] == 401
+    assert cell.call("GET", BASE, token="x.y.z")[0] == 401
+    status, answer = cell.call("GET", BASE, token=cell.management_token("management-api:read"))
+    assert status == 403 and "management-api:admin" in str(answer)
+    assert cell.call("GET", BASE, token=cell.management_token("identity-api:admin"))[0] == 403
+    from conftest import A, B
+    own = cell.management_token("management-api:write", subject=A)
+    assert cell.call("GET", f"/api/cell/v1/participants/{A}/datasets", token=own)[0] == 200
+    theirs = cell.call("GET", f"/api/cell/v1/participants/{B}/datasets", token=own)
+    nobody = cell.call("GET", f"/api/cell/v1/participants/{'c' * 32}/datasets", token=own)
+    assert theirs[0] == nobody[0] == 403 and str(theirs[1]).replace(B, "") == str(nobody[1]).replace("c" * 32, "")
+
+
+def test_expired_management_token(cell):
+    token = cell.management_token(lifetime=1)
+    import time
+    from conftest import wait_for
+    wait_for(lambda: cell.call("GET", BASE, token=token)[0] == 401, deadline=70, what="expiry (with leeway)")
+
+
+def test_cellctl_tables_and_errors(cell):
+    table = cell.ctl("participants", "list").stdout
+    assert "a" * 32 in table and "ACTIVATED" in table
+    assert isinstance(cell.ctl_json("participants", "list"), list)
+    missing = cell.ctl("participants", "show", "c" * 32, check=False)
+    assert missing.returncode != 0 and len(missing.stderr.strip().splitlines()) == 1
+    assert cell.ctl("status").stdout
+    assert cell.ctl("no-such-command", check=False).returncode == 2
+
+
+def test_bad_datasets_and_flows_name_the_member(cell):
+    from conftest import A
+    base = f"/api/cell/v1/participants/{A}"
+    for path, document, where in [
+        ("datasets", {"id": "x", "type": "ftp", "properties": {}}, "type"),
+        ("datasets", {"id": "x", "type": "http", "properties": {}}, "baseUrl"),
+        ("datasets", {"id": "x", "type": "http", "properties": {"baseUrl": "gopher://x"}}, "baseUrl"),
+        ("datasets", {"id": "x", "type": "file", "properties": {"path": "../up"}}, "path"),
+        ("datasets", {"id": "a/b", "type": "file", "properties": {"path": "x"}}, "id"),
+        ("datasets", {"id": "x", "type": "file", "properties": {"path": "x"}, "extra": 1}, "extra"),
+        ("flows", {"id": "f", "datasetId": "no-such", "agreementId": "a", "counterParty": "did:web:c"}, "datasetId"),
+        ("flows", {"id": "f", "agreementId": "a", "counterParty": "did:web:c"}, "datasetId"),
+    ]:
+        status, answer = cell.call("POST", f"{base}/{path}", document)
+        assert status == 400, (document, answer)
+        assert where in json.dumps(answer), (document, answer)
