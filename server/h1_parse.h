@@ -24,7 +24,8 @@ struct h1_head {
 
 /* *used = 0 and OK: more bytes are needed. `bytes` is written to (names are lower-cased) and lent by `head`. INVALID: malformed,
  * ambiguous framing (content-length with transfer-encoding, two different or malformed lengths, other codings), missing or
- * repeated Host; TOO_LARGE: limits (431). The scan may be repeated from the start with more bytes. */
+ * repeated Host; PROTOCOL: neither HTTP/1.0 nor 1.1 (505); TOO_LARGE: limits (431). The scan may be repeated from the start with
+ * more bytes: once per line end that arrives is enough. */
 enum status h1_parse_request(char *bytes, size_t length, const struct h1_limits *limits, struct header *headers,
 	struct h1_head *head, size_t *used) MUST_CHECK;
 /* 1xx heads are returned like others. Lenient only where RFC 9112 says so for user agents: never with line ends. */
