@@ -1,0 +1,63 @@
+/* Random identifiers, and what counts as one. */
+#include "server/base/id.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+void random_bytes(void *into, size_t length)
+{
+	unsigned char *at = into;
+	while (length > 0) {
+		ssize_t got = getrandom(at, length, 0);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			abort(); /* an identifier that can be guessed is worse than none */
+		at += got;
+		length -= (size_t)got;
+	}
+}
+
+void id_random(char into[ID_LENGTH + 1])
+{
+	static const char digits[] = "0123456789abcdef";
+	unsigned char bytes[ID_LENGTH / 2];
+	random_bytes(bytes, sizeof(bytes));
+	for (size_t i = 0; i < sizeof(bytes); i++) {
+		into[2 * i] = digits[bytes[i] >> 4];
+		into[2 * i + 1] = digits[bytes[i] & 15];
+	}
+	into[ID_LENGTH] = 0;
+}
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+bool id_is_valid(struct text text)
+{
+	if (text.length != ID_LENGTH)
+		return false;
+	for (size_t i = 0; i < text.length; i++)
+		if (!is_digit(text.bytes[i]) && !(text.bytes[i] >= 'a' && text.bytes[i] <= 'f'))
+			return false;
+	return true;
+}
+
+static bool is_name_byte(char c)
+{
+	char lower = (char)(c | 0x20);
+	return is_digit(c) || (lower >= 'a' && lower <= 'z') || c == '-' || c == '_' || c == '.' || c == ':';
+}
+
+bool name_is_valid(struct text text, size_t limit)
+{
+	if (text.length == 0 || text.length > limit)
+		return false;
+	for (size_t i = 0; i < text.length; i++)
+		if (!is_name_byte(text.bytes[i]))
+			return false;
+	return true;
+}
