@@ -1,7 +1,8 @@
-/* The data plane runtime: datasets, flows, access tokens, and the pull of bytes from sources. Everything it needs to serve an
- * admitted flow is in memory. */
+/* The data plane runtime: datasets, flows, access tokens, and the pull of bytes from sources. Everything it needs to
+ * serve an admitted flow is in memory. */
 #pragma once
 
+#include "server/base/config.h"
 #include "server/client.h"
 #include "tenants/access.h"
 #include "tenants/registry.h"
@@ -11,18 +12,18 @@
 
 /* Section "dp". */
 struct dp_settings {
-	char *source_root;            /* file sources: <source_root>/<ctx>/<dataset path>; default <state directory>/sources */
-	int64_t token_lifetime_ms;    /* 1 h; a flow's own expiry bounds it */
-	int64_t token_cache;          /* verdicts per worker: 16,384 */
-	int64_t open_files;           /* cached per worker: 1,024 */
-	int64_t source_ms;            /* how long a source may stay silent: 30 s */
+	char *source_root;         /* file sources: <source_root>/<ctx>/<dataset path>; default <state directory>/sources */
+	int64_t token_lifetime_ms; /* 1 h; a flow's own expiry bounds it */
+	int64_t token_cache;       /* verdicts per worker: 16,384 */
+	int64_t open_files;        /* cached per worker: 1,024 */
+	int64_t source_ms;         /* how long a source may stay silent: 30 s */
 };
 extern const struct setting dp_settings_table[];
 extern const size_t dp_settings_count;
 
 struct dp;
-enum status dp_open(const struct dp_settings *settings, struct worker_pool *pool, struct store *store, struct vault *vault,
-	struct registry *registry, struct access *access, struct dp **dp) MUST_CHECK;
+enum status dp_open(const struct dp_settings *settings, struct worker_pool *pool, struct store *store,
+	struct vault *vault, struct registry *registry, struct access *access, struct dp **dp) MUST_CHECK;
 /* Public pull: /api/public/{ctx}/... ; rest is what follows the ctx. */
 void dp_pull(void *dp, struct exchange *exchange, const struct route *route);
 /* Management of datasets, flows and tokens: /api/cell/v1/participants/{ctx}/(datasets|flows|secrets)... */

@@ -1,0 +1,73 @@
+/* A flow: what one agreement lets one counterparty pull, its state machine, and the lanes its live streams stand in. */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "server/base/id.h"
+#include "server/base/json.h"
+#include "server/worker.h"
+
+/* The states of Data Plane Signaling 1.0 (dps.md, state enum). */
+#define FLOW_STATE_LIST(X)                                                                                             \
+	X(INITIALIZED)                                                                                                     \
+	X(PREPARING)                                                                                                       \
+	X(PREPARED)                                                                                                        \
+	X(STARTING)                                                                                                        \
+	X(STARTED)                                                                                                         \
+	X(SUSPENDED)                                                                                                       \
+	X(COMPLETED)                                                                                                       \
+	X(TERMINATED)
+
+enum flow_state {
+#define FLOW_STATE_MEMBER(name) FLOW_##name,
+	FLOW_STATE_LIST(FLOW_STATE_MEMBER)
+#undef FLOW_STATE_MEMBER
+		FLOW_STATE_COUNT
+};
+struct text flow_state_name(enum flow_state state);
+bool flow_state_parse(struct text text, enum flow_state *state);
+/* The transition table. A state does not lead to itself. */
+bool flow_may_move(enum flow_state from, enum flow_state to);
+
+/* What the record says; immutable once published. Times are wall milliseconds, 0: none. */
+struct flow_terms {
+	char *dataset, *agreement, *counter_party;
+	enum flow_state state;
+	int64_t not_before_ms, expires_ms, created_ms, changed_ms;
+	int64_t revision;
+};
+
+/* From a record or a request. `strict` refuses unknown members and the members the cell sets itself; `error` gets one
+ * line that names the member. */
+enum status flow_terms_parse(
+	const struct json *body, bool strict, struct flow_terms **terms, struct buffer *error) MUST_CHECK;
+/* The record's JSON, without the closing brace, so that a view may add members. */
+void flow_terms_print(const struct flow_terms *terms, struct text id, struct buffer *into);
+/* The one function that moves a flow. CONFLICT when the table does not allow it. */
+enum status flow_terms_move(struct flow_terms *terms, enum flow_state to, int64_t now_ms) MUST_CHECK;
+void flow_terms_free(void *terms);
+/* STARTED and inside its window: bytes may flow. */
+bool flow_terms_admit(const struct flow_terms *terms, int64_t now_ms);
+
+struct pull;
+
+/* One worker's live streams of the flow; touched by that worker alone, but for the counters. */
+struct flow_lane {
+	_Alignas(64) struct pull *pulls;
+	_Atomic uint64_t bytes, requests;
+};
+
+struct flow {
+	char ctx[ID_LENGTH + 1];
+	char *id;
+	_Atomic(struct flow_terms *) terms; /* replaced by the store's thread, the old retired */
+	unsigned lane_count;
+	struct flow_lane *lanes; /* one per worker */
+};
+
+/* Takes the terms over on success. */
+struct flow *flow_new(struct text ctx, struct text id, struct flow_terms *terms, unsigned workers);
+/* No stream may be live. */
+void flow_free(void *flow);
+uint64_t flow_bytes(const struct flow *flow);
+uint64_t flow_requests(const struct flow *flow);

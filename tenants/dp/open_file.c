@@ -1,0 +1,356 @@
+/* Open files: openat2 beneath the tenant's directory, a hash table with a least-recently-used list, mappings that
+ * survive truncation. */
+#include "tenants/dp/open_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { REOPEN_MS = 1000, POPULATE_MAX = 64 * 1024, SEQUENTIAL_MIN = 1024 * 1024, PATH_LIMIT = 4000 };
+#define WINDOW_MAX ((int64_t)1 << 30)
+
+struct entry {
+	struct open_file file; /* first: callers hold this */
+	struct entry *chain, *older, *newer;
+	uint64_t hash, opened_ms;
+	unsigned users;
+	bool is_listed;  /* in the table; else freed with its last user */
+	uint8_t *mapped; /* the whole file, if it fits a window */
+	char *key;
+	size_t key_length;
+};
+
+struct open_files {
+	struct entry **buckets;
+	size_t mask, count, limit;
+	struct entry *oldest, *newest;
+	int root;
+};
+
+/* --- the mapping guard: a copy announces the mapping it reads, so that a SIGBUS in it can be told from a bug */
+
+static _Thread_local struct {
+	uint8_t *volatile start;
+	volatile size_t length;
+	volatile sig_atomic_t is_broken;
+} guarded;
+
+static void on_sigbus(int number, siginfo_t *info, void *context)
+{
+	(void)context;
+	uint8_t *address = info->si_addr, *start = guarded.start;
+	if (start == NULL || address < start || address >= start + guarded.length) {
+		signal(number, SIG_DFL);
+		return; /* the instruction runs again and the default action ends the process */
+	}
+	uintptr_t page = (uintptr_t)address & ~(uintptr_t)4095;
+	size_t left = (size_t)((uintptr_t)start + guarded.length - page);
+	guarded.is_broken = 1;
+	if (mmap((void *)page, left, PROT_READ, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
+		signal(number, SIG_DFL);
+}
+
+enum status mapping_guard_install(void)
+{
+	struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK};
+	sigemptyset(&action.sa_mask);
+	return sigaction(SIGBUS, &action, NULL) == 0 ? STATUS_OK : STATUS_IO;
+}
+
+static enum status copy_guarded(uint8_t *start, size_t mapped, size_t offset, uint8_t *into, size_t length)
+{
+	guarded.is_broken = 0;
+	guarded.length = mapped;
+	guarded.start = start;
+	atomic_signal_fence(memory_order_seq_cst);
+	memcpy(into, start + offset, length);
+	atomic_signal_fence(memory_order_seq_cst);
+	guarded.start = NULL;
+	return guarded.is_broken ? STATUS_IO : STATUS_OK;
+}
+
+static uint8_t *map_file(int descriptor, int64_t offset, size_t length)
+{
+	int flags = MAP_SHARED | (length <= POPULATE_MAX ? MAP_POPULATE : 0);
+	uint8_t *bytes = mmap(NULL, length, PROT_READ, flags, descriptor, offset);
+	if (bytes == MAP_FAILED)
+		return NULL;
+	if (length >= SEQUENTIAL_MIN)
+		madvise(bytes, length, MADV_SEQUENTIAL);
+	return bytes;
+}
+
+enum status open_file_copy(
+	const struct open_file *file, struct file_window *window, int64_t offset, uint8_t *into, size_t length)
+{
+	struct entry *entry = (struct entry *)(uintptr_t)file;
+	if (file->size <= WINDOW_MAX) {
+		if (entry->mapped == NULL)
+			entry->mapped = map_file(file->descriptor, 0, (size_t)file->size);
+		if (entry->mapped == NULL)
+			return STATUS_NO_MEMORY;
+		return copy_guarded(entry->mapped, (size_t)file->size, (size_t)offset, into, length);
+	}
+	while (length > 0) {
+		if (window->bytes == NULL || offset < window->offset || offset >= window->offset + (int64_t)window->length) {
+			file_window_close(window);
+			window->offset = offset & ~(int64_t)4095;
+			int64_t left = file->size - window->offset;
+			window->length = (size_t)(left < WINDOW_MAX ? left : WINDOW_MAX);
+			window->bytes = map_file(file->descriptor, window->offset, window->length);
+			if (window->bytes == NULL)
+				return STATUS_NO_MEMORY;
+		}
+		size_t at = (size_t)(offset - window->offset);
+		size_t part = window->length - at < length ? window->length - at : length;
+		enum status status = copy_guarded(window->bytes, window->length, at, into, part);
+		if (status != STATUS_OK)
+			return status;
+		into += part;
+		offset += (int64_t)part;
+		length -= part;
+	}
+	return STATUS_OK;
+}
+
+void file_window_close(struct file_window *window)
+{
+	if (window->bytes != NULL)
+		munmap(window->bytes, window->length);
+	*window = (struct file_window){0};
+}
+
+/* --- opening */
+
+static int64_t nanoseconds(struct timespec time)
+{
+	return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+static int open_beneath(int directory, const char *path, uint64_t flags)
+{
+	struct open_how how = {
+		.flags = flags | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+	for (int attempt = 0; attempt < 8; attempt++) { /* EAGAIN: something was renamed while it was looked up */
+		long descriptor = syscall(SYS_openat2, directory, path, &how, sizeof(how));
+		if (descriptor >= 0 || (errno != EAGAIN && errno != EINTR))
+			return (int)descriptor;
+	}
+	return -1;
+}
+
+static enum status open_regular(int root, struct text ctx, struct text path, struct open_file *file)
+{
+	char name[PATH_LIMIT + 1];
+	if (path.length > PATH_LIMIT || ctx.length > 64 || path.length == 0)
+		return STATUS_NOT_FOUND;
+	memcpy(name, ctx.bytes, ctx.length);
+	name[ctx.length] = 0;
+	int directory = open_beneath(root, name, O_PATH | O_DIRECTORY);
+	if (directory < 0)
+		return STATUS_NOT_FOUND;
+	memcpy(name, path.bytes, path.length);
+	name[path.length] = 0;
+	int descriptor = open_beneath(directory, name, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+	int error = errno;
+	close(directory);
+	if (descriptor < 0)
+		return error == EMFILE || error == ENFILE || error == ENOMEM ? STATUS_UNAVAILABLE : STATUS_NOT_FOUND;
+	struct stat found;
+	if (fstat(descriptor, &found) != 0 || !S_ISREG(found.st_mode)) {
+		close(descriptor);
+		return STATUS_NOT_FOUND;
+	}
+	*file = (struct open_file){.descriptor = descriptor,
+		.size = found.st_size,
+		.mtime_ns = nanoseconds(found.st_mtim),
+		.ctime_ns = nanoseconds(found.st_ctim),
+		.inode = found.st_ino};
+	snprintf(file->etag, sizeof(file->etag), "\"%llx-%llx-%llx-%llx\"", (unsigned long long)found.st_ino,
+		(unsigned long long)found.st_size, (unsigned long long)file->mtime_ns, (unsigned long long)file->ctime_ns);
+	return STATUS_OK;
+}
+
+bool open_file_is_same(const struct open_file *file)
+{
+	struct stat now;
+	return fstat(file->descriptor, &now) == 0 && now.st_size == file->size &&
+		   nanoseconds(now.st_mtim) == file->mtime_ns;
+}
+
+/* Stricter: also still linked, and never touched in any way. */
+static bool is_current(const struct open_file *file)
+{
+	struct stat now;
+	return fstat(file->descriptor, &now) == 0 && now.st_nlink > 0 && now.st_size == file->size &&
+		   nanoseconds(now.st_mtim) == file->mtime_ns && nanoseconds(now.st_ctim) == file->ctime_ns;
+}
+
+/* --- the table */
+
+struct open_files *open_files_new(int root, size_t limit)
+{
+	struct open_files *files = calloc(1, sizeof(*files));
+	size_t buckets = 16;
+	while (buckets < limit)
+		buckets *= 2;
+	if (files == NULL || (files->buckets = calloc(buckets, sizeof(files->buckets[0]))) == NULL) {
+		free(files);
+		return NULL;
+	}
+	files->mask = buckets - 1;
+	files->limit = limit;
+	files->root = root;
+	return files;
+}
+
+static void entry_free(struct entry *entry)
+{
+	if (entry->mapped != NULL)
+		munmap(entry->mapped, (size_t)entry->file.size);
+	close(entry->file.descriptor);
+	free(entry->key);
+	free(entry);
+}
+
+static void list_leave(struct open_files *files, struct entry *entry)
+{
+	*(entry->older != NULL ? &entry->older->newer : &files->oldest) = entry->newer;
+	*(entry->newer != NULL ? &entry->newer->older : &files->newest) = entry->older;
+}
+
+static void list_enter(struct open_files *files, struct entry *entry)
+{
+	entry->newer = NULL;
+	entry->older = files->newest;
+	*(files->newest != NULL ? &files->newest->newer : &files->oldest) = entry;
+	files->newest = entry;
+}
+
+static void unlist(struct open_files *files, struct entry *entry)
+{
+	struct entry **link = &files->buckets[entry->hash & files->mask];
+	while (*link != entry)
+		link = &(*link)->chain;
+	*link = entry->chain;
+	list_leave(files, entry);
+	files->count--;
+	entry->is_listed = false;
+	if (entry->users == 0)
+		entry_free(entry);
+}
+
+void open_files_free(struct open_files *files)
+{
+	if (files == NULL)
+		return;
+	while (files->oldest != NULL) {
+		files->oldest->users = 0;
+		unlist(files, files->oldest);
+	}
+	free(files->buckets);
+	free(files);
+}
+
+static struct entry *find(const struct open_files *files, struct text key, uint64_t hash)
+{
+	struct entry *entry = files->buckets[hash & files->mask];
+	while (entry != NULL && (entry->hash != hash || !text_equals((struct text){entry->key, entry->key_length}, key)))
+		entry = entry->chain;
+	return entry;
+}
+
+static enum status insert(struct open_files *files, struct text key, uint64_t hash, const struct open_file *opened,
+	uint64_t now_ms, struct entry **into)
+{
+	struct entry *entry = calloc(1, sizeof(*entry));
+	char *copy = malloc(key.length);
+	if (entry == NULL || copy == NULL) {
+		free(entry);
+		free(copy);
+		close(opened->descriptor);
+		return STATUS_NO_MEMORY;
+	}
+	memcpy(copy, key.bytes, key.length);
+	while (files->count >= files->limit)
+		unlist(files, files->oldest);
+	*entry = (struct entry){.file = *opened,
+		.hash = hash,
+		.opened_ms = now_ms,
+		.key = copy,
+		.key_length = key.length,
+		.is_listed = true,
+		.chain = files->buckets[hash & files->mask]};
+	files->buckets[hash & files->mask] = entry;
+	list_enter(files, entry);
+	files->count++;
+	*into = entry;
+	return STATUS_OK;
+}
+
+/* NULL: the entry is no longer the file (and has been dropped). */
+static struct entry *revalidate(
+	struct open_files *files, struct entry *entry, struct text ctx, struct text path, uint64_t now_ms)
+{
+	if (is_current(&entry->file)) {
+		if (now_ms - entry->opened_ms < REOPEN_MS)
+			return entry;
+		struct open_file again;
+		if (open_regular(files->root, ctx, path, &again) == STATUS_OK) {
+			close(again.descriptor);
+			if (strcmp(again.etag, entry->file.etag) == 0) {
+				entry->opened_ms = now_ms;
+				return entry;
+			}
+		}
+	}
+	unlist(files, entry);
+	return NULL;
+}
+
+enum status open_file_get(
+	struct open_files *files, struct text ctx, struct text path, uint64_t now_ms, const struct open_file **file)
+{
+	char room[PATH_LIMIT + 96];
+	if (path.length > PATH_LIMIT || ctx.length > 64)
+		return STATUS_NOT_FOUND;
+	memcpy(room, ctx.bytes, ctx.length);
+	room[ctx.length] = '/'; /* never in a ctx */
+	memcpy(room + ctx.length + 1, path.bytes, path.length);
+	struct text key = {room, ctx.length + 1 + path.length};
+	uint64_t hash = text_hash(key);
+	struct entry *entry = find(files, key, hash);
+	if (entry != NULL)
+		entry = revalidate(files, entry, ctx, path, now_ms);
+	if (entry == NULL) {
+		struct open_file opened;
+		enum status status = open_regular(files->root, ctx, path, &opened);
+		if (status == STATUS_OK)
+			status = insert(files, key, hash, &opened, now_ms, &entry);
+		if (status != STATUS_OK)
+			return status;
+	} else if (files->newest != entry) {
+		list_leave(files, entry);
+		list_enter(files, entry);
+	}
+	entry->users++;
+	*file = &entry->file;
+	return STATUS_OK;
+}
+
+void open_file_release(struct open_files *files, const struct open_file *file)
+{
+	struct entry *entry = (struct entry *)(uintptr_t)file;
+	(void)files;
+	if (--entry->users == 0 && !entry->is_listed)
+		entry_free(entry);
+}

@@ -1,0 +1,28 @@
+/* One pull: a consumer's exchange, admitted to a flow, served by a source. Lives in the exchange's memory. */
+#pragma once
+
+#include "server/exchange.h"
+#include "tenants/dp/state.h"
+
+struct pull {
+	struct exchange *exchange;
+	struct dp_worker *home;
+	struct flow *flow; /* alive while this stands in its lane */
+	struct pull *next, **previous;
+	struct pull *expiring_next, **expiring_previous; /* when the flow expires */
+	struct dataset *dataset;                         /* a reference */
+	const struct dataset_part *part;
+	struct text below;     /* canonical path below the part: "" or "/..." */
+	struct text agreement; /* the exchange's */
+	enum method method;
+	void *source_state; /* the driver's */
+	uint64_t counted;
+};
+
+/* Books bytes to the flow: called by what produces them. */
+void pull_count(struct pull *pull, size_t bytes);
+/* Answers a problem and counts it. */
+void pull_refuse(struct pull *pull, int status, struct text detail);
+/* On the flow's worker: stops every live pull of the flow there. */
+void pull_cut(struct dp_worker *home, struct flow *flow);
+void pull_tick(void *home);

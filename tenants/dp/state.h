@@ -1,0 +1,76 @@
+/* What the files of the data plane share: the runtime, and its half on each worker. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "server/base/map.h"
+#include "tenants/dp/dataset.h"
+#include "tenants/dp/dp.h"
+#include "tenants/dp/flow.h"
+#include "tenants/dp/open_file.h"
+#include "tenants/dp/token.h"
+
+/* In-memory indexes by (ctx, id): struct dataset, struct flow, struct revocation. */
+enum dp_map { DP_DATASETS, DP_FLOWS, DP_REVOCATIONS, DP_MAP_COUNT };
+
+struct revocation {
+	char *ctx, *jti;
+	int64_t expires_ms; /* of the token: afterwards the record may go */
+};
+
+struct grave;
+
+struct dp {
+	struct dp_settings settings;
+	struct worker_pool *pool;
+	struct store *store;
+	struct vault *vault;
+	struct registry *registry;
+	struct access *access;
+	_Atomic(struct map *) maps[DP_MAP_COUNT]; /* written by the store's thread */
+	bool loading;                             /* until the first batch nobody reads */
+	unsigned workers;
+	int slot;
+	int root;                    /* directory of file sources */
+	_Atomic uint64_t secrets;    /* grows with each change of a secret */
+	pthread_mutex_t graves_lock; /* never taken while serving */
+	struct grave *graves, **graves_end;
+};
+
+struct dp_worker {
+	struct dp *dp;
+	struct worker *worker;
+	unsigned index;
+	struct verdicts *verdicts;
+	struct open_files *files;
+	struct pull *expiring; /* live pulls of flows that end by the clock */
+	struct timer *tick;
+};
+
+#define DP_METRIC_LIST(X)                                                                                              \
+	X(PULL_OK, "celld_dp_pulls_total", "outcome=\"ok\"", "Pulls by outcome")                                           \
+	X(PULL_UNAUTHORIZED, "celld_dp_pulls_total", "outcome=\"unauthorized\"", "Pulls by outcome")                       \
+	X(PULL_FORBIDDEN, "celld_dp_pulls_total", "outcome=\"forbidden\"", "Pulls by outcome")                             \
+	X(PULL_NOT_FOUND, "celld_dp_pulls_total", "outcome=\"not_found\"", "Pulls by outcome")                             \
+	X(PULL_REFUSED, "celld_dp_pulls_total", "outcome=\"refused\"", "Pulls by outcome")                                 \
+	X(PULL_STOPPED, "celld_dp_pulls_total", "outcome=\"stopped\"", "Pulls by outcome")                                 \
+	X(PULL_BROKEN, "celld_dp_pulls_total", "outcome=\"broken\"", "Pulls by outcome")                                   \
+	X(TOKEN_HIT, "celld_dp_token_cache_total", "result=\"hit\"", "Look-ups of cached token verdicts")                  \
+	X(TOKEN_MISS, "celld_dp_token_cache_total", "result=\"miss\"", "Look-ups of cached token verdicts")                \
+	X(CUTS, "celld_dp_cut_streams_total", NULL, "Live streams stopped because their flow ended")                       \
+	X(SOURCE_ERRORS, "celld_dp_source_errors_total", NULL, "Sources that failed before or after their head")
+enum dp_metric {
+#define DP_METRIC_MEMBER(name, series, labels, help) DP_##name,
+	DP_METRIC_LIST(DP_METRIC_MEMBER)
+#undef DP_METRIC_MEMBER
+		DP_METRIC_COUNT
+};
+void dp_count(enum dp_metric metric);
+
+/* On a worker: valid until it returns to its loop. */
+void *dp_find(const struct dp *dp, enum dp_map map, struct text ctx, struct text id);
+struct dp_worker *dp_here(const struct dp *dp, struct worker *worker);
+/* records.c: the listener that keeps the maps, and the end of a participant. */
+void records_listen(struct dp *dp);
+void records_free(struct dp *dp);
