@@ -67,6 +67,8 @@ struct exchange {
 	void (*on_close)(struct exchange *exchange, enum status outcome); /* OK: the response left whole */
 	void *state;
 
+	struct body_collector *collector; /* collect_body's own (answer.c) */
+
 	/* --- the engine's books, for whoever meters: body bytes handed to the connection / received */
 	uint64_t bytes_sent, bytes_received;
 };
