@@ -1,0 +1,64 @@
+/* One management call of the data plane: what it names, and its answer after the store or the vault has finished. */
+#pragma once
+
+#include "server/answer.h"
+#include "tenants/dp/state.h"
+
+struct operation;
+
+struct endpoint {
+	const char *method, *resource;
+	unsigned segments; /* behind the ctx: resource, id, verb, token */
+	const char *verb;  /* third segment; NULL: none or any */
+	enum access_action action;
+	bool has_body;
+	void (*run)(struct operation *operation, struct text body);
+};
+
+/* Freed when both the exchange and what it waits for are over. */
+struct operation {
+	struct dp *dp;
+	struct worker *worker;
+	struct exchange *exchange; /* NULL: the caller has gone */
+	const struct endpoint *endpoint;
+	bool is_pending;
+	struct text ctx, id, verb, token; /* into `names` */
+	char *names;
+	int status;           /* of the answer when all goes well */
+	struct buffer answer; /* JSON; empty: none */
+	/* minting a token */
+	int64_t lifetime_s;
+	struct buffer input; /* of the signature, then the token */
+	bool has_waited;
+	struct timer *timer;
+};
+
+void operation_answer(struct operation *operation, int status);
+/* `what` NULL: no detail. */
+void operation_refuse(struct operation *operation, int status, const char *what);
+/* Takes the transaction over (NULL: out of memory), answers operation->status once every worker sees the change. */
+void operation_submit(struct operation *operation, struct transaction *transaction);
+/* Ends waiting; false when the caller has gone and the operation with it. */
+bool operation_resumes(struct operation *operation);
+
+/* the calls, by file: manage_datasets.c, manage_flows.c, manage_tokens.c, manage.c */
+void datasets_list(struct operation *operation, struct text body);
+void datasets_show(struct operation *operation, struct text body);
+void datasets_put(struct operation *operation, struct text body);
+void datasets_delete(struct operation *operation, struct text body);
+void flows_list(struct operation *operation, struct text body);
+void flows_show(struct operation *operation, struct text body);
+void flows_create(struct operation *operation, struct text body);
+void flows_move(struct operation *operation, struct text body);
+void flows_delete(struct operation *operation, struct text body);
+void tokens_create(struct operation *operation, struct text body);
+void tokens_revoke(struct operation *operation, struct text body);
+void secrets_put(struct operation *operation, struct text body);
+void secrets_delete(struct operation *operation, struct text body);
+
+/* Sorted by id, cut by offset and limit of the query, printed as an array. */
+void manage_list(struct operation *operation, enum dp_map map, void (*print)(const void *value, struct buffer *into));
+/* Parses a body; on failure it has answered 400 and returns NULL. */
+struct json *manage_parse(struct operation *operation, struct text body);
+bool manage_is_reserved(const struct operation *operation, struct text alias);
+enum { MANAGE_ID_MAX = 128 };
