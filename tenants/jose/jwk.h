@@ -14,8 +14,13 @@ enum status keys_from_jwks(struct text jwks, struct key **keys, size_t room, siz
 enum status key_generate(enum key_kind kind, struct text kid, struct key **key) MUST_CHECK;
 /* PKCS#8 DER, for the vault alone. */
 enum status key_from_private_der(struct text der, struct text kid, struct key **key) MUST_CHECK;
+/* The same from PEM, unencrypted. */
+enum status key_from_private_pem(struct text pem, struct text kid, struct key **key) MUST_CHECK;
 enum status key_to_private_der(const struct key *key, struct buffer *into) MUST_CHECK;
 enum status key_to_public_jwk(const struct key *key, struct buffer *into) MUST_CHECK;
+/* RFC 7638, base64url of SHA-256: 43 characters and a NUL. */
+enum { KEY_THUMBPRINT_LENGTH = 43 };
+enum status key_thumbprint(const struct key *key, char into[KEY_THUMBPRINT_LENGTH + 1]) MUST_CHECK;
 enum key_kind key_kind(const struct key *key);
 struct text key_id(const struct key *key);
 /* raw JWS signature (64 bytes) */
