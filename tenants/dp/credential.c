@@ -238,11 +238,11 @@ static void on_secret(void *context, enum status status, struct text value)
 		fetch_token(fetch);
 }
 
-static void start(struct pull *pull, const struct credential_rules *rules, struct credential_lane *lane)
+static bool start(struct pull *pull, const struct credential_rules *rules, struct credential_lane *lane)
 {
 	struct fetch *fetch = calloc(1, sizeof(*fetch));
 	if (fetch == NULL)
-		return;
+		return false;
 	struct dp_worker *home = pull->home;
 	fetch->home = home;
 	fetch->dataset = pull->dataset;
@@ -256,6 +256,7 @@ static void start(struct pull *pull, const struct credential_rules *rules, struc
 		vault_secret_get(home->dp->vault, fetch->ctx, text_of(rules->secret_name), home->worker, on_secret, fetch);
 	else
 		fetch_token(fetch);
+	return true;
 }
 
 void credential_fetch(struct pull *pull, const struct credential_rules *rules, struct credential_lane *lane,
@@ -266,10 +267,7 @@ void credential_fetch(struct pull *pull, const struct credential_rules *rules, s
 	if (lane->waiters != NULL)
 		lane->waiters->previous = &waiter->next;
 	lane->waiters = waiter;
-	if (lane->is_fetching)
-		return;
-	start(pull, rules, lane);
-	if (!lane->is_fetching) {
+	if (!lane->is_fetching && !start(pull, rules, lane)) {
 		credential_leave(waiter);
 		waiter->ready(waiter, STATUS_NO_MEMORY);
 	}

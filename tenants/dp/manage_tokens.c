@@ -104,7 +104,8 @@ static void mint(struct operation *operation)
 		return;
 	}
 	const struct flow_terms *terms = atomic_load_explicit(&flow->terms, memory_order_acquire);
-	if (terms->state == FLOW_TERMINATED || terms->state == FLOW_COMPLETED) {
+	bool has_expired = terms->expires_ms != 0 && terms->expires_ms <= worker_wall_ms(operation->worker);
+	if (has_expired || terms->state == FLOW_TERMINATED || terms->state == FLOW_COMPLETED) {
 		operation_refuse(operation, 409, "the flow has ended");
 		return;
 	}
@@ -183,15 +184,12 @@ static void on_waited(void *context)
 static void on_key(void *context, enum status status, struct text jwk)
 {
 	struct operation *operation = context;
-	if (status == STATUS_OK) { /* also when the caller has gone: the key must not be lost */
-		if (operation->exchange != NULL) {
-			operation->is_pending = false;
-			store_key(operation, jwk);
-			return;
-		}
-	}
-	if (!operation_resumes(operation))
+	if (!operation_resumes(operation)) /* the next call finds the key without a record and replaces it */
 		return;
+	if (status == STATUS_OK) {
+		store_key(operation, jwk);
+		return;
+	}
 	if (status == STATUS_CONFLICT && !operation->has_waited) {
 		operation->has_waited = true;
 		operation->timer = timer_new(operation->worker, on_waited, operation);

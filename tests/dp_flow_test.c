@@ -1,0 +1,120 @@
+/* Flows: the transition table, parsing and windows; header filters; tokens out of headers. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tenants/dp/flow.h"
+#include "tenants/dp/headers.h"
+#include "tenants/dp/token.h"
+
+static void test_transitions(void **state)
+{
+	/* rows: from; columns: to, in the order of FLOW_STATE_LIST */
+	static const char *const allowed[FLOW_STATE_COUNT] = {
+		"01111001", "00100001", "00011001", "00001101", "00000111", "00011001", "00000000", "00000000"};
+	(void)state;
+	for (int from = 0; from < FLOW_STATE_COUNT; from++) {
+		for (int to = 0; to < FLOW_STATE_COUNT; to++) {
+			struct flow_terms terms = {.state = (enum flow_state)from};
+			enum status status = flow_terms_move(&terms, (enum flow_state)to, 7);
+			assert_int_equal(status, allowed[from][to] == '1' ? STATUS_OK : STATUS_CONFLICT);
+			assert_int_equal(terms.state, status == STATUS_OK ? to : from);
+			assert_int_equal(terms.changed_ms, status == STATUS_OK ? 7 : 0);
+		}
+	}
+}
+
+static void test_terms(void **state)
+{
+	static const struct {
+		const char *body, *wrong; /* NULL: good */
+	} cases[] = {
+		{"{\"datasetId\":\"d\",\"agreementId\":\"a\",\"counterParty\":\"did:web:c\"}", NULL},
+		{"{\"id\":\"x\",\"datasetId\":\"d\",\"agreementId\":\"a\",\"counterParty\":\"c\",\"expiresAt\":5}", NULL},
+		{"{\"agreementId\":\"a\",\"counterParty\":\"c\"}", "datasetId"},
+		{"{\"datasetId\":\"d\",\"agreementId\":\"a b\",\"counterParty\":\"c\"}", "agreementId"},
+		{"{\"datasetId\":\"d\",\"agreementId\":\"a\",\"counterParty\":5}", "counterParty"},
+		{"{\"datasetId\":\"d\",\"agreementId\":\"a\",\"counterParty\":\"c\",\"state\":\"STARTED\"}", "state"},
+		{"{\"datasetId\":\"d\",\"agreementId\":\"a\",\"counterParty\":\"c\",\"extra\":1}", "extra"},
+		{"{\"datasetId\":\"d\",\"agreementId\":\"a\",\"counterParty\":\"c\",\"notBefore\":-1}", "notBefore"},
+		{"{\"datasetId\":\"d\",\"agreementId\":\"a\",\"counterParty\":\"c\",\"notBefore\":9,\"expiresAt\":9}",
+			"expiresAt"},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct json *root = NULL;
+		struct flow_terms *terms = NULL;
+		struct buffer error = {0};
+		assert_int_equal(json_parse(text_of(cases[i].body), NULL, &root), STATUS_OK);
+		enum status status = flow_terms_parse(root, true, &terms, &error);
+		assert_int_equal(status, cases[i].wrong == NULL ? STATUS_OK : STATUS_INVALID);
+		if (cases[i].wrong != NULL)
+			assert_true(text_starts_with(buffer_text(&error), text_of(cases[i].wrong)));
+		flow_terms_free(terms);
+		buffer_free(&error);
+		json_free(root);
+	}
+}
+
+static void test_window(void **state)
+{
+	const struct flow_terms window = {.state = FLOW_STARTED, .not_before_ms = 10, .expires_ms = 20};
+	const struct flow_terms suspended = {.state = FLOW_SUSPENDED};
+	const struct flow_terms open = {.state = FLOW_STARTED};
+	(void)state;
+	assert_false(flow_terms_admit(&window, 9));
+	assert_true(flow_terms_admit(&window, 10));
+	assert_true(flow_terms_admit(&window, 19));
+	assert_false(flow_terms_admit(&window, 20));
+	assert_false(flow_terms_admit(&suspended, 10));
+	assert_true(flow_terms_admit(&open, INT64_MAX));
+}
+
+static void test_header_filters(void **state)
+{
+	static const char *const never[] = {"authorization", "cookie", "host", "forwarded", "x-forwarded-for",
+		"x-forwarded-host", "x-celld-context", "x_forwarded_for", "x-real-ip", "edc-contract-agreement-id", "te",
+		"connection", "content-length"};
+	const struct header answer[] = {{TEXT("connection"), TEXT("close, X-Hop")}, {TEXT("x-hop"), TEXT("1")},
+		{TEXT("x-own"), TEXT("1")}, {TEXT("transfer-encoding"), TEXT("chunked")}, {TEXT("set-cookie"), TEXT("a=b")}};
+	static const bool passes[] = {false, false, true, false, true};
+	(void)state;
+	for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
+		assert_false(header_goes_to_source(text_of(never[i])));
+	assert_true(header_goes_to_source(TEXT("range")));
+	assert_true(header_goes_to_source(TEXT("accept")));
+	for (size_t i = 0; i < 5; i++)
+		assert_int_equal(header_goes_to_consumer(answer[i].name, answer, 5), passes[i]);
+	assert_false(header_may_be_set(TEXT("host")));
+	assert_false(header_may_be_set(TEXT("bad name")));
+	assert_false(header_may_be_set(TEXT("")));
+	assert_true(header_may_be_set(TEXT("x-api-key")));
+	assert_false(header_value_is_valid(TEXT("a\r\nb: c")));
+	assert_true(header_value_is_valid(TEXT("a b")));
+}
+
+static void test_token_of(void **state)
+{
+	static const struct {
+		const char *value, *token;
+	} cases[] = {{"Bearer a.b.c", "a.b.c"}, {"bEARER  a.b.c ", "a.b.c"}, {"a.b.c", "a.b.c"}, {"Basic a.b.c", NULL},
+		{"Bearer", NULL}, {"Bearer ", NULL}, {"", NULL}, {"Bearer a b", NULL}, {"abc", NULL}};
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct text token = token_of(text_of(cases[i].value));
+		if (cases[i].token == NULL)
+			assert_int_equal(token.length, 0);
+		else
+			assert_true(text_equals(token, text_of(cases[i].token)));
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_transitions), cmocka_unit_test(test_terms),
+		cmocka_unit_test(test_window), cmocka_unit_test(test_header_filters), cmocka_unit_test(test_token_of)};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
