@@ -1,0 +1,9 @@
+/* The microbenchmarks: one file a subject, each with a function that registers its own. */
+#pragma once
+
+#include "bench/shim.h"
+
+void register_route_benches(void);
+void register_token_benches(void);
+void register_header_benches(void);
+void register_frame_benches(void);
