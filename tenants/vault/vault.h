@@ -25,7 +25,11 @@ extern const size_t vault_settings_count;
 enum status vault_open(const struct vault_settings *settings, struct vault **vault, struct buffer *error) MUST_CHECK;
 void vault_close(struct vault *vault);
 
-/* Each `done` runs exactly once on `worker`; NULL: on the vault's thread. Secrets and texts given to it are borrowed for the call. */
+/* Each `done` runs exactly once on `worker`; NULL: on the vault's thread. Secrets and texts given to it are borrowed for the call.
+ * Callers are on `worker` themselves. UNAVAILABLE: 4,096 jobs wait already. Only when out of memory, or for texts over 1 MiB,
+ * `done` (NO_MEMORY) runs before the call returns. vault_close finishes what waits: call it while the workers still run.
+ * ctx: a name (id.h) of at most 128 bytes; alias: 1..256 printable ASCII bytes without spaces; secrets: at most 64 KiB. IO: the
+ * ctx's file is damaged, or not of this ctx or master key. */
 typedef void vault_done(void *context, enum status status, struct text result);
 
 /* result: the public JWK as JSON text, kid included. CONFLICT when the alias exists. kid = "<ctx>#<alias>-<8 hex>". */
