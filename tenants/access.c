@@ -1,0 +1,421 @@
+/* Who may call the management APIs. */
+#include "tenants/access.h"
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/answer.h"
+#include "server/base/clock.h"
+#include "server/base/id.h"
+#include "server/base/secret.h"
+#include "tenants/jose/jws.h"
+#include "tenants/vault/safe_file.h"
+
+enum { KEYS_MAX = 64, JWKS_BYTES_MAX = 1024 * 1024, KEY_BYTES_MAX = 16 * 1024, LEEWAY_S = 30 };
+#define LIFETIME_MAX_S ((int64_t)366 * 24 * 3600)
+
+static const struct text cell_issuer = {"urn:celld:cell", 14};
+static const struct text bearer = {"bearer", 6};
+
+const struct setting access_settings_table[] = {
+	{.key = "jwks_file",
+		.kind = SETTING_TEXT,
+		.offset = offsetof(struct access_settings, jwks_file),
+		.help = "JWK set of the identity provider whose tokens are accepted; read at start and on SIGHUP"},
+	{.key = "issuer",
+		.kind = SETTING_TEXT,
+		.offset = offsetof(struct access_settings, issuer),
+		.help = "the iss these tokens must have; required with jwks_file"},
+	{.key = "key_file",
+		.kind = SETTING_TEXT,
+		.offset = offsetof(struct access_settings, key_file),
+		.help = "the cell's own signing key, PKCS#8 as PEM or DER, mode 0400, made on first start; default: "
+				"<state directory>/cell.key"},
+};
+const size_t access_settings_count = sizeof(access_settings_table) / sizeof(access_settings_table[0]);
+
+/* Keys of the identity provider: one immutable version. */
+struct trust {
+	size_t count;
+	struct key *keys[KEYS_MAX];
+};
+
+struct access {
+	struct worker_pool *pool;
+	char *jwks_file, *issuer;
+	struct key *own;
+	_Atomic(struct trust *) trust;
+};
+
+/* --- opening */
+
+static void trust_free(void *object)
+{
+	struct trust *trust = object;
+	if (trust == NULL)
+		return;
+	for (size_t i = 0; i < trust->count; i++)
+		key_free(trust->keys[i]);
+	free(trust);
+}
+
+static enum status read_file(const char *path, size_t limit, bool private, struct buffer *content)
+{
+	int folder;
+	const char *name;
+	enum status status = safe_file_split(path, &folder, &name);
+	if (status != STATUS_OK)
+		return status;
+	status = safe_file_read(folder, name, limit, private, content);
+	close(folder);
+	return status;
+}
+
+static enum status trust_load(const char *file, struct trust **trust, struct buffer *error)
+{
+	struct buffer content = {.bytes = NULL};
+	struct trust *made = calloc(1, sizeof(*made));
+	if (made == NULL)
+		return STATUS_NO_MEMORY;
+	enum status status = file == NULL ? STATUS_OK : read_file(file, JWKS_BYTES_MAX, false, &content);
+	if (file != NULL && status == STATUS_OK)
+		status = keys_from_jwks(buffer_text(&content), made->keys, KEYS_MAX, &made->count);
+	buffer_free(&content);
+	if (status == STATUS_OK) {
+		*trust = made;
+		return STATUS_OK;
+	}
+	buffer_printf(error, "access.jwks_file: %s: %s", file, status_text(status));
+	free(made);
+	return status;
+}
+
+static enum status create_key(const char *file)
+{
+	int folder;
+	const char *name;
+	struct key *key = NULL;
+	struct buffer der = {.bytes = NULL};
+	enum status status = safe_file_split(file, &folder, &name);
+	if (status != STATUS_OK)
+		return status;
+	status = key_generate(KEY_EDDSA, TEXT_NONE, &key);
+	if (status == STATUS_OK)
+		status = key_to_private_der(key, &der);
+	if (status == STATUS_OK)
+		status = safe_file_create(folder, name, 0400, buffer_text(&der));
+	close(folder);
+	key_free(key);
+	if (der.bytes != NULL)
+		wipe(der.bytes, der.room);
+	buffer_free(&der);
+	return status == STATUS_CONFLICT ? STATUS_OK : status; /* another start was faster */
+}
+
+static enum status parse_key(struct text content, struct text kid, struct key **key)
+{
+	return text_starts_with(text_trim(content), TEXT("-----BEGIN")) ? key_from_private_pem(content, kid, key)
+																	: key_from_private_der(content, kid, key);
+}
+
+/* The kid is the thumbprint, so that everyone who holds the file uses the same. */
+static enum status name_key(struct text content, struct key **key)
+{
+	char thumbprint[KEY_THUMBPRINT_LENGTH + 1];
+	struct key *nameless = NULL;
+	enum status status = parse_key(content, TEXT_NONE, &nameless);
+	if (status == STATUS_OK)
+		status = key_thumbprint(nameless, thumbprint);
+	key_free(nameless);
+	return status == STATUS_OK ? parse_key(content, text_of(thumbprint), key) : status;
+}
+
+static enum status own_key_load(const char *file, bool create, struct key **key, struct buffer *error)
+{
+	struct buffer content = {.bytes = NULL};
+	if (file == NULL) {
+		buffer_append(error, TEXT("access.key_file: not set"));
+		return STATUS_INVALID;
+	}
+	enum status status = read_file(file, KEY_BYTES_MAX, true, &content);
+	if (status == STATUS_NOT_FOUND && create) {
+		status = create_key(file);
+		if (status == STATUS_OK)
+			status = read_file(file, KEY_BYTES_MAX, true, &content);
+	}
+	if (status == STATUS_OK)
+		status = name_key(buffer_text(&content), key);
+	if (content.bytes != NULL)
+		wipe(content.bytes, content.room);
+	buffer_free(&content);
+	if (status == STATUS_FORBIDDEN)
+		buffer_printf(error, "access.key_file: %s must be readable by its owner alone (mode 0400)", file);
+	else if (status != STATUS_OK)
+		buffer_printf(error, "access.key_file: %s: %s", file, status_text(status));
+	return status;
+}
+
+static bool copy_setting(const char *from, char **into)
+{
+	*into = from == NULL ? NULL : text_copy(text_of(from));
+	return from == NULL || *into != NULL;
+}
+
+enum status access_open(
+	const struct access_settings *settings, struct worker_pool *pool, struct access **access, struct buffer *error)
+{
+	if (settings->jwks_file != NULL && (settings->issuer == NULL || settings->issuer[0] == 0)) {
+		buffer_append(error, TEXT("access.issuer: required with access.jwks_file"));
+		return STATUS_INVALID;
+	}
+	if (settings->issuer != NULL && text_equals(text_of(settings->issuer), cell_issuer)) {
+		buffer_append(error, TEXT("access.issuer: the cell's own issuer cannot be the identity provider's"));
+		return STATUS_INVALID;
+	}
+	struct access *made = calloc(1, sizeof(*made));
+	if (made == NULL)
+		return STATUS_NO_MEMORY;
+	made->pool = pool;
+	atomic_init(&made->trust, NULL);
+	struct trust *trust = NULL;
+	enum status status =
+		copy_setting(settings->jwks_file, &made->jwks_file) && copy_setting(settings->issuer, &made->issuer)
+			? STATUS_OK
+			: STATUS_NO_MEMORY;
+	if (status == STATUS_OK)
+		status = own_key_load(settings->key_file, pool != NULL, &made->own, error);
+	if (status == STATUS_OK)
+		status = trust_load(made->jwks_file, &trust, error);
+	if (status != STATUS_OK) {
+		access_close(made);
+		return status;
+	}
+	atomic_store(&made->trust, trust);
+	*access = made;
+	return STATUS_OK;
+}
+
+enum status access_reload(struct access *access, struct buffer *error)
+{
+	struct trust *trust = NULL;
+	enum status status = trust_load(access->jwks_file, &trust, error);
+	if (status != STATUS_OK)
+		return status;
+	struct trust *old = atomic_exchange(&access->trust, trust);
+	if (access->pool != NULL)
+		worker_pool_retire(access->pool, trust_free, old);
+	else
+		trust_free(old);
+	return STATUS_OK;
+}
+
+void access_close(struct access *access)
+{
+	if (access == NULL)
+		return;
+	trust_free(atomic_load(&access->trust));
+	key_free(access->own);
+	free(access->jwks_file);
+	free(access->issuer);
+	free(access);
+}
+
+/* --- scopes */
+
+static bool action_find(struct text name, enum access_action *action)
+{
+	static const struct text names[] = {
+		[ACCESS_READ] = {"read", 4}, [ACCESS_WRITE] = {"write", 5}, [ACCESS_ADMIN] = {"admin", 5}};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (text_equals(name, names[i])) {
+			*action = (enum access_action)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+struct scope {
+	struct text api, resource; /* resource absent: all */
+	enum access_action action;
+};
+
+static bool scope_parse(struct text text, struct scope *scope)
+{
+	struct text parts[3];
+	size_t count = 0;
+	bool done = false;
+	for (struct text part; text_next_part(&text, ':', &part, &done); count++) {
+		if (count == 3 || part.length == 0)
+			return false;
+		parts[count] = part;
+	}
+	if (count < 2 || !action_find(parts[count - 1], &scope->action))
+		return false;
+	scope->api = parts[0];
+	scope->resource = count == 3 && !text_equals(parts[1], TEXT("*")) ? parts[1] : TEXT_NONE;
+	return true;
+}
+
+bool scope_satisfies(
+	struct text scopes, struct text api, struct text resource, enum access_action action, bool *everywhere)
+{
+	bool satisfied = false, done = false;
+	struct scope scope;
+	*everywhere = false;
+	for (struct text part; text_next_part(&scopes, ' ', &part, &done);) {
+		if (!scope_parse(part, &scope) || !text_equals(scope.api, api) || scope.action < action)
+			continue;
+		bool all = scope.resource.bytes == NULL;
+		if (!all && (resource.length == 0 || !text_equals(scope.resource, resource)))
+			continue;
+		satisfied = true;
+		*everywhere = *everywhere || (all && scope.action == ACCESS_ADMIN);
+	}
+	return satisfied;
+}
+
+/* --- requests */
+
+static void refuse_token(struct exchange *exchange)
+{
+	exchange_add_header(exchange, TEXT("www-authenticate"), TEXT("Bearer"));
+	answer_json(exchange, 401, TEXT("{\"error\":\"missing or invalid token\"}"));
+}
+
+static void refuse_scope(struct exchange *exchange, struct text api, struct text resource, enum access_action action)
+{
+	static const char *const actions[] = {[ACCESS_READ] = "read", [ACCESS_WRITE] = "write", [ACCESS_ADMIN] = "admin"};
+	struct buffer body = {.bytes = NULL};
+	buffer_printf(&body, "Required scope '%.*s:", TEXT_ARGUMENTS(api));
+	if (resource.length > 0)
+		buffer_printf(&body, "%.*s:", TEXT_ARGUMENTS(resource));
+	buffer_printf(&body, "%s' missing", actions[action]);
+	answer(exchange, 403, TEXT("text/plain"), buffer_text(&body));
+	buffer_free(&body);
+}
+
+/* The same for a participant that is not the caller and for one that does not exist. */
+static void refuse_participant(struct exchange *exchange)
+{
+	answer_json(exchange, 403,
+		TEXT("[{\"message\":\"not authorized for this participant\",\"type\":\"NotAuthorized\",\"path\":null,"
+			 "\"invalidValue\":null}]"));
+}
+
+static struct text bearer_token(const struct exchange *exchange)
+{
+	struct text value = exchange_header(exchange, TEXT("authorization"));
+	size_t space = text_find(value, ' ');
+	if (exchange_header_count(exchange, TEXT("authorization")) != 1 || space == value.length ||
+		!text_equals_ignoring_case(text_slice(value, 0, space), bearer))
+		return TEXT_NONE;
+	return text_trim(text_slice(value, space, value.length));
+}
+
+/* The own key for its kid; else the provider's key of that kid, or its only key when the token names none. */
+static const struct key *key_for(struct access *access, const struct jws *jws, struct text *issuer)
+{
+	if (jws->kid.bytes != NULL && text_equals(jws->kid, key_id(access->own))) {
+		*issuer = cell_issuer;
+		return access->own;
+	}
+	const struct trust *trust = atomic_load_explicit(&access->trust, memory_order_acquire);
+	if (trust->count == 0)
+		return NULL;
+	*issuer = text_of(access->issuer);
+	if (jws->kid.bytes == NULL)
+		return trust->count == 1 ? trust->keys[0] : NULL;
+	for (size_t i = 0; i < trust->count; i++) {
+		if (text_equals(jws->kid, key_id(trust->keys[i])))
+			return trust->keys[i];
+	}
+	return NULL;
+}
+
+static enum status check_token(struct access *access, struct text token, struct jws *jws)
+{
+	struct token_rules rules = {.need_expiry = true, .leeway_s = LEEWAY_S, .now_s = clock_wall_ms() / 1000};
+	int64_t expires_s;
+	enum status status = jws_parse(token, jws);
+	if (status != STATUS_OK)
+		return status;
+	const struct key *key = key_for(access, jws, &rules.issuer);
+	status = key == NULL ? STATUS_UNAUTHORIZED : jws_verify(jws, key);
+	if (status == STATUS_OK)
+		status = token_check(jws->claims, &rules, &expires_s);
+	if (status == STATUS_OK && json_member_text(jws->claims, "sub").length == 0)
+		status = STATUS_UNAUTHORIZED;
+	if (status != STATUS_OK)
+		jws_free(jws);
+	return status;
+}
+
+bool access_allow(struct access *access, struct exchange *exchange, struct text api, struct text resource,
+	enum access_action action, struct text ctx)
+{
+	struct jws jws;
+	bool everywhere;
+	if (check_token(access, bearer_token(exchange), &jws) != STATUS_OK) {
+		refuse_token(exchange);
+		return false;
+	}
+	bool satisfied = scope_satisfies(json_member_text(jws.claims, "scope"), api, resource, action, &everywhere);
+	bool owner = ctx.length > 0 && text_equals(json_member_text(jws.claims, "sub"), ctx);
+	jws_free(&jws);
+	if (satisfied && (everywhere || owner))
+		return true;
+	if (!satisfied)
+		refuse_scope(exchange, api, resource, action);
+	else if (ctx.length == 0)
+		refuse_scope(exchange, api, TEXT_NONE, ACCESS_ADMIN);
+	else
+		refuse_participant(exchange);
+	return false;
+}
+
+/* --- minting */
+
+static void append_claims(
+	struct buffer *claims, struct text subject, struct text scopes, int64_t now_s, int64_t lifetime_s)
+{
+	char token_id[ID_LENGTH + 1];
+	id_random(token_id);
+	buffer_append(claims, TEXT("{\"iss\":"));
+	buffer_append_json(claims, cell_issuer);
+	buffer_append(claims, TEXT(",\"sub\":"));
+	buffer_append_json(claims, subject);
+	buffer_append(claims, TEXT(",\"scope\":"));
+	buffer_append_json(claims, scopes);
+	buffer_printf(claims, ",\"iat\":%lld,\"exp\":%lld,\"jti\":\"%s\"}", (long long)now_s,
+		(long long)(now_s + lifetime_s), token_id);
+}
+
+enum status access_token(
+	struct access *access, struct text subject, struct text scopes, int64_t lifetime_s, struct buffer *token)
+{
+	struct buffer header = {.bytes = NULL}, claims = {.bytes = NULL}, made = {.bytes = NULL};
+	uint8_t signature[64];
+	if (subject.length == 0 || lifetime_s < 1 || lifetime_s > LIFETIME_MAX_S)
+		return STATUS_INVALID;
+	buffer_printf(&header, "{\"alg\":\"%s\",\"typ\":\"JWT\",\"kid\":\"%.*s\"}",
+		key_kind(access->own) == KEY_EDDSA ? "EdDSA" : "ES256", TEXT_ARGUMENTS(key_id(access->own)));
+	append_claims(&claims, subject, scopes, clock_wall_ms() / 1000, lifetime_s);
+	enum status status = header.failed || claims.failed ? STATUS_NO_MEMORY
+														: jws_input(buffer_text(&header), buffer_text(&claims), &made);
+	if (status == STATUS_OK)
+		status = key_sign(access->own, buffer_text(&made), signature);
+	if (status == STATUS_OK)
+		status = jws_append_signature(&made, (struct text){(const char *)signature, sizeof(signature)});
+	if (status == STATUS_OK && made.length > TOKEN_BYTES_MAX)
+		status = STATUS_TOO_LARGE;
+	if (status == STATUS_OK)
+		buffer_append(token, buffer_text(&made));
+	buffer_free(&header);
+	buffer_free(&claims);
+	buffer_free(&made);
+	return status == STATUS_OK && token->failed ? STATUS_NO_MEMORY : status;
+}
