@@ -10,7 +10,7 @@
 #include "tenants/jose/jws.h"
 #include "tenants/jose/key_private.h"
 
-enum { COORDINATE_TEXT = 43, POINT_BYTES = 1 + 2 * COORDINATE_BYTES, UNCOMPRESSED = 4 };
+enum { COORDINATE_TEXT = 43, UNCOMPRESSED = 4 };
 
 static const struct {
 	enum key_kind kind;

@@ -1,14 +1,10 @@
 /* Keys: their life, signing and verifying. */
-#include <limits.h>
 #include <openssl/core_names.h>
 #include <openssl/ecdsa.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/base/secret.h"
 #include "tenants/jose/key_private.h"
 
 static bool kind_of(const EVP_PKEY *pair, enum key_kind *kind)
@@ -66,50 +62,6 @@ enum status key_generate(enum key_kind kind, struct text kid, struct key **key)
 	EVP_PKEY *pair =
 		kind == KEY_ES256 ? EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256") : EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
 	return pair == NULL ? STATUS_INTERNAL : key_new(pair, true, kid, key);
-}
-
-enum status key_from_private_der(struct text der, struct text kid, struct key **key)
-{
-	const unsigned char *at = (const unsigned char *)der.bytes;
-	if (der.length == 0 || der.length > INT_MAX)
-		return STATUS_INVALID;
-	PKCS8_PRIV_KEY_INFO *info = d2i_PKCS8_PRIV_KEY_INFO(NULL, &at, (long)der.length);
-	bool whole = info != NULL && at == (const unsigned char *)der.bytes + der.length;
-	EVP_PKEY *pair = whole ? EVP_PKCS82PKEY(info) : NULL;
-	PKCS8_PRIV_KEY_INFO_free(info);
-	return key_new(pair, true, kid, key);
-}
-
-/* Encrypted files are refused rather than asked about. */
-static int no_passphrase(char *into, int room, int writing, void *context)
-{
-	(void)into, (void)room, (void)writing, (void)context;
-	return -1;
-}
-
-enum status key_from_private_pem(struct text pem, struct text kid, struct key **key)
-{
-	BIO *source = pem.length > 0 && pem.length <= INT_MAX ? BIO_new_mem_buf(pem.bytes, (int)pem.length) : NULL;
-	EVP_PKEY *pair = source == NULL ? NULL : PEM_read_bio_PrivateKey(source, NULL, no_passphrase, NULL);
-	BIO_free(source);
-	return key_new(pair, true, kid, key);
-}
-
-enum status key_to_private_der(const struct key *key, struct buffer *into)
-{
-	unsigned char *der = NULL;
-	if (key->signer == NULL)
-		return STATUS_INVALID;
-	PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(key->pair);
-	int length = info == NULL ? -1 : i2d_PKCS8_PRIV_KEY_INFO(info, &der);
-	PKCS8_PRIV_KEY_INFO_free(info);
-	if (length <= 0) {
-		ERR_clear_error();
-		return STATUS_NO_MEMORY;
-	}
-	buffer_append(into, (struct text){(const char *)der, (size_t)length});
-	OPENSSL_clear_free(der, (size_t)length);
-	return into->failed ? STATUS_NO_MEMORY : STATUS_OK;
 }
 
 enum status key_coordinates(const struct key *key, uint8_t x[COORDINATE_BYTES], uint8_t y[COORDINATE_BYTES])

@@ -6,7 +6,8 @@
 
 #include "tenants/jose/jwk.h"
 
-enum { COORDINATE_BYTES = 32, SIGNATURE_BYTES = 64, KEY_ID_MAX = 512 };
+/* A point is 4, x, y. */
+enum { COORDINATE_BYTES = 32, POINT_BYTES = 1 + 2 * COORDINATE_BYTES, SIGNATURE_BYTES = 64, KEY_ID_MAX = 512 };
 
 struct key {
 	_Atomic unsigned references;
