@@ -390,8 +390,11 @@ static void append_claims(
 	buffer_append_json(claims, subject);
 	buffer_append(claims, TEXT(",\"scope\":"));
 	buffer_append_json(claims, scopes);
-	buffer_printf(claims, ",\"iat\":%lld,\"exp\":%lld,\"jti\":\"%s\"}", (long long)now_s,
-		(long long)(now_s + lifetime_s), token_id);
+	buffer_append(claims, TEXT(",\"iat\":"));
+	buffer_append_number(claims, now_s);
+	buffer_append(claims, TEXT(",\"exp\":"));
+	buffer_append_number(claims, now_s + lifetime_s);
+	buffer_printf(claims, ",\"jti\":\"%s\"}", token_id);
 }
 
 enum status access_token(

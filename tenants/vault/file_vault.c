@@ -301,6 +301,7 @@ static enum status sweep(int directory)
 		return STATUS_IO;
 	}
 	enum status status = STATUS_OK;
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else has this stream */
 	for (const struct dirent *item; (item = readdir(list)) != NULL;) {
 		struct text name = text_of(item->d_name);
 		if ((text_ends_with(name, TEXT(".gone")) || text_ends_with(name, TEXT(".vault.new"))) &&

@@ -25,6 +25,7 @@ static bool has_safes(int directory)
 		return true; /* not known: nothing may be made anew */
 	}
 	bool found = false;
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else has this stream */
 	for (const struct dirent *item; !found && (item = readdir(list)) != NULL;)
 		found = text_ends_with(text_of(item->d_name), TEXT(".vault"));
 	closedir(list);
