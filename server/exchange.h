@@ -68,6 +68,10 @@ struct exchange {
 	void *state;
 
 	struct body_collector *collector; /* collect_body's own (answer.c) */
+	/* The router's: runs right after on_close, to take back what admission lent. */
+	void (*on_leave)(struct exchange *exchange);
+	void *leave_state;
+	const void *connection; /* identity of the connection, for counting distinct ones; never dereferenced outside the engine */
 
 	/* --- the engine's books, for whoever meters: body bytes handed to the connection / received */
 	uint64_t bytes_sent, bytes_received;

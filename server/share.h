@@ -17,6 +17,10 @@ struct share_limits {
 
 /* One reference; shares live while a stream or the router holds them. */
 struct share *share_new(struct worker *worker, const struct share_limits *limits);
+/* What exchanges without a tenant use; NULL when out of memory. Borrowed. */
+struct share *share_common(struct worker *worker);
+/* The worker ends: no stream may be left. */
+void share_close_worker(struct worker *worker);
 void share_ref(struct share *share);
 void share_unref(struct share *share);
 void share_change(struct share *share, const struct share_limits *limits);

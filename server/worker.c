@@ -113,7 +113,7 @@ void worker_later(struct worker *worker, struct task *task)
 	worker->later_end = task;
 }
 
-static void run_later(struct worker *worker)
+void worker_run_later(struct worker *worker)
 {
 	/* what these queue runs in this turn too, but bounded: the loop must turn */
 	for (int pass = 0; pass < 4 && worker->later != NULL; pass++) {
@@ -259,16 +259,16 @@ static void *run_worker(void *context)
 	while (!worker->is_stopping) {
 		worker->is_stale = true; /* read again by the first who asks after the wait */
 		event_base_loop(worker->loop, worker->later != NULL ? EVLOOP_ONCE | EVLOOP_NONBLOCK : EVLOOP_ONCE);
-		run_later(worker);
+		worker_run_later(worker);
 	}
 	run_posted(worker);
-	run_later(worker);
+	worker_run_later(worker);
 	for (unsigned i = pool->hook_count; i-- > 0;) { /* the last opened is closed first */
 		if (pool->hooks[i].stop != NULL)
 			pool->hooks[i].stop(pool->hooks[i].context, worker);
 	}
 	run_posted(worker);
-	run_later(worker);
+	worker_run_later(worker);
 	current = NULL;
 	return NULL;
 }

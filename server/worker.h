@@ -52,6 +52,8 @@ uint64_t worker_now_ms(const struct worker *worker);
 int64_t worker_wall_ms(const struct worker *worker);
 /* Runs `task` at the end of this turn, after all ready events (flushes, frees). Not thread-safe. */
 void worker_later(struct worker *worker, struct task *task);
+/* For stop hooks: runs what was put off, now. */
+void worker_run_later(struct worker *worker);
 /* The worker the calling thread is, or NULL. */
 struct worker *worker_current(void);
 /* A per-worker slot for a room's own per-worker state. Keys are handed out at start (before worker_pool_start), at most 16. */

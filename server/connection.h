@@ -1,0 +1,87 @@
+/* A connection: one accepted socket with its TLS state, its penalty budget and the protocol spoken on it. Owned by its worker.
+ *
+ * Input: the worker's one input buffer, lent to the protocol for one call. Output: the protocol writes while the socket takes;
+ * what does not fit is kept here (at most what one write gave) and sent first when the socket is ready again. An object that
+ * callbacks can reach is freed at the end of the turn only. */
+#pragma once
+
+#include <openssl/ssl.h>
+
+#include "server/listener.h"
+#include "server/proxy_protocol.h"
+
+struct connection;
+
+/* What HTTP/2 and HTTP/1.1 implement. */
+struct protocol {
+	const char *name; /* "h2", "http/1.1" */
+	/* Begins; connection->session is its own. */
+	enum status (*open)(struct connection *connection);
+	/* Bytes from the peer, all of them taken (the protocol keeps what it cannot use yet). Not OK: the connection is closed after
+	 * what is queued has been flushed. */
+	enum status (*receive)(struct connection *connection, const uint8_t *bytes, size_t length);
+	/* Produces output while connection_can_write. Called at the end of a turn and when the socket is ready. */
+	void (*flush)(struct connection *connection);
+	/* No new requests: finish what runs, then connection_close_later. Called again when limits.drain_ms is over: `now`. */
+	void (*drain)(struct connection *connection);
+	/* Deadlines: called a few times a second; may reset streams or fail the connection. */
+	void (*check)(struct connection *connection, uint64_t now_ms);
+	/* The end: on_close of every exchange runs, the session is freed. */
+	void (*close)(struct connection *connection, enum status why);
+};
+extern const struct protocol protocol_h2, protocol_h1;
+
+enum connection_phase {
+	PHASE_PROXY,     /* a PROXY header must come */
+	PHASE_HANDSHAKE, /* TLS */
+	PHASE_PREFACE,   /* clear: which protocol? */
+	PHASE_OPEN,
+};
+
+struct connection {
+	struct task flush_task; /* first: queued for the end of the turn */
+	struct engine *engine;  /* of this worker */
+	const struct listener *listener;
+	const struct limits *limits;
+	int descriptor;
+	SSL *ssl; /* NULL: clear */
+	struct event *read_event, *write_event;
+	const struct protocol *protocol;
+	void *session;
+	enum connection_phase phase;
+	bool is_flush_queued, is_closing, is_failed, is_closed, is_draining, is_writing, wants_read_again, is_read_paused, is_counted;
+	bool is_trusted;          /* the peer is an ingress whose tenant header counts */
+	enum status why;          /* of the close */
+	uint64_t opened_ms, active_ms; /* active: last bytes in or out */
+	uint64_t phase_ms;        /* when the phase began */
+	struct penalty penalty;
+	unsigned streams;         /* exchanges alive */
+	uint8_t *kept;            /* output the socket did not take */
+	size_t kept_from, kept_length;
+	struct connection *next, *previous; /* all of the worker */
+	struct source_count *source; /* this address's count */
+	char peer[46];            /* address without port */
+	char *identity;           /* of the client certificate */
+	uint8_t first[232];       /* bytes seen before the protocol is known: preface or PROXY header */
+	unsigned first_length;
+};
+
+/* --- for protocols */
+
+/* False: keep your bytes until flush is called again. */
+bool connection_can_write(const struct connection *connection);
+/* Takes all bytes (copies what the socket does not take). Gathers small writes of one flush into one record / one send. Only
+ * inside flush, while connection_can_write. */
+void connection_write(struct connection *connection, const uint8_t *bytes, size_t length);
+/* Clear connections: sends up to `length` bytes of a file by sendfile after what was written before. Returns what was taken; 0: the
+ * socket is full (flush is called again) or, with *failed, the file gave nothing. */
+size_t connection_send_file(struct connection *connection, int file, int64_t offset, size_t length, bool *failed);
+void connection_flush_later(struct connection *connection);
+/* Flushes what is queued, then closes. The protocol gets no more input. */
+void connection_close_later(struct connection *connection, enum status why);
+/* Stops and restarts reading from the socket: back-pressure of a protocol that cannot discard. */
+void connection_pause_reading(struct connection *connection, bool paused);
+enum penalty_verdict connection_charge(struct connection *connection, unsigned points);
+/* The exchange's part that is the connection's: worker, scheme, peer, listener, identity, trust. */
+struct exchange;
+void connection_describe(struct connection *connection, struct exchange *exchange);

@@ -1,0 +1,575 @@
+/* HTTP/2: nghttp2 between a connection and its streams. Nothing is sent inside nghttp2's callbacks: flushing waits for the end of
+ * the turn, so that a turn's answers leave together. */
+#include <nghttp2/nghttp2.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/h2_head.h"
+#include "server/stream.h"
+
+enum { TURN_OUTPUT = 512 * 1024, HEADERS_OUT_MAX = RESPONSE_HEADERS_MAX + 4, SMALL_WINDOW = 1024 };
+/* A DATA frame with its head is one TLS record. */
+enum { FRAME_TLS = 16384 - 9, FRAME_CLEAR = 16384 };
+/* What a peer pays for what it provokes. */
+enum { COST_RESET = 3, COST_INVALID = 3, COST_CONTROL = 1, COST_SETTINGS = 2, COST_REFUSED_HEAD = 4 };
+
+struct h2 {
+	struct connection *connection;
+	nghttp2_session *session;
+	struct stream *streams;
+	int64_t opened;
+	unsigned trailer_fields;
+	bool is_warned, is_last_announced, has_settings;
+};
+
+static const struct exchange_engine h2_engine;
+
+static struct h2 *h2_of(const struct stream *stream)
+{
+	return stream->connection->session;
+}
+
+/* --- penalties */
+
+static void charge(struct h2 *h2, unsigned points)
+{
+	switch (connection_charge(h2->connection, points)) {
+	case PENALTY_FINE:
+		return;
+	case PENALTY_WARN:
+		if (!h2->is_warned)
+			nghttp2_submit_goaway(h2->session, NGHTTP2_FLAG_NONE,
+				nghttp2_session_get_last_proc_stream_id(h2->session), NGHTTP2_ENHANCE_YOUR_CALM, NULL, 0);
+		h2->is_warned = true;
+		return;
+	case PENALTY_OUT:
+		nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM);
+		connection_close_later(h2->connection, STATUS_REFUSED);
+		return;
+	}
+}
+
+/* --- streams */
+
+static struct stream *find_stream(const struct h2 *h2, int32_t id)
+{
+	return nghttp2_session_get_stream_user_data(h2->session, id);
+}
+
+static void enlist(struct h2 *h2, struct stream *stream)
+{
+	stream->next = h2->streams;
+	stream->previous = NULL;
+	if (h2->streams != NULL)
+		h2->streams->previous = stream;
+	h2->streams = stream;
+}
+
+static void delist(struct h2 *h2, struct stream *stream)
+{
+	if (stream->next != NULL)
+		stream->next->previous = stream->previous;
+	*(stream->previous != NULL ? &stream->previous->next : &h2->streams) = stream->next;
+}
+
+static void on_share_ready(struct share_waiter *waiter)
+{
+	struct stream *stream = (struct stream *)(void *)((char *)waiter - offsetof(struct stream, waiter));
+	exchange_resume(&stream->exchange);
+}
+
+static void announce_last(struct h2 *h2)
+{
+	if (h2->is_last_announced)
+		return;
+	h2->is_last_announced = true;
+	nghttp2_submit_goaway(h2->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h2->session),
+		NGHTTP2_NO_ERROR, NULL, 0);
+}
+
+static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *context)
+{
+	struct h2 *h2 = context;
+	if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
+		h2->trailer_fields = 0;
+		return 0;
+	}
+	struct stream *stream = stream_new(h2->connection, &h2_engine);
+	if (stream == NULL)
+		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+	stream->id = frame->hd.stream_id;
+	stream->waiter.go = on_share_ready;
+	enlist(h2, stream);
+	nghttp2_session_set_stream_user_data(session, stream->id, stream);
+	if (++h2->opened >= h2->connection->limits->streams_per_lifetime)
+		announce_last(h2);
+	return 0;
+}
+
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_length,
+	const uint8_t *value, size_t value_length, uint8_t flags, void *context)
+{
+	struct h2 *h2 = context;
+	struct stream *stream = find_stream(h2, frame->hd.stream_id);
+	(void)session, (void)flags;
+	if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
+		/* trailers of a request: counted, not kept */
+		return ++h2->trailer_fields > h2->connection->limits->header_fields ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : 0;
+	}
+	if (stream == NULL)
+		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+	bool was_refused = stream->is_refused;
+	enum status status = h2_head_add(stream, (struct text){(const char *)name, name_length},
+		(struct text){(const char *)value, value_length});
+	if (status == STATUS_REFUSED && !was_refused)
+		charge(h2, COST_REFUSED_HEAD);
+	return status == STATUS_NO_MEMORY ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : 0;
+}
+
+static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+	size_t name_length, const uint8_t *value, size_t value_length, uint8_t flags, void *context)
+{
+	(void)session, (void)frame, (void)name, (void)name_length, (void)value, (void)value_length, (void)flags,
+		(void)context;
+	return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* a reset, not a header less */
+}
+
+static void charge_for(struct h2 *h2, const nghttp2_frame *frame)
+{
+	switch (frame->hd.type) {
+	case NGHTTP2_SETTINGS:
+		if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0 && h2->has_settings)
+			charge(h2, COST_SETTINGS);
+		h2->has_settings = true;
+		break;
+	case NGHTTP2_PING:
+	case NGHTTP2_PRIORITY:
+		charge(h2, COST_CONTROL);
+		break;
+	case NGHTTP2_WINDOW_UPDATE:
+		if (frame->window_update.window_size_increment < SMALL_WINDOW)
+			charge(h2, COST_CONTROL);
+		break;
+	case NGHTTP2_DATA:
+		if (frame->hd.length == 0 && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0)
+			charge(h2, COST_CONTROL);
+		break;
+	default:
+		break;
+	}
+}
+
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *head, void *context)
+{
+	struct h2 *h2 = context;
+	(void)session;
+	if (head->type > NGHTTP2_CONTINUATION) /* an extension we do not speak */
+		charge(h2, COST_CONTROL);
+	return 0;
+}
+
+static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *context)
+{
+	struct h2 *h2 = context;
+	(void)session;
+	charge_for(h2, frame);
+	if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
+		return 0;
+	struct stream *stream = find_stream(h2, frame->hd.stream_id);
+	bool is_end = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+	if (stream == NULL)
+		return 0;
+	if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
+		h2_head_complete(stream, is_end);
+		stream->is_end_seen = is_end;
+		stream_dispatch(stream);
+		if (is_end && stream->is_receiving && !stream->is_body_over)
+			connection_flush_later(h2->connection);
+		return 0;
+	}
+	if (is_end)
+		stream_deliver(stream, NULL, 0, true);
+	return 0;
+}
+
+static int on_data_chunk(
+	nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *bytes, size_t length, void *context)
+{
+	struct h2 *h2 = context;
+	struct stream *stream = find_stream(h2, id);
+	(void)flags;
+	if (stream == NULL || stream->is_finished) {
+		nghttp2_session_consume(session, id, length);
+		return 0;
+	}
+	stream->window_held += length;
+	stream_deliver(stream, bytes, length, false);
+	return 0;
+}
+
+static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error_code, void *context)
+{
+	struct h2 *h2 = context;
+	struct stream *stream = find_stream(h2, id);
+	if (stream == NULL)
+		return 0;
+	bool is_whole = error_code == NGHTTP2_NO_ERROR && stream->is_counted;
+	stream_finish(stream, is_whole ? STATUS_OK : stream->is_abort_pending ? stream->abort_why : STATUS_CLOSED);
+	if (stream->window_held > 0)
+		nghttp2_session_consume_connection(session, stream->window_held);
+	delist(h2, stream);
+	nghttp2_session_set_stream_user_data(session, id, NULL);
+	stream_free(stream);
+	return 0;
+}
+
+static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *context)
+{
+	struct h2 *h2 = context;
+	struct stream *stream = find_stream(h2, frame->hd.stream_id);
+	if (frame->hd.type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code != NGHTTP2_NO_ERROR &&
+		(stream == NULL || !stream->was_cut))
+		charge(h2, COST_RESET);
+	bool is_end = (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) &&
+				  (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+	if (!is_end || stream == NULL)
+		return 0;
+	stream->is_counted = true; /* the whole response has left */
+	if (!stream->is_end_seen) /* the rest of the request is not wanted */
+		nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR);
+	return 0;
+}
+
+static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int error, void *context)
+{
+	(void)session, (void)frame, (void)error;
+	charge(context, COST_INVALID);
+	return 0;
+}
+
+/* --- output */
+
+static ssize_t frame_length(nghttp2_session *session, uint8_t type, int32_t id, int32_t session_window,
+	int32_t stream_window, uint32_t frame_limit, void *context)
+{
+	const struct h2 *h2 = context;
+	int32_t length = h2->connection->ssl != NULL ? FRAME_TLS : FRAME_CLEAR;
+	(void)session, (void)type, (void)id;
+	if (length > session_window)
+		length = session_window;
+	if (length > stream_window)
+		length = stream_window;
+	return (uint32_t)length > frame_limit ? (ssize_t)frame_limit : length;
+}
+
+static void submit_trailers(struct stream *stream)
+{
+	nghttp2_nv fields[TRAILERS_MAX];
+	for (unsigned i = 0; i < stream->trailer_count; i++) {
+		const struct header *trailer = &stream->trailers[i];
+		fields[i] = (nghttp2_nv){(uint8_t *)(uintptr_t)trailer->name.bytes, (uint8_t *)(uintptr_t)trailer->value.bytes,
+			trailer->name.length, trailer->value.length, NGHTTP2_NV_FLAG_NONE};
+	}
+	nghttp2_submit_trailer(h2_of(stream)->session, stream->id, fields, stream->trailer_count);
+}
+
+static ssize_t on_produce(nghttp2_session *session, int32_t id, uint8_t *into, size_t room, uint32_t *flags,
+	nghttp2_data_source *source, void *context)
+{
+	struct stream *stream = source->ptr;
+	size_t count;
+	(void)session, (void)id, (void)context;
+	enum body_state state = stream_produce(stream, into, room, &count);
+	if (stream->is_abort_pending)
+		state = BODY_FAILED;
+	switch (state) {
+	case BODY_MORE:
+		return (ssize_t)count;
+	case BODY_LATER:
+		return NGHTTP2_ERR_DEFERRED;
+	case BODY_FAILED:
+		stream->was_cut = true; /* our source's fault, not the peer's */
+		if (!stream->is_abort_pending) {
+			stream->is_abort_pending = true;
+			stream->abort_why = STATUS_IO;
+		}
+		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+	case BODY_END:
+		break;
+	}
+	*flags |= NGHTTP2_DATA_FLAG_EOF;
+	if (stream->trailer_count > 0) {
+		*flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+		submit_trailers(stream);
+	}
+	return (ssize_t)count;
+}
+
+static nghttp2_nv field(struct text name, struct text value)
+{
+	return (nghttp2_nv){(uint8_t *)(uintptr_t)name.bytes, (uint8_t *)(uintptr_t)value.bytes, name.length, value.length,
+		NGHTTP2_NV_FLAG_NONE};
+}
+
+static size_t print_number(char *end, uint64_t number)
+{
+	size_t length = 0;
+	do {
+		*--end = (char)('0' + number % 10);
+		number /= 10;
+		length++;
+	} while (number > 0);
+	return length;
+}
+
+static void respond(struct exchange *exchange)
+{
+	struct stream *stream = stream_of(exchange);
+	struct h2 *h2 = h2_of(stream);
+	nghttp2_nv fields[HEADERS_OUT_MAX];
+	char status[4], length[24];
+	size_t count = 0;
+	print_number(status + 3, (uint64_t)exchange->status);
+	fields[count++] = field(TEXT(":status"), (struct text){status, 3});
+	fields[count++] = field(TEXT("date"), engine_date(h2->connection->engine));
+	if (exchange->response_length >= 0 && exchange->status != 204 && exchange->status != 304) {
+		size_t digits = print_number(length + sizeof(length), (uint64_t)exchange->response_length);
+		fields[count++] = field(TEXT("content-length"), (struct text){length + sizeof(length) - digits, digits});
+	}
+	for (unsigned i = 0; i < stream->response_count; i++)
+		fields[count++] = field(stream->response_headers[i].name, stream->response_headers[i].value);
+	const nghttp2_data_provider provider = {.source.ptr = stream, .read_callback = on_produce};
+	int result =
+		nghttp2_submit_response(h2->session, stream->id, fields, count, stream_has_body(stream) ? &provider : NULL);
+	if (result != 0)
+		nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_INTERNAL_ERROR);
+	if (!stream->is_receiving && stream->early.length > 0) { /* nobody wants it */
+		size_t early = stream->early.length;
+		buffer_free(&stream->early);
+		exchange->engine->consume(exchange, early);
+	}
+	connection_flush_later(h2->connection);
+}
+
+static void resume(struct exchange *exchange)
+{
+	struct stream *stream = stream_of(exchange);
+	if (!stream->is_deferred)
+		return;
+	stream->is_deferred = false;
+	nghttp2_session_resume_data(h2_of(stream)->session, stream->id);
+	connection_flush_later(stream->connection);
+}
+
+static void receive_body(struct exchange *exchange)
+{
+	struct stream *stream = stream_of(exchange);
+	if (text_equals_ignoring_case(exchange_header(exchange, TEXT("expect")), TEXT("100-continue")) &&
+		!stream->is_end_seen && stream->early.length == 0) {
+		const nghttp2_nv interim = field(TEXT(":status"), TEXT("100"));
+		nghttp2_submit_headers(h2_of(stream)->session, NGHTTP2_FLAG_NONE, stream->id, NULL, &interim, 1, NULL);
+	}
+	connection_flush_later(stream->connection); /* delivers what came early */
+}
+
+static void consume(struct exchange *exchange, size_t length)
+{
+	struct stream *stream = stream_of(exchange);
+	if (length > stream->window_held)
+		length = stream->window_held;
+	stream->window_held -= length;
+	if (length > 0)
+		nghttp2_session_consume(h2_of(stream)->session, stream->id, length);
+	connection_flush_later(stream->connection);
+}
+
+static void abort_stream(struct exchange *exchange, enum status why)
+{
+	struct stream *stream = stream_of(exchange);
+	struct h2 *h2 = h2_of(stream);
+	uint32_t code = why == STATUS_STOPPED ? NGHTTP2_CANCEL
+					: why == STATUS_TOO_LARGE || why == STATUS_TIMEOUT || why == STATUS_REFUSED
+						? NGHTTP2_ENHANCE_YOUR_CALM
+						: NGHTTP2_INTERNAL_ERROR;
+	stream->was_cut = true;
+	stream->is_abort_pending = true;
+	stream->abort_why = why;
+	nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, stream->id, code);
+	connection_flush_later(h2->connection);
+	stream_finish(stream, why);
+}
+
+static const struct exchange_engine h2_engine = {respond, resume, receive_body, consume, abort_stream};
+
+/* --- the protocol */
+
+static nghttp2_session_callbacks *callbacks;
+
+__attribute__((constructor)) static void make_callbacks(void)
+{
+	if (nghttp2_session_callbacks_new(&callbacks) != 0)
+		abort();
+	nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
+	nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
+	nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_invalid_header);
+	nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
+	nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame_recv);
+	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data_chunk);
+	nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+	nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
+	nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
+	nghttp2_session_callbacks_set_data_source_read_length_callback(callbacks, frame_length);
+}
+
+__attribute__((destructor)) static void free_callbacks(void)
+{
+	nghttp2_session_callbacks_del(callbacks);
+}
+
+static nghttp2_option *make_options(const struct limits *limits)
+{
+	nghttp2_option *option;
+	if (nghttp2_option_new(&option) != 0)
+		return NULL;
+	nghttp2_option_set_no_auto_window_update(option, 1);
+	nghttp2_option_set_max_deflate_dynamic_table_size(option, (size_t)limits->header_table_out);
+	nghttp2_option_set_max_send_header_block_length(option, 256 * 1024);
+	nghttp2_option_set_max_settings(option, (size_t)limits->settings_entries);
+	nghttp2_option_set_max_outbound_ack(option, (size_t)limits->queued_acks);
+	nghttp2_option_set_max_continuations(option, (size_t)limits->continuations);
+	nghttp2_option_set_stream_reset_rate_limit(option, (uint64_t)limits->reset_burst, (uint64_t)limits->reset_rate);
+	nghttp2_option_set_no_closed_streams(option, 1);
+	return option;
+}
+
+static enum status h2_open(struct connection *connection)
+{
+	const struct limits *limits = connection->limits;
+	struct h2 *h2 = calloc(1, sizeof(*h2));
+	nghttp2_option *option = make_options(limits);
+	if (h2 == NULL || option == NULL || nghttp2_session_server_new2(&h2->session, callbacks, h2, option) != 0) {
+		nghttp2_option_del(option);
+		free(h2);
+		return STATUS_NO_MEMORY;
+	}
+	nghttp2_option_del(option);
+	h2->connection = connection;
+	connection->session = h2;
+	const nghttp2_settings_entry settings[] = {
+		{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, (uint32_t)limits->streams_per_connection},
+		{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, (uint32_t)limits->stream_window},
+		{NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, (uint32_t)limits->header_table_in},
+		{NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)limits->header_bytes},
+	};
+	nghttp2_submit_settings(h2->session, NGHTTP2_FLAG_NONE, settings, sizeof(settings) / sizeof(settings[0]));
+	nghttp2_session_set_local_window_size(h2->session, NGHTTP2_FLAG_NONE, 0, (int32_t)limits->connection_window);
+	return STATUS_OK;
+}
+
+static enum status h2_receive(struct connection *connection, const uint8_t *bytes, size_t length)
+{
+	struct h2 *h2 = connection->session;
+	ssize_t used = nghttp2_session_mem_recv(h2->session, bytes, length);
+	if (used < 0) {
+		nghttp2_session_terminate_session(h2->session,
+			used == NGHTTP2_ERR_FLOODED ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
+		return STATUS_PROTOCOL;
+	}
+	if (nghttp2_session_get_outbound_queue_size(h2->session) > (size_t)connection->limits->queued_frames) {
+		nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM);
+		return STATUS_REFUSED;
+	}
+	return STATUS_OK;
+}
+
+static void h2_flush(struct connection *connection)
+{
+	struct h2 *h2 = connection->session;
+	for (struct stream *stream = h2->streams, *next; stream != NULL; stream = next) {
+		next = stream->next;
+		if (stream->is_receiving && !stream->is_body_over && (stream->early.length > 0 || stream->is_end_seen))
+			stream_deliver_early(stream);
+	}
+	size_t total = 0;
+	while (connection_can_write(connection)) {
+		const uint8_t *bytes;
+		ssize_t length = nghttp2_session_mem_send(h2->session, &bytes);
+		if (length < 0) {
+			connection_close_later(connection, STATUS_INTERNAL);
+			return;
+		}
+		if (length == 0)
+			break;
+		connection_write(connection, bytes, (size_t)length);
+		total += (size_t)length;
+		if (total >= TURN_OUTPUT) {
+			connection_flush_later(connection);
+			return;
+		}
+	}
+	if (connection_can_write(connection) && nghttp2_session_want_read(h2->session) == 0 &&
+		nghttp2_session_want_write(h2->session) == 0)
+		connection_close_later(connection, STATUS_OK);
+}
+
+static void h2_drain(struct connection *connection)
+{
+	struct h2 *h2 = connection->session;
+	announce_last(h2);
+	connection_flush_later(connection);
+}
+
+static void check_stream(struct h2 *h2, struct stream *stream, uint64_t now_ms)
+{
+	const struct limits *limits = h2->connection->limits;
+	const struct exchange *exchange = &stream->exchange;
+	uint64_t idle = now_ms - (uint64_t)stream->progress_ms;
+	if (stream->is_responded && !stream->is_deferred && idle >= (uint64_t)limits->stream_idle_ms) {
+		abort_stream(&stream->exchange, STATUS_TIMEOUT); /* the peer takes nothing */
+		return;
+	}
+	uint64_t age = now_ms - (uint64_t)(stream->started_us / 1000);
+	bool is_waiting_for_body = stream->is_receiving && !stream->is_body_over && stream->window_held == 0;
+	if (is_waiting_for_body && age >= (uint64_t)limits->body_grace_ms &&
+		exchange->bytes_received < (uint64_t)limits->body_rate * (age / 1000))
+		abort_stream(&stream->exchange, STATUS_TIMEOUT);
+}
+
+static void h2_check(struct connection *connection, uint64_t now_ms)
+{
+	struct h2 *h2 = connection->session;
+	const struct limits *limits = connection->limits;
+	if (!h2->has_settings && now_ms - connection->phase_ms >= (uint64_t)limits->preface_ms) {
+		connection_close_later(connection, STATUS_TIMEOUT);
+		return;
+	}
+	for (struct stream *stream = h2->streams, *next; stream != NULL; stream = next) {
+		next = stream->next;
+		uint64_t age = now_ms - (uint64_t)(stream->started_us / 1000);
+		if (!stream->is_dispatched && age >= (uint64_t)limits->header_ms) {
+			nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM);
+			connection_close_later(connection, STATUS_TIMEOUT);
+			return;
+		}
+		if (stream->is_dispatched && !stream->is_finished)
+			check_stream(h2, stream, now_ms);
+	}
+}
+
+static void h2_close(struct connection *connection, enum status why)
+{
+	struct h2 *h2 = connection->session;
+	connection->session = h2; /* what on_close calls may still look at it */
+	while (h2->streams != NULL) {
+		struct stream *stream = h2->streams;
+		stream_finish(stream, stream->is_abort_pending ? stream->abort_why : why == STATUS_OK ? STATUS_CLOSED : why);
+		delist(h2, stream);
+		nghttp2_session_set_stream_user_data(h2->session, stream->id, NULL);
+		stream_free(stream);
+	}
+	nghttp2_session_del(h2->session);
+	free(h2);
+	connection->session = NULL;
+}
+
+const struct protocol protocol_h2 = {"h2", h2_open, h2_receive, h2_flush, h2_drain, h2_check, h2_close};

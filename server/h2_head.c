@@ -1,0 +1,150 @@
+/* Heads of HTTP/2 requests. */
+#include "server/h2_head.h"
+
+#include <string.h>
+
+enum { AUTHORITY_MAX = 255 + 6, TARGET_MAX = 16 * 1024 };
+
+static bool take_pseudo(struct stream *stream, struct text name, struct text value, struct text **into)
+{
+	struct exchange *exchange = &stream->exchange;
+	(void)value;
+	const struct {
+		struct text name;
+		struct text *into;
+	} fields[] = {{TEXT(":method"), &exchange->method}, {TEXT(":path"), &exchange->target},
+		{TEXT(":authority"), &exchange->authority}, {TEXT(":scheme"), &exchange->scheme}};
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+		if (text_equals(fields[i].name, name)) {
+			*into = fields[i].into;
+			return true;
+		}
+	}
+	return false;
+}
+
+enum status h2_head_add(struct stream *stream, struct text name, struct text value)
+{
+	struct text *into = NULL;
+	if (name.length == 0 || name.bytes[0] != ':')
+		return stream_add_header(stream, name, value);
+	size_t cost = name.length + value.length + 32;
+	if (stream->is_refused || cost > (size_t)stream->connection->limits->header_bytes - stream->header_bytes) {
+		stream->is_refused = true;
+		return STATUS_REFUSED;
+	}
+	if (!take_pseudo(stream, name, value, &into)) {
+		stream->refusal = 400;
+		return STATUS_OK;
+	}
+	stream->header_bytes += (uint32_t)cost;
+	*into = exchange_copy(&stream->exchange, value.bytes == NULL ? TEXT("") : value);
+	return into->bytes == NULL ? STATUS_NO_MEMORY : STATUS_OK;
+}
+
+/* --- checks: 0, or the status that refuses */
+
+static int check_method(struct text method)
+{
+	if (method.length == 0 || method.length > 32 || text_equals(method, TEXT("PRI")))
+		return 400;
+	for (size_t i = 0; i < method.length; i++) {
+		if (!((method.bytes[i] >= 'A' && method.bytes[i] <= 'Z') || method.bytes[i] == '-'))
+			return 400;
+	}
+	return text_equals(method, TEXT("CONNECT")) || text_equals(method, TEXT("TRACE")) ? 405 : 0;
+}
+
+static int check_target(const struct exchange *exchange)
+{
+	struct text target = exchange->target;
+	if (text_equals(target, TEXT("*")) && text_equals(exchange->method, TEXT("OPTIONS")))
+		return 0;
+	if (target.length == 0 || target.bytes[0] != '/' || target.length > TARGET_MAX)
+		return 400;
+	for (size_t i = 0; i < target.length; i++) {
+		unsigned char byte = (unsigned char)target.bytes[i];
+		if (byte <= 0x20 || byte >= 0x7f || byte == '#' || byte == '\\')
+			return 400;
+		if (byte == '%' && i + 2 < target.length && target.bytes[i + 1] == '0' && target.bytes[i + 2] == '0')
+			return 400;
+	}
+	return 0;
+}
+
+static bool is_host_byte(unsigned char byte)
+{
+	return (byte >= 'a' && byte <= 'z') || (byte >= '0' && byte <= '9') || byte == '-' || byte == '.' || byte == ':' ||
+		   byte == '[' || byte == ']' || byte == '_';
+}
+
+static int take_authority(struct exchange *exchange)
+{
+	unsigned hosts = exchange_header_count(exchange, TEXT("host"));
+	struct text host = exchange_header(exchange, TEXT("host"));
+	if (hosts > 1 || (hosts == 1 && exchange->authority.bytes != NULL &&
+						 !text_equals_ignoring_case(host, exchange->authority)))
+		return 400;
+	if (exchange->authority.bytes == NULL && hosts == 1)
+		exchange->authority = exchange_copy(exchange, host);
+	struct text authority = exchange->authority;
+	if (authority.length == 0 || authority.length > AUTHORITY_MAX)
+		return 400;
+	char *bytes = (char *)(uintptr_t)authority.bytes; /* our own copy */
+	for (size_t i = 0; i < authority.length; i++) {
+		if (bytes[i] >= 'A' && bytes[i] <= 'Z')
+			bytes[i] = (char)(bytes[i] + ('a' - 'A'));
+		if (!is_host_byte((unsigned char)bytes[i]))
+			return 400;
+	}
+	return 0;
+}
+
+static int check_fields(const struct exchange *exchange)
+{
+	for (unsigned i = 0; i < exchange->header_count; i++) {
+		struct text name = exchange->headers[i].name;
+		/* '_' and '-' become one on the way to many a backend */
+		if (memchr(name.bytes, '_', name.length) != NULL || text_equals(name, TEXT("http2-settings")))
+			return 400;
+	}
+	return 0;
+}
+
+static int check_head(struct exchange *exchange)
+{
+	int refusal = check_method(exchange->method);
+	if (refusal == 0)
+		refusal = check_target(exchange);
+	if (refusal == 0 && !text_equals(exchange->scheme, TEXT("https")) && !text_equals(exchange->scheme, TEXT("http")))
+		refusal = 400;
+	if (refusal == 0)
+		refusal = take_authority(exchange);
+	return refusal == 0 ? check_fields(exchange) : refusal;
+}
+
+static int64_t body_length(const struct exchange *exchange, bool is_end)
+{
+	uint64_t length;
+	if (is_end)
+		return 0;
+	struct text given = exchange_header(exchange, TEXT("content-length"));
+	if (given.bytes == NULL || text_to_unsigned(given, INT64_MAX, &length) != STATUS_OK)
+		return -1;
+	return (int64_t)length;
+}
+
+void h2_head_complete(struct stream *stream, bool is_end)
+{
+	struct exchange *exchange = &stream->exchange;
+	exchange->headers = stream->headers;
+	exchange->header_count = stream->header_count;
+	if (stream->is_refused)
+		stream->refusal = 431;
+	else if (stream->refusal == 0)
+		stream->refusal = (uint16_t)check_head(exchange);
+	exchange->scheme = stream->connection->ssl != NULL ? TEXT("https") : TEXT("http");
+	exchange->request_length = body_length(exchange, is_end);
+	if (exchange->request_length > stream->connection->limits->request_body && stream->refusal == 0)
+		stream->refusal = 413;
+}

@@ -1,0 +1,9 @@
+/* The head of an HTTP/2 request: collected, limited, and checked beyond what nghttp2 checks (RFC 9113 section 8.3). */
+#pragma once
+
+#include "server/stream.h"
+
+/* REFUSED: over a limit; the rest of the head is read and dropped, and the request will be answered with 431. */
+enum status h2_head_add(struct stream *stream, struct text name, struct text value) MUST_CHECK;
+/* All fields are there: sets the exchange's request half, or the refusal. */
+void h2_head_complete(struct stream *stream, bool is_end);

@@ -1,0 +1,83 @@
+/* Listeners and the engine's half on each worker: private to server/. */
+#pragma once
+
+#include <openssl/ssl.h>
+
+#include "server/server.h"
+#include "server/url.h"
+
+struct connection;
+struct stream;
+struct ticket_keys;
+
+/* A configured listener; immutable once open. */
+struct listener {
+	const struct listener_settings *settings;
+	struct server *server;
+	int descriptors[WORKERS_MAX]; /* one a worker; a unix socket is shared: the same number */
+	unsigned port;
+	bool is_unix;
+};
+
+/* How many connections one peer address has on this worker. */
+struct source_count {
+	struct source_count *next;
+	char peer[46];
+	unsigned count;
+};
+enum { SOURCE_BUCKETS = 1024, INPUT_SIZE = 64 * 1024, GATHER_TLS = 16384, GATHER_CLEAR = 256 * 1024 };
+
+struct engine {
+	struct server *server;
+	struct worker *worker;
+	SSL_CTX *tls;
+	OSSL_LIB_CTX *library;
+	struct connection *connections;
+	size_t connection_count;
+	struct event *accept_events[32];
+	bool is_accepting, is_draining;
+	struct timer *tick, *accept_again, *deadline;
+	struct source_count *sources[SOURCE_BUCKETS];
+	struct stream *free_streams;
+	unsigned free_stream_count;
+	uint8_t *input;             /* INPUT_SIZE */
+	uint8_t *gather;            /* GATHER_CLEAR */
+	size_t gathered;
+	char date[32];
+	int64_t date_s;
+	uint64_t random;            /* state of the trace id generator */
+};
+
+/* listener.c */
+enum status listener_open(struct listener *listener, unsigned workers, struct buffer *error) MUST_CHECK;
+void listener_close(struct listener *listener, unsigned workers);
+void listeners_start(struct engine *engine);
+void listeners_stop(struct engine *engine);
+void listeners_release(struct engine *engine);
+/* connection.c */
+void connection_accept(struct engine *engine, const struct listener *listener, int descriptor, const char *peer, const struct sockaddr *address);
+void connections_drain(struct engine *engine);
+void connections_close(struct engine *engine, enum status why);
+void connections_check(struct engine *engine);
+void connection_register_metrics(void);
+/* server.c */
+/* The value of the date header, made once a second. */
+struct text engine_date(struct engine *engine);
+struct engine *server_engine(const struct server *server, const struct worker *worker);
+struct listener *server_listeners(struct server *server, size_t *count);
+const struct handler *server_handler(const struct server *server);
+const struct limits *server_limits(const struct server *server);
+/* False: the process has its limit of connections. */
+bool server_admit_connection(struct server *server);
+void server_release_connection(struct server *server);
+bool server_trusts(const struct server *server, const struct sockaddr *address);
+/* tls.c */
+struct tls_material;
+enum status tls_material_load(const struct server_settings *settings, struct tls_material **material, struct buffer *error) MUST_CHECK;
+void tls_material_free(struct tls_material *material);
+/* The worker's own context, made of the shared material and ticket keys. */
+enum status tls_context_build(OSSL_LIB_CTX *library, const struct tls_material *material, struct ticket_keys *tickets, SSL_CTX **context) MUST_CHECK;
+struct ticket_keys *ticket_keys_new(int64_t lifetime_ms);
+void ticket_keys_free(struct ticket_keys *keys);
+/* wanted: none, optional, required. */
+void tls_set_client_certificates(SSL *ssl, int wanted);

@@ -1,0 +1,265 @@
+/* Deficit round robin between shares, per worker: a round ends with the turn, when everybody who could send has. */
+#include "server/share.h"
+
+#include <stdlib.h>
+
+enum { QUANTUM = 128 * 1024, CAP_TICK_MS = 5, BURST_MIN = 64 * 1024 };
+
+struct share {
+	struct scheduler *scheduler;
+	unsigned references;
+	struct share_limits limits;
+	uint64_t round;   /* the round `credit` is of */
+	int64_t credit;   /* bytes; may fall below zero by one frame, which the next round pays */
+	int64_t bucket;   /* bytes that the cap leaves */
+	uint64_t bucket_ms;
+	uint64_t sent;
+	struct share_waiter *waiters, **waiters_end;
+	struct share *queue_next;
+	bool is_queued, is_capped;
+};
+
+struct scheduler {
+	struct task task; /* first: the end of the round */
+	struct worker *worker;
+	struct share *common;
+	uint64_t round;
+	struct share *queue; /* shares with waiters */
+	bool is_scheduled;
+	struct timer *tick;
+};
+
+static int slot = -1;
+
+/* Called while the process starts: before any worker runs. */
+__attribute__((constructor)) static void reserve_slot(void)
+{
+	slot = worker_slot_new();
+}
+
+static void schedule(struct scheduler *scheduler);
+
+static int64_t burst_of(const struct share *share)
+{
+	uint64_t burst = share->limits.bytes_per_second;
+	return burst < BURST_MIN ? BURST_MIN : burst > INT64_MAX / 4096 ? INT64_MAX / 4096 : (int64_t)burst;
+}
+
+static void refill(struct share *share, uint64_t now_ms)
+{
+	uint64_t passed = now_ms - share->bucket_ms;
+	if (passed == 0)
+		return;
+	share->bucket_ms = now_ms;
+	int64_t burst = burst_of(share), add = passed >= 1000 ? burst : burst * (int64_t)passed / 1000;
+	if (passed < 1000 && share->limits.bytes_per_second < BURST_MIN)
+		add = (int64_t)(share->limits.bytes_per_second * passed / 1000);
+	share->bucket = share->bucket + add > burst ? burst : share->bucket + add;
+}
+
+static void wake_waiters(struct share *share)
+{
+	struct share_waiter *waiter = share->waiters;
+	share->waiters = NULL;
+	share->waiters_end = &share->waiters;
+	share->references++; /* a waiter may let go of the share */
+	while (waiter != NULL) {
+		struct share_waiter *next = waiter->next;
+		waiter->previous = NULL;
+		waiter->next = NULL;
+		if (next != NULL)
+			next->previous = &next; /* no longer in the list it pointed into */
+		waiter->go(waiter);
+		waiter = next;
+	}
+	share_unref(share);
+}
+
+/* Ends the round: everybody who waits may send again, in the order they came. */
+static void advance(struct task *task)
+{
+	struct scheduler *scheduler = (struct scheduler *)task;
+	struct share *share = scheduler->queue, *capped = NULL, **capped_end = &capped;
+	uint64_t now_ms = worker_now_ms(scheduler->worker);
+	scheduler->is_scheduled = false;
+	scheduler->queue = NULL;
+	scheduler->round++;
+	while (share != NULL) {
+		struct share *next = share->queue_next;
+		if (share->limits.bytes_per_second > 0)
+			refill(share, now_ms);
+		share->is_capped = share->limits.bytes_per_second > 0 && share->bucket <= 0;
+		if (share->is_capped) {
+			share->queue_next = NULL;
+			*capped_end = share;
+			capped_end = &share->queue_next;
+		} else {
+			share->is_queued = false;
+			wake_waiters(share);
+			share_unref(share); /* the queue's */
+		}
+		share = next;
+	}
+	if (capped != NULL) {
+		*capped_end = scheduler->queue;
+		scheduler->queue = capped;
+		timer_set(scheduler->tick, CAP_TICK_MS);
+	}
+}
+
+static void on_tick(void *context)
+{
+	schedule(context);
+}
+
+static void schedule(struct scheduler *scheduler)
+{
+	if (scheduler->is_scheduled)
+		return;
+	scheduler->is_scheduled = true;
+	worker_later(scheduler->worker, &scheduler->task);
+}
+
+static struct scheduler *scheduler_of(struct worker *worker)
+{
+	struct scheduler *scheduler = worker_slot(worker, slot);
+	if (scheduler != NULL)
+		return scheduler;
+	scheduler = calloc(1, sizeof(*scheduler));
+	if (scheduler == NULL)
+		return NULL;
+	scheduler->task.run = advance;
+	scheduler->worker = worker;
+	scheduler->round = 1;
+	scheduler->tick = timer_new(worker, on_tick, scheduler);
+	if (scheduler->tick == NULL) {
+		free(scheduler);
+		return NULL;
+	}
+	worker_slot_set(worker, slot, scheduler);
+	return scheduler;
+}
+
+struct share *share_new(struct worker *worker, const struct share_limits *limits)
+{
+	struct scheduler *scheduler = scheduler_of(worker);
+	struct share *share = scheduler == NULL ? NULL : calloc(1, sizeof(*share));
+	if (share == NULL)
+		return NULL;
+	share->scheduler = scheduler;
+	share->references = 1;
+	share->waiters_end = &share->waiters;
+	share->bucket_ms = worker_now_ms(worker);
+	share_change(share, limits);
+	share->bucket = burst_of(share);
+	return share;
+}
+
+struct share *share_common(struct worker *worker)
+{
+	struct scheduler *scheduler = scheduler_of(worker);
+	static const struct share_limits limits = {.weight = 1};
+	if (scheduler != NULL && scheduler->common == NULL)
+		scheduler->common = share_new(worker, &limits);
+	return scheduler == NULL ? NULL : scheduler->common;
+}
+
+void share_close_worker(struct worker *worker)
+{
+	struct scheduler *scheduler = worker_slot(worker, slot);
+	if (scheduler == NULL)
+		return;
+	if (scheduler->common != NULL)
+		share_unref(scheduler->common);
+	timer_free(scheduler->tick);
+	free(scheduler);
+	worker_slot_set(worker, slot, NULL);
+}
+
+void share_ref(struct share *share)
+{
+	share->references++;
+}
+
+void share_unref(struct share *share)
+{
+	if (share != NULL && --share->references == 0)
+		free(share);
+}
+
+void share_change(struct share *share, const struct share_limits *limits)
+{
+	share->limits = *limits;
+	if (share->limits.weight == 0)
+		share->limits.weight = 1;
+	if (share->bucket > burst_of(share))
+		share->bucket = burst_of(share);
+}
+
+uint64_t share_bytes_sent(const struct share *share)
+{
+	return share->sent;
+}
+
+static void wait_for_round(struct share *share, struct share_waiter *waiter)
+{
+	struct scheduler *scheduler = share->scheduler;
+	if (waiter->previous == NULL) {
+		waiter->next = NULL;
+		waiter->previous = share->waiters_end;
+		*share->waiters_end = waiter;
+		share->waiters_end = &waiter->next;
+	}
+	if (!share->is_queued) {
+		share->is_queued = true;
+		share->references++; /* the queue's */
+		struct share **end = &scheduler->queue;
+		while (*end != NULL)
+			end = &(*end)->queue_next;
+		share->queue_next = NULL;
+		*end = share;
+	}
+	if (!share->is_capped)
+		schedule(scheduler);
+}
+
+size_t share_take(struct share *share, size_t wanted, struct share_waiter *waiter)
+{
+	int64_t quantum = (int64_t)QUANTUM * share->limits.weight;
+	if (share->round != share->scheduler->round) {
+		share->round = share->scheduler->round;
+		share->credit = share->credit < 0 ? share->credit + quantum : quantum;
+	}
+	if (share->limits.bytes_per_second > 0) {
+		refill(share, worker_now_ms(share->scheduler->worker));
+		if (share->bucket <= 0) {
+			wait_for_round(share, waiter);
+			return 0;
+		}
+	}
+	if (share->credit <= 0) {
+		wait_for_round(share, waiter);
+		return 0;
+	}
+	share->credit -= (int64_t)wanted;
+	share->bucket -= share->limits.bytes_per_second > 0 ? (int64_t)wanted : 0;
+	share->sent += wanted;
+	return wanted;
+}
+
+void share_return(struct share *share, size_t unused)
+{
+	share->credit += (int64_t)unused;
+	share->bucket += share->limits.bytes_per_second > 0 ? (int64_t)unused : 0;
+	share->sent -= unused;
+}
+
+void share_leave(struct share_waiter *waiter)
+{
+	if (waiter->previous == NULL)
+		return;
+	*waiter->previous = waiter->next;
+	if (waiter->next != NULL)
+		waiter->next->previous = waiter->previous;
+	waiter->previous = NULL;
+}

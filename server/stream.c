@@ -1,0 +1,369 @@
+/* Streams: the life of an exchange in the engine, from its head to its line in the access log. */
+#include "server/stream.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/answer.h"
+#include "server/base/clock.h"
+#include "server/base/log.h"
+#include "server/base/metric.h"
+
+enum { FREE_STREAMS_MAX = 256, LOGGED_PATH_MAX = 256, REFUSED_BODY_MAX = 64 * 1024 };
+
+
+#define METRIC_LIST(X)                                                                                                 \
+	X(REQUESTS_2XX, COUNTER, "celld_http_requests_total", "class=\"2xx\"", "Requests by status class")                 \
+	X(REQUESTS_3XX, COUNTER, "celld_http_requests_total", "class=\"3xx\"", "Requests by status class")                 \
+	X(REQUESTS_4XX, COUNTER, "celld_http_requests_total", "class=\"4xx\"", "Requests by status class")                 \
+	X(REQUESTS_5XX, COUNTER, "celld_http_requests_total", "class=\"5xx\"", "Requests by status class")                 \
+	X(REQUESTS_CUT, COUNTER, "celld_http_requests_total", "class=\"none\"", "Requests by status class")                \
+	X(STREAMS, GAUGE, "celld_http_open_exchanges", NULL, "Exchanges that are open")                                    \
+	X(SENT, COUNTER, "celld_http_response_body_bytes_total", NULL, "Response body bytes given to connections")         \
+	X(RECEIVED, COUNTER, "celld_http_request_body_bytes_total", NULL, "Request body bytes received")                   \
+	X(HEAD_TIME, HISTOGRAM, "celld_http_head_seconds", NULL, "From a request's head to its response's head")
+enum {
+#define METRIC_MEMBER(name, kind, series, labels, help) METRIC_##name##_INDEX,
+	METRIC_LIST(METRIC_MEMBER)
+#undef METRIC_MEMBER
+		METRIC_COUNT
+};
+static int metrics[METRIC_COUNT];
+
+void stream_register_metrics(void)
+{
+#define REGISTER(name, kind, series, labels, help)                                                                     \
+	metrics[METRIC_##name##_INDEX] = metric_register(METRIC_##kind, series, labels, help);
+	METRIC_LIST(REGISTER)
+#undef REGISTER
+}
+
+/* --- memory */
+
+struct stream *stream_new(struct connection *connection, const struct exchange_engine *engine)
+{
+	struct engine *home = connection->engine;
+	struct stream *stream = home->free_streams;
+	if (stream != NULL) {
+		home->free_streams = stream->next_free;
+		home->free_stream_count--;
+	} else {
+		stream = malloc(sizeof(*stream));
+		if (stream == NULL)
+			return NULL;
+	}
+	memset(stream, 0, offsetof(struct stream, arena));
+	stream->connection = connection;
+	stream->arena_at = stream->arena;
+	stream->arena_end = stream->arena + sizeof(stream->arena);
+	stream->started_us = (int64_t)(clock_monotonic_ns() / 1000);
+	stream->progress_ms = (int64_t)worker_now_ms(home->worker);
+	struct exchange *exchange = &stream->exchange;
+	exchange->engine = engine;
+	exchange->response_length = -1;
+	exchange->file_descriptor = -1;
+	connection_describe(connection, exchange);
+	connection->streams++;
+	metric_add(metrics[METRIC_STREAMS_INDEX], 1);
+	return stream;
+}
+
+void stream_free(struct stream *stream)
+{
+	struct engine *home = stream->connection->engine;
+	stream_drop_arena(stream);
+	buffer_free(&stream->early);
+	if (home->free_stream_count == FREE_STREAMS_MAX) {
+		free(stream);
+		return;
+	}
+	stream->next_free = home->free_streams;
+	home->free_streams = stream;
+	home->free_stream_count++;
+}
+
+void streams_release(struct engine *engine)
+{
+	while (engine->free_streams != NULL) {
+		struct stream *next = engine->free_streams->next_free;
+		free(engine->free_streams);
+		engine->free_streams = next;
+	}
+	engine->free_stream_count = 0;
+}
+
+enum status stream_add_header(struct stream *stream, struct text name, struct text value)
+{
+	const struct limits *limits = stream->connection->limits;
+	size_t cost = name.length + value.length + 32;
+	/* counted before anything is stored */
+	if (stream->is_refused || stream->header_count >= limits->header_fields ||
+		cost > (size_t)limits->header_bytes - stream->header_bytes) {
+		stream->is_refused = true;
+		return STATUS_REFUSED;
+	}
+	if (stream->header_count == stream->header_room) {
+		uint16_t room = stream->header_room == 0 ? 16 : (uint16_t)(stream->header_room * 2);
+		struct header *more = exchange_allocate(&stream->exchange, room * sizeof(*more));
+		if (more == NULL)
+			return STATUS_NO_MEMORY;
+		if (stream->header_count > 0)
+			memcpy(more, stream->headers, stream->header_count * sizeof(*more));
+		stream->headers = more;
+		stream->header_room = room;
+	}
+	struct header *header = &stream->headers[stream->header_count];
+	char *bytes = exchange_allocate(&stream->exchange, name.length + value.length + 1);
+	if (bytes == NULL)
+		return STATUS_NO_MEMORY;
+	memcpy(bytes, name.bytes, name.length);
+	if (value.length > 0)
+		memcpy(bytes + name.length, value.bytes, value.length);
+	header->name = (struct text){bytes, name.length};
+	header->value = (struct text){bytes + name.length, value.length};
+	stream->header_bytes += (uint32_t)cost;
+	stream->header_count++;
+	return STATUS_OK;
+}
+
+/* --- dispatch */
+
+static bool is_traceparent(struct text value)
+{
+	if (value.length != 55 || value.bytes[0] != '0' || value.bytes[1] != '0')
+		return false;
+	bool trace_is_zero = true, span_is_zero = true;
+	for (size_t i = 0; i < 55; i++) {
+		char byte = value.bytes[i];
+		bool is_dash = i == 2 || i == 35 || i == 52;
+		if (is_dash ? byte != '-' : !((byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'f')))
+			return false;
+		if (i > 2 && i < 35 && byte != '0')
+			trace_is_zero = false;
+		if (i > 35 && i < 52 && byte != '0')
+			span_is_zero = false;
+	}
+	return !trace_is_zero && !span_is_zero;
+}
+
+static uint64_t next_random(struct engine *engine)
+{
+	/* splitmix64: trace ids need to differ, not to be secret */
+	uint64_t value = engine->random += 0x9e3779b97f4a7c15U;
+	value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9U;
+	value = (value ^ (value >> 27)) * 0x94d049bb133111ebU;
+	return value ^ (value >> 31);
+}
+
+static void write_hex(char *into, uint64_t value)
+{
+	static const char digits[] = "0123456789abcdef";
+	for (int i = 15; i >= 0; i--, value >>= 4)
+		into[i] = digits[value & 15];
+}
+
+static void set_traceparent(struct stream *stream)
+{
+	struct exchange *exchange = &stream->exchange;
+	struct text given = exchange_header(exchange, TEXT("traceparent"));
+	if (is_traceparent(given)) {
+		exchange->traceparent = given;
+		return;
+	}
+	struct engine *engine = stream->connection->engine;
+	char *at = stream->traceparent;
+	memcpy(at, "00-", 3);
+	write_hex(at + 3, next_random(engine));
+	write_hex(at + 19, next_random(engine) | 1);
+	at[35] = '-';
+	write_hex(at + 36, next_random(engine) | 1);
+	memcpy(at + 52, "-01", 4);
+	exchange->traceparent = (struct text){at, 55};
+}
+
+/* Runs a callback of the exchange; an abort inside it takes effect after it. */
+#define GUARDED(stream, call)                                                                                          \
+	do {                                                                                                               \
+		(stream)->is_busy = true;                                                                                      \
+		call;                                                                                                          \
+		(stream)->is_busy = false;                                                                                     \
+		if ((stream)->is_abort_pending && !(stream)->is_finished) {                                                    \
+			(stream)->is_abort_pending = false;                                                                        \
+			(stream)->exchange.engine->abort(&(stream)->exchange, (stream)->abort_why);                                \
+		}                                                                                                              \
+	} while (0)
+
+void stream_dispatch(struct stream *stream)
+{
+	struct exchange *exchange = &stream->exchange;
+	const struct handler *handler = server_handler(stream->connection->engine->server);
+	stream->is_dispatched = true;
+	exchange->headers = stream->headers;
+	exchange->header_count = stream->header_count;
+	if (stream->is_refused && stream->refusal == 0)
+		stream->refusal = 431;
+	set_traceparent(stream);
+	if (stream->refusal != 0) {
+		GUARDED(stream, answer_problem(exchange, stream->refusal, TEXT_NONE));
+		return;
+	}
+	GUARDED(stream, handler->on_request(handler->context, exchange));
+}
+
+void stream_deliver(struct stream *stream, const uint8_t *bytes, size_t length, bool ended)
+{
+	struct exchange *exchange = &stream->exchange;
+	const struct limits *limits = stream->connection->limits;
+	stream->progress_ms = (int64_t)worker_now_ms(exchange->worker);
+	if (stream->is_finished)
+		return;
+	stream->is_end_seen = stream->is_end_seen || ended;
+	if (stream->is_receiving && stream->early.length == 0) {
+		if (stream->is_body_over)
+			return;
+		exchange->bytes_received += length;
+		metric_add(metrics[METRIC_RECEIVED_INDEX], (int64_t)length);
+		if (exchange->bytes_received > (uint64_t)limits->request_body) {
+			exchange->engine->abort(exchange, STATUS_TOO_LARGE);
+			return;
+		}
+		stream->unconsumed += length;
+		stream->is_body_over = ended;
+		GUARDED(stream, stream->on_body(exchange, bytes, length, ended));
+		return;
+	}
+	if (!stream->is_responded || stream->is_receiving) { /* the runtime has not asked yet: the window bounds what waits */
+		buffer_append(&stream->early, (struct text){(const char *)bytes, length});
+		if (stream->early.failed)
+			exchange->engine->abort(exchange, STATUS_NO_MEMORY);
+		return;
+	}
+	stream->discarded += length;
+	if (stream->discarded > REFUSED_BODY_MAX)
+		return; /* the window stays shut: the peer stops, or its stream is reset for idling */
+	exchange->engine->consume(exchange, length);
+}
+
+/* Delivers what came before the runtime asked. */
+void stream_deliver_early(struct stream *stream)
+{
+	if (stream->is_finished || !stream->is_receiving || stream->is_body_over ||
+		(stream->early.length == 0 && !stream->is_end_seen))
+		return;
+	struct buffer early = stream->early;
+	stream->early = (struct buffer){0};
+	stream_deliver(stream, (const uint8_t *)early.bytes, early.length, stream->is_end_seen);
+	buffer_free(&early);
+}
+
+/* --- the response */
+
+bool stream_has_body(const struct stream *stream)
+{
+	const struct exchange *exchange = &stream->exchange;
+	return exchange->status != 204 && exchange->status != 304 && exchange->response_length != 0 &&
+		   !text_equals(exchange->method, TEXT("HEAD"));
+}
+
+static enum body_state produce_text(struct stream *stream, uint8_t *frame, size_t room, size_t *count)
+{
+	struct text text = stream->exchange.response_text;
+	size_t left = text.length - stream->inline_sent;
+	*count = left < room ? left : room;
+	if (*count > 0)
+		memcpy(frame, text.bytes + stream->inline_sent, *count);
+	stream->inline_sent += *count;
+	return *count == left ? BODY_END : BODY_MORE;
+}
+
+enum body_state stream_produce(struct stream *stream, uint8_t *frame, size_t room, size_t *count)
+{
+	struct exchange *exchange = &stream->exchange;
+	struct share *share = exchange->share != NULL ? exchange->share : share_common(exchange->worker);
+	*count = 0;
+	if (stream->is_finished || share == NULL)
+		return BODY_FAILED;
+	if (exchange->response_length >= 0 && exchange->read_body != NULL) {
+		/* never more than was promised; one byte beyond shows a source that has more */
+		uint64_t left = (uint64_t)exchange->response_length - exchange->bytes_sent;
+		if (room > left)
+			room = left > 0 ? (size_t)left : 1;
+	}
+	size_t granted = share_take(share, room, &stream->waiter);
+	if (granted == 0) {
+		stream->is_deferred = true;
+		return BODY_LATER;
+	}
+	enum body_state state;
+	stream->is_busy = true;
+	if (exchange->read_body == NULL)
+		state = produce_text(stream, frame, granted, count);
+	else
+		state = exchange->read_body(exchange, frame, granted, count);
+	stream->is_busy = false;
+	if (state == BODY_LATER || state == BODY_FAILED)
+		*count = 0;
+	if (*count < granted)
+		share_return(share, granted - *count);
+	if (state == BODY_LATER)
+		stream->is_deferred = true;
+	exchange->bytes_sent += *count;
+	if (*count > 0)
+		stream->progress_ms = (int64_t)worker_now_ms(exchange->worker);
+	if (exchange->response_length >= 0) {
+		uint64_t promised = (uint64_t)exchange->response_length;
+		if (exchange->bytes_sent > promised || (state == BODY_END && exchange->bytes_sent != promised))
+			return BODY_FAILED;
+		if (exchange->bytes_sent == promised && state == BODY_MORE && exchange->read_body == NULL)
+			state = BODY_END;
+	}
+	return state;
+}
+
+/* --- the end */
+
+static void write_log(const struct stream *stream, enum status outcome, int64_t took_us)
+{
+	const struct exchange *exchange = &stream->exchange;
+	struct text path = exchange_path(exchange);
+	if (path.length > LOGGED_PATH_MAX)
+		path.length = LOGGED_PATH_MAX;
+	LOG(INFO, "request", log_text("tenant", exchange->tenant), log_text("peer", exchange->peer),
+		log_text("protocol", text_of(stream->connection->protocol->name)), log_text("method", exchange->method),
+		log_text("path", path), log_number("status", stream->is_responded ? exchange->status : 0),
+		log_number("sent", exchange->bytes_sent), log_number("received", exchange->bytes_received),
+		log_number("us", took_us), log_text("outcome", text_of(status_name(outcome))),
+		log_text("trace", text_slice(exchange->traceparent, 3, 35)));
+}
+
+static void count_request(const struct stream *stream, int64_t took_us)
+{
+	const struct exchange *exchange = &stream->exchange;
+	int class = stream->is_responded ? exchange->status / 100 : 0;
+	int metric = class >= 2 && class <= 5 ? metrics[METRIC_REQUESTS_2XX_INDEX + class - 2]
+										  : metrics[METRIC_REQUESTS_CUT_INDEX];
+	metric_add(metric, 1);
+	if (exchange->bytes_sent > 0)
+		metric_add(metrics[METRIC_SENT_INDEX], (int64_t)exchange->bytes_sent);
+	metric_observe_us(metrics[METRIC_HEAD_TIME_INDEX], (uint64_t)took_us);
+}
+
+void stream_finish(struct stream *stream, enum status outcome)
+{
+	struct exchange *exchange = &stream->exchange;
+	if (stream->is_finished)
+		return;
+	stream->is_finished = true;
+	share_leave(&stream->waiter);
+	if (exchange->on_close != NULL)
+		exchange->on_close(exchange, outcome);
+	if (exchange->on_leave != NULL)
+		exchange->on_leave(exchange);
+	if (stream->is_dispatched) {
+		int64_t took_us = (int64_t)(clock_monotonic_ns() / 1000) - stream->started_us;
+		count_request(stream, took_us);
+		write_log(stream, outcome, took_us);
+	}
+	metric_add(metrics[METRIC_STREAMS_INDEX], -1);
+	stream->connection->streams--;
+}

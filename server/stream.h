@@ -1,0 +1,66 @@
+/* A stream: an exchange with what the engine needs behind it, the same for HTTP/2 and HTTP/1.1. Private to server/. */
+#pragma once
+
+#include "server/connection.h"
+#include "server/exchange.h"
+#include "server/share.h"
+
+enum { STREAM_ARENA = 3072, TRAILERS_MAX = 8, RESPONSE_HEADERS_MAX = 100 };
+
+struct arena_block;
+
+struct stream {
+	struct exchange exchange; /* first */
+	struct share_waiter waiter;
+	struct connection *connection;
+	struct stream *next_free;
+	struct stream *next, *previous; /* of the connection */
+	int32_t id; /* HTTP/2 */
+	bool is_dispatched, is_responded, is_finished, is_receiving, is_body_over, is_end_seen, is_deferred, is_refused, is_counted;
+	bool is_busy;              /* inside a callback of this exchange: an abort waits for its end */
+	bool is_abort_pending;
+	bool was_cut;
+	enum status abort_why;
+	uint16_t refusal;          /* HTTP status the head earned: answered without a runtime */
+	uint16_t header_count, header_room;
+	uint32_t header_bytes;
+	struct header *headers;
+	uint16_t response_count, response_room;
+	struct header *response_headers;
+	struct header trailers[TRAILERS_MAX];
+	uint16_t trailer_count;
+	void (*on_body)(struct exchange *exchange, const uint8_t *bytes, size_t length, bool ended);
+	uint64_t unconsumed;       /* delivered and not given back */
+	int64_t started_us, progress_ms;
+	uint64_t inline_sent;      /* of response_text */
+	size_t window_held;        /* HTTP/2: received and not yet given back to the peer's window */
+	size_t discarded;          /* request bytes nobody wanted */
+	struct buffer early;       /* request bytes that came before the runtime asked: at most the window */
+	char *arena_at, *arena_end;
+	struct arena_block *blocks;
+	char traceparent[56];
+	char arena[STREAM_ARENA];
+};
+
+struct stream *stream_of(const struct exchange *exchange);
+/* From the worker's free list; NULL when out of memory. The exchange is described, all else zero. */
+struct stream *stream_new(struct connection *connection, const struct exchange_engine *engine);
+/* Adds a request header, copied. REFUSED: a limit (the count and bytes are kept up all the same). */
+enum status stream_add_header(struct stream *stream, struct text name, struct text value) MUST_CHECK;
+/* Hands the complete request to the handler; refusals (stream->refusal) are answered here. */
+void stream_dispatch(struct stream *stream);
+/* Delivers a piece of the request body, or keeps it from a runtime that wants none. */
+void stream_deliver(struct stream *stream, const uint8_t *bytes, size_t length, bool ended);
+/* Produces response bytes into `frame`: asks the share, then the runtime, checks lengths. */
+enum body_state stream_produce(struct stream *stream, uint8_t *frame, size_t room, size_t *count);
+/* on_close, on_leave, the access log, the metrics; once. */
+void stream_finish(struct stream *stream, enum status outcome);
+/* Delivers what came before the runtime asked. */
+void stream_deliver_early(struct stream *stream);
+void stream_drop_arena(struct stream *stream);
+/* Back to the free list. Must be finished. */
+void stream_free(struct stream *stream);
+/* May a response of this exchange have a body? */
+bool stream_has_body(const struct stream *stream);
+void streams_release(struct engine *engine);
+void stream_register_metrics(void);
