@@ -127,25 +127,23 @@ void worker_run_later(struct worker *worker)
 	}
 }
 
-/* --- barriers: a task goes through every worker; whoever is last runs `done` */
+/* --- barriers: one task goes through all workers, the same way each time, so that barriers end in the order they began */
 
-struct barrier;
-struct barrier_task {
-	struct task task; /* first */
-	struct barrier *barrier;
-};
 struct barrier {
-	atomic_uint left;
+	struct task task; /* first */
+	struct worker_pool *pool;
+	unsigned next;
 	void (*done)(void *context);
 	void *context;
-	struct barrier_task tasks[];
 };
 
 static void on_barrier(struct task *task)
 {
-	struct barrier *barrier = ((struct barrier_task *)task)->barrier;
-	if (atomic_fetch_sub_explicit(&barrier->left, 1, memory_order_acq_rel) != 1)
+	struct barrier *barrier = (struct barrier *)task;
+	if (++barrier->next < barrier->pool->count) {
+		worker_post(barrier->pool->workers[barrier->next], &barrier->task);
 		return;
+	}
 	barrier->done(barrier->context);
 	free(barrier);
 }
@@ -156,17 +154,11 @@ void worker_pool_barrier(struct worker_pool *pool, void (*done)(void *context), 
 		done(context);
 		return;
 	}
-	size_t size = sizeof(struct barrier) + pool->count * sizeof(struct barrier_task);
-	struct barrier *barrier = malloc(size);
+	struct barrier *barrier = malloc(sizeof(*barrier));
 	if (barrier == NULL)
 		abort(); /* a promise that cannot be kept: better restarted than freed under a reader */
-	barrier->done = done;
-	barrier->context = context;
-	atomic_init(&barrier->left, pool->count);
-	for (unsigned i = 0; i < pool->count; i++) {
-		barrier->tasks[i] = (struct barrier_task){.task.run = on_barrier, .barrier = barrier};
-		worker_post(pool->workers[i], &barrier->tasks[i].task);
-	}
+	*barrier = (struct barrier){.task.run = on_barrier, .pool = pool, .done = done, .context = context};
+	worker_post(pool->workers[0], &barrier->task);
 }
 
 void worker_pool_retire(struct worker_pool *pool, void (*release)(void *object), void *object)

@@ -38,7 +38,8 @@ struct worker *worker_pool_at(struct worker_pool *pool, unsigned index);
 /* From any thread: runs on the worker's thread at its next turn, in the order posted by one thread. */
 void worker_post(struct worker *worker, struct task *task);
 /* From any thread: `done` runs once, on one of the workers, after every worker has finished what was posted to it before
- * this call and has gone through its loop. With the pool not started or already stopped: at once, here. */
+ * this call and has gone through its loop. Barriers begun by one thread end in their order. With the pool not started or
+ * already stopped: at once, here. */
 void worker_pool_barrier(struct worker_pool *pool, void (*done)(void *context), void *context);
 /* barrier + release(object). */
 void worker_pool_retire(struct worker_pool *pool, void (*release)(void *object), void *object);

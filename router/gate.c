@@ -1,0 +1,307 @@
+/* Admission of requests by their tenant's limits. */
+#include "router/gate.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { BUCKETS = 4096, CONNECTION_BUCKETS = 16, IDLE_KEPT = 1024, IDLE_MS = 10000, LEASES_A_SECOND = 20, LEASE_STREAMS = 8 };
+
+struct seat {
+	struct seat *next;
+	const void *connection;
+	unsigned streams;
+};
+
+/* One tenant on one worker. */
+struct account {
+	struct account *chain;
+	struct accounts *home;
+	struct gate *gate;
+	struct share *share;
+	const struct participant *seen; /* whose limits these are; compared, never followed */
+	struct tenant_limits limits;
+	int64_t requests; /* leased and not used */
+	int64_t streams_leased, streams;
+	int64_t connections;
+	uint64_t used_ms;
+	struct seat *seats[CONNECTION_BUCKETS];
+};
+
+struct accounts {
+	struct worker *worker;
+	const struct tenant_settings *defaults;
+	struct account *buckets[BUCKETS];
+	size_t count;
+	struct seat *free_seats;
+};
+
+/* --- gates */
+
+struct gate *gate_new(const struct participant *participant)
+{
+	struct gate *gate = aligned_alloc(_Alignof(struct gate), sizeof(*gate));
+	if (gate == NULL)
+		return NULL;
+	memset(gate, 0, sizeof(*gate));
+	memcpy(gate->ctx, participant->ctx, sizeof(gate->ctx));
+	atomic_init(&gate->participant, participant);
+	atomic_init(&gate->references, 1);
+	return gate;
+}
+
+void gate_ref(struct gate *gate)
+{
+	atomic_fetch_add_explicit(&gate->references, 1, memory_order_relaxed);
+}
+
+void gate_unref(void *object)
+{
+	struct gate *gate = object;
+	if (gate != NULL && atomic_fetch_sub_explicit(&gate->references, 1, memory_order_acq_rel) == 1)
+		free(gate);
+}
+
+/* --- reserves */
+
+static int64_t lease_requests(struct gate *gate, int64_t limit, uint64_t now_ms)
+{
+	uint64_t before = atomic_load_explicit(&gate->refilled_ms, memory_order_relaxed);
+	if (now_ms > before && atomic_compare_exchange_strong_explicit(
+							   &gate->refilled_ms, &before, now_ms, memory_order_relaxed, memory_order_relaxed)) {
+		uint64_t passed = now_ms - before > 1000 ? 1000 : now_ms - before;
+		/* fractions of a request are kept as thousandths */
+		int64_t add = limit * (int64_t)passed;
+		int64_t have = atomic_fetch_add_explicit(&gate->requests, add, memory_order_relaxed) + add;
+		if (have > limit * 1000)
+			atomic_fetch_sub_explicit(&gate->requests, have - limit * 1000, memory_order_relaxed);
+	}
+	int64_t wanted = limit / LEASES_A_SECOND > 0 ? limit / LEASES_A_SECOND : 1;
+	int64_t have = atomic_load_explicit(&gate->requests, memory_order_relaxed);
+	while (have >= 1000) {
+		int64_t take = have / 1000 < wanted ? have / 1000 : wanted;
+		if (atomic_compare_exchange_weak_explicit(
+				&gate->requests, &have, have - take * 1000, memory_order_relaxed, memory_order_relaxed))
+			return take;
+	}
+	return 0;
+}
+
+/* Borrows `wanted`, or one, while no more than `limit` are lent in all. */
+static int64_t lease(_Atomic int64_t *lent, int64_t limit, int64_t wanted)
+{
+	int64_t before = atomic_load_explicit(lent, memory_order_relaxed);
+	for (;;) {
+		int64_t take = before + wanted <= limit ? wanted : before + 1 <= limit ? 1 : 0;
+		if (take == 0 || atomic_compare_exchange_weak_explicit(
+							 lent, &before, before + take, memory_order_relaxed, memory_order_relaxed))
+			return take;
+	}
+}
+
+static void give_back(_Atomic int64_t *lent, int64_t count)
+{
+	atomic_fetch_sub_explicit(lent, count, memory_order_relaxed);
+}
+
+/* --- accounts */
+
+struct accounts *accounts_new(struct worker *worker, const struct tenant_settings *defaults)
+{
+	struct accounts *accounts = calloc(1, sizeof(*accounts));
+	if (accounts == NULL)
+		return NULL;
+	accounts->worker = worker;
+	accounts->defaults = defaults;
+	return accounts;
+}
+
+static struct account **bucket_of(struct accounts *accounts, const struct gate *gate)
+{
+	uintptr_t address = (uintptr_t)gate;
+	return &accounts->buckets[(address >> 6 ^ address >> 18) % BUCKETS];
+}
+
+static void account_free(struct account *account)
+{
+	give_back(&account->gate->streams, account->streams_leased);
+	share_unref(account->share);
+	gate_unref(account->gate);
+	account->home->count--;
+	free(account);
+}
+
+/* Drops what nobody used lately. */
+static void sweep(struct accounts *accounts, uint64_t now_ms)
+{
+	for (size_t i = 0; i < BUCKETS; i++) {
+		struct account **at = &accounts->buckets[i];
+		while (*at != NULL) {
+			struct account *account = *at;
+			if (account->streams > 0 || now_ms - account->used_ms < IDLE_MS) {
+				at = &account->chain;
+				continue;
+			}
+			*at = account->chain;
+			account_free(account);
+		}
+	}
+}
+
+void accounts_free(struct accounts *accounts)
+{
+	if (accounts == NULL)
+		return;
+	for (size_t i = 0; i < BUCKETS; i++) {
+		while (accounts->buckets[i] != NULL) {
+			struct account *account = accounts->buckets[i];
+			accounts->buckets[i] = account->chain;
+			account_free(account);
+		}
+	}
+	while (accounts->free_seats != NULL) {
+		struct seat *next = accounts->free_seats->next;
+		free(accounts->free_seats);
+		accounts->free_seats = next;
+	}
+	free(accounts);
+}
+
+static void take_limits(struct account *account, const struct participant *participant)
+{
+	const struct tenant_settings *defaults = account->home->defaults;
+	const struct tenant_limits *own = &participant->limits;
+	account->seen = participant;
+	account->limits = (struct tenant_limits){
+		.requests_per_second = own->requests_per_second > 0 ? own->requests_per_second : defaults->requests_per_second,
+		.bytes_per_second = own->bytes_per_second > 0 ? own->bytes_per_second : defaults->bytes_per_second,
+		.streams = own->streams > 0 ? own->streams : defaults->streams,
+		.connections = own->connections > 0 ? own->connections : defaults->connections,
+		.weight = own->weight > 0 ? own->weight : defaults->weight,
+	};
+}
+
+static struct share_limits share_limits_of(const struct account *account)
+{
+	uint64_t workers = worker_pool_count(worker_pool_of(account->home->worker));
+	uint64_t bytes = (uint64_t)account->limits.bytes_per_second;
+	return (struct share_limits){.weight = (uint32_t)account->limits.weight,
+		.bytes_per_second = bytes == 0 ? 0 : bytes / workers > 0 ? bytes / workers : 1};
+}
+
+static struct account *account_get(struct accounts *accounts, struct gate *gate, const struct participant *participant)
+{
+	struct account **at = bucket_of(accounts, gate), *account = *at;
+	while (account != NULL && account->gate != gate)
+		account = account->chain;
+	if (account != NULL) {
+		if (account->seen != participant) {
+			take_limits(account, participant);
+			struct share_limits limits = share_limits_of(account);
+			share_change(account->share, &limits);
+		}
+		return account;
+	}
+	if (accounts->count >= IDLE_KEPT)
+		sweep(accounts, worker_now_ms(accounts->worker));
+	account = calloc(1, sizeof(*account));
+	if (account == NULL)
+		return NULL;
+	account->home = accounts;
+	account->gate = gate;
+	take_limits(account, participant);
+	struct share_limits limits = share_limits_of(account);
+	account->share = share_new(accounts->worker, &limits);
+	if (account->share == NULL) {
+		free(account);
+		return NULL;
+	}
+	gate_ref(gate);
+	account->chain = *at;
+	*at = account;
+	accounts->count++;
+	return account;
+}
+
+/* --- seats: distinct connections with open exchanges */
+
+static struct seat **find_seat(struct account *account, const void *connection)
+{
+	uintptr_t address = (uintptr_t)connection;
+	struct seat **at = &account->seats[(address >> 6 ^ address >> 12) % CONNECTION_BUCKETS];
+	while (*at != NULL && (*at)->connection != connection)
+		at = &(*at)->next;
+	return at;
+}
+
+static enum admission sit(struct account *account, const void *connection)
+{
+	struct accounts *home = account->home;
+	struct seat **at = find_seat(account, connection);
+	if (*at != NULL) {
+		(*at)->streams++;
+		return ADMITTED;
+	}
+	if (lease(&account->gate->connections, account->limits.connections, 1) == 0)
+		return REFUSED_CONNECTIONS;
+	struct seat *seat = home->free_seats;
+	if (seat != NULL)
+		home->free_seats = seat->next;
+	else
+		seat = malloc(sizeof(*seat));
+	if (seat == NULL) {
+		give_back(&account->gate->connections, 1);
+		return REFUSED_MEMORY;
+	}
+	*seat = (struct seat){.connection = connection, .streams = 1};
+	*at = seat;
+	return ADMITTED;
+}
+
+static void stand_up(struct account *account, const void *connection)
+{
+	struct seat **at = find_seat(account, connection), *seat = *at;
+	if (seat == NULL || --seat->streams > 0)
+		return;
+	*at = seat->next;
+	seat->next = account->home->free_seats;
+	account->home->free_seats = seat;
+	give_back(&account->gate->connections, 1);
+}
+
+static void on_leave(struct exchange *exchange)
+{
+	struct account *account = exchange->leave_state;
+	stand_up(account, exchange->connection);
+	account->streams--;
+	if (account->streams_leased - account->streams >= 2 * LEASE_STREAMS) {
+		account->streams_leased -= LEASE_STREAMS;
+		give_back(&account->gate->streams, LEASE_STREAMS);
+	}
+}
+
+enum admission accounts_admit(
+	struct accounts *accounts, struct gate *gate, const struct participant *participant, struct exchange *exchange)
+{
+	struct account *account = account_get(accounts, gate, participant);
+	if (account == NULL)
+		return REFUSED_MEMORY;
+	account->used_ms = worker_now_ms(accounts->worker);
+	exchange->tenant = (struct text){account->gate->ctx, ID_LENGTH};
+	if (account->requests == 0)
+		account->requests = lease_requests(gate, account->limits.requests_per_second, account->used_ms);
+	if (account->requests == 0)
+		return REFUSED_RATE;
+	if (account->streams == account->streams_leased)
+		account->streams_leased += lease(&gate->streams, account->limits.streams, LEASE_STREAMS);
+	if (account->streams == account->streams_leased)
+		return REFUSED_STREAMS;
+	enum admission seated = sit(account, exchange->connection);
+	if (seated != ADMITTED)
+		return seated;
+	account->requests--;
+	account->streams++;
+	exchange->share = account->share;
+	exchange->on_leave = on_leave;
+	exchange->leave_state = account;
+	return ADMITTED;
+}

@@ -1,0 +1,16 @@
+/* The route table: ctx and host name -> gate, in persistent maps that the store's thread publishes and workers read. */
+#pragma once
+
+#include "router/gate.h"
+
+struct route_table;
+
+/* Observes the registry. domain: "{ctx}.<domain>" names a tenant; NULL: off. */
+enum status route_table_open(
+	struct registry *registry, struct worker_pool *pool, const char *domain, struct route_table **table) MUST_CHECK;
+/* Valid until the worker returns to its loop. NULL: unknown. */
+struct gate *route_table_find(const struct route_table *table, struct text ctx);
+/* By the authority of a request: lower-case, its port is ignored. */
+struct gate *route_table_find_host(const struct route_table *table, struct text authority);
+size_t route_table_count(const struct route_table *table);
+void route_table_free(struct route_table *table);
