@@ -18,7 +18,7 @@ struct account {
 	struct accounts *home;
 	struct gate *gate;
 	struct share *share;
-	const struct participant *seen; /* whose limits these are; compared, never followed */
+	int64_t seen; /* the revision of the configuration these limits are of */
 	struct tenant_limits limits;
 	int64_t requests; /* leased and not used */
 	int64_t streams_leased, streams;
@@ -170,7 +170,7 @@ static void take_limits(struct account *account, const struct participant *parti
 {
 	const struct tenant_settings *defaults = account->home->defaults;
 	const struct tenant_limits *own = &participant->limits;
-	account->seen = participant;
+	account->seen = participant->config_revision;
 	account->limits = (struct tenant_limits){
 		.requests_per_second = own->requests_per_second > 0 ? own->requests_per_second : defaults->requests_per_second,
 		.bytes_per_second = own->bytes_per_second > 0 ? own->bytes_per_second : defaults->bytes_per_second,
@@ -194,7 +194,7 @@ static struct account *account_get(struct accounts *accounts, struct gate *gate,
 	while (account != NULL && account->gate != gate)
 		account = account->chain;
 	if (account != NULL) {
-		if (account->seen != participant) {
+		if (account->seen != participant->config_revision) {
 			take_limits(account, participant);
 			struct share_limits limits = share_limits_of(account);
 			share_change(account->share, &limits);
