@@ -1,0 +1,424 @@
+/* celld: one cell. This file only wires the rooms together: settings, start, signals, end. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "control/celld_admin.h"
+#include "router/router.h"
+#include "server/base/clock.h"
+#include "server/base/log.h"
+#include "server/client.h"
+#include "server/server.h"
+#include "tenants/cp/management.h"
+#include "tenants/dp/dp.h"
+
+enum { EXIT_CONFIG = 2 };
+
+struct log_settings {
+	int level;
+	char *file;
+};
+static const char *const levels[] = {"debug", "info", "warning", "error", NULL};
+static const struct setting log_settings_table[] = {
+	{.key = "level", .kind = SETTING_CHOICE, .offset = offsetof(struct log_settings, level), .preset = "info", .choices = levels,
+		.help = "what is written; every request is an info line"},
+	{.key = "file", .kind = SETTING_TEXT, .offset = offsetof(struct log_settings, file), .minimum = 1, .maximum = 4096,
+		.help = "appended to; null: standard error"},
+};
+
+/* Everything configurable. */
+struct settings {
+	struct server_settings server;
+	struct limits limits;
+	struct client_settings client;
+	struct store_settings store;
+	struct vault_settings vault;
+	struct access_settings access;
+	struct tenant_settings tenant;
+	struct router_settings router;
+	struct dp_settings dp;
+	struct log_settings log;
+	struct setting_section sections[10];
+};
+enum { SECTIONS = sizeof(((struct settings *)0)->sections) / sizeof(struct setting_section) };
+
+struct options {
+	const char *config, *state;
+	long workers;
+	bool print_config, check_config;
+};
+
+/* The running cell, in the order it is opened. */
+struct cell {
+	struct settings *settings;
+	struct worker_pool *pool;
+	struct client_pool *client;
+	struct store *store;
+	struct vault *vault;
+	struct access *access;
+	struct registry *registry;
+	struct management *management;
+	struct dp *dp;
+	struct router *router;
+	struct server *server;
+	struct admin admin;
+	struct handler handler;
+	int log_descriptor;
+};
+
+/* --- settings */
+
+static void describe_sections(struct settings *settings)
+{
+	const struct setting_section sections[SECTIONS] = {
+		{"server", server_settings_table, server_settings_count, &settings->server},
+		{"limits", limits_settings, limits_setting_count, &settings->limits},
+		{"client", client_settings_table, client_settings_count, &settings->client},
+		{"store", store_settings_table, store_settings_count, &settings->store},
+		{"vault", vault_settings_table, vault_settings_count, &settings->vault},
+		{"access", access_settings_table, access_settings_count, &settings->access},
+		{"tenant", tenant_settings_table, tenant_settings_count, &settings->tenant},
+		{"router", router_settings_table, router_settings_count, &settings->router},
+		{"dp", dp_settings_table, dp_settings_count, &settings->dp},
+		{"log", log_settings_table, sizeof(log_settings_table) / sizeof(log_settings_table[0]), &settings->log},
+	};
+	memcpy(settings->sections, sections, sizeof(sections));
+}
+
+static void settings_free(struct settings *settings)
+{
+	if (settings == NULL)
+		return;
+	config_free(settings->sections, SECTIONS);
+	free(settings);
+}
+
+/* What is not set lies in the state directory. */
+static bool set_path(char **into, const char *state, const char *name)
+{
+	return *into != NULL || asprintf(into, "%s/%s", state, name) >= 0;
+}
+
+static struct settings *settings_load(const struct options *options, struct buffer *error)
+{
+	struct settings *settings = calloc(1, sizeof(*settings));
+	if (settings == NULL)
+		return NULL;
+	describe_sections(settings);
+	if (config_load(options->config, settings->sections, SECTIONS, error) != STATUS_OK) {
+		settings_free(settings);
+		return NULL;
+	}
+	if (options->workers > 0)
+		settings->server.workers = options->workers;
+	if (!set_path(&settings->store.file, options->state, "cell.db") ||
+		!set_path(&settings->vault.directory, options->state, "vault") ||
+		!set_path(&settings->access.key_file, options->state, "cell.key") ||
+		!set_path(&settings->dp.source_root, options->state, "sources")) {
+		buffer_printf(error, "out of memory");
+		settings_free(settings);
+		return NULL;
+	}
+	return settings;
+}
+
+/* --- opening */
+
+static unsigned worker_count(const struct settings *settings)
+{
+	cpu_set_t cores;
+	if (settings->server.workers > 0)
+		return (unsigned)settings->server.workers;
+	CPU_ZERO(&cores);
+	int count = sched_getaffinity(0, sizeof(cores), &cores) == 0 ? CPU_COUNT(&cores) : 1;
+	return count < 1 ? 1 : count > WORKERS_MAX ? WORKERS_MAX : (unsigned)count;
+}
+
+static enum status open_log(struct cell *cell, struct buffer *error)
+{
+	const struct log_settings *settings = &cell->settings->log;
+	cell->log_descriptor = STDERR_FILENO;
+	if (settings->file != NULL)
+		cell->log_descriptor = open(settings->file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+	if (cell->log_descriptor < 0) {
+		buffer_printf(error, "log.file: %s: %s", settings->file, strerror(errno));
+		return STATUS_IO;
+	}
+	return log_open(cell->log_descriptor, (enum log_level)settings->level);
+}
+
+static enum status open_router(struct cell *cell)
+{
+	struct admin *admin = &cell->admin;
+	const struct route_rule rules[] = {
+		{TEXT("/api/public"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, true, {"dp", dp_pull, cell->dp}},
+		{TEXT("/api/cell/v1/participants"), ROUTE_CELL, 0, LISTENER_PUBLIC, false, {"dp", dp_manage, cell->dp}},
+		{TEXT("/api/cell/v1/participants"), ROUTE_CELL, 0, LISTENER_ADMIN, false, {"dp", dp_manage, cell->dp}},
+		{TEXT("/api/cell/v1/status"), ROUTE_CELL, 0, LISTENER_PUBLIC, false, {"admin", admin_status, admin}},
+		{TEXT("/api/cell/v1/status"), ROUTE_CELL, 0, LISTENER_ADMIN, false, {"admin", admin_status, admin}},
+		{TEXT("/api/mgmt/v5beta/participants"), ROUTE_CELL, 0, LISTENER_PUBLIC, false,
+			{"cp", management_handle, cell->management}},
+		{TEXT("/api/mgmt/v5beta/participants"), ROUTE_CELL, 0, LISTENER_ADMIN, false,
+			{"cp", management_handle, cell->management}},
+		{TEXT("/metrics"), ROUTE_CELL, 0, LISTENER_ADMIN, false, {"admin", admin_metrics, admin}},
+		{TEXT("/healthz"), ROUTE_CELL, 0, LISTENER_ADMIN, false, {"admin", admin_health, admin}},
+		{TEXT("/"), ROUTE_CELL, 0, LISTENER_ADMIN, false, {"admin", admin_page, admin}},
+	};
+	return router_open(cell->registry, cell->pool, &cell->settings->tenant, &cell->settings->router, rules,
+		sizeof(rules) / sizeof(rules[0]), &cell->router);
+}
+
+static enum status cell_open(struct cell *cell, struct buffer *error)
+{
+	struct settings *settings = cell->settings;
+	enum status status = open_log(cell, error);
+	cell->pool = status == STATUS_OK ? worker_pool_new(worker_count(settings)) : NULL;
+	if (status == STATUS_OK && cell->pool == NULL)
+		status = STATUS_NO_MEMORY;
+	if (status == STATUS_OK)
+		status = store_open(&settings->store, cell->pool, &cell->store, error);
+	if (status == STATUS_OK)
+		status = vault_open(&settings->vault, &cell->vault, error);
+	if (status == STATUS_OK)
+		status = access_open(&settings->access, cell->pool, &cell->access, error);
+	if (status == STATUS_OK)
+		status = registry_open(cell->store, cell->pool, &settings->tenant, &cell->registry);
+	cell->admin = (struct admin){
+		.store = cell->store, .registry = cell->registry, .access = cell->access, .started_ms = clock_wall_ms()};
+	if (status == STATUS_OK)
+		status = client_pool_open(cell->pool, &settings->client, &cell->client, error);
+	if (status == STATUS_OK)
+		status = management_open(cell->store, cell->vault, cell->registry, cell->access, &cell->management);
+	if (status == STATUS_OK)
+		status = dp_open(&settings->dp, cell->pool, cell->store, cell->vault, cell->registry, cell->access, &cell->dp);
+	if (status == STATUS_OK)
+		status = open_router(cell);
+	cell->handler = (struct handler){router_handle, cell->router};
+	if (status == STATUS_OK)
+		status = server_open(cell->pool, &settings->server, &settings->limits, &cell->handler, &cell->server, error);
+	if (status == STATUS_OK)
+		status = store_load(cell->store, error);
+	if (status == STATUS_OK)
+		status = worker_pool_start(cell->pool);
+	if (status != STATUS_OK && error->length == 0)
+		buffer_printf(error, "cannot start: %s", status_text(status));
+	return status;
+}
+
+static void cell_close(struct cell *cell)
+{
+	/* what answers workers ends before them; what workers use ends after */
+	if (cell->vault != NULL)
+		vault_close(cell->vault);
+	if (cell->store != NULL)
+		store_close(cell->store);
+	if (cell->pool != NULL)
+		worker_pool_stop(cell->pool);
+	server_free(cell->server);
+	router_free(cell->router);
+	dp_free(cell->dp);
+	management_free(cell->management);
+	client_pool_free(cell->client);
+	registry_free(cell->registry);
+	if (cell->access != NULL)
+		access_close(cell->access);
+	worker_pool_free(cell->pool);
+	log_close();
+	settings_free(cell->settings);
+}
+
+/* --- running */
+
+static void say_ready(const struct cell *cell, uint64_t started_ms)
+{
+	const struct listener_settings *listeners = cell->settings->server.listeners.items;
+	for (size_t i = 0; i < cell->settings->server.listeners.count; i++)
+		LOG(INFO, "listener.open", log_text("address", text_of(listeners[i].address)),
+			log_number("port", server_port(cell->server, i)),
+			log_text("role", listeners[i].role == LISTENER_ADMIN ? TEXT("admin") : TEXT("public")));
+	LOG(INFO, "cell.ready", log_text("version", TEXT(CELLD_VERSION)), log_number("workers", worker_pool_count(cell->pool)),
+		log_number("participants", registry_count(cell->registry)), log_number("ms", clock_monotonic_ms() - started_ms));
+}
+
+/* A broken file, certificate or key set leaves everything as it was. Returns the settings to free at the end. */
+static void reload(struct cell *cell, const struct options *options, struct settings **kept)
+{
+	struct buffer error = {0};
+	struct settings *settings = settings_load(options, &error);
+	enum status status = settings == NULL ? STATUS_INVALID : STATUS_OK;
+	if (status == STATUS_OK)
+		status = server_reload_certificates(cell->server, &settings->server, &error);
+	if (status == STATUS_OK)
+		status = access_reload(cell->access, &error);
+	if (status != STATUS_OK) {
+		LOG(ERROR, "cell.reload_refused", log_text("error", error.length > 0 ? buffer_text(&error) : text_of(status_text(status))));
+		settings_free(settings);
+	} else {
+		log_threshold = (enum log_level)settings->log.level;
+		server_change_limits(cell->server, &settings->limits);
+		settings_free(*kept); /* the one before the last: its limits are of no new connection */
+		*kept = NULL;
+		/* connections accepted under the previous limits still read them */
+		LOG(INFO, "cell.reloaded", log_text("config", text_of(options->config == NULL ? "defaults" : options->config)));
+		settings->sections[0].target = &settings->server;
+		*kept = settings;
+	}
+	buffer_free(&error);
+}
+
+static void on_drained(void *context)
+{
+	(void)context;
+	kill(getpid(), SIGUSR2);
+}
+
+static void run(struct cell *cell, const struct options *options, const sigset_t *signals)
+{
+	struct settings *kept[64] = {0};
+	size_t reloads = 0;
+	for (;;) {
+		int number = 0;
+		if (sigwait(signals, &number) != 0)
+			continue;
+		if (number == SIGHUP) {
+			/* every version stays: a connection keeps the limits it was accepted under. A ring of the last ones */
+			reload(cell, options, &kept[reloads % 64]);
+			reloads++;
+		} else if (number == SIGUSR2) {
+			break;
+		} else if (atomic_exchange(&cell->admin.is_draining, true)) {
+			LOG(WARNING, "cell.end", log_text("why", TEXT("second signal")));
+			break;
+		} else {
+			LOG(INFO, "cell.draining", log_number("signal", number));
+			server_drain(cell->server, on_drained, NULL);
+		}
+	}
+	LOG(INFO, "cell.ended", log_number("reloads", reloads));
+	struct settings *settings = cell->settings;
+	cell->settings = NULL;
+	cell_close(cell);
+	settings_free(settings);
+	for (size_t i = 0; i < 64; i++)
+		settings_free(kept[i]);
+}
+
+static void harden(void)
+{
+	struct rlimit none = {0, 0}, files;
+	umask(077);
+	setrlimit(RLIMIT_CORE, &none);
+	prctl(PR_SET_DUMPABLE, 0);
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	signal(SIGPIPE, SIG_IGN);
+}
+
+/* --- the command line */
+
+static void print_usage(FILE *out)
+{
+	fputs("celld: one cell\n\n"
+		  "  --config FILE    settings; none: the defaults\n"
+		  "  --state DIR      database, vault, keys, sources (default ./state)\n"
+		  "  --workers N      instead of server.workers\n"
+		  "  --print-config   every effective setting with its meaning\n"
+		  "  --check-config   read the settings, say what is wrong, end\n"
+		  "  --version, --help\n",
+		out);
+}
+
+static const struct option long_options[] = {{"config", required_argument, NULL, 'c'}, {"state", required_argument, NULL, 's'},
+	{"workers", required_argument, NULL, 'w'}, {"print-config", no_argument, NULL, 'p'}, {"check-config", no_argument, NULL, 'k'},
+	{"version", no_argument, NULL, 'v'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+
+static void parse_options(int count, char **arguments, struct options *options)
+{
+	uint64_t workers;
+	for (int option; (option = getopt_long(count, arguments, "", long_options, NULL)) != -1;) {
+		switch (option) {
+		case 'c':
+			options->config = optarg;
+			break;
+		case 's':
+			options->state = optarg;
+			break;
+		case 'w':
+			if (text_to_unsigned(text_of(optarg), WORKERS_MAX, &workers) != STATUS_OK || workers == 0) {
+				fprintf(stderr, "celld: --workers must be 1 to %d\n", WORKERS_MAX);
+				exit(EXIT_CONFIG);
+			}
+			options->workers = (long)workers;
+			break;
+		case 'p':
+			options->print_config = true;
+			break;
+		case 'k':
+			options->check_config = true;
+			break;
+		case 'v':
+			puts("celld " CELLD_VERSION);
+			exit(0);
+		case 'h':
+			print_usage(stdout);
+			exit(0);
+		default:
+			exit(EXIT_CONFIG);
+		}
+	}
+	if (optind < count) {
+		fprintf(stderr, "celld: unknown argument %s\n", arguments[optind]);
+		exit(EXIT_CONFIG);
+	}
+}
+
+int main(int count, char **arguments)
+{
+	uint64_t started_ms = clock_monotonic_ms();
+	struct options options = {.state = "state"};
+	parse_options(count, arguments, &options);
+	harden();
+	struct buffer error = {0};
+	struct cell cell = {.settings = settings_load(&options, &error)};
+	if (cell.settings == NULL) {
+		fprintf(stderr, "%s\n", error.bytes == NULL ? "out of memory" : error.bytes);
+		return EXIT_CONFIG;
+	}
+	if (options.print_config || options.check_config) {
+		if (options.print_config)
+			config_print(stdout, cell.settings->sections, SECTIONS);
+		settings_free(cell.settings);
+		return 0;
+	}
+	if (mkdir(options.state, 0700) != 0 && errno != EEXIST) {
+		fprintf(stderr, "%s: %s\n", options.state, strerror(errno));
+		return EXIT_CONFIG;
+	}
+	/* blocked before any thread starts, so that only the main thread takes them */
+	sigset_t signals;
+	sigemptyset(&signals);
+	for (const int *number = (const int[]){SIGTERM, SIGINT, SIGHUP, SIGUSR2, 0}; *number != 0; number++)
+		sigaddset(&signals, *number);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	if (cell_open(&cell, &error) != STATUS_OK) {
+		log_close();
+		fprintf(stderr, "%s\n", error.bytes);
+		return EXIT_CONFIG;
+	}
+	say_ready(&cell, started_ms);
+	run(&cell, &options, &signals);
+	buffer_free(&error);
+	return 0;
+}

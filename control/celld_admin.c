@@ -1,0 +1,116 @@
+/* Admin: metrics, health, a small page, the status. */
+#include "control/celld_admin.h"
+
+#include "server/answer.h"
+#include "server/base/clock.h"
+#include "server/base/log.h"
+#include "server/base/metric.h"
+
+static bool is_read(struct exchange *exchange)
+{
+	if (text_equals(exchange->method, TEXT("GET")) || text_equals(exchange->method, TEXT("HEAD")))
+		return true;
+	exchange_add_header(exchange, TEXT("allow"), TEXT("GET, HEAD"));
+	answer_problem(exchange, 405, TEXT_NONE);
+	return false;
+}
+
+void admin_metrics(void *context, struct exchange *exchange, const struct route *route)
+{
+	struct buffer text = {0};
+	(void)context;
+	if (route->rest.length > 0) {
+		answer_problem(exchange, 404, TEXT_NONE);
+		return;
+	}
+	if (!is_read(exchange))
+		return;
+	metric_render(&text);
+	if (text.failed)
+		answer_problem(exchange, 503, TEXT_NONE);
+	else
+		answer(exchange, 200, TEXT("text/plain; version=0.0.4; charset=utf-8"), buffer_text(&text));
+	buffer_free(&text);
+}
+
+/* live: this loop turns. ready: new work may come. */
+void admin_health(void *context, struct exchange *exchange, const struct route *route)
+{
+	struct admin *admin = context;
+	bool is_draining = atomic_load_explicit(&admin->is_draining, memory_order_relaxed);
+	if (!is_read(exchange))
+		return;
+	if (text_equals(route->rest, TEXT("/live")) || text_equals(route->rest, TEXT("/startup")))
+		answer_json(exchange, 200, TEXT("{\"status\":\"up\"}"));
+	else if (!text_equals(route->rest, TEXT("/ready")))
+		answer_problem(exchange, 404, TEXT_NONE);
+	else if (is_draining)
+		answer_json(exchange, 503, TEXT("{\"status\":\"draining\"}"));
+	else if (!store_is_healthy(admin->store))
+		answer_json(exchange, 503, TEXT("{\"status\":\"the store cannot be reached\"}"));
+	else
+		answer_json(exchange, 200, TEXT("{\"status\":\"ready\"}"));
+}
+
+void admin_page(void *context, struct exchange *exchange, const struct route *route)
+{
+	const struct admin *admin = context;
+	struct buffer text = {0};
+	if (!text_equals(route->rest, TEXT("/"))) {
+		answer_problem(exchange, 404, TEXT_NONE);
+		return;
+	}
+	if (!is_read(exchange))
+		return;
+	buffer_printf(&text,
+		"<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>celld</title><style>body{font:15px/1.5 sans-serif;"
+		"margin:3em;max-width:40em}td{padding:.2em 2em .2em 0}</style><h1>celld</h1><table><tr><td>participants<td>%zu"
+		"<tr><td>up for<td>%lld s<tr><td>store<td>%s<tr><td>log lines dropped<td>%llu</table>"
+		"<p><a href=\"/metrics\">metrics</a> &middot; <a href=\"/healthz/ready\">ready</a></html>",
+		registry_count(admin->registry), (long long)((clock_wall_ms() - admin->started_ms) / 1000),
+		store_is_healthy(admin->store) ? "healthy" : "not reachable", (unsigned long long)log_dropped());
+	if (text.failed)
+		answer_problem(exchange, 503, TEXT_NONE);
+	else
+		answer(exchange, 200, TEXT("text/html; charset=utf-8"), buffer_text(&text));
+	buffer_free(&text);
+}
+
+struct census {
+	size_t by_state[PARTICIPANT_DEACTIVATED + 1];
+};
+
+static bool count_one(void *context, const struct participant *participant)
+{
+	((struct census *)context)->by_state[participant->state]++;
+	return true;
+}
+
+void admin_status(void *context, struct exchange *exchange, const struct route *route)
+{
+	struct admin *admin = context;
+	struct buffer text = {0};
+	struct census census = {0};
+	if (route->rest.length > 0) {
+		answer_problem(exchange, 404, TEXT_NONE);
+		return;
+	}
+	if (!is_read(exchange) ||
+		!access_allow(admin->access, exchange, TEXT("management-api"), TEXT("cell"), ACCESS_READ, TEXT_NONE))
+		return;
+	registry_each(admin->registry, count_one, &census);
+	buffer_printf(&text, "{\"version\":\"%s\",\"uptimeSeconds\":%lld,\"storeHealthy\":%s,\"draining\":%s,\"participants\":%zu",
+		CELLD_VERSION, (long long)((clock_wall_ms() - admin->started_ms) / 1000),
+		store_is_healthy(admin->store) ? "true" : "false",
+		atomic_load_explicit(&admin->is_draining, memory_order_relaxed) ? "true" : "false",
+		registry_count(admin->registry));
+	for (int state = 0; state <= PARTICIPANT_DEACTIVATED; state++)
+		buffer_printf(&text, ",\"participants%s\":%zu", participant_state_name((enum participant_state)state),
+			census.by_state[state]);
+	buffer_append_byte(&text, '}');
+	if (text.failed)
+		answer_problem(exchange, 503, TEXT_NONE);
+	else
+		answer_json(exchange, 200, buffer_text(&text));
+	buffer_free(&text);
+}
