@@ -111,7 +111,7 @@ static int check_fields(const struct exchange *exchange)
 	return 0;
 }
 
-static int check_head(struct exchange *exchange)
+int head_check(struct exchange *exchange)
 {
 	int refusal = check_method(exchange->method);
 	if (refusal == 0)
@@ -142,7 +142,7 @@ void h2_head_complete(struct stream *stream, bool is_end)
 	if (stream->is_refused)
 		stream->refusal = 431;
 	else if (stream->refusal == 0)
-		stream->refusal = (uint16_t)check_head(exchange);
+		stream->refusal = (uint16_t)head_check(exchange);
 	exchange->scheme = stream->connection->ssl != NULL ? TEXT("https") : TEXT("http");
 	exchange->request_length = body_length(exchange, is_end);
 	if (exchange->request_length > stream->connection->limits->request_body && stream->refusal == 0)

@@ -7,3 +7,6 @@
 enum status h2_head_add(struct stream *stream, struct text name, struct text value) MUST_CHECK;
 /* All fields are there: sets the exchange's request half, or the refusal. */
 void h2_head_complete(struct stream *stream, bool is_end);
+/* What both protocols refuse: method, target, scheme, authority (lower-cased here; Host must agree), field names. 0, or the status
+ * that refuses. */
+int head_check(struct exchange *exchange);
