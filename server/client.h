@@ -3,6 +3,7 @@
  * goes to a checked address; one forbidden address refuses the whole answer. No redirects. One client per worker. */
 #pragma once
 
+#include "server/base/config.h"
 #include "server/exchange.h"
 #include "server/url.h"
 #include "server/worker.h"

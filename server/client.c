@@ -1,0 +1,416 @@
+/* The HTTP client: calls, pools of connections, the address guard. One struct client a worker; nothing is shared but the resolver
+ * and the settings. What callbacks can reach is freed at the end of the turn. */
+#include "server/client_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct client_pool *the_pool; /* one a process: client_call_start finds its worker's client by the pool's slot */
+static int metrics[CLIENT_METRIC_COUNT];
+
+void client_count(enum client_metric metric)
+{
+	metric_add(metrics[metric], 1);
+}
+
+uint64_t client_now(const struct client *client)
+{
+	return worker_now_ms(client->worker);
+}
+
+/* --- memory */
+
+uint8_t *block_take(struct client *client)
+{
+	struct free_block *block = client->free_blocks;
+	if (block == NULL)
+		return malloc(CLIENT_BLOCK);
+	client->free_blocks = block->next;
+	client->free_block_count--;
+	return (uint8_t *)block;
+}
+
+void block_give(struct client *client, uint8_t *bytes)
+{
+	if (bytes == NULL)
+		return;
+	if (client->free_block_count >= FREE_BLOCKS_MAX) {
+		free(bytes);
+		return;
+	}
+	struct free_block *block = (struct free_block *)(void *)bytes;
+	block->next = client->free_blocks;
+	client->free_blocks = block;
+	client->free_block_count++;
+}
+
+/* --- the end of a turn: events put off, then what is over is freed */
+
+void client_sweep_later(struct client *client)
+{
+	if (client->is_sweep_queued)
+		return;
+	client->is_sweep_queued = true;
+	worker_later(client->worker, &client->sweep);
+}
+
+static void call_destroy(struct client_call *call)
+{
+	struct client *client = call->client;
+	free(call->text);
+	free(call->rules);
+	if (client->free_call_count >= FREE_CALLS_MAX) {
+		free(call);
+		return;
+	}
+	call->next_free = client->free_calls;
+	client->free_calls = call;
+	client->free_call_count++;
+}
+
+static void tell(struct client_call *call)
+{
+	if (call->is_closed)
+		return;
+	if (call->is_failure_due) {
+		call->is_failure_due = false;
+		if (call->phase == CALL_FAILED && !call->has_head)
+			call->events->on_failed(call->state, call, call->error);
+		else
+			call->events->on_readable(call->state, call);
+		return;
+	}
+	if (call->is_writable_due) {
+		call->is_writable_due = false;
+		call->events->on_writable(call->state, call);
+	}
+}
+
+static void on_sweep(struct task *task)
+{
+	struct client *client = (struct client *)(void *)((char *)task - offsetof(struct client, sweep));
+	client->is_sweep_queued = false;
+	struct client_call *due = client->due;
+	client->due = NULL;
+	while (due != NULL) {
+		struct client_call *next = due->due_next;
+		due->is_due = false;
+		tell(due);
+		due = next;
+	}
+	struct client_call *closed = client->closed;
+	client->closed = NULL;
+	while (closed != NULL) {
+		struct client_call *next = closed->next_free;
+		if (closed->is_due) { /* told (as closed) in the next sweep */
+			closed->next_free = client->closed;
+			client->closed = closed;
+		} else {
+			call_destroy(closed);
+		}
+		closed = next;
+	}
+	upstreams_bury(client);
+	if (client->closed != NULL)
+		client_sweep_later(client);
+}
+
+void call_due(struct client_call *call)
+{
+	struct client *client = call->client;
+	if (call->is_due)
+		return;
+	call->is_due = true;
+	call->due_next = client->due;
+	client->due = call;
+	client_sweep_later(client);
+}
+
+void call_fail(struct client_call *call, enum status why)
+{
+	static const struct {
+		enum status status;
+		enum client_metric metric;
+	} kinds[] = {{STATUS_TIMEOUT, CLIENT_TIMED_OUT}, {STATUS_PROTOCOL, CLIENT_GARBAGE}, {STATUS_FORBIDDEN, CLIENT_FORBIDDEN},
+		{STATUS_UNAVAILABLE, CLIENT_UNREACHABLE}};
+	if (call->phase == CALL_FAILED || call->is_closed)
+		return;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		if (kinds[i].status == why)
+			client_count(kinds[i].metric);
+	}
+	call->phase = CALL_FAILED;
+	call->error = why;
+	if (!call->has_head || call->wants_readable) {
+		call->wants_readable = false;
+		call->is_failure_due = true;
+		call_due(call);
+	}
+}
+
+/* --- the request's head */
+
+static bool is_own(struct text name)
+{
+	static const char *const own[] = {"host", "connection", "transfer-encoding", "content-length", "te", "keep-alive",
+		"proxy-connection", "upgrade", "expect", "trailer"};
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+		if (text_equals(name, text_of(own[i])))
+			return true;
+	}
+	return false;
+}
+
+static bool is_line(struct text text)
+{
+	for (size_t i = 0; i < text.length; i++) {
+		unsigned char byte = (unsigned char)text.bytes[i];
+		if ((byte < 0x20 && byte != '\t') || byte == 0x7f)
+			return false;
+	}
+	return true;
+}
+
+static enum status build_head(struct client_call *call, const struct client_request *request)
+{
+	const struct url *url = request->url;
+	struct buffer head = {0};
+	bool is_v6 = text_find(url->host, ':') < url->host.length;
+	if (!is_line(request->method) || !is_line(url->path) || !is_line(url->query))
+		return STATUS_INVALID;
+	buffer_append(&head, request->method);
+	buffer_append_byte(&head, ' ');
+	buffer_append(&head, url->path);
+	if (url->query.bytes != NULL) {
+		buffer_append_byte(&head, '?');
+		buffer_append(&head, url->query);
+	}
+	buffer_append(&head, is_v6 ? TEXT(" HTTP/1.1\r\nHost: [") : TEXT(" HTTP/1.1\r\nHost: "));
+	buffer_append(&head, url->host);
+	if (is_v6)
+		buffer_append_byte(&head, ']');
+	if (url->port != (url->tls ? 443 : 80)) {
+		buffer_append_byte(&head, ':');
+		buffer_append_number(&head, url->port);
+	}
+	buffer_append(&head, TEXT("\r\n"));
+	for (size_t i = 0; i < request->header_count; i++) {
+		const struct header *header = &request->headers[i];
+		if (is_own(header->name))
+			continue;
+		if (!is_line(header->value) || !is_line(header->name)) {
+			buffer_free(&head);
+			return STATUS_INVALID;
+		}
+		buffer_append(&head, header->name);
+		buffer_append(&head, TEXT(": "));
+		buffer_append(&head, header->value);
+		buffer_append(&head, TEXT("\r\n"));
+	}
+	if (request->body_length < 0)
+		buffer_append(&head, TEXT("Transfer-Encoding: chunked\r\n"));
+	else if (request->body_length > 0 || text_equals(request->method, TEXT("POST")) ||
+			 text_equals(request->method, TEXT("PUT")) || text_equals(request->method, TEXT("PATCH"))) {
+		buffer_append(&head, TEXT("Content-Length: "));
+		buffer_append_number(&head, request->body_length);
+		buffer_append(&head, TEXT("\r\n"));
+	}
+	buffer_append(&head, TEXT("\r\n"));
+	if (head.failed) {
+		buffer_free(&head);
+		return STATUS_NO_MEMORY;
+	}
+	call->text_length = head.length;
+	call->text = buffer_take(&head);
+	return STATUS_OK;
+}
+
+/* Idempotent, and without a body to repeat. */
+static bool may_retry(const struct client_request *request)
+{
+	static const char *const methods[] = {"GET", "HEAD", "OPTIONS", "PUT", "DELETE"};
+	for (size_t i = 0; request->body_length == 0 && i < sizeof(methods) / sizeof(methods[0]); i++) {
+		if (text_equals(request->method, text_of(methods[i])))
+			return true;
+	}
+	return false;
+}
+
+/* --- calls */
+
+static struct client_call *call_new(struct client *client)
+{
+	struct client_call *call = client->free_calls;
+	if (call != NULL) {
+		client->free_calls = call->next_free;
+		client->free_call_count--;
+	} else {
+		call = malloc(sizeof(*call));
+	}
+	if (call != NULL)
+		memset(call, 0, offsetof(struct client_call, headers));
+	return call;
+}
+
+enum status client_call_start(struct worker *worker, const struct client_request *request,
+	const struct client_events *events, void *state, struct client_call **call)
+{
+	struct client *client = the_pool == NULL ? NULL : worker_slot(worker, the_pool->slot);
+	struct client_call *made = client == NULL ? NULL : call_new(client);
+	if (made == NULL)
+		return STATUS_NO_MEMORY;
+	made->client = client;
+	made->events = events;
+	made->state = state;
+	made->read_ms = request->read_ms > 0 ? request->read_ms : (uint32_t)client->settings->read_ms;
+	made->body_length = request->body_length;
+	made->is_head = text_equals(request->method, TEXT("HEAD"));
+	made->may_retry = may_retry(request);
+	enum status status = build_head(made, request);
+	if (status == STATUS_OK && request->rules != NULL && request->rules->allowed_count > 0) {
+		size_t size = request->rules->allowed_count * sizeof(struct network);
+		made->rules = malloc(size);
+		if (made->rules == NULL)
+			status = STATUS_NO_MEMORY;
+		else
+			memcpy(made->rules, request->rules->allowed, size);
+		made->rule_count = request->rules->allowed_count;
+	}
+	struct origin *origin = status == STATUS_OK ? origin_get(client, request, &status) : NULL;
+	if (status == STATUS_OK)
+		status = origin_assign(origin, made);
+	if (status != STATUS_OK) {
+		call_destroy(made);
+		return status;
+	}
+	if (made->body_length != 0) {
+		made->is_writable_due = true; /* told when there is a connection */
+	}
+	*call = made;
+	return STATUS_OK;
+}
+
+enum status client_call_error(const struct client_call *call)
+{
+	return call->error;
+}
+
+void client_call_close(struct client_call *call)
+{
+	if (call->is_closed)
+		return;
+	call->is_closed = true;
+	if (call->upstream != NULL)
+		upstream_release(call->upstream);
+	if (call->waiting_in != NULL)
+		origin_leave_queue(call);
+	call->next_free = call->client->closed;
+	call->client->closed = call;
+	client_sweep_later(call->client);
+}
+
+/* --- the worker's half */
+
+static void on_tick(void *context)
+{
+	struct client *client = context;
+	upstreams_check(client);
+	timer_set(client->tick, CLIENT_TICK_MS);
+}
+
+static enum status on_start(void *context, struct worker *worker)
+{
+	struct client_pool *pool = context;
+	struct client *client = calloc(1, sizeof(*client));
+	if (client == NULL)
+		return STATUS_NO_MEMORY;
+	client->worker = worker;
+	client->pool = pool;
+	client->settings = &pool->settings;
+	client->sweep.run = on_sweep;
+	client->tick = timer_new(worker, on_tick, client);
+	if (client->tick == NULL) {
+		free(client);
+		return STATUS_NO_MEMORY;
+	}
+	timer_set(client->tick, CLIENT_TICK_MS);
+	worker_slot_set(worker, pool->slot, client);
+	return STATUS_OK;
+}
+
+static void on_stop(void *context, struct worker *worker)
+{
+	struct client_pool *pool = context;
+	struct client *client = worker_slot(worker, pool->slot);
+	if (client == NULL)
+		return;
+	resolver_forget(pool->resolver, worker);
+	upstreams_close(client);
+	worker_run_later(worker);
+	timer_free(client->tick);
+	identities_free(client);
+	while (client->free_calls != NULL) {
+		struct client_call *next = client->free_calls->next_free;
+		free(client->free_calls);
+		client->free_calls = next;
+	}
+	while (client->free_blocks != NULL) {
+		struct free_block *next = client->free_blocks->next;
+		free(client->free_blocks);
+		client->free_blocks = next;
+	}
+	worker_slot_set(worker, pool->slot, NULL);
+	free(client);
+}
+
+enum status client_pool_open(struct worker_pool *workers, const struct client_settings *settings,
+	struct client_pool **pool, struct buffer *error)
+{
+	static const struct {
+		enum client_metric metric;
+		const char *name, *labels, *help;
+	} series[] = {
+		{CLIENT_CONNECTED, "celld_upstream_connections_total", "kind=\"new\"", "Upstream connections used for calls"},
+		{CLIENT_REUSED, "celld_upstream_connections_total", "kind=\"reused\"", "Upstream connections used for calls"},
+		{CLIENT_RETRIED, "celld_upstream_retries_total", NULL, "Calls tried again on a fresh connection"},
+		{CLIENT_TIMED_OUT, "celld_upstream_failures_total", "why=\"timeout\"", "Calls that failed"},
+		{CLIENT_GARBAGE, "celld_upstream_failures_total", "why=\"protocol\"", "Calls that failed"},
+		{CLIENT_FORBIDDEN, "celld_upstream_failures_total", "why=\"forbidden\"", "Calls that failed"},
+		{CLIENT_UNREACHABLE, "celld_upstream_failures_total", "why=\"unavailable\"", "Calls that failed"},
+	};
+	struct client_pool *made = calloc(1, sizeof(*made));
+	if (made == NULL)
+		return STATUS_NO_MEMORY;
+	made->settings = *settings;
+	const struct resolver_options options = {.threads = (unsigned)settings->dns_threads,
+		.ttl_ms = (uint64_t)settings->dns_ttl_ms,
+		.negative_ttl_ms = (uint64_t)settings->dns_negative_ttl_ms,
+		.queue = 256};
+	enum status status = identity_check(settings->ca_file, error);
+	if (status == STATUS_OK)
+		status = resolver_open(&options, &made->resolver);
+	if (status != STATUS_OK) {
+		free(made);
+		return status;
+	}
+	for (size_t i = 0; i < sizeof(series) / sizeof(series[0]); i++)
+		metrics[series[i].metric] =
+			metric_register(METRIC_COUNTER, series[i].name, series[i].labels, series[i].help);
+	made->slot = worker_slot_new();
+	worker_pool_on_start(workers, on_start, made);
+	worker_pool_on_stop(workers, on_stop, made);
+	the_pool = made;
+	*pool = made;
+	return STATUS_OK;
+}
+
+void client_pool_free(struct client_pool *pool)
+{
+	if (pool == NULL)
+		return;
+	resolver_close(pool->resolver);
+	the_pool = NULL;
+	free(pool);
+}

@@ -1,0 +1,357 @@
+/* HTTP/1.1 towards upstreams: heads, bodies by length, chunks or close, and nothing that is not asked for. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/client_private.h"
+
+static enum status frame_body(struct client_call *call, const struct h1_head *head)
+{
+	bool has_none = call->is_head || head->status == 204 || head->status == 304;
+	call->keeps_alive = head->keep_alive;
+	call->response.length = head->content_length;
+	if (has_none) {
+		call->framing = FRAMING_NONE;
+		if (!call->is_head)
+			call->response.length = 0;
+	} else if (head->chunked) {
+		call->framing = FRAMING_CHUNKED;
+		call->response.length = -1;
+	} else if (head->content_length >= 0) {
+		call->framing = FRAMING_LENGTH;
+		call->left = (uint64_t)head->content_length;
+	} else {
+		call->framing = FRAMING_CLOSE;
+		call->keeps_alive = false;
+		call->response.length = -1;
+	}
+	return STATUS_OK;
+}
+
+/* The head's bytes move to the call: the block is for the body. */
+static enum status keep_head(struct client_call *call, struct upstream *upstream, struct h1_head *head, size_t used)
+{
+	char *text = used <= call->text_length ? call->text : realloc(call->text, used);
+	if (text == NULL)
+		return STATUS_NO_MEMORY;
+	call->text = text;
+	const char *from = (const char *)upstream->block + upstream->at;
+	memcpy(text, from, used);
+	for (unsigned i = 0; i < head->header_count; i++) {
+		struct header *header = &call->headers[i];
+		header->name.bytes = text + (header->name.bytes - from);
+		if (header->value.length > 0)
+			header->value.bytes = text + (header->value.bytes - from);
+		else
+			header->value.bytes = text;
+	}
+	call->response.status = head->status;
+	call->response.headers = call->headers;
+	call->response.header_count = head->header_count;
+	upstream->at += used;
+	return frame_body(call, head);
+}
+
+static void give_block_back(struct upstream *upstream)
+{
+	if (upstream->at < upstream->end)
+		return;
+	block_give(upstream->origin->client, upstream->block);
+	upstream->block = NULL;
+	upstream->at = upstream->end = 0;
+}
+
+static void finish_call(struct client_call *call)
+{
+	struct upstream *upstream = call->upstream;
+	call->phase = CALL_DONE;
+	if (upstream->block != NULL) /* more than was promised: this connection is not used again */
+		call->keeps_alive = false;
+	if (call->is_request_over)
+		upstream_release(upstream);
+}
+
+/* One head, interim ones skipped. *is_final: `call` has its response. */
+static enum status parse_heads(struct upstream *upstream, bool *is_final)
+{
+	static const struct h1_limits limits = {HEAD_BYTES, HEAD_FIELDS};
+	struct client_call *call = upstream->call;
+	*is_final = false;
+	for (;;) {
+		struct h1_head head = {.headers = call->headers};
+		size_t used = 0;
+		enum status status = h1_parse_response(
+			(char *)upstream->block + upstream->at, upstream->end - upstream->at, &limits, call->headers, &head, &used);
+		if (status != STATUS_OK)
+			return STATUS_PROTOCOL;
+		if (used == 0)
+			return upstream->end - upstream->at >= HEAD_BYTES ? STATUS_PROTOCOL : STATUS_OK;
+		if (head.status >= 200) {
+			*is_final = true;
+			return keep_head(call, upstream, &head, used);
+		}
+		if (head.status == 101 || ++call->interims > INTERIM_MAX)
+			return STATUS_PROTOCOL;
+		upstream->at += used;
+		if (upstream->at == upstream->end)
+			return STATUS_OK;
+	}
+}
+
+static void read_head(struct upstream *upstream)
+{
+	struct client *client = upstream->origin->client;
+	struct client_call *call = upstream->call;
+	if (upstream->block == NULL && (upstream->block = block_take(client)) == NULL) {
+		upstream_fail(upstream, STATUS_NO_MEMORY);
+		return;
+	}
+	if (upstream->at > 0) { /* behind interim heads */
+		memmove(upstream->block, upstream->block + upstream->at, upstream->end - upstream->at);
+		upstream->end -= upstream->at;
+		upstream->at = 0;
+	}
+	long count = upstream_receive(upstream, upstream->block + upstream->end, CLIENT_BLOCK - upstream->end);
+	if (count == 0) {
+		give_block_back(upstream);
+		return;
+	}
+	if (count < 0) {
+		upstream_fail(upstream, STATUS_CLOSED);
+		return;
+	}
+	upstream->end += (size_t)count;
+	bool is_final;
+	enum status status = parse_heads(upstream, &is_final);
+	if (status != STATUS_OK) {
+		upstream_fail(upstream, status);
+		return;
+	}
+	give_block_back(upstream);
+	if (!is_final)
+		return;
+	call->phase = CALL_BODY;
+	call->has_head = true;
+	call->events->on_head(call->state, call, &call->response);
+}
+
+void h1_call_readable(struct upstream *upstream)
+{
+	struct client_call *call = upstream->call;
+	if (call->phase == CALL_HEAD) {
+		read_head(upstream);
+		return;
+	}
+	if (call->phase == CALL_BODY && call->wants_readable) {
+		call->wants_readable = false;
+		call->events->on_readable(call->state, call);
+		return;
+	}
+	upstream_want_read(upstream, false); /* nobody reads: the peer waits */
+}
+
+/* --- the body */
+
+static enum body_state fail_read(struct client_call *call, enum status why)
+{
+	if (call->upstream != NULL)
+		upstream_kill(call->upstream);
+	call->phase = CALL_FAILED;
+	call->error = why;
+	return BODY_FAILED;
+}
+
+static enum body_state wait_readable(struct client_call *call)
+{
+	call->wants_readable = true;
+	call->upstream->active_ms = client_now(call->client); /* the silence that counts begins when bytes are wanted */
+	upstream_want_read(call->upstream, true);
+	return BODY_LATER;
+}
+
+/* From the block, by the framing; BODY_LATER: it holds nothing usable. */
+static enum body_state take_chunked(struct client_call *call, uint8_t *into, size_t room, size_t *count)
+{
+	struct upstream *upstream = call->upstream;
+	while (upstream->at < upstream->end) {
+		size_t used, at, length;
+		bool ended;
+		size_t available = upstream->end - upstream->at;
+		struct h1_chunks before = call->chunks;
+		if (h1_chunks_take(&call->chunks, (const char *)upstream->block + upstream->at, available, &used, &at, &length, &ended) != STATUS_OK)
+			return fail_read(call, STATUS_PROTOCOL);
+		if (length > room - *count) { /* again, with no more than fits: data is taken byte for byte */
+			call->chunks = before;
+			if (h1_chunks_take(&call->chunks, (const char *)upstream->block + upstream->at, at + room - *count, &used, &at, &length, &ended) != STATUS_OK)
+				return fail_read(call, STATUS_PROTOCOL);
+		}
+		if (length > 0)
+			memcpy(into + *count, upstream->block + upstream->at + at, length);
+		upstream->at += used;
+		*count += length;
+		if (ended) {
+			give_block_back(upstream);
+			finish_call(call);
+			return BODY_END;
+		}
+		if (*count == room)
+			break;
+		if (used == 0)
+			break;
+	}
+	give_block_back(upstream);
+	return *count > 0 ? BODY_MORE : BODY_LATER;
+}
+
+static enum body_state take_plain(struct client_call *call, uint8_t *into, size_t room, size_t *count)
+{
+	struct upstream *upstream = call->upstream;
+	size_t available = upstream->end - upstream->at;
+	size_t part = available < room ? available : room;
+	if (call->framing == FRAMING_LENGTH && part > call->left)
+		part = (size_t)call->left;
+	if (part > 0)
+		memcpy(into, upstream->block + upstream->at, part);
+	upstream->at += part;
+	*count = part;
+	give_block_back(upstream);
+	if (call->framing != FRAMING_LENGTH)
+		return part > 0 ? BODY_MORE : BODY_LATER;
+	call->left -= part;
+	if (call->left > 0)
+		return part > 0 ? BODY_MORE : BODY_LATER;
+	finish_call(call);
+	return BODY_END;
+}
+
+static enum body_state take(struct client_call *call, uint8_t *into, size_t room, size_t *count)
+{
+	if (call->framing == FRAMING_CHUNKED)
+		return take_chunked(call, into, room, count);
+	return take_plain(call, into, room, count);
+}
+
+static enum body_state on_end(struct client_call *call, long result)
+{
+	if (call->framing == FRAMING_CLOSE && result == -1) {
+		upstream_kill(call->upstream);
+		call->phase = CALL_DONE;
+		return BODY_END;
+	}
+	return fail_read(call, STATUS_CLOSED); /* the framing promised more */
+}
+
+enum body_state client_call_read(struct client_call *call, uint8_t *into, size_t room, size_t *count)
+{
+	struct upstream *upstream = call->upstream;
+	*count = 0;
+	if (call->phase == CALL_DONE)
+		return BODY_END;
+	if (call->phase != CALL_BODY || upstream == NULL)
+		return BODY_FAILED;
+	if (call->framing == FRAMING_NONE || (call->framing == FRAMING_LENGTH && call->left == 0)) {
+		finish_call(call);
+		return BODY_END;
+	}
+	if (upstream->block != NULL) {
+		enum body_state state = take(call, into, room, count);
+		if (state != BODY_LATER)
+			return state;
+	}
+	uint8_t *kept = upstream->block;
+	size_t kept_length = upstream->end - upstream->at;
+	if (kept == NULL && (kept = block_take(call->client)) == NULL)
+		return fail_read(call, STATUS_NO_MEMORY);
+	if (kept_length > 0 && upstream->at > 0)
+		memmove(kept, kept + upstream->at, kept_length);
+	upstream->block = kept;
+	upstream->at = 0;
+	upstream->end = kept_length;
+	long received = upstream_receive(upstream, kept + kept_length, CLIENT_BLOCK - kept_length);
+	if (received <= 0) {
+		give_block_back(upstream);
+		return received == 0 ? wait_readable(call) : on_end(call, received);
+	}
+	upstream->end += (size_t)received;
+	enum body_state state = take(call, into, room, count);
+	return state == BODY_LATER ? wait_readable(call) : state;
+}
+
+/* --- the request's body */
+
+static size_t out_room(struct upstream *upstream)
+{
+	if (upstream->out == NULL)
+		upstream->out = malloc(CLIENT_OUT);
+	return upstream->out == NULL ? 0 : CLIENT_OUT - upstream->out_end;
+}
+
+static void out_append(struct upstream *upstream, const void *bytes, size_t length)
+{
+	memcpy(upstream->out + upstream->out_end, bytes, length);
+	upstream->out_end += length;
+}
+
+static size_t append_body(struct client_call *call, const uint8_t *bytes, size_t length)
+{
+	struct upstream *upstream = call->upstream;
+	size_t room = out_room(upstream);
+	if (call->body_length >= 0) {
+		size_t part = length < room ? length : room;
+		out_append(upstream, bytes, part);
+		return part;
+	}
+	if (room < 32 || length == 0)
+		return 0;
+	char head[20];
+	size_t part = length < room - 32 ? length : room - 32;
+	int digits = snprintf(head, sizeof(head), "%zx\r\n", part);
+	out_append(upstream, head, (size_t)digits);
+	out_append(upstream, bytes, part);
+	out_append(upstream, "\r\n", 2);
+	return part;
+}
+
+size_t client_call_write(struct client_call *call, const uint8_t *bytes, size_t length, bool ended)
+{
+	struct upstream *upstream = call->upstream;
+	if (upstream == NULL || upstream->phase != UPSTREAM_BUSY || call->is_request_over || call->phase == CALL_FAILED)
+		return call->phase == CALL_DONE || call->phase == CALL_FAILED ? length : 0; /* nobody wants it any more */
+	if (call->body_length >= 0 && call->body_taken + length > (uint64_t)call->body_length) {
+		upstream_fail(upstream, STATUS_PROTOCOL);
+		return 0;
+	}
+	size_t taken = 0;
+	while (taken < length) {
+		size_t part = append_body(call, bytes + taken, length - taken);
+		taken += part;
+		if (!upstream_flush(upstream)) {
+			upstream_fail(upstream, STATUS_CLOSED);
+			return taken;
+		}
+		if (upstream->out_at < upstream->out_end || part == 0)
+			break;
+	}
+	call->body_taken += taken;
+	if (taken == length && ended) {
+		if (call->body_length >= 0 && call->body_taken != (uint64_t)call->body_length) {
+			upstream_fail(upstream, STATUS_PROTOCOL);
+			return taken;
+		}
+		if (call->body_length < 0) {
+			if (out_room(upstream) < 5) {
+				upstream_fail(upstream, STATUS_IO);
+				return taken;
+			}
+			out_append(upstream, "0\r\n\r\n", 5);
+			if (!upstream_flush(upstream)) {
+				upstream_fail(upstream, STATUS_CLOSED);
+				return taken;
+			}
+		}
+		call->is_request_over = true;
+		upstream->active_ms = client_now(call->client);
+	} else if (taken < length) {
+		call->wants_writable = true;
+	}
+	return taken;
+}

@@ -1,0 +1,196 @@
+/* Pools: which connection a call gets. */
+#include <openssl/err.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/base/map.h"
+#include "server/client_private.h"
+
+enum { KEY_ROOM = 2048 };
+
+/* --- TLS identities: one context for each set of authorities, made on first use */
+
+static SSL_CTX *make_context(const char *ca_file)
+{
+	SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+	if (context == NULL)
+		return NULL;
+	static const unsigned char protocols[] = "\x08http/1.1";
+	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+	SSL_CTX_set_mode(context,
+		SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
+	SSL_CTX_set_options(context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
+	bool is_set = SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1 &&
+				  SSL_CTX_set_alpn_protos(context, protocols, sizeof(protocols) - 1) == 0 &&
+				  (ca_file == NULL ? SSL_CTX_set_default_verify_paths(context)
+								   : SSL_CTX_load_verify_locations(context, ca_file, NULL)) == 1;
+	ERR_clear_error();
+	if (is_set)
+		return context;
+	SSL_CTX_free(context);
+	return NULL;
+}
+
+enum status identity_check(const char *ca_file, struct buffer *error)
+{
+	SSL_CTX *context = make_context(ca_file);
+	SSL_CTX_free(context);
+	if (context != NULL)
+		return STATUS_OK;
+	buffer_printf(error, "client.ca_file: %s: holds no PEM certificates", ca_file == NULL ? "the system's" : ca_file);
+	return STATUS_INVALID;
+}
+
+static struct identity *identity_get(struct client *client, struct text ca_file)
+{
+	if (ca_file.bytes == NULL && client->settings->ca_file != NULL)
+		ca_file = text_of(client->settings->ca_file);
+	for (struct identity *identity = client->identities; identity != NULL; identity = identity->next) {
+		struct text own = identity->ca_file == NULL ? TEXT_NONE : text_of(identity->ca_file);
+		if (text_equals(own, ca_file))
+			return identity;
+	}
+	struct identity *made = calloc(1, sizeof(*made));
+	if (made == NULL)
+		return NULL;
+	made->ca_file = ca_file.bytes == NULL ? NULL : text_copy(ca_file);
+	made->context = make_context(made->ca_file);
+	if (made->context == NULL) {
+		free(made->ca_file);
+		free(made);
+		return NULL;
+	}
+	made->next = client->identities;
+	client->identities = made;
+	return made;
+}
+
+void identities_free(struct client *client)
+{
+	while (client->identities != NULL) {
+		struct identity *next = client->identities->next;
+		SSL_CTX_free(client->identities->context);
+		free(client->identities->ca_file);
+		free(client->identities);
+		client->identities = next;
+	}
+}
+
+/* --- origins */
+
+struct origin *origin_get(struct client *client, const struct client_request *request, enum status *status)
+{
+	const struct url *url = request->url;
+	char room[KEY_ROOM], port[2] = {(char)(url->port >> 8), (char)(url->port & 255)};
+	const struct text parts[] = {
+		request->tenant, url->tls ? TEXT("https") : TEXT("http"), url->host, {port, 2}, request->ca_file};
+	struct text key = map_key(room, sizeof(room), parts, 5);
+	if (key.length == 0) {
+		*status = STATUS_TOO_LARGE;
+		return NULL;
+	}
+	struct origin **bucket = &client->origins[text_hash(key) % ORIGIN_BUCKETS];
+	for (struct origin *origin = *bucket; origin != NULL; origin = origin->next) {
+		if (text_equals((struct text){origin->key, origin->key_length}, key))
+			return origin;
+	}
+	struct identity *identity = url->tls ? identity_get(client, request->ca_file) : NULL;
+	struct origin *made = calloc(1, sizeof(*made) + key.length + url->host.length + 1);
+	if (made == NULL || (url->tls && identity == NULL)) {
+		free(made);
+		*status = STATUS_NO_MEMORY;
+		return NULL;
+	}
+	made->client = client;
+	made->identity = identity;
+	made->is_tls = url->tls;
+	made->port = url->port;
+	made->queue_end = &made->queue;
+	made->key_length = key.length;
+	memcpy(made->key, key.bytes, key.length);
+	made->host = made->key + key.length;
+	memcpy(made->host, url->host.bytes, url->host.length);
+	made->next = *bucket;
+	*bucket = made;
+	return made;
+}
+
+void origin_free_if_unused(struct origin *origin)
+{
+	if (origin->upstreams > 0 || origin->queue != NULL)
+		return;
+	struct origin **at =
+		&origin->client->origins[text_hash((struct text){origin->key, origin->key_length}) % ORIGIN_BUCKETS];
+	while (*at != origin)
+		at = &(*at)->next;
+	*at = origin->next;
+	free(origin);
+}
+
+static struct upstream *take_idle(struct origin *origin)
+{
+	struct upstream *upstream = origin->idle;
+	if (upstream == NULL)
+		return NULL;
+	origin->idle = upstream->idle_next;
+	origin->idle_count--;
+	return upstream;
+}
+
+enum status origin_assign(struct origin *origin, struct client_call *call)
+{
+	struct upstream *upstream = take_idle(origin);
+	if (upstream != NULL) {
+		upstream->is_reused = true;
+		client_count(CLIENT_REUSED);
+		upstream_begin(upstream, call);
+		return STATUS_OK;
+	}
+	if (origin->upstreams < (uint64_t)origin->client->settings->connections_per_origin) {
+		enum status status = upstream_open(origin, call);
+		if (status != STATUS_OK)
+			origin_free_if_unused(origin);
+		return status;
+	}
+	if (origin->waiting >= (uint64_t)origin->client->settings->waiting_calls)
+		return STATUS_REFUSED;
+	call->waiting_in = origin;
+	call->queue_next = NULL;
+	*origin->queue_end = call;
+	origin->queue_end = &call->queue_next;
+	origin->waiting++;
+	return STATUS_OK;
+}
+
+void origin_leave_queue(struct client_call *call)
+{
+	struct origin *origin = call->waiting_in;
+	struct client_call **at = &origin->queue;
+	while (*at != call)
+		at = &(*at)->queue_next;
+	*at = call->queue_next;
+	if (*at == NULL)
+		origin->queue_end = at;
+	origin->waiting--;
+	call->waiting_in = NULL;
+	origin_free_if_unused(origin);
+}
+
+void origin_pump(struct origin *origin)
+{
+	while (origin->queue != NULL &&
+		   (origin->idle != NULL || origin->upstreams < (uint64_t)origin->client->settings->connections_per_origin)) {
+		struct client_call *call = origin->queue;
+		origin->queue = call->queue_next;
+		if (origin->queue == NULL)
+			origin->queue_end = &origin->queue;
+		origin->waiting--;
+		call->waiting_in = NULL;
+		origin->upstreams++; /* stays alive meanwhile */
+		enum status status = origin_assign(origin, call);
+		origin->upstreams--;
+		if (status != STATUS_OK)
+			call_fail(call, status);
+	}
+	origin_free_if_unused(origin);
+}
