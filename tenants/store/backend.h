@@ -1,0 +1,35 @@
+/* What a database implements for the store: private to this folder. All calls come from one thread at a time. */
+#pragma once
+
+#include "tenants/store/store.h"
+
+enum change_kind { CHANGE_PUT, CHANGE_DELETE, CHANGE_DELETE_CTX };
+
+/* One wish of a transaction; texts are the transaction's. */
+struct change {
+	enum change_kind kind;
+	enum record_kind record;
+	struct text ctx, id, body;
+	int64_t expected;
+};
+
+/* Tells of a record that was written or found; texts are borrowed. */
+typedef void record_visit(void *context, const struct record *record);
+
+struct backend {
+	/* Opens and migrates. */
+	enum status (*open)(const struct store_settings *settings, void **database, struct buffer *error);
+	void (*close)(void *database);
+	/* All present records, in the order kind, then revision; *revision: the newest, tombstones included. */
+	enum status (*load)(void *database, record_visit *visit, void *context, int64_t *revision);
+	/* begin, then for each transaction apply (all or nothing), then commit or roll back everything. */
+	enum status (*begin)(void *database);
+	enum status (*apply)(void *database, const struct change *changes, size_t count, record_visit *visit, void *context,
+		int64_t *revision);
+	enum status (*commit)(void *database);
+	void (*rollback)(void *database);
+	/* Records of other processes newer than `after`, tombstones with absent body. Cheap when there are none. */
+	enum status (*poll)(void *database, int64_t after, record_visit *visit, void *context, int64_t *revision);
+	bool (*is_healthy)(const void *database);
+};
+extern const struct backend backend_sqlite, backend_postgres;

@@ -1,0 +1,9 @@
+/* The schema, step by step: step N makes version N of version N-1. Both databases speak this subset. */
+#pragma once
+
+static const char *const migrations[] = {
+	"CREATE TABLE record (ctx TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL, revision BIGINT NOT NULL, body TEXT,"
+	" PRIMARY KEY (ctx, kind, id));"
+	"CREATE UNIQUE INDEX record_revision ON record (revision);",
+};
+enum { SCHEMA_VERSION = sizeof(migrations) / sizeof(migrations[0]) };

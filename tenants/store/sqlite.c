@@ -1,0 +1,377 @@
+/* The store in SQLite: one file, WAL, every commit on the disk before it is acknowledged. */
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tenants/store/backend.h"
+#include "tenants/store/migrations.h"
+
+#define STATEMENT_LIST(X)                                                                                              \
+	X(FIND, "SELECT revision, body IS NOT NULL FROM record WHERE ctx = ?1 AND kind = ?2 AND id = ?3")                  \
+	X(PUT, "INSERT INTO record (ctx, kind, id, revision, body) VALUES (?1, ?2, ?3, ?4, ?5) "                           \
+		   "ON CONFLICT (ctx, kind, id) DO UPDATE SET revision = ?4, body = ?5")                                       \
+	X(OF_CTX, "SELECT kind, id FROM record WHERE ctx = ?1 AND body IS NOT NULL")                                       \
+	X(OF_KIND, "SELECT ctx, kind, id, revision, body FROM record WHERE kind = ?1 AND body IS NOT NULL ORDER BY revision") \
+	X(AFTER, "SELECT ctx, kind, id, revision, body FROM record WHERE revision > ?1 ORDER BY revision")                 \
+	X(NEWEST, "SELECT value FROM meta WHERE name = 'revision'")                                                        \
+	X(COUNT_UP, "UPDATE meta SET value = value + 1 WHERE name = 'revision' RETURNING value")                           \
+	X(BEGIN, "BEGIN IMMEDIATE")                                                                                        \
+	X(COMMIT, "COMMIT")                                                                                                \
+	X(ROLLBACK, "ROLLBACK")                                                                                            \
+	X(SAVE, "SAVEPOINT one")                                                                                           \
+	X(RELEASE, "RELEASE one")                                                                                          \
+	X(UNDO, "ROLLBACK TO one")                                                                                         \
+	X(VERSION, "PRAGMA data_version")
+
+enum statement {
+#define STATEMENT_MEMBER(name, sql) STATEMENT_##name,
+	STATEMENT_LIST(STATEMENT_MEMBER)
+#undef STATEMENT_MEMBER
+		STATEMENT_COUNT
+};
+static const char *const statements[] = {
+#define STATEMENT_SQL(name, sql) sql,
+	STATEMENT_LIST(STATEMENT_SQL)
+#undef STATEMENT_SQL
+};
+
+struct database {
+	sqlite3 *handle;
+	sqlite3_stmt *prepared[STATEMENT_COUNT];
+	int64_t seen_version;
+	bool is_healthy;
+};
+
+static sqlite3_stmt *use(struct database *database, enum statement which)
+{
+	sqlite3_reset(database->prepared[which]);
+	return database->prepared[which];
+}
+
+static void bind(sqlite3_stmt *statement, int at, struct text text)
+{
+	if (text.bytes == NULL)
+		sqlite3_bind_null(statement, at);
+	else
+		sqlite3_bind_text(statement, at, text.bytes, (int)text.length, SQLITE_STATIC);
+}
+
+static enum status status_of(struct database *database, int result)
+{
+	if (result == SQLITE_OK || result == SQLITE_ROW || result == SQLITE_DONE)
+		return STATUS_OK;
+	database->is_healthy = false;
+	return result == SQLITE_NOMEM ? STATUS_NO_MEMORY : STATUS_UNAVAILABLE;
+}
+
+static enum status run(struct database *database, enum statement which)
+{
+	sqlite3_stmt *statement = use(database, which);
+	enum status status = status_of(database, sqlite3_step(statement));
+	sqlite3_reset(statement);
+	return status;
+}
+
+static enum status run_number(struct database *database, enum statement which, int64_t *number)
+{
+	sqlite3_stmt *statement = use(database, which);
+	int result = sqlite3_step(statement);
+	enum status status = result == SQLITE_ROW ? STATUS_OK : result == SQLITE_DONE ? STATUS_NOT_FOUND : status_of(database, result);
+	if (status == STATUS_OK)
+		*number = sqlite3_column_int64(statement, 0);
+	sqlite3_reset(statement);
+	return status;
+}
+
+/* --- opening */
+
+static enum status complain(sqlite3 *handle, const char *file, struct buffer *error)
+{
+	buffer_printf(error, "store: %s: %s", file, handle == NULL ? "out of memory" : sqlite3_errmsg(handle));
+	return STATUS_UNAVAILABLE;
+}
+
+static enum status migrate(sqlite3 *handle, const char *file, struct buffer *error)
+{
+	sqlite3_stmt *statement = NULL;
+	int64_t version = 0;
+	/* under the write lock: two processes may start at once */
+	if (sqlite3_exec(handle, "BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BIGINT NOT NULL);"
+							 "INSERT OR IGNORE INTO meta VALUES ('schema', 0), ('revision', 0);", NULL, NULL, NULL) != SQLITE_OK)
+		return complain(handle, file, error);
+	if (sqlite3_prepare_v2(handle, "SELECT value FROM meta WHERE name = 'schema'", -1, &statement, NULL) == SQLITE_OK &&
+		sqlite3_step(statement) == SQLITE_ROW)
+		version = sqlite3_column_int64(statement, 0);
+	sqlite3_finalize(statement);
+	if (version > SCHEMA_VERSION) {
+		sqlite3_exec(handle, "ROLLBACK", NULL, NULL, NULL);
+		buffer_printf(error, "store: %s: its schema is version %lld, this program knows %d", file, (long long)version, SCHEMA_VERSION);
+		return STATUS_INVALID;
+	}
+	for (; version < SCHEMA_VERSION; version++) {
+		char count[96];
+		sqlite3_snprintf(sizeof(count), count, "UPDATE meta SET value = %lld WHERE name = 'schema'", (long long)version + 1);
+		if (sqlite3_exec(handle, migrations[version], NULL, NULL, NULL) != SQLITE_OK ||
+			sqlite3_exec(handle, count, NULL, NULL, NULL) != SQLITE_OK) {
+			enum status status = complain(handle, file, error);
+			sqlite3_exec(handle, "ROLLBACK", NULL, NULL, NULL);
+			return status;
+		}
+	}
+	return sqlite3_exec(handle, "COMMIT", NULL, NULL, NULL) == SQLITE_OK ? STATUS_OK : complain(handle, file, error);
+}
+
+static void sqlite_close(void *object)
+{
+	struct database *database = object;
+	if (database == NULL)
+		return;
+	for (int i = 0; i < STATEMENT_COUNT; i++)
+		sqlite3_finalize(database->prepared[i]);
+	sqlite3_close(database->handle);
+	free(database);
+}
+
+static enum status sqlite_open(const struct store_settings *settings, void **into, struct buffer *error)
+{
+	struct database *database = calloc(1, sizeof(*database));
+	const char *file = settings->file == NULL ? "" : settings->file;
+	if (database == NULL)
+		return STATUS_NO_MEMORY;
+	if (file[0] == 0) {
+		buffer_printf(error, "store.file: is not set");
+		free(database);
+		return STATUS_INVALID;
+	}
+	enum status status = STATUS_OK;
+	if (sqlite3_open_v2(file, &database->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+		status = complain(database->handle, file, error);
+	if (status == STATUS_OK) {
+		sqlite3_busy_timeout(database->handle, 5000);
+		if (sqlite3_exec(database->handle, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cell_size_check = ON;", NULL, NULL, NULL) != SQLITE_OK)
+			status = complain(database->handle, file, error);
+	}
+	if (status == STATUS_OK)
+		status = migrate(database->handle, file, error);
+	for (int i = 0; i < STATEMENT_COUNT && status == STATUS_OK; i++) {
+		if (sqlite3_prepare_v3(database->handle, statements[i], -1, SQLITE_PREPARE_PERSISTENT, &database->prepared[i], NULL) != SQLITE_OK)
+			status = complain(database->handle, file, error);
+	}
+	if (status != STATUS_OK) {
+		sqlite_close(database);
+		return status;
+	}
+	database->is_healthy = true;
+	run_number(database, STATEMENT_VERSION, &database->seen_version);
+	*into = database;
+	return STATUS_OK;
+}
+
+/* --- reading */
+
+static bool kind_parse(const char *name, enum record_kind *kind)
+{
+	for (int i = 0; name != NULL && i < RECORD_KIND_COUNT; i++) {
+		if (strcmp(record_kind_name((enum record_kind)i), name) == 0) {
+			*kind = (enum record_kind)i;
+			return true;
+		}
+	}
+	return false; /* of a newer program: not ours to judge */
+}
+
+static struct text column(sqlite3_stmt *statement, int at)
+{
+	const char *bytes = (const char *)sqlite3_column_text(statement, at);
+	return bytes == NULL ? TEXT_NONE : (struct text){bytes, (size_t)sqlite3_column_bytes(statement, at)};
+}
+
+static enum status visit_rows(struct database *database, sqlite3_stmt *statement, record_visit *visit, void *context)
+{
+	int result;
+	while ((result = sqlite3_step(statement)) == SQLITE_ROW) {
+		struct record record = {.ctx = column(statement, 0),
+			.id = column(statement, 2),
+			.revision = sqlite3_column_int64(statement, 3),
+			.body = column(statement, 4)};
+		if (kind_parse((const char *)sqlite3_column_text(statement, 1), &record.kind))
+			visit(context, &record);
+	}
+	sqlite3_reset(statement);
+	return status_of(database, result);
+}
+
+static enum status sqlite_load(void *object, record_visit *visit, void *context, int64_t *revision)
+{
+	struct database *database = object;
+	enum status status = run(database, STATEMENT_BEGIN);
+	for (int kind = 0; kind < RECORD_KIND_COUNT && status == STATUS_OK; kind++) {
+		sqlite3_stmt *statement = use(database, STATEMENT_OF_KIND);
+		bind(statement, 1, text_of(record_kind_name((enum record_kind)kind)));
+		status = visit_rows(database, statement, visit, context);
+	}
+	if (status == STATUS_OK)
+		status = run_number(database, STATEMENT_NEWEST, revision);
+	run(database, STATEMENT_COMMIT);
+	return status;
+}
+
+static enum status sqlite_poll(void *object, int64_t after, record_visit *visit, void *context, int64_t *revision)
+{
+	struct database *database = object;
+	int64_t version = 0;
+	enum status status = run_number(database, STATEMENT_VERSION, &version);
+	if (status != STATUS_OK || version == database->seen_version)
+		return status;
+	sqlite3_stmt *statement = use(database, STATEMENT_AFTER);
+	sqlite3_bind_int64(statement, 1, after);
+	status = visit_rows(database, statement, visit, context);
+	if (status == STATUS_OK)
+		status = run_number(database, STATEMENT_NEWEST, revision);
+	if (status == STATUS_OK) {
+		database->seen_version = version;
+		database->is_healthy = true;
+	}
+	return status;
+}
+
+/* --- writing */
+
+static enum status sqlite_begin(void *object)
+{
+	return run(object, STATEMENT_BEGIN);
+}
+
+static enum status sqlite_commit(void *object)
+{
+	struct database *database = object;
+	enum status status = run(database, STATEMENT_COMMIT);
+	if (status == STATUS_OK)
+		database->is_healthy = true;
+	else
+		run(database, STATEMENT_ROLLBACK);
+	return status;
+}
+
+static void sqlite_rollback(void *object)
+{
+	run(object, STATEMENT_ROLLBACK);
+}
+
+static enum status write_record(
+	struct database *database, struct record *record, record_visit *visit, void *context, int64_t *revision)
+{
+	enum status status = run_number(database, STATEMENT_COUNT_UP, &record->revision);
+	if (status != STATUS_OK)
+		return status;
+	sqlite3_stmt *statement = use(database, STATEMENT_PUT);
+	bind(statement, 1, record->ctx);
+	bind(statement, 2, text_of(record_kind_name(record->kind)));
+	bind(statement, 3, record->id);
+	sqlite3_bind_int64(statement, 4, record->revision);
+	bind(statement, 5, record->body);
+	status = status_of(database, sqlite3_step(statement));
+	sqlite3_reset(statement);
+	if (status == STATUS_OK) {
+		*revision = record->revision;
+		visit(context, record);
+	}
+	return status;
+}
+
+/* Is the stored state what the change expects? */
+static enum status check_expected(struct database *database, const struct change *change)
+{
+	sqlite3_stmt *statement = use(database, STATEMENT_FIND);
+	bind(statement, 1, change->ctx);
+	bind(statement, 2, text_of(record_kind_name(change->record)));
+	bind(statement, 3, change->id);
+	int result = sqlite3_step(statement);
+	bool is_present = result == SQLITE_ROW && sqlite3_column_int(statement, 1) != 0;
+	int64_t revision = is_present ? sqlite3_column_int64(statement, 0) : 0;
+	sqlite3_reset(statement);
+	if (result != SQLITE_ROW && result != SQLITE_DONE)
+		return status_of(database, result);
+	if (change->kind == CHANGE_DELETE && !is_present)
+		return STATUS_NOT_FOUND;
+	if (change->expected == REVISION_ANY)
+		return STATUS_OK;
+	if (change->expected == REVISION_ABSENT)
+		return is_present ? STATUS_CONFLICT : STATUS_OK;
+	return !is_present ? STATUS_NOT_FOUND : revision == change->expected ? STATUS_OK : STATUS_CONFLICT;
+}
+
+struct found {
+	enum record_kind kind;
+	char *id;
+};
+
+static enum status delete_ctx(
+	struct database *database, const struct change *change, record_visit *visit, void *context, int64_t *revision)
+{
+	struct found *list = NULL;
+	size_t count = 0, room = 0;
+	enum status status = STATUS_OK;
+	sqlite3_stmt *statement = use(database, STATEMENT_OF_CTX);
+	bind(statement, 1, change->ctx);
+	int result;
+	while ((result = sqlite3_step(statement)) == SQLITE_ROW && status == STATUS_OK) {
+		if (count == room) {
+			room = room == 0 ? 16 : room * 2;
+			struct found *more = realloc(list, room * sizeof(*list));
+			if (more == NULL) {
+				status = STATUS_NO_MEMORY;
+				break;
+			}
+			list = more;
+		}
+		if (!kind_parse((const char *)sqlite3_column_text(statement, 0), &list[count].kind))
+			continue;
+		list[count].id = text_copy(column(statement, 1));
+		if (list[count++].id == NULL)
+			status = STATUS_NO_MEMORY;
+	}
+	sqlite3_reset(statement);
+	for (size_t i = 0; i < count; i++) {
+		struct record record = {.ctx = change->ctx, .kind = list[i].kind, .id = text_of(list[i].id == NULL ? "" : list[i].id)};
+		if (status == STATUS_OK)
+			status = write_record(database, &record, visit, context, revision);
+		free(list[i].id);
+	}
+	free(list);
+	return status;
+}
+
+static enum status apply_one(
+	struct database *database, const struct change *change, record_visit *visit, void *context, int64_t *revision)
+{
+	if (change->kind == CHANGE_DELETE_CTX)
+		return delete_ctx(database, change, visit, context, revision);
+	enum status status = check_expected(database, change);
+	struct record record = {.ctx = change->ctx, .kind = change->record, .id = change->id,
+		.body = change->kind == CHANGE_PUT ? change->body : TEXT_NONE};
+	return status == STATUS_OK ? write_record(database, &record, visit, context, revision) : status;
+}
+
+static enum status sqlite_apply(void *object, const struct change *changes, size_t count, record_visit *visit, void *context,
+	int64_t *revision)
+{
+	struct database *database = object;
+	enum status status = run(database, STATEMENT_SAVE);
+	if (status != STATUS_OK)
+		return status;
+	for (size_t i = 0; i < count && status == STATUS_OK; i++)
+		status = apply_one(database, &changes[i], visit, context, revision);
+	if (status != STATUS_OK)
+		run(database, STATEMENT_UNDO);
+	enum status released = run(database, STATEMENT_RELEASE);
+	return status != STATUS_OK ? status : released;
+}
+
+static bool sqlite_is_healthy(const void *object)
+{
+	return ((const struct database *)object)->is_healthy;
+}
+
+const struct backend backend_sqlite = {sqlite_open, sqlite_close, sqlite_load, sqlite_begin, sqlite_apply, sqlite_commit,
+	sqlite_rollback, sqlite_poll, sqlite_is_healthy};

@@ -1,0 +1,455 @@
+/* The store: transactions queue for one thread, which commits many at once, tells the listeners, and completes. */
+#include "tenants/store/store.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "server/base/config.h"
+#include "server/base/log.h"
+#include "tenants/store/backend.h"
+
+enum { LISTENERS_MAX = 8, BATCH_MAX = 256 };
+
+static const char *const backends[] = {"sqlite", "postgres", NULL};
+#define STORE(name, kind_, ...)                                                                                        \
+	{                                                                                                                  \
+		.key = #name, .kind = kind_, .offset = offsetof(struct store_settings, name), __VA_ARGS__                      \
+	}
+const struct setting store_settings_table[] = {
+	STORE(backend, SETTING_CHOICE, .preset = "sqlite", .choices = backends, .help = "the database"),
+	STORE(file, SETTING_TEXT, .minimum = 1, .maximum = 4096, .help = "SQLite: the file; null: cell.db in the state directory"),
+	STORE(connection_file, SETTING_TEXT, .minimum = 1, .maximum = 4096,
+		.help = "PostgreSQL: a file only its owner may read, holding the libpq connection string"),
+	STORE(queued_transactions, SETTING_INTEGER, .preset = "4096", .minimum = 1, .maximum = 1000000,
+		.help = "changes that may wait; further ones are refused"),
+	STORE(poll_ms, SETTING_MILLISECONDS, .preset = "200 ms", .minimum = 10, .maximum = 60000,
+		.help = "how often to look for commits of other processes"),
+	STORE(statement_ms, SETTING_MILLISECONDS, .preset = "5 s", .minimum = 100, .maximum = 600000,
+		.help = "PostgreSQL: longest time of one statement"),
+};
+const size_t store_settings_count = sizeof(store_settings_table) / sizeof(store_settings_table[0]);
+
+const char *record_kind_name(enum record_kind kind)
+{
+	static const char *const names[] = {
+#define RECORD_NAME(name, text) text,
+		RECORD_LIST(RECORD_NAME)
+#undef RECORD_NAME
+	};
+	return names[kind];
+}
+
+/* --- transactions */
+
+struct transaction {
+	struct task task; /* first: its completion on a worker */
+	struct transaction *next;
+	struct change *changes;
+	size_t count, room;
+	struct worker *worker;
+	void (*done)(void *context, enum status status, int64_t revision);
+	void *context;
+	enum status status;
+	int64_t revision;
+};
+
+struct transaction *transaction_new(void)
+{
+	return calloc(1, sizeof(struct transaction));
+}
+
+void transaction_free(struct transaction *transaction)
+{
+	if (transaction == NULL)
+		return;
+	for (size_t i = 0; i < transaction->count; i++) {
+		free((char *)(uintptr_t)transaction->changes[i].ctx.bytes);
+		free((char *)(uintptr_t)transaction->changes[i].id.bytes);
+		free((char *)(uintptr_t)transaction->changes[i].body.bytes);
+	}
+	free(transaction->changes);
+	free(transaction);
+}
+
+static bool copy(struct text text, struct text *into)
+{
+	if (text.bytes == NULL)
+		return true;
+	char *bytes = text_copy(text);
+	*into = (struct text){bytes, text.length};
+	return bytes != NULL;
+}
+
+static bool add(struct transaction *transaction, struct change wish)
+{
+	if (transaction->count == transaction->room) {
+		size_t room = transaction->room == 0 ? 4 : transaction->room * 2;
+		struct change *more = realloc(transaction->changes, room * sizeof(*more));
+		if (more == NULL)
+			return false;
+		transaction->changes = more;
+		transaction->room = room;
+	}
+	struct change *change = &transaction->changes[transaction->count++];
+	*change = (struct change){.kind = wish.kind, .record = wish.record, .expected = wish.expected};
+	return copy(wish.ctx, &change->ctx) && copy(wish.id, &change->id) && copy(wish.body, &change->body);
+}
+
+bool transaction_put(struct transaction *transaction, struct text ctx, enum record_kind kind, struct text id,
+	struct text body, int64_t expected)
+{
+	return add(transaction,
+		(struct change){.kind = CHANGE_PUT, .record = kind, .ctx = ctx, .id = id, .body = body, .expected = expected});
+}
+
+bool transaction_delete(
+	struct transaction *transaction, struct text ctx, enum record_kind kind, struct text id, int64_t expected)
+{
+	return add(
+		transaction, (struct change){.kind = CHANGE_DELETE, .record = kind, .ctx = ctx, .id = id, .expected = expected});
+}
+
+bool transaction_delete_ctx(struct transaction *transaction, struct text ctx)
+{
+	return add(transaction, (struct change){.kind = CHANGE_DELETE_CTX, .ctx = ctx});
+}
+
+/* --- the store */
+
+struct store {
+	const struct backend *backend;
+	void *database;
+	struct worker_pool *pool;
+	struct store_settings settings;
+	struct store_listener listeners[LISTENERS_MAX];
+	unsigned listener_count;
+	int64_t revision; /* the newest that the listeners know */
+	atomic_bool is_healthy;
+	pthread_t thread;
+	bool has_thread;
+	pthread_mutex_t lock; /* of what follows */
+	pthread_cond_t filled;
+	struct transaction *queue, **queue_end;
+	size_t queued;
+	bool is_closing;
+};
+
+enum status store_open(
+	const struct store_settings *settings, struct worker_pool *pool, struct store **store, struct buffer *error)
+{
+	struct store *made = calloc(1, sizeof(*made));
+	if (made == NULL)
+		return STATUS_NO_MEMORY;
+	made->backend = settings->backend == STORE_POSTGRES ? &backend_postgres : &backend_sqlite;
+	made->pool = pool;
+	made->settings = *settings;
+	made->queue_end = &made->queue;
+	enum status status = made->backend->open(settings, &made->database, error);
+	if (status != STATUS_OK) {
+		free(made);
+		return status;
+	}
+	pthread_mutex_init(&made->lock, NULL);
+	pthread_condattr_t attributes;
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&made->filled, &attributes);
+	pthread_condattr_destroy(&attributes);
+	*store = made;
+	return STATUS_OK;
+}
+
+void store_listen(struct store *store, const struct store_listener *listener)
+{
+	if (store->listener_count == LISTENERS_MAX)
+		abort(); /* our mistake */
+	store->listeners[store->listener_count++] = *listener;
+}
+
+static void tell(void *context, const struct record *record)
+{
+	struct store *store = context;
+	for (unsigned i = 0; i < store->listener_count; i++)
+		store->listeners[i].on_record(store->listeners[i].context, record);
+}
+
+static void tell_end(struct store *store)
+{
+	for (unsigned i = 0; i < store->listener_count; i++) {
+		if (store->listeners[i].on_batch != NULL)
+			store->listeners[i].on_batch(store->listeners[i].context);
+	}
+}
+
+/* --- what a commit will tell, once it is one */
+
+struct news {
+	struct record record;
+	struct news *next;
+	char bytes[];
+};
+struct newspaper {
+	struct news *first, **end;
+	bool failed;
+};
+
+static struct text place(char **at, struct text text)
+{
+	if (text.bytes == NULL)
+		return TEXT_NONE;
+	char *start = *at;
+	memcpy(start, text.bytes, text.length);
+	*at += text.length;
+	return (struct text){start, text.length};
+}
+
+static void write_news(void *context, const struct record *record)
+{
+	struct newspaper *paper = context;
+	struct news *news = malloc(sizeof(*news) + record->ctx.length + record->id.length + record->body.length + 1);
+	if (news == NULL) {
+		paper->failed = true;
+		return;
+	}
+	char *at = news->bytes;
+	news->record = *record;
+	news->record.ctx = place(&at, record->ctx);
+	news->record.id = place(&at, record->id);
+	news->record.body = place(&at, record->body);
+	news->next = NULL;
+	*paper->end = news;
+	paper->end = &news->next;
+}
+
+static void drop_news(struct news *news)
+{
+	while (news != NULL) {
+		struct news *next = news->next;
+		free(news);
+		news = next;
+	}
+}
+
+/* --- the thread */
+
+static void on_worker(struct task *task)
+{
+	struct transaction *transaction = (struct transaction *)task;
+	transaction->done(transaction->context, transaction->status, transaction->revision);
+	transaction_free(transaction);
+}
+
+struct completion {
+	struct transaction *transactions;
+};
+
+/* Every worker has seen the changes: the askers may be told. */
+static void complete(void *context)
+{
+	struct completion *completion = context;
+	struct transaction *transaction = completion->transactions;
+	while (transaction != NULL) {
+		struct transaction *next = transaction->next;
+		if (transaction->worker == NULL)
+			on_worker(&transaction->task);
+		else {
+			transaction->task.run = on_worker;
+			worker_post(transaction->worker, &transaction->task);
+		}
+		transaction = next;
+	}
+	free(completion);
+}
+
+static void complete_behind_barrier(struct store *store, struct transaction *batch)
+{
+	struct completion *completion = malloc(sizeof(*completion));
+	if (completion == NULL)
+		abort(); /* committed and nobody to tell: better restarted */
+	completion->transactions = batch;
+	worker_pool_barrier(store->pool, complete, completion);
+}
+
+static void apply_all(struct store *store, struct transaction *batch, struct newspaper *paper)
+{
+	for (struct transaction *transaction = batch; transaction != NULL; transaction = transaction->next) {
+		struct newspaper page = {.end = &page.first};
+		int64_t revision = 0;
+		transaction->status = store->backend->apply(
+			store->database, transaction->changes, transaction->count, write_news, &page, &revision);
+		transaction->revision = revision;
+		paper->failed = paper->failed || page.failed;
+		if (transaction->status == STATUS_OK && page.first != NULL) {
+			*paper->end = page.first;
+			paper->end = page.end;
+		} else {
+			drop_news(page.first);
+		}
+	}
+}
+
+static void fail_all(struct transaction *batch, enum status status)
+{
+	for (struct transaction *transaction = batch; transaction != NULL; transaction = transaction->next)
+		transaction->status = status;
+}
+
+static void run_batch(struct store *store, struct transaction *batch)
+{
+	struct newspaper paper = {.end = &paper.first};
+	enum status status = store->backend->begin(store->database);
+	if (status == STATUS_OK) {
+		apply_all(store, batch, &paper);
+		if (paper.failed) {
+			store->backend->rollback(store->database);
+			status = STATUS_NO_MEMORY;
+		} else {
+			status = store->backend->commit(store->database);
+		}
+	}
+	atomic_store(&store->is_healthy, store->backend->is_healthy(store->database));
+	if (status != STATUS_OK) {
+		LOG(ERROR, "store.commit", log_text("error", text_of(status_text(status))));
+		fail_all(batch, status == STATUS_NO_MEMORY ? status : STATUS_UNAVAILABLE);
+	} else {
+		for (struct news *news = paper.first; news != NULL; news = news->next) {
+			store->revision = news->record.revision;
+			tell(store, &news->record);
+		}
+		if (paper.first != NULL)
+			tell_end(store);
+	}
+	drop_news(paper.first);
+	complete_behind_barrier(store, batch);
+}
+
+static void look_for_others(struct store *store)
+{
+	struct newspaper paper = {.end = &paper.first};
+	int64_t revision = store->revision;
+	enum status status = store->backend->poll(store->database, store->revision, write_news, &paper, &revision);
+	atomic_store(&store->is_healthy, store->backend->is_healthy(store->database));
+	if (status == STATUS_OK && !paper.failed) {
+		for (struct news *news = paper.first; news != NULL; news = news->next)
+			tell(store, &news->record);
+		if (revision > store->revision)
+			store->revision = revision;
+		if (paper.first != NULL)
+			tell_end(store);
+	}
+	drop_news(paper.first);
+}
+
+static void deadline(int64_t after_ms, struct timespec *when)
+{
+	clock_gettime(CLOCK_MONOTONIC, when);
+	when->tv_sec += after_ms / 1000;
+	when->tv_nsec += after_ms % 1000 * 1000000;
+	if (when->tv_nsec >= 1000000000) {
+		when->tv_nsec -= 1000000000;
+		when->tv_sec++;
+	}
+}
+
+static struct transaction *take_batch(struct store *store)
+{
+	struct transaction *batch = NULL, **end = &batch;
+	for (int i = 0; i < BATCH_MAX && store->queue != NULL; i++) {
+		*end = store->queue;
+		store->queue = store->queue->next;
+		end = &(*end)->next;
+		*end = NULL;
+		store->queued--;
+	}
+	if (store->queue == NULL)
+		store->queue_end = &store->queue;
+	return batch;
+}
+
+static void *run(void *context)
+{
+	struct store *store = context;
+	struct timespec next;
+	deadline(store->settings.poll_ms, &next);
+	pthread_mutex_lock(&store->lock);
+	while (!store->is_closing || store->queue != NULL) {
+		int waited = 0;
+		while (store->queue == NULL && !store->is_closing && waited == 0)
+			waited = pthread_cond_timedwait(&store->filled, &store->lock, &next);
+		struct transaction *batch = take_batch(store);
+		pthread_mutex_unlock(&store->lock);
+		/* what others committed comes first: revisions are told in their order */
+		look_for_others(store);
+		deadline(store->settings.poll_ms, &next);
+		if (batch != NULL)
+			run_batch(store, batch);
+		pthread_mutex_lock(&store->lock);
+	}
+	pthread_mutex_unlock(&store->lock);
+	return NULL;
+}
+
+enum status store_load(struct store *store, struct buffer *error)
+{
+	enum status status = store->backend->load(store->database, tell, store, &store->revision);
+	if (status == STATUS_OK) {
+		tell_end(store);
+		atomic_store(&store->is_healthy, true);
+		status = pthread_create(&store->thread, NULL, run, store) == 0 ? STATUS_OK : STATUS_UNAVAILABLE;
+		store->has_thread = status == STATUS_OK;
+	}
+	if (status != STATUS_OK)
+		buffer_printf(error, "store: cannot be read: %s", status_text(status));
+	return status;
+}
+
+void store_submit(struct store *store, struct transaction *transaction, struct worker *worker,
+	void (*done)(void *context, enum status status, int64_t revision), void *context)
+{
+	transaction->worker = worker;
+	transaction->done = done;
+	transaction->context = context;
+	transaction->next = NULL;
+	pthread_mutex_lock(&store->lock);
+	bool is_taken = !store->is_closing && store->queued < (uint64_t)store->settings.queued_transactions;
+	if (is_taken) {
+		*store->queue_end = transaction;
+		store->queue_end = &transaction->next;
+		store->queued++;
+		pthread_cond_signal(&store->filled);
+	}
+	pthread_mutex_unlock(&store->lock);
+	if (is_taken)
+		return;
+	transaction->status = STATUS_UNAVAILABLE;
+	transaction->task.run = on_worker;
+	if (worker == NULL)
+		on_worker(&transaction->task);
+	else
+		worker_post(worker, &transaction->task);
+}
+
+bool store_is_healthy(const struct store *store)
+{
+	return atomic_load(&store->is_healthy);
+}
+
+void store_close(struct store *store)
+{
+	if (store == NULL)
+		return;
+	if (store->has_thread) {
+		pthread_mutex_lock(&store->lock);
+		store->is_closing = true;
+		pthread_cond_signal(&store->filled);
+		pthread_mutex_unlock(&store->lock);
+		pthread_join(store->thread, NULL);
+	}
+	store->backend->close(store->database);
+	pthread_cond_destroy(&store->filled);
+	pthread_mutex_destroy(&store->lock);
+	free(store);
+}
