@@ -637,7 +637,7 @@ void management_handle(void *context, struct exchange *exchange, const struct ro
 		answer_problem(exchange, 404, TEXT_NONE);
 		return;
 	}
-	if (!access_allow(management->access, exchange, TEXT("management-api"), TEXT("participants"), ACCESS_ADMIN, TEXT_NONE))
+	if (!access_allow(management->access, exchange, TEXT("management-api"), TEXT_NONE, ACCESS_ADMIN, TEXT_NONE))
 		return;
 	const struct endpoint *endpoint = find_endpoint(exchange, segments);
 	if (endpoint == NULL)

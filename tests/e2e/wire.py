@@ -54,8 +54,10 @@ class H2:
         config = h2.config.H2Configuration(client_side=True, header_encoding="utf-8",
             validate_outbound_headers=validate, normalize_outbound_headers=validate)
         self.h2 = h2.connection.H2Connection(config)
-        self.h2.local_settings.update({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window,
-            h2.settings.SettingCodes.ENABLE_PUSH: 0})
+        # set before the preface, so that both sides count from the same window
+        self.h2.local_settings = h2.settings.Settings(client=True, initial_values={
+            h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window, h2.settings.SettingCodes.ENABLE_PUSH: 0,
+            h2.settings.SettingCodes.MAX_FRAME_SIZE: 16384})
         self.h2.initiate_connection()
         if window > 65535:
             self.h2.increment_flow_control_window(window - 65535)
