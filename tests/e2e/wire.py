@@ -65,7 +65,13 @@ class H2:
         self.hold = False
         self.goaway = None
         self.closed = False
+        # the library would refuse what still comes for streams that a GOAWAY lets finish
+        self.h2._frame_dispatch_table[frames.GoAwayFrame] = self.on_goaway
         self.flush()
+
+    def on_goaway(self, frame):
+        self.goaway = frame.error_code
+        return [], []
 
     def __enter__(self):
         return self
@@ -134,8 +140,6 @@ class H2:
 
     def on_event(self, event):
         response = self.responses.get(getattr(event, "stream_id", None))
-        if isinstance(event, h2.events.ConnectionTerminated):
-            self.goaway = event.error_code
         if response is None:
             return
         if isinstance(event, h2.events.ResponseReceived):
