@@ -24,6 +24,10 @@
 
 enum { EXIT_CONFIG = 2 };
 
+/* Read by jemalloc where it is linked: memory of a burst goes back within seconds, on a thread of its own. */
+extern const char *malloc_conf;
+const char *malloc_conf = "background_thread:true,dirty_decay_ms:2000,muzzy_decay_ms:0";
+
 struct log_settings {
 	int level;
 	char *file;

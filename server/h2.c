@@ -13,8 +13,20 @@ enum { FRAME_TLS = 16384 - 9, FRAME_CLEAR = 16384 };
 /* What a peer pays for what it provokes. */
 enum { COST_RESET = 3, COST_INVALID = 3, COST_CONTROL = 1, COST_SETTINGS = 2, COST_REFUSED_HEAD = 4 };
 
+/* The heads of frames as they pass, also of those that nghttp2 drops without a word. */
+struct frame_scan {
+	uint8_t head[9];
+	uint8_t seen;   /* bytes of the present head */
+	uint32_t skip;  /* bytes of the preface or a payload still to pass */
+};
+enum { FRAME_HEAD = 9, PREFACE = 24, RECENT_STREAMS = 16 };
+
 struct h2 {
 	struct connection *connection;
+	struct frame_scan scan;
+	int32_t recent[RECENT_STREAMS]; /* the last streams opened, to tell skipped ids from closed ones */
+	unsigned recent_at;
+	int32_t last_id;
 	nghttp2_session *session;
 	struct stream *streams;
 	int64_t opened;
@@ -106,8 +118,8 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 	return 0;
 }
 
-static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_length,
-	const uint8_t *value, size_t value_length, uint8_t flags, void *context)
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, nghttp2_rcbuf *name, nghttp2_rcbuf *value,
+	uint8_t flags, void *context)
 {
 	struct h2 *h2 = context;
 	struct stream *stream = find_stream(h2, frame->hd.stream_id);
@@ -119,10 +131,11 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	if (stream == NULL)
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	bool was_refused = stream->is_refused;
-	enum status status = h2_head_add(stream, (struct text){(const char *)name, name_length},
-		(struct text){(const char *)value, value_length});
-	if (status == STATUS_REFUSED && !was_refused)
+	enum status status = h2_head_add(stream, name, value);
+	if (status == STATUS_REFUSED && !was_refused) {
+		h2_head_release(stream); /* nothing of it will be used */
 		charge(h2, COST_REFUSED_HEAD);
+	}
 	return status == STATUS_NO_MEMORY ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : 0;
 }
 
@@ -150,22 +163,9 @@ static void charge_for(struct h2 *h2, const nghttp2_frame *frame)
 		if (frame->window_update.window_size_increment < SMALL_WINDOW)
 			charge(h2, COST_CONTROL);
 		break;
-	case NGHTTP2_DATA:
-		if (frame->hd.length == 0 && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0)
-			charge(h2, COST_CONTROL);
-		break;
 	default:
 		break;
 	}
-}
-
-static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *head, void *context)
-{
-	struct h2 *h2 = context;
-	(void)session;
-	if (head->type > NGHTTP2_CONTINUATION) /* an extension we do not speak */
-		charge(h2, COST_CONTROL);
-	return 0;
 }
 
 static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *context)
@@ -219,6 +219,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error_
 		nghttp2_session_consume_connection(session, stream->window_held);
 	delist(h2, stream);
 	nghttp2_session_set_stream_user_data(session, id, NULL);
+	h2_head_release(stream);
 	stream_free(stream);
 	return 0;
 }
@@ -410,9 +411,8 @@ __attribute__((constructor)) static void make_callbacks(void)
 	if (nghttp2_session_callbacks_new(&callbacks) != 0)
 		abort();
 	nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
-	nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
+	nghttp2_session_callbacks_set_on_header_callback2(callbacks, on_header);
 	nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_invalid_header);
-	nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame_recv);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data_chunk);
 	nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
@@ -454,6 +454,7 @@ static enum status h2_open(struct connection *connection)
 	}
 	nghttp2_option_del(option);
 	h2->connection = connection;
+	h2->scan.skip = PREFACE;
 	connection->session = h2;
 	const nghttp2_settings_entry settings[] = {
 		{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, (uint32_t)limits->streams_per_connection},
@@ -466,9 +467,69 @@ static enum status h2_open(struct connection *connection)
 	return STATUS_OK;
 }
 
+/* An id below the last that was never opened (RFC 9113 section 5.1.1); older ones than the recent are not remembered. */
+static bool is_skipped(struct h2 *h2, int32_t id)
+{
+	int32_t oldest = INT32_MAX;
+	if (id > h2->last_id) {
+		h2->last_id = id;
+		h2->recent[h2->recent_at++ % RECENT_STREAMS] = id;
+		return false;
+	}
+	for (unsigned i = 0; i < RECENT_STREAMS; i++) {
+		if (h2->recent[i] == id)
+			return false;
+		oldest = h2->recent[i] < oldest ? h2->recent[i] : oldest;
+	}
+	return id > oldest;
+}
+
+static enum status scan_head(struct h2 *h2)
+{
+	const uint8_t *head = h2->scan.head;
+	uint32_t length = (uint32_t)head[0] << 16 | (uint32_t)head[1] << 8 | head[2];
+	int32_t id = (int32_t)(((uint32_t)head[5] << 24 | (uint32_t)head[6] << 16 | (uint32_t)head[7] << 8 | head[8]) & INT32_MAX);
+	h2->scan.skip = length;
+	bool is_empty_data = head[3] == NGHTTP2_DATA && length == 0 && (head[4] & NGHTTP2_FLAG_END_STREAM) == 0;
+	if (is_empty_data || head[3] > NGHTTP2_CONTINUATION) /* no progress, or an extension we do not speak */
+		charge(h2, COST_CONTROL);
+	return head[3] == NGHTTP2_HEADERS && is_skipped(h2, id) ? STATUS_PROTOCOL : STATUS_OK;
+}
+
+static enum status scan_frames(struct h2 *h2, const uint8_t *bytes, size_t length)
+{
+	struct frame_scan *scan = &h2->scan;
+	while (length > 0) {
+		size_t part;
+		if (scan->skip > 0) {
+			part = length < scan->skip ? length : scan->skip;
+			scan->skip -= (uint32_t)part;
+		} else {
+			part = (size_t)(FRAME_HEAD - scan->seen) < length ? (size_t)(FRAME_HEAD - scan->seen) : length;
+			memcpy(scan->head + scan->seen, bytes, part);
+			scan->seen = (uint8_t)(scan->seen + part);
+			if (scan->seen == FRAME_HEAD) {
+				scan->seen = 0;
+				enum status status = scan_head(h2);
+				if (status != STATUS_OK)
+					return status;
+			}
+		}
+		bytes += part;
+		length -= part;
+	}
+	return STATUS_OK;
+}
+
 static enum status h2_receive(struct connection *connection, const uint8_t *bytes, size_t length)
 {
 	struct h2 *h2 = connection->session;
+	if (scan_frames(h2, bytes, length) != STATUS_OK) {
+		nghttp2_session_terminate_session(h2->session, NGHTTP2_PROTOCOL_ERROR);
+		return STATUS_PROTOCOL;
+	}
+	if (connection->is_closing)
+		return STATUS_REFUSED;
 	ssize_t used = nghttp2_session_mem_recv(h2->session, bytes, length);
 	if (used < 0) {
 		nghttp2_session_terminate_session(h2->session,
@@ -565,6 +626,7 @@ static void h2_close(struct connection *connection, enum status why)
 		stream_finish(stream, stream->is_abort_pending ? stream->abort_why : why == STATUS_OK ? STATUS_CLOSED : why);
 		delist(h2, stream);
 		nghttp2_session_set_stream_user_data(h2->session, stream->id, NULL);
+		h2_head_release(stream);
 		stream_free(stream);
 	}
 	nghttp2_session_del(h2->session);

@@ -5,41 +5,75 @@
 
 enum { AUTHORITY_MAX = 255 + 6, TARGET_MAX = 16 * 1024 };
 
-static bool take_pseudo(struct stream *stream, struct text name, struct text value, struct text **into)
+static struct text *pseudo_field(struct exchange *exchange, struct text name)
 {
-	struct exchange *exchange = &stream->exchange;
-	(void)value;
 	const struct {
 		struct text name;
 		struct text *into;
 	} fields[] = {{TEXT(":method"), &exchange->method}, {TEXT(":path"), &exchange->target},
 		{TEXT(":authority"), &exchange->authority}, {TEXT(":scheme"), &exchange->scheme}};
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-		if (text_equals(fields[i].name, name)) {
-			*into = fields[i].into;
-			return true;
-		}
+		if (text_equals(fields[i].name, name))
+			return fields[i].into;
 	}
-	return false;
+	return NULL;
 }
 
-enum status h2_head_add(struct stream *stream, struct text name, struct text value)
+static struct text text_in(nghttp2_rcbuf *buffer)
 {
-	struct text *into = NULL;
-	if (name.length == 0 || name.bytes[0] != ':')
-		return stream_add_header(stream, name, value);
-	size_t cost = name.length + value.length + 32;
-	if (stream->is_refused || cost > (size_t)stream->connection->limits->header_bytes - stream->header_bytes) {
-		stream->is_refused = true;
-		return STATUS_REFUSED;
+	nghttp2_vec bytes = nghttp2_rcbuf_get_buf(buffer);
+	return (struct text){(const char *)bytes.base, bytes.len};
+}
+
+static bool hold(struct stream *stream, nghttp2_rcbuf *buffer)
+{
+	if (nghttp2_rcbuf_is_static(buffer))
+		return true;
+	if (stream->held_count == stream->held_room) {
+		uint16_t room = stream->held_room == 0 ? 32 : (uint16_t)(stream->held_room * 2);
+		void **more = exchange_allocate(&stream->exchange, room * sizeof(*more));
+		if (more == NULL)
+			return false;
+		if (stream->held_count > 0)
+			memcpy(more, stream->held, stream->held_count * sizeof(*more));
+		stream->held = more;
+		stream->held_room = room;
 	}
-	if (!take_pseudo(stream, name, value, &into)) {
+	nghttp2_rcbuf_incref(buffer);
+	stream->held[stream->held_count++] = buffer;
+	return true;
+}
+
+void h2_head_release(struct stream *stream)
+{
+	while (stream->held_count > 0)
+		nghttp2_rcbuf_decref(stream->held[--stream->held_count]);
+	if (!stream->is_refused)
+		return;
+	stream->header_count = 0;
+	stream->exchange.authority = stream->exchange.target = TEXT_NONE;
+	stream->exchange.method = TEXT("GET"); /* only the refusal asks, and it has a body */
+}
+
+enum status h2_head_add(struct stream *stream, nghttp2_rcbuf *name_buffer, nghttp2_rcbuf *value_buffer)
+{
+	struct text name = text_in(name_buffer), value = text_in(value_buffer);
+	enum status status = stream_count_header(stream, name, value);
+	if (status != STATUS_OK)
+		return status;
+	bool is_pseudo = name.length > 0 && name.bytes[0] == ':';
+	struct text *into = is_pseudo ? pseudo_field(&stream->exchange, name) : NULL;
+	if (is_pseudo && into == NULL) {
 		stream->refusal = 400;
 		return STATUS_OK;
 	}
-	stream->header_bytes += (uint32_t)cost;
-	*into = exchange_copy(&stream->exchange, value.bytes == NULL ? TEXT("") : value);
-	return into->bytes == NULL ? STATUS_NO_MEMORY : STATUS_OK;
+	if (!hold(stream, value_buffer) || (!is_pseudo && !hold(stream, name_buffer)))
+		return STATUS_NO_MEMORY;
+	if (is_pseudo)
+		*into = value;
+	else
+		status = stream_list_header(stream, name, value);
+	return status;
 }
 
 /* --- checks: 0, or the status that refuses */
@@ -85,12 +119,14 @@ static int take_authority(struct exchange *exchange)
 	if (hosts > 1 || (hosts == 1 && exchange->authority.bytes != NULL &&
 						 !text_equals_ignoring_case(host, exchange->authority)))
 		return 400;
-	if (exchange->authority.bytes == NULL && hosts == 1)
-		exchange->authority = exchange_copy(exchange, host);
-	struct text authority = exchange->authority;
+	struct text authority = exchange->authority.bytes == NULL ? host : exchange->authority;
 	if (authority.length == 0 || authority.length > AUTHORITY_MAX)
 		return 400;
-	char *bytes = (char *)(uintptr_t)authority.bytes; /* our own copy */
+	authority = exchange_copy(exchange, authority);
+	char *bytes = (char *)(uintptr_t)authority.bytes;
+	if (bytes == NULL)
+		return 503;
+	exchange->authority = authority;
 	for (size_t i = 0; i < authority.length; i++) {
 		if (bytes[i] >= 'A' && bytes[i] <= 'Z')
 			bytes[i] = (char)(bytes[i] + ('a' - 'A'));

@@ -1,10 +1,15 @@
 /* The head of an HTTP/2 request: collected, limited, and checked beyond what nghttp2 checks (RFC 9113 section 8.3). */
 #pragma once
 
+#include <nghttp2/nghttp2.h>
+
 #include "server/stream.h"
 
 /* REFUSED: over a limit; the rest of the head is read and dropped, and the request will be answered with 431. */
-enum status h2_head_add(struct stream *stream, struct text name, struct text value) MUST_CHECK;
+enum status h2_head_add(struct stream *stream, nghttp2_rcbuf *name, nghttp2_rcbuf *value) MUST_CHECK;
+/* Lets go of what the head's fields point into: a field of HPACK's table is shared, not copied, so that a one-byte reference costs
+ * no more than its place in the list. */
+void h2_head_release(struct stream *stream);
 /* All fields are there: sets the exchange's request half, or the refusal. */
 void h2_head_complete(struct stream *stream, bool is_end);
 /* What both protocols refuse: method, target, scheme, authority (lower-cased here; Host must agree), field names. 0, or the status

@@ -92,16 +92,22 @@ void streams_release(struct engine *engine)
 	engine->free_stream_count = 0;
 }
 
-enum status stream_add_header(struct stream *stream, struct text name, struct text value)
+enum status stream_count_header(struct stream *stream, struct text name, struct text value)
 {
 	const struct limits *limits = stream->connection->limits;
 	size_t cost = name.length + value.length + 32;
-	/* counted before anything is stored */
-	if (stream->is_refused || stream->header_count >= limits->header_fields ||
+	bool is_field = name.length > 0 && name.bytes[0] != ':';
+	if (stream->is_refused || (is_field && stream->header_count >= limits->header_fields) ||
 		cost > (size_t)limits->header_bytes - stream->header_bytes) {
 		stream->is_refused = true;
 		return STATUS_REFUSED;
 	}
+	stream->header_bytes += (uint32_t)cost;
+	return STATUS_OK;
+}
+
+enum status stream_list_header(struct stream *stream, struct text name, struct text value)
+{
 	if (stream->header_count == stream->header_room) {
 		uint16_t room = stream->header_room == 0 ? 16 : (uint16_t)(stream->header_room * 2);
 		struct header *more = exchange_allocate(&stream->exchange, room * sizeof(*more));
@@ -112,18 +118,23 @@ enum status stream_add_header(struct stream *stream, struct text name, struct te
 		stream->headers = more;
 		stream->header_room = room;
 	}
-	struct header *header = &stream->headers[stream->header_count];
+	stream->headers[stream->header_count++] = (struct header){name, value};
+	return STATUS_OK;
+}
+
+enum status stream_add_header(struct stream *stream, struct text name, struct text value)
+{
+	enum status status = stream_count_header(stream, name, value);
+	if (status != STATUS_OK)
+		return status;
 	char *bytes = exchange_allocate(&stream->exchange, name.length + value.length + 1);
 	if (bytes == NULL)
 		return STATUS_NO_MEMORY;
 	memcpy(bytes, name.bytes, name.length);
 	if (value.length > 0)
 		memcpy(bytes + name.length, value.bytes, value.length);
-	header->name = (struct text){bytes, name.length};
-	header->value = (struct text){bytes + name.length, value.length};
-	stream->header_bytes += (uint32_t)cost;
-	stream->header_count++;
-	return STATUS_OK;
+	return stream_list_header(
+		stream, (struct text){bytes, name.length}, (struct text){bytes + name.length, value.length});
 }
 
 /* --- dispatch */

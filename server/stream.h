@@ -25,6 +25,8 @@ struct stream {
 	uint16_t header_count, header_room;
 	uint32_t header_bytes;
 	struct header *headers;
+	void **held;               /* HTTP/2: what the fields point into */
+	uint16_t held_count, held_room;
 	uint16_t response_count, response_room;
 	struct header *response_headers;
 	struct header trailers[TRAILERS_MAX];
@@ -43,6 +45,10 @@ struct stream {
 };
 
 struct stream *stream_of(const struct exchange *exchange);
+/* Counts a field against the limits, before anything is stored. */
+enum status stream_count_header(struct stream *stream, struct text name, struct text value) MUST_CHECK;
+/* Lists a counted field; its texts must last as long as the stream. */
+enum status stream_list_header(struct stream *stream, struct text name, struct text value) MUST_CHECK;
 /* From the worker's free list; NULL when out of memory. The exchange is described, all else zero. */
 struct stream *stream_new(struct connection *connection, const struct exchange_engine *engine);
 /* Adds a request header, copied. REFUSED: a limit (the count and bytes are kept up all the same). */

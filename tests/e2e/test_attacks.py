@@ -114,8 +114,6 @@ def test_a01_rapid_reset(target, unharmed):
         sent = 0
         while sent < limit:
             raw = Raw(target.port)
-            raw.encoder.encode([("authorization", extra[0][1])])
-            raw.encoder.header_table_size = 4096
             rst = frames.RstStreamFrame(1, 8).serialize()
             count, got = until_closed(raw, lambda index: raw.headers(2 * index + 1, path, extra=extra) + rst[:5] + (2 * index + 1).to_bytes(4, "big") + rst[9:], 5000)
             assert raw.closed or goaways(got), "the connection was neither warned nor closed"
@@ -203,7 +201,7 @@ def test_a03_stalled_header_block_meets_its_deadline(target):
     assert time.monotonic() - started <= 11
 
 
-@pytest.mark.parametrize("field", [("bomb", "x" * 4000), ("cookie", "a=b"), ("empty", "")], ids=["one large entry", "cookie crumbs", "empty values"])
+@pytest.mark.parametrize("field", [("bomb", "x" * 4000), ("cookie", "a=b"), ("short", "e")], ids=["one large entry", "cookie crumbs", "short values"])
 def test_a04_header_bomb(target, unharmed, field):
     """One table entry, thousands of one-byte references, on 100 streams with the window shut: 431 or RST, little memory held."""
     path, extra = attack_head(target)
@@ -401,10 +399,12 @@ def test_a07_slow_bodies(own_cell, source):
     assert time.monotonic() - started < 4
 
 
-def test_a08_ignored_limits(target, unharmed):
+def test_a08_ignored_limits(target, unharmed, source):
     """1,000 streams at once against 100, windows overrun, frames too large, stream ids out of order."""
     token, path = target.megabyte
     extra = [("authorization", f"Bearer {token}")]
+    deaf = source(lambda connection, head, buffered: time.sleep(20))
+    upload_token, upload_path = target.shared_http(A, "deaf", deaf.url, proxyMethod="true", proxyBody="true")
 
     def attack():
         raw = Raw(target.port, settings={frames.SettingsFrame.INITIAL_WINDOW_SIZE: 0})
@@ -417,7 +417,7 @@ def test_a08_ignored_limits(target, unharmed):
         opened = {stream for kind, _, stream, _ in got if kind == HEADERS}
         assert len(opened) <= 100, len(opened)
         raw.close()
-        for name, data, codes in {
+        for name, (data, codes) in {
             "frame too large": ((20000).to_bytes(3, "big") + b"\x00\x00" + (1).to_bytes(4, "big") + b"x" * 20000, {6}),
             "even stream": (None, {1, 5}),
             "window overrun": (None, {3}),
@@ -426,7 +426,8 @@ def test_a08_ignored_limits(target, unharmed):
             if name == "even stream":
                 data = raw.headers(2, path, extra=extra)
             if name == "window overrun":
-                data = raw.headers(1, path, end=False, method="POST", extra=extra) + b"".join(frames.DataFrame(1, b"x" * 16000).serialize() for _ in range(200))
+                data = raw.headers(1, upload_path, end=False, method="POST", extra=[("authorization", f"Bearer {upload_token}")])
+                data += frames.DataFrame(1, b"x" * 16000).serialize() * 1500
             raw.raw(data)
             try:
                 got = raw.read_until_closed(5)
@@ -462,10 +463,10 @@ def test_a09_idle_connections(own_cell):
             assert fresh or not raw.closed
             got += fresh
         answered += 1
-    time.sleep(0.5)
-    each = (cell.rss_kib() - before) / count
     assert answered == count
-    assert SANITIZED or each <= 30, f"{each:.1f} KiB for each"
+    each = lambda: (cell.rss_kib() - before) / count
+    if not SANITIZED:  # what the requests themselves took goes back to the system within seconds
+        wait_for(lambda: each() <= 30, 10, f"at most 30 KiB for each ({each():.1f} at once)")
     for raw in raws:
         raw.close()
 
@@ -491,7 +492,7 @@ def test_a10_handshake_churn(target, unharmed):
             secure.recv(1000) if secure.pending() else None
             session = secure.session
             assert secure.session_reused is expected
-    early = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{target.port}", "-tls1_2", "-alpn", "h2"], input="R\n", capture_output=True, text=True, timeout=10)
+    early = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{target.port}", "-tls1_2", "-alpn", "h2"], input="R\n", capture_output=True, text=True, errors="replace", timeout=10)
     assert "Early data was accepted" not in early.stdout
 
 
@@ -611,19 +612,19 @@ def test_a12_frame_grammar_fuzz(target):
 
 @pytest.mark.parametrize("option,works", [("-ssl3", False), ("-tls1", False), ("-tls1_1", False), ("-tls1_2", True), ("-tls1_3", True)])
 def test_a13_versions(target, option, works):
-    result = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{target.port}", option, "-alpn", "h2", "-cipher", "ALL:@SECLEVEL=0"], input="", capture_output=True, text=True, timeout=10)
+    result = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{target.port}", option, "-alpn", "h2", "-cipher", "ALL:@SECLEVEL=0"], input="", capture_output=True, text=True, errors="replace", timeout=10)
     established = "Cipher is TLS_" in result.stdout or "Cipher is ECDHE" in result.stdout
     assert established is works, result.stdout[-600:]
 
 
 @pytest.mark.parametrize("cipher", ["AES128-SHA", "AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-SHA", "DHE-RSA-AES128-GCM-SHA256", "NULL", "RC4", "3DES", "aNULL"])
 def test_a13_weak_ciphers_are_refused(target, cipher):
-    result = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{target.port}", "-tls1_2", "-cipher", f"{cipher}:@SECLEVEL=0"], input="", capture_output=True, text=True, timeout=10)
+    result = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{target.port}", "-tls1_2", "-cipher", f"{cipher}:@SECLEVEL=0"], input="", capture_output=True, text=True, errors="replace", timeout=10)
     assert "Cipher is ECDHE" not in result.stdout and ("Cipher is (NONE)" in result.stdout or "Error" in result.stderr or "error" in result.stderr)
 
 
 def test_a13_no_compression_no_renegotiation_strict_alpn(target):
-    result = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{target.port}", "-tls1_2", "-alpn", "h2,http/1.1"], input="", capture_output=True, text=True, timeout=10)
+    result = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{target.port}", "-tls1_2", "-alpn", "h2,http/1.1"], input="", capture_output=True, text=True, errors="replace", timeout=10)
     assert "Compression: NONE" in result.stdout and "ALPN protocol: h2" in result.stdout
     with pytest.raises((ssl.SSLError, ConnectionError, OSError)):
         connect(target.port, alpn=("spdy/1",))

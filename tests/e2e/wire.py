@@ -28,6 +28,15 @@ def connect(port, tls=True, alpn=("h2",), authority="localhost", timeout=10, hos
     return context.wrap_socket(plain, server_hostname=authority)
 
 
+def is_readable(connection, timeout):
+    """Like select, for any descriptor number."""
+    if getattr(connection, "pending", lambda: 0)():
+        return True
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(max(0, timeout) * 1000))
+
+
 class Response:
     def __init__(self):
         self.status = None
@@ -117,8 +126,7 @@ class H2:
 
     def pump(self, timeout):
         """Reads once; False when nothing came in time."""
-        pending = getattr(self.socket, "pending", lambda: 0)()
-        if not pending and not select.select([self.socket], [], [], max(0, timeout))[0]:
+        if not is_readable(self.socket, timeout):
             return False
         try:
             data = self.socket.recv(1 << 18)
@@ -205,8 +213,7 @@ class Raw:
         """Frames that have come, as (type, flags, stream, payload); notes the end."""
         found = []
         while True:
-            pending = getattr(self.socket, "pending", lambda: 0)()
-            if not pending and not select.select([self.socket], [], [], timeout)[0]:
+            if not is_readable(self.socket, timeout):
                 break
             try:
                 data = self.socket.recv(1 << 18)
