@@ -5,5 +5,4 @@
 
 void register_route_benches(void);
 void register_token_benches(void);
-void register_header_benches(void);
-void register_frame_benches(void);
+void register_http_benches(void);
