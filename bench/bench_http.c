@@ -7,7 +7,8 @@
 
 #define FIELD(name, value)                                                                                             \
 	{                                                                                                                  \
-		(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, sizeof(name) - 1, sizeof(value) - 1, NGHTTP2_NV_FLAG_NONE \
+		(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, sizeof(name) - 1, sizeof(value) - 1,                  \
+			NGHTTP2_NV_FLAG_NONE                                                                                       \
 	}
 
 /* A pull's head with a token of `argument` bytes, every field literal, as after a new connection. */
@@ -21,8 +22,10 @@ static void header_decode(struct bench *bench)
 	if (token == NULL || nghttp2_hd_deflate_new(&deflater, 4096) != 0 || nghttp2_hd_inflate_new(&inflater) != 0)
 		abort();
 	memset(token, 'x', length);
-	const nghttp2_nv fields[] = {FIELD(":method", "GET"), FIELD(":scheme", "https"), FIELD(":authority", "localhost:8443"),
-		FIELD(":path", "/api/public/0123456789abcdef0123456789abcdef/files/measurements.bin"), FIELD("user-agent", "bench/1"),
+	const nghttp2_nv fields[] = {FIELD(":method", "GET"), FIELD(":scheme", "https"),
+		FIELD(":authority", "localhost:8443"),
+		FIELD(":path", "/api/public/0123456789abcdef0123456789abcdef/files/measurements.bin"),
+		FIELD("user-agent", "bench/1"),
 		{(uint8_t *)(uintptr_t) "authorization", (uint8_t *)token, 13, length, NGHTTP2_NV_FLAG_NO_INDEX}};
 	/* no table: the same block can be decoded again and again */
 	if (nghttp2_hd_deflate_change_table_size(deflater, 0) != 0)
@@ -90,7 +93,8 @@ static void body_frame(struct bench *bench)
 	static uint8_t payload[16384];
 	struct wire wire = {.payload = (size_t)bench_argument(bench), .source = payload};
 	nghttp2_session_callbacks *callbacks;
-	const nghttp2_nv request[] = {FIELD(":method", "GET"), FIELD(":scheme", "https"), FIELD(":authority", "a"), FIELD(":path", "/")};
+	const nghttp2_nv request[] = {
+		FIELD(":method", "GET"), FIELD(":scheme", "https"), FIELD(":authority", "a"), FIELD(":path", "/")};
 	if (nghttp2_session_callbacks_new(&callbacks) != 0)
 		abort();
 	nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);

@@ -18,7 +18,8 @@ static struct text make_token(const struct key *key, struct buffer *token)
 	buffer_printf(&header, "{\"alg\":\"%s\",\"typ\":\"JWT\",\"kid\":\"%.*s\"}",
 		key_kind(key) == KEY_ES256 ? "ES256" : "EdDSA", TEXT_ARGUMENTS(key_id(key)));
 	buffer_printf(&claims,
-		"{\"iss\":\"did:web:bench\",\"sub\":\"did:web:bench\",\"aud\":\"did:web:consumer.example\",\"jti\":\"%s\",\"iat\":%lld,"
+		"{\"iss\":\"did:web:bench\",\"sub\":\"did:web:bench\",\"aud\":\"did:web:consumer.example\",\"jti\":\"%s\","
+		"\"iat\":%lld,"
 		"\"exp\":%lld,\"ctx\":\"%s\",\"flow\":\"flow-1\"}",
 		ctx, (long long)now_s, (long long)now_s + 3600, ctx);
 	if (jws_input(buffer_text(&header), buffer_text(&claims), token) != STATUS_OK ||
@@ -40,7 +41,7 @@ struct rig {
 
 static void rig_open(struct rig *rig, enum key_kind kind)
 {
-	*rig = (struct rig){.participant = {.identity = (char *)(uintptr_t)"did:web:bench", .key_count = 1}};
+	*rig = (struct rig){.participant = {.identity = (char *)(uintptr_t) "did:web:bench", .key_count = 1}};
 	if (key_generate(kind, TEXT("bench-key"), &rig->key) != STATUS_OK || (rig->verdicts = verdicts_new(1024)) == NULL)
 		abort();
 	memcpy(rig->participant.ctx, ctx, sizeof(ctx));

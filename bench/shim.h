@@ -1,4 +1,5 @@
-/* Google Benchmark for C: a benchmark is a function that runs its body `rounds` times between start and stop of the clock. */
+/* Google Benchmark for C: a benchmark is a function that runs its body `rounds` times between start and stop of the
+ * clock. */
 #pragma once
 
 #include <stddef.h>
@@ -10,7 +11,8 @@ extern "C" {
 
 struct bench; /* one run of one benchmark */
 
-/* The loop: while (bench_continues(bench)) { what is measured }. Set-up before it and clean-up after it are not timed. */
+/* The loop: while (bench_continues(bench)) { what is measured }. Set-up before it and clean-up after it are not timed.
+ */
 int bench_continues(struct bench *bench);
 /* The argument this run was registered with. */
 int64_t bench_argument(const struct bench *bench);

@@ -1,4 +1,5 @@
-/* cellctl: the operator's tool. Every command is one call of the cell's management API, described by one row of a table. */
+/* cellctl: the operator's tool. Every command is one call of the cell's management API, described by one row of a
+ * table. */
 #include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,9 +15,24 @@ enum { EXIT_FAILED = 1, EXIT_USAGE = 2, WORDS_MAX = 64, INPUT_MAX = 8 * 1024 * 1
 #define TENANT "/api/cell/v1/participants/{0}"
 
 enum option {
-	OPTION_URL, OPTION_CA, OPTION_STATE, OPTION_TOKEN_FILE, OPTION_JSON, OPTION_ID, OPTION_IDENTITY, OPTION_PARTICIPANT_STATE,
-	OPTION_FILE, OPTION_DATASET, OPTION_AGREEMENT, OPTION_CONSUMER, OPTION_NOT_BEFORE, OPTION_EXPIRES, OPTION_LIFETIME,
-	OPTION_SCOPES, OPTION_SUBJECT, OPTION_COUNT
+	OPTION_URL,
+	OPTION_CA,
+	OPTION_STATE,
+	OPTION_TOKEN_FILE,
+	OPTION_JSON,
+	OPTION_ID,
+	OPTION_IDENTITY,
+	OPTION_PARTICIPANT_STATE,
+	OPTION_FILE,
+	OPTION_DATASET,
+	OPTION_AGREEMENT,
+	OPTION_CONSUMER,
+	OPTION_NOT_BEFORE,
+	OPTION_EXPIRES,
+	OPTION_LIFETIME,
+	OPTION_SCOPES,
+	OPTION_SUBJECT,
+	OPTION_COUNT
 };
 static const struct {
 	const char *name, *environment, *help;
@@ -55,7 +71,7 @@ struct command {
 	const char *method, *path; /* {0}, {1}: arguments, escaped */
 	bool (*build)(struct call *call);
 	enum shape shape;
-	const char *columns; /* members, comma-separated */
+	const char *columns;                                          /* members, comma-separated */
 	int (*run)(const struct command *command, struct call *call); /* NULL: one request */
 	const char *help;
 };
@@ -244,8 +260,8 @@ static int make_access_token(const struct command *command, struct call *call)
 		return fail("--lifetime must be seconds above 0");
 	if (!open_access(call, &access))
 		return EXIT_FAILED;
-	bool is_made = access_token(access, text_of(subject == NULL ? "cellctl" : subject), text_of(call->options[OPTION_SCOPES]),
-					   (int64_t)lifetime, &token) == STATUS_OK;
+	bool is_made = access_token(access, text_of(subject == NULL ? "cellctl" : subject),
+					   text_of(call->options[OPTION_SCOPES]), (int64_t)lifetime, &token) == STATUS_OK;
 	access_close(access);
 	if (is_made && call->options[OPTION_JSON] != NULL)
 		printf("{\"token\":\"%s\"}\n", token.bytes);
@@ -405,7 +421,10 @@ static int print_error(long status, const struct buffer *answer)
 	const char *what = NULL;
 	if (json_parse(buffer_text(answer), NULL, &root) == STATUS_OK)
 		what = first_text(json_kind(root) == JSON_ARRAY ? json_first(root) : root, names, room, sizeof(room));
-	fprintf(stderr, "cellctl: %ld %s\n", status, what != NULL ? what : answer->length > 0 && answer->length < 200 ? answer->bytes : "");
+	fprintf(stderr, "cellctl: %ld %s\n", status,
+		what != NULL                                 ? what
+		: answer->length > 0 && answer->length < 200 ? answer->bytes
+													 : "");
 	json_free(root);
 	return EXIT_FAILED;
 }
@@ -466,33 +485,52 @@ static int request(const struct command *command, struct call *call)
 /* --- the commands */
 
 static const struct command commands[] = {
-	{"participants list", "", 0, "GET", PARTICIPANTS "?offset=0&limit=100000", NULL, SHAPE_TABLE, "@id,state,identity", NULL, "all participants"},
+	{"participants list", "", 0, "GET", PARTICIPANTS "?offset=0&limit=100000", NULL, SHAPE_TABLE, "@id,state,identity",
+		NULL, "all participants"},
 	{"participants show", "CTX", 1, "GET", PARTICIPANTS "/{0}", NULL, SHAPE_OBJECT, NULL, NULL, "one participant"},
-	{"participants create", "--identity DID [--id CTX] [--state ACTIVATED]", 0, "POST", PARTICIPANTS, build_participant, SHAPE_OBJECT, NULL, NULL, "a new participant"},
-	{"participants activate", "CTX", 1, "PUT", PARTICIPANTS "/{0}", build_activate, SHAPE_QUIET, NULL, NULL, "serve it"},
-	{"participants deactivate", "CTX", 1, "PUT", PARTICIPANTS "/{0}", build_deactivate, SHAPE_QUIET, NULL, NULL, "stop serving it, transfers under way included"},
-	{"participants delete", "CTX", 1, "DELETE", PARTICIPANTS "/{0}", NULL, SHAPE_QUIET, NULL, NULL, "with all it has, keys and secrets included"},
-	{"participants config", "CTX", 1, "GET", PARTICIPANTS "/{0}/config", NULL, SHAPE_OBJECT, NULL, NULL, "its configuration entries"},
-	{"participants config-set", "CTX KEY=VALUE...", 2, "PATCH", PARTICIPANTS "/{0}/config", build_entries, SHAPE_QUIET, NULL, NULL, "set entries; KEY= deletes"},
-	{"datasets list", "CTX", 1, "GET", TENANT "/datasets?limit=2000", NULL, SHAPE_TABLE, "id,type,createdAt", NULL, "a participant's datasets"},
+	{"participants create", "--identity DID [--id CTX] [--state ACTIVATED]", 0, "POST", PARTICIPANTS, build_participant,
+		SHAPE_OBJECT, NULL, NULL, "a new participant"},
+	{"participants activate", "CTX", 1, "PUT", PARTICIPANTS "/{0}", build_activate, SHAPE_QUIET, NULL, NULL,
+		"serve it"},
+	{"participants deactivate", "CTX", 1, "PUT", PARTICIPANTS "/{0}", build_deactivate, SHAPE_QUIET, NULL, NULL,
+		"stop serving it, transfers under way included"},
+	{"participants delete", "CTX", 1, "DELETE", PARTICIPANTS "/{0}", NULL, SHAPE_QUIET, NULL, NULL,
+		"with all it has, keys and secrets included"},
+	{"participants config", "CTX", 1, "GET", PARTICIPANTS "/{0}/config", NULL, SHAPE_OBJECT, NULL, NULL,
+		"its configuration entries"},
+	{"participants config-set", "CTX KEY=VALUE...", 2, "PATCH", PARTICIPANTS "/{0}/config", build_entries, SHAPE_QUIET,
+		NULL, NULL, "set entries; KEY= deletes"},
+	{"datasets list", "CTX", 1, "GET", TENANT "/datasets?limit=2000", NULL, SHAPE_TABLE, "id,type,createdAt", NULL,
+		"a participant's datasets"},
 	{"datasets show", "CTX ID", 2, "GET", TENANT "/datasets/{1}", NULL, SHAPE_OBJECT, NULL, NULL, "one dataset"},
-	{"datasets create", "CTX [--file F]", 1, "POST", TENANT "/datasets", build_file, SHAPE_QUIET, NULL, NULL, "from a JSON document"},
-	{"datasets put", "CTX ID [--file F]", 2, "PUT", TENANT "/datasets/{1}", build_file, SHAPE_QUIET, NULL, NULL, "create or replace"},
+	{"datasets create", "CTX [--file F]", 1, "POST", TENANT "/datasets", build_file, SHAPE_QUIET, NULL, NULL,
+		"from a JSON document"},
+	{"datasets put", "CTX ID [--file F]", 2, "PUT", TENANT "/datasets/{1}", build_file, SHAPE_QUIET, NULL, NULL,
+		"create or replace"},
 	{"datasets delete", "CTX ID", 2, "DELETE", TENANT "/datasets/{1}", NULL, SHAPE_QUIET, NULL, NULL, "remove"},
-	{"flows list", "CTX", 1, "GET", TENANT "/flows?limit=2000", NULL, SHAPE_TABLE, "id,state,datasetId,agreementId,counterParty,bytesSent,requests", NULL, "a participant's flows"},
+	{"flows list", "CTX", 1, "GET", TENANT "/flows?limit=2000", NULL, SHAPE_TABLE,
+		"id,state,datasetId,agreementId,counterParty,bytesSent,requests", NULL, "a participant's flows"},
 	{"flows show", "CTX ID", 2, "GET", TENANT "/flows/{1}", NULL, SHAPE_OBJECT, NULL, NULL, "one flow"},
-	{"flows create", "CTX --dataset D --agreement A --consumer C [--id ID] [--not-before MS] [--expires MS]", 1, "POST", TENANT "/flows", build_flow, SHAPE_OBJECT, NULL, NULL, "a dataset under an agreement"},
-	{"flows suspend", "CTX ID", 2, "POST", TENANT "/flows/{1}/suspend", NULL, SHAPE_QUIET, NULL, NULL, "stop its bytes"},
-	{"flows resume", "CTX ID", 2, "POST", TENANT "/flows/{1}/resume", NULL, SHAPE_QUIET, NULL, NULL, "let them flow again"},
+	{"flows create", "CTX --dataset D --agreement A --consumer C [--id ID] [--not-before MS] [--expires MS]", 1, "POST",
+		TENANT "/flows", build_flow, SHAPE_OBJECT, NULL, NULL, "a dataset under an agreement"},
+	{"flows suspend", "CTX ID", 2, "POST", TENANT "/flows/{1}/suspend", NULL, SHAPE_QUIET, NULL, NULL,
+		"stop its bytes"},
+	{"flows resume", "CTX ID", 2, "POST", TENANT "/flows/{1}/resume", NULL, SHAPE_QUIET, NULL, NULL,
+		"let them flow again"},
 	{"flows terminate", "CTX ID", 2, "POST", TENANT "/flows/{1}/terminate", NULL, SHAPE_QUIET, NULL, NULL, "for good"},
-	{"flows complete", "CTX ID", 2, "POST", TENANT "/flows/{1}/complete", NULL, SHAPE_QUIET, NULL, NULL, "nothing more is to come"},
+	{"flows complete", "CTX ID", 2, "POST", TENANT "/flows/{1}/complete", NULL, SHAPE_QUIET, NULL, NULL,
+		"nothing more is to come"},
 	{"flows delete", "CTX ID", 2, "DELETE", TENANT "/flows/{1}", NULL, SHAPE_QUIET, NULL, NULL, "remove"},
-	{"tokens create", "CTX FLOW [--lifetime SECONDS]", 2, "POST", TENANT "/flows/{1}/token", build_token, SHAPE_OBJECT, NULL, NULL, "an access token for a consumer"},
-	{"tokens revoke", "CTX FLOW JTI", 3, "DELETE", TENANT "/flows/{1}/tokens/{2}", NULL, SHAPE_QUIET, NULL, NULL, "refuse it from now on"},
-	{"secrets put", "CTX ALIAS [--file F]", 2, "PUT", TENANT "/secrets/{1}", build_secret, SHAPE_QUIET, NULL, NULL, "into the vault, from a file or standard input"},
+	{"tokens create", "CTX FLOW [--lifetime SECONDS]", 2, "POST", TENANT "/flows/{1}/token", build_token, SHAPE_OBJECT,
+		NULL, NULL, "an access token for a consumer"},
+	{"tokens revoke", "CTX FLOW JTI", 3, "DELETE", TENANT "/flows/{1}/tokens/{2}", NULL, SHAPE_QUIET, NULL, NULL,
+		"refuse it from now on"},
+	{"secrets put", "CTX ALIAS [--file F]", 2, "PUT", TENANT "/secrets/{1}", build_secret, SHAPE_QUIET, NULL, NULL,
+		"into the vault, from a file or standard input"},
 	{"secrets delete", "CTX ALIAS", 2, "DELETE", TENANT "/secrets/{1}", NULL, SHAPE_QUIET, NULL, NULL, "out of it"},
 	{"status", "", 0, "GET", "/api/cell/v1/status", NULL, SHAPE_OBJECT, NULL, NULL, "of the cell"},
-	{"access-token", "--scopes S [--lifetime SECONDS] [--subject X]", 0, NULL, NULL, NULL, SHAPE_QUIET, NULL, make_access_token, "a management token, made with the cell's key"},
+	{"access-token", "--scopes S [--lifetime SECONDS] [--subject X]", 0, NULL, NULL, NULL, SHAPE_QUIET, NULL,
+		make_access_token, "a management token, made with the cell's key"},
 };
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 
@@ -546,7 +584,8 @@ static bool parse(int count, char **arguments, struct call *call)
 		if (option == OPTION_STATE && is_create) /* behind "participants create" it is the participant's */
 			option = OPTION_PARTICIPANT_STATE;
 		if (option < 0 || (option != OPTION_JSON && i + 1 == count)) {
-			fprintf(stderr, "cellctl: %s: %s\n", arguments[i], option < 0 ? "unknown option; see cellctl --help" : "a value is missing");
+			fprintf(stderr, "cellctl: %s: %s\n", arguments[i],
+				option < 0 ? "unknown option; see cellctl --help" : "a value is missing");
 			return false;
 		}
 		call->options[option] = option == OPTION_JSON ? "" : arguments[++i];

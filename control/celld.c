@@ -34,9 +34,17 @@ struct log_settings {
 };
 static const char *const levels[] = {"debug", "info", "warning", "error", NULL};
 static const struct setting log_settings_table[] = {
-	{.key = "level", .kind = SETTING_CHOICE, .offset = offsetof(struct log_settings, level), .preset = "info", .choices = levels,
+	{.key = "level",
+		.kind = SETTING_CHOICE,
+		.offset = offsetof(struct log_settings, level),
+		.preset = "info",
+		.choices = levels,
 		.help = "what is written; every request is an info line"},
-	{.key = "file", .kind = SETTING_TEXT, .offset = offsetof(struct log_settings, file), .minimum = 1, .maximum = 4096,
+	{.key = "file",
+		.kind = SETTING_TEXT,
+		.offset = offsetof(struct log_settings, file),
+		.minimum = 1,
+		.maximum = 4096,
 		.help = "appended to; null: standard error"},
 };
 
@@ -250,8 +258,10 @@ static void say_ready(const struct cell *cell, uint64_t started_ms)
 		LOG(INFO, "listener.open", log_text("address", text_of(listeners[i].address)),
 			log_number("port", server_port(cell->server, i)),
 			log_text("role", listeners[i].role == LISTENER_ADMIN ? TEXT("admin") : TEXT("public")));
-	LOG(INFO, "cell.ready", log_text("version", TEXT(CELLD_VERSION)), log_number("workers", worker_pool_count(cell->pool)),
-		log_number("participants", registry_count(cell->registry)), log_number("ms", clock_monotonic_ms() - started_ms));
+	LOG(INFO, "cell.ready", log_text("version", TEXT(CELLD_VERSION)),
+		log_number("workers", worker_pool_count(cell->pool)),
+		log_number("participants", registry_count(cell->registry)),
+		log_number("ms", clock_monotonic_ms() - started_ms));
 }
 
 /* A broken file, certificate or key set leaves everything as it was. Returns the settings to free at the end. */
@@ -265,7 +275,8 @@ static void reload(struct cell *cell, const struct options *options, struct sett
 	if (status == STATUS_OK)
 		status = access_reload(cell->access, &error);
 	if (status != STATUS_OK) {
-		LOG(ERROR, "cell.reload_refused", log_text("error", error.length > 0 ? buffer_text(&error) : text_of(status_text(status))));
+		LOG(ERROR, "cell.reload_refused",
+			log_text("error", error.length > 0 ? buffer_text(&error) : text_of(status_text(status))));
 		settings_free(settings);
 	} else {
 		log_threshold = (enum log_level)settings->log.level;
@@ -344,8 +355,9 @@ static void print_usage(FILE *out)
 		out);
 }
 
-static const struct option long_options[] = {{"config", required_argument, NULL, 'c'}, {"state", required_argument, NULL, 's'},
-	{"workers", required_argument, NULL, 'w'}, {"print-config", no_argument, NULL, 'p'}, {"check-config", no_argument, NULL, 'k'},
+static const struct option long_options[] = {{"config", required_argument, NULL, 'c'},
+	{"state", required_argument, NULL, 's'}, {"workers", required_argument, NULL, 'w'},
+	{"print-config", no_argument, NULL, 'p'}, {"check-config", no_argument, NULL, 'k'},
 	{"version", no_argument, NULL, 'v'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
 
 static void parse_options(int count, char **arguments, struct options *options)

@@ -63,7 +63,8 @@ void admin_page(void *context, struct exchange *exchange, const struct route *ro
 	if (!is_read(exchange))
 		return;
 	buffer_printf(&text,
-		"<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>celld</title><style>body{font:15px/1.5 sans-serif;"
+		"<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>celld</title><style>body{font:15px/1.5 "
+		"sans-serif;"
 		"margin:3em;max-width:40em}td{padding:.2em 2em .2em 0}</style><h1>celld</h1><table><tr><td>participants<td>%zu"
 		"<tr><td>up for<td>%lld s<tr><td>store<td>%s<tr><td>log lines dropped<td>%llu</table>"
 		"<p><a href=\"/metrics\">metrics</a> &middot; <a href=\"/healthz/ready\">ready</a></html>",
@@ -99,7 +100,8 @@ void admin_status(void *context, struct exchange *exchange, const struct route *
 		!access_allow(admin->access, exchange, TEXT("management-api"), TEXT("cell"), ACCESS_READ, TEXT_NONE))
 		return;
 	registry_each(admin->registry, count_one, &census);
-	buffer_printf(&text, "{\"version\":\"%s\",\"uptimeSeconds\":%lld,\"storeHealthy\":%s,\"draining\":%s,\"participants\":%zu",
+	buffer_printf(&text,
+		"{\"version\":\"%s\",\"uptimeSeconds\":%lld,\"storeHealthy\":%s,\"draining\":%s,\"participants\":%zu",
 		CELLD_VERSION, (long long)((clock_wall_ms() - admin->started_ms) / 1000),
 		store_is_healthy(admin->store) ? "true" : "false",
 		atomic_load_explicit(&admin->is_draining, memory_order_relaxed) ? "true" : "false",

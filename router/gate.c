@@ -4,7 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUCKETS = 4096, CONNECTION_BUCKETS = 16, IDLE_KEPT = 1024, IDLE_MS = 10000, LEASES_A_SECOND = 20, LEASE_STREAMS = 8 };
+enum {
+	BUCKETS = 4096,
+	CONNECTION_BUCKETS = 16,
+	IDLE_KEPT = 1024,
+	IDLE_MS = 10000,
+	LEASES_A_SECOND = 20,
+	LEASE_STREAMS = 8
+};
 
 struct seat {
 	struct seat *next;
@@ -185,7 +192,9 @@ static struct share_limits share_limits_of(const struct account *account)
 	uint64_t workers = worker_pool_count(worker_pool_of(account->home->worker));
 	uint64_t bytes = (uint64_t)account->limits.bytes_per_second;
 	return (struct share_limits){.weight = (uint32_t)account->limits.weight,
-		.bytes_per_second = bytes == 0 ? 0 : bytes / workers > 0 ? bytes / workers : 1};
+		.bytes_per_second = bytes == 0            ? 0
+							: bytes / workers > 0 ? bytes / workers
+												  : 1};
 }
 
 static struct account *account_get(struct accounts *accounts, struct gate *gate, const struct participant *participant)

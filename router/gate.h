@@ -1,5 +1,5 @@
-/* A gate: what the router knows of one tenant on all workers, and a worker's account of it. Limits are process-wide: a worker takes
- * small leases from the gate's reserve, so that the shared counters are touched once in many requests. */
+/* A gate: what the router knows of one tenant on all workers, and a worker's account of it. Limits are process-wide: a
+ * worker takes small leases from the gate's reserve, so that the shared counters are touched once in many requests. */
 #pragma once
 
 #include <stdatomic.h>

@@ -70,7 +70,8 @@ static void change_hosts(struct route_table *table, struct gate *gate, const str
 	}
 }
 
-static void on_change(void *context, const char *ctx, const struct participant *participant, const struct participant *previous)
+static void on_change(
+	void *context, const char *ctx, const struct participant *participant, const struct participant *previous)
 {
 	struct route_table *table = context;
 	struct gate *gate = map_find(version(&table->by_ctx), text_of(ctx));

@@ -136,12 +136,13 @@ static struct gate *named_gate(const struct router *router, const struct exchang
 	if (ctx.bytes == NULL)
 		return by_host;
 	struct gate *by_header = id_is_valid(ctx) ? route_table_find(router->table, ctx) : NULL;
-	*wrong = exchange_header_count(exchange, name) > 1 || by_header == NULL || (by_host != NULL && by_host != by_header);
+	*wrong =
+		exchange_header_count(exchange, name) > 1 || by_header == NULL || (by_host != NULL && by_host != by_header);
 	return by_header;
 }
 
-static struct gate *find_gate(
-	const struct router *router, const struct route_rule *rule, const struct exchange *exchange, struct text *rest, int *refusal)
+static struct gate *find_gate(const struct router *router, const struct route_rule *rule,
+	const struct exchange *exchange, struct text *rest, int *refusal)
 {
 	bool wrong;
 	struct gate *named = named_gate(router, exchange, &wrong);
@@ -168,7 +169,8 @@ static void handle_tenant(
 	const struct participant *participant =
 		gate == NULL ? NULL : atomic_load_explicit(&gate->participant, memory_order_acquire);
 	/* unknown, not active, without this agent: one answer, before any body is read */
-	if (participant == NULL || participant->state != PARTICIPANT_ACTIVATED || (participant->vpas >> rule->vpa & 1U) == 0) {
+	if (participant == NULL || participant->state != PARTICIPANT_ACTIVATED ||
+		(participant->vpas >> rule->vpa & 1U) == 0) {
 		refuse(exchange, refusal);
 		return;
 	}

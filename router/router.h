@@ -1,5 +1,5 @@
-/* The router: the engine's one handler. Path, host or trusted header -> ctx -> participant and VPA -> runtime, with the tenant's
- * limits and share; an immutable table, swapped under the workers. */
+/* The router: the engine's one handler. Path, host or trusted header -> ctx -> participant and VPA -> runtime, with the
+ * tenant's limits and share; an immutable table, swapped under the workers. */
 #pragma once
 
 #include "server/exchange.h"
@@ -8,7 +8,8 @@
 
 /* Section "router". */
 struct router_settings {
-	char *tenant_header; /* set by a trusted ingress: default "x-celld-context"; removed from everybody else's requests */
+	char *
+		tenant_header; /* set by a trusted ingress: default "x-celld-context"; removed from everybody else's requests */
 };
 extern const struct setting router_settings_table[];
 extern const size_t router_settings_count;
@@ -20,16 +21,17 @@ enum route_kind {
 	ROUTE_CELL,   /* no ctx; the runtime finds its own way */
 };
 struct route_rule {
-	struct text prefix;        /* "/api/public" */
+	struct text prefix; /* "/api/public" */
 	enum route_kind kind;
 	enum vpa_type vpa;
 	enum listener_role listener;
-	bool by_host;              /* also reachable without the ctx segment when host or trusted header names the tenant */
+	bool by_host; /* also reachable without the ctx segment when host or trusted header names the tenant */
 	struct runtime runtime;
 };
 
 /* Rules are copied; first match wins; no match: 404 before the body is read. */
 enum status router_open(struct registry *registry, struct worker_pool *pool, const struct tenant_settings *tenants,
-	const struct router_settings *settings, const struct route_rule *rules, size_t count, struct router **router) MUST_CHECK;
+	const struct router_settings *settings, const struct route_rule *rules, size_t count,
+	struct router **router) MUST_CHECK;
 void router_handle(void *router, struct exchange *exchange);
 void router_free(struct router *router);

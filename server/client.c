@@ -1,5 +1,5 @@
-/* The HTTP client: calls, pools of connections, the address guard. One struct client a worker; nothing is shared but the resolver
- * and the settings. What callbacks can reach is freed at the end of the turn. */
+/* The HTTP client: calls, pools of connections, the address guard. One struct client a worker; nothing is shared but
+ * the resolver and the settings. What callbacks can reach is freed at the end of the turn. */
 #include "server/client_private.h"
 
 #include <errno.h>
@@ -133,8 +133,8 @@ void call_fail(struct client_call *call, enum status why)
 	static const struct {
 		enum status status;
 		enum client_metric metric;
-	} kinds[] = {{STATUS_TIMEOUT, CLIENT_TIMED_OUT}, {STATUS_PROTOCOL, CLIENT_GARBAGE}, {STATUS_FORBIDDEN, CLIENT_FORBIDDEN},
-		{STATUS_UNAVAILABLE, CLIENT_UNREACHABLE}};
+	} kinds[] = {{STATUS_TIMEOUT, CLIENT_TIMED_OUT}, {STATUS_PROTOCOL, CLIENT_GARBAGE},
+		{STATUS_FORBIDDEN, CLIENT_FORBIDDEN}, {STATUS_UNAVAILABLE, CLIENT_UNREACHABLE}};
 	if (call->phase == CALL_FAILED || call->is_closed)
 		return;
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
@@ -396,8 +396,7 @@ enum status client_pool_open(struct worker_pool *workers, const struct client_se
 		return status;
 	}
 	for (size_t i = 0; i < sizeof(series) / sizeof(series[0]); i++)
-		metrics[series[i].metric] =
-			metric_register(METRIC_COUNTER, series[i].name, series[i].labels, series[i].help);
+		metrics[series[i].metric] = metric_register(METRIC_COUNTER, series[i].name, series[i].labels, series[i].help);
 	made->slot = worker_slot_new();
 	worker_pool_on_start(workers, on_start, made);
 	worker_pool_on_stop(workers, on_stop, made);

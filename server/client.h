@@ -1,6 +1,7 @@
-/* The HTTP client for upstreams: HTTP/1.1 and HTTP/2, TLS with verification, pools keyed by (tenant, origin, TLS identity), DNS on
- * threads of its own, and an address guard: names are resolved first, every address of the answer is checked, and the connection
- * goes to a checked address; one forbidden address refuses the whole answer. No redirects. One client per worker. */
+/* The HTTP client for upstreams: HTTP/1.1 and HTTP/2, TLS with verification, pools keyed by (tenant, origin, TLS
+ * identity), DNS on threads of its own, and an address guard: names are resolved first, every address of the answer is
+ * checked, and the connection goes to a checked address; one forbidden address refuses the whole answer. No redirects.
+ * One client per worker. */
 #pragma once
 
 #include "server/base/config.h"
@@ -10,11 +11,11 @@
 
 /* Section "client". */
 struct client_settings {
-	int64_t connect_ms, read_ms, idle_ms; /* 5 s, 30 s, 60 s */
-	int64_t connections_per_origin;       /* per tenant and worker: 64; further calls wait in order */
-	int64_t waiting_calls;                /* per origin: 1,024 */
-	int64_t idle_connections;             /* kept per origin: 32 */
-	char *ca_file;                        /* NULL: the system's */
+	int64_t connect_ms, read_ms, idle_ms;                 /* 5 s, 30 s, 60 s */
+	int64_t connections_per_origin;                       /* per tenant and worker: 64; further calls wait in order */
+	int64_t waiting_calls;                                /* per origin: 1,024 */
+	int64_t idle_connections;                             /* kept per origin: 32 */
+	char *ca_file;                                        /* NULL: the system's */
 	int64_t dns_threads, dns_ttl_ms, dns_negative_ttl_ms; /* 2, 30 s, 2 s */
 };
 extern const struct setting client_settings_table[];
@@ -28,12 +29,12 @@ void client_pool_free(struct client_pool *pool);
 struct client_call;
 
 struct client_request {
-	struct text tenant;       /* pool key */
+	struct text tenant; /* pool key */
 	const struct url *url;
 	struct text method;
 	const struct header *headers; /* host, connection, transfer-encoding, content-length, te are the client's own */
 	size_t header_count;
-	int64_t body_length;      /* 0: none; -1: unknown (chunked) */
+	int64_t body_length; /* 0: none; -1: unknown (chunked) */
 	const struct address_rules *rules;
 	struct text ca_file;      /* TLS identity: absent = the settings' */
 	uint32_t read_ms;         /* 0: the settings' */
@@ -52,23 +53,24 @@ struct client_response {
 struct client_events {
 	void (*on_head)(void *state, struct client_call *call, const struct client_response *response);
 	void (*on_readable)(void *state, struct client_call *call); /* after client_call_read said LATER */
-	void (*on_writable)(void *state, struct client_call *call); /* after client_call_write took less than given, and once at first */
-	/* Before on_head: the call ended without an answer (UNAVAILABLE: cannot connect; TIMEOUT; PROTOCOL: garbage; FORBIDDEN: the
-	 * address guard; REFUSED: too many waiting). After on_head a failure shows as BODY_FAILED from client_call_read (after an
-	 * on_readable). The call must still be closed. */
+	void (*on_writable)(
+		void *state, struct client_call *call); /* after client_call_write took less than given, and once at first */
+	/* Before on_head: the call ended without an answer (UNAVAILABLE: cannot connect; TIMEOUT; PROTOCOL: garbage;
+	 * FORBIDDEN: the address guard; REFUSED: too many waiting). After on_head a failure shows as BODY_FAILED from
+	 * client_call_read (after an on_readable). The call must still be closed. */
 	void (*on_failed)(void *state, struct client_call *call, enum status why);
 };
 
 /* Everything in `request` is copied or used before this returns. */
-enum status client_call_start(struct worker *worker, const struct client_request *request, const struct client_events *events,
-	void *state, struct client_call **call) MUST_CHECK;
-/* Pulls body bytes straight into `into`. Reading is what lets the peer send more: nobody reads, nothing is buffered beyond one
- * pooled block. BODY_END only when the framing says the body is complete. */
+enum status client_call_start(struct worker *worker, const struct client_request *request,
+	const struct client_events *events, void *state, struct client_call **call) MUST_CHECK;
+/* Pulls body bytes straight into `into`. Reading is what lets the peer send more: nobody reads, nothing is buffered
+ * beyond one pooled block. BODY_END only when the framing says the body is complete. */
 enum body_state client_call_read(struct client_call *call, uint8_t *into, size_t room, size_t *count);
 /* Takes as much as can go now and returns how much; `ended` counts only when all was taken. */
 size_t client_call_write(struct client_call *call, const uint8_t *bytes, size_t length, bool ended);
-/* Ends the call in any state; no event comes after it. A connection with unread or unsent bytes is closed, else it goes back to
- * its pool. Allowed inside events. */
+/* Ends the call in any state; no event comes after it. A connection with unread or unsent bytes is closed, else it goes
+ * back to its pool. Allowed inside events. */
 void client_call_close(struct client_call *call);
 /* Why the last BODY_FAILED. */
 enum status client_call_error(const struct client_call *call);

@@ -177,11 +177,13 @@ static enum body_state take_chunked(struct client_call *call, uint8_t *into, siz
 		bool ended;
 		size_t available = upstream->end - upstream->at;
 		struct h1_chunks before = call->chunks;
-		if (h1_chunks_take(&call->chunks, (const char *)upstream->block + upstream->at, available, &used, &at, &length, &ended) != STATUS_OK)
+		if (h1_chunks_take(&call->chunks, (const char *)upstream->block + upstream->at, available, &used, &at, &length,
+				&ended) != STATUS_OK)
 			return fail_read(call, STATUS_PROTOCOL);
 		if (length > room - *count) { /* again, with no more than fits: data is taken byte for byte */
 			call->chunks = before;
-			if (h1_chunks_take(&call->chunks, (const char *)upstream->block + upstream->at, at + room - *count, &used, &at, &length, &ended) != STATUS_OK)
+			if (h1_chunks_take(&call->chunks, (const char *)upstream->block + upstream->at, at + room - *count, &used,
+					&at, &length, &ended) != STATUS_OK)
 				return fail_read(call, STATUS_PROTOCOL);
 		}
 		if (length > 0)

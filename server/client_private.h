@@ -51,10 +51,10 @@ struct client_call {
 	enum call_phase phase;
 	enum status error;
 	uint32_t read_ms;
-	bool is_closed, is_due, is_failure_due, is_writable_due, wants_readable, wants_writable, has_head, is_head, may_retry,
-		has_retried, is_request_over, keeps_alive;
+	bool is_closed, is_due, is_failure_due, is_writable_due, wants_readable, wants_writable, has_head, is_head,
+		may_retry, has_retried, is_request_over, keeps_alive;
 	unsigned interims;
-	int64_t body_length;  /* of the request */
+	int64_t body_length; /* of the request */
 	uint64_t body_taken;
 	enum body_framing framing;
 	uint64_t left;
@@ -67,7 +67,14 @@ struct client_call {
 	struct header headers[HEAD_FIELDS];
 };
 
-enum upstream_phase { UPSTREAM_RESOLVING, UPSTREAM_CONNECTING, UPSTREAM_TLS, UPSTREAM_BUSY, UPSTREAM_IDLE, UPSTREAM_DEAD };
+enum upstream_phase {
+	UPSTREAM_RESOLVING,
+	UPSTREAM_CONNECTING,
+	UPSTREAM_TLS,
+	UPSTREAM_BUSY,
+	UPSTREAM_IDLE,
+	UPSTREAM_DEAD
+};
 
 /* One connection. */
 struct upstream {

@@ -118,7 +118,9 @@ long upstream_receive(struct upstream *upstream, uint8_t *into, size_t room)
 		count = SSL_read(upstream->ssl, into, room > INT32_MAX ? INT32_MAX : (int)room);
 		if (count <= 0) {
 			int error = SSL_get_error(upstream->ssl, (int)count);
-			count = error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? 0 : error == SSL_ERROR_ZERO_RETURN ? -1 : -2;
+			count = error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? 0
+					: error == SSL_ERROR_ZERO_RETURN                              ? -1
+																				  : -2;
 		}
 	} else {
 		do

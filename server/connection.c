@@ -27,8 +27,10 @@ static const char h2_preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 	X(HANDSHAKES, COUNTER, "celld_tls_handshakes_total", "kind=\"full\"", "TLS handshakes completed")                  \
 	X(RESUMED, COUNTER, "celld_tls_handshakes_total", "kind=\"resumed\"", "TLS handshakes completed")                  \
 	X(HANDSHAKE_ERRORS, COUNTER, "celld_tls_handshake_errors_total", NULL, "TLS handshakes that failed")               \
-	X(PENALTY_WARNED, COUNTER, "celld_penalties_total", "verdict=\"warned\"", "Connections that spent their penalty budget") \
-	X(PENALTY_CLOSED, COUNTER, "celld_penalties_total", "verdict=\"closed\"", "Connections that spent their penalty budget") \
+	X(PENALTY_WARNED, COUNTER, "celld_penalties_total", "verdict=\"warned\"",                                          \
+		"Connections that spent their penalty budget")                                                                 \
+	X(PENALTY_CLOSED, COUNTER, "celld_penalties_total", "verdict=\"closed\"",                                          \
+		"Connections that spent their penalty budget")                                                                 \
 	X(TIMEOUTS, COUNTER, "celld_connection_timeouts_total", NULL, "Connections closed at a deadline")
 enum {
 #define METRIC_MEMBER(name, kind, series, labels, help) CONNECTION_##name,
@@ -220,7 +222,8 @@ void connection_write(struct connection *connection, const uint8_t *bytes, size_
 {
 	struct engine *engine = connection->engine;
 	size_t room = connection->ssl != NULL ? GATHER_TLS : GATHER_CLEAR;
-	/* a clear socket takes one large send better than many small; a record is best written from where it was produced */
+	/* a clear socket takes one large send better than many small; a record is best written from where it was produced
+	 */
 	bool is_direct = connection->ssl != NULL && length >= DIRECT_WRITE;
 	if (engine->gathered > 0 && (is_direct || engine->gathered + length > room))
 		write_gathered(connection);
@@ -365,7 +368,8 @@ static void set_peer(struct connection *connection, const struct proxy_header *h
 		return;
 	const struct sockaddr_in *v4 = (const struct sockaddr_in *)&header->source;
 	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&header->source;
-	const void *address = header->source.ss_family == AF_INET ? (const void *)&v4->sin_addr : (const void *)&v6->sin6_addr;
+	const void *address =
+		header->source.ss_family == AF_INET ? (const void *)&v4->sin_addr : (const void *)&v6->sin6_addr;
 	inet_ntop(header->source.ss_family, address, connection->peer, sizeof(connection->peer));
 }
 
@@ -492,8 +496,8 @@ static void take_identity(struct connection *connection)
 	for (int i = 0; names != NULL && i < sk_GENERAL_NAME_num(names) && connection->identity == NULL; i++) {
 		const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
 		if (name->type == GEN_URI)
-			connection->identity = text_copy(
-				(struct text){(const char *)ASN1_STRING_get0_data(name->d.uniformResourceIdentifier),
+			connection->identity =
+				text_copy((struct text){(const char *)ASN1_STRING_get0_data(name->d.uniformResourceIdentifier),
 					(size_t)ASN1_STRING_length(name->d.uniformResourceIdentifier)});
 	}
 	GENERAL_NAMES_free(names);
@@ -602,8 +606,7 @@ void connection_pause_reading(struct connection *connection, bool paused)
 static bool open_events(struct connection *connection)
 {
 	struct event_base *loop = worker_loop(connection->engine->worker);
-	connection->read_event =
-		event_new(loop, connection->descriptor, EV_READ | EV_PERSIST, on_readable, connection);
+	connection->read_event = event_new(loop, connection->descriptor, EV_READ | EV_PERSIST, on_readable, connection);
 	connection->write_event = event_new(loop, connection->descriptor, EV_WRITE, on_write_event, connection);
 	return connection->read_event != NULL && connection->write_event != NULL &&
 		   event_add(connection->read_event, NULL) == 0;
@@ -645,10 +648,11 @@ void connection_accept(struct engine *engine, const struct listener *listener, i
 	bool is_admin = listener->settings->role == LISTENER_ADMIN;
 	connection->is_counted = !is_admin && server_admit_connection(engine->server);
 	/* behind an ingress the peer is the ingress: its address is no source */
-	bool is_admitted = is_admin || (connection->is_counted && (listener->settings->trusted_ingress ||
-																  listener->settings->proxy_protocol || enter_source(connection)));
+	bool is_admitted =
+		is_admin || (connection->is_counted && (listener->settings->trusted_ingress ||
+												   listener->settings->proxy_protocol || enter_source(connection)));
 	connection->is_trusted = listener->settings->trusted_ingress || server_trusts(engine->server, address);
-	connection->phase = listener->settings->proxy_protocol			   ? PHASE_PROXY
+	connection->phase = listener->settings->proxy_protocol             ? PHASE_PROXY
 						: listener->settings->protocol == LISTENER_TLS ? PHASE_HANDSHAKE
 																	   : PHASE_PREFACE;
 	if (!is_admitted || (listener->settings->protocol == LISTENER_TLS && !open_tls(connection)) ||
@@ -662,8 +666,8 @@ void connection_accept(struct engine *engine, const struct listener *listener, i
 
 enum penalty_verdict connection_charge(struct connection *connection, unsigned points)
 {
-	enum penalty_verdict verdict = penalty_charge(
-		&connection->penalty, connection->limits, worker_now_ms(connection->engine->worker), points);
+	enum penalty_verdict verdict =
+		penalty_charge(&connection->penalty, connection->limits, worker_now_ms(connection->engine->worker), points);
 	if (verdict == PENALTY_OUT && !connection->is_closing)
 		metric_add(metrics[CONNECTION_PENALTY_CLOSED], 1);
 	return verdict;

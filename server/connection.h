@@ -1,8 +1,9 @@
-/* A connection: one accepted socket with its TLS state, its penalty budget and the protocol spoken on it. Owned by its worker.
+/* A connection: one accepted socket with its TLS state, its penalty budget and the protocol spoken on it. Owned by its
+ * worker.
  *
- * Input: the worker's one input buffer, lent to the protocol for one call. Output: the protocol writes while the socket takes;
- * what does not fit is kept here (at most what one write gave) and sent first when the socket is ready again. An object that
- * callbacks can reach is freed at the end of the turn only. */
+ * Input: the worker's one input buffer, lent to the protocol for one call. Output: the protocol writes while the socket
+ * takes; what does not fit is kept here (at most what one write gave) and sent first when the socket is ready again. An
+ * object that callbacks can reach is freed at the end of the turn only. */
 #pragma once
 
 #include <openssl/ssl.h>
@@ -17,12 +18,13 @@ struct protocol {
 	const char *name; /* "h2", "http/1.1" */
 	/* Begins; connection->session is its own. */
 	enum status (*open)(struct connection *connection);
-	/* Bytes from the peer, all of them taken (the protocol keeps what it cannot use yet). Not OK: the connection is closed after
-	 * what is queued has been flushed. */
+	/* Bytes from the peer, all of them taken (the protocol keeps what it cannot use yet). Not OK: the connection is
+	 * closed after what is queued has been flushed. */
 	enum status (*receive)(struct connection *connection, const uint8_t *bytes, size_t length);
 	/* Produces output while connection_can_write. Called at the end of a turn and when the socket is ready. */
 	void (*flush)(struct connection *connection);
-	/* No new requests: finish what runs, then connection_close_later. Called again when limits.drain_ms is over: `now`. */
+	/* No new requests: finish what runs, then connection_close_later. Called again when limits.drain_ms is over: `now`.
+	 */
 	void (*drain)(struct connection *connection);
 	/* Deadlines: called a few times a second; may reset streams or fail the connection. */
 	void (*check)(struct connection *connection, uint64_t now_ms);
@@ -49,20 +51,21 @@ struct connection {
 	const struct protocol *protocol;
 	void *session;
 	enum connection_phase phase;
-	bool is_flush_queued, is_closing, is_failed, is_closed, is_draining, is_writing, wants_read_again, is_read_paused, is_counted;
-	bool is_trusted;          /* the peer is an ingress whose tenant header counts */
-	enum status why;          /* of the close */
+	bool is_flush_queued, is_closing, is_failed, is_closed, is_draining, is_writing, wants_read_again, is_read_paused,
+		is_counted;
+	bool is_trusted;               /* the peer is an ingress whose tenant header counts */
+	enum status why;               /* of the close */
 	uint64_t opened_ms, active_ms; /* active: last bytes in or out */
-	uint64_t phase_ms;        /* when the phase began */
+	uint64_t phase_ms;             /* when the phase began */
 	struct penalty penalty;
-	unsigned streams;         /* exchanges alive */
-	uint8_t *kept;            /* output the socket did not take */
+	unsigned streams; /* exchanges alive */
+	uint8_t *kept;    /* output the socket did not take */
 	size_t kept_from, kept_length;
 	struct connection *next, *previous; /* all of the worker */
-	struct source_count *source; /* this address's count */
-	char peer[46];            /* address without port */
-	char *identity;           /* of the client certificate */
-	uint8_t first[232];       /* bytes seen before the protocol is known: preface or PROXY header */
+	struct source_count *source;        /* this address's count */
+	char peer[46];                      /* address without port */
+	char *identity;                     /* of the client certificate */
+	uint8_t first[232];                 /* bytes seen before the protocol is known: preface or PROXY header */
 	unsigned first_length;
 };
 
@@ -70,11 +73,11 @@ struct connection {
 
 /* False: keep your bytes until flush is called again. */
 bool connection_can_write(const struct connection *connection);
-/* Takes all bytes (copies what the socket does not take). Gathers small writes of one flush into one record / one send. Only
- * inside flush, while connection_can_write. */
+/* Takes all bytes (copies what the socket does not take). Gathers small writes of one flush into one record / one send.
+ * Only inside flush, while connection_can_write. */
 void connection_write(struct connection *connection, const uint8_t *bytes, size_t length);
-/* Clear connections: sends up to `length` bytes of a file by sendfile after what was written before. Returns what was taken; 0: the
- * socket is full (flush is called again) or, with *failed, the file gave nothing. */
+/* Clear connections: sends up to `length` bytes of a file by sendfile after what was written before. Returns what was
+ * taken; 0: the socket is full (flush is called again) or, with *failed, the file gave nothing. */
 size_t connection_send_file(struct connection *connection, int file, int64_t offset, size_t length, bool *failed);
 void connection_flush_later(struct connection *connection);
 /* Flushes what is queued, then closes. The protocol gets no more input. */

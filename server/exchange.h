@@ -1,9 +1,10 @@
 /* An exchange: one HTTP request and its response, the same for HTTP/2 and HTTP/1.1, as a runtime sees it.
  *
- * Life: the engine builds it when the request head is complete and hands it to the handler (once, on the worker's thread).
- * The runtime answers by filling the response half and calling exchange_respond, then or in a later turn. The response body
- * is pulled: read_body is called only when its bytes can leave. on_close runs exactly once, whatever ended the exchange;
- * afterwards the exchange and all it lent are gone. A runtime that gives no answer in its handler must set on_close.
+ * Life: the engine builds it when the request head is complete and hands it to the handler (once, on the worker's
+ * thread). The runtime answers by filling the response half and calling exchange_respond, then or in a later turn. The
+ * response body is pulled: read_body is called only when its bytes can leave. on_close runs exactly once, whatever
+ * ended the exchange; afterwards the exchange and all it lent are gone. A runtime that gives no answer in its handler
+ * must set on_close.
  *
  * All texts and headers of the request, and all memory of exchange_allocate, are valid until on_close returns. */
 #pragma once
@@ -41,25 +42,27 @@ struct exchange {
 	struct text target;    /* origin form: path[?query], validated: starts with '/', no fragment, no control bytes */
 	const struct header *headers;
 	unsigned header_count;
-	int64_t request_length; /* -1: unknown; 0: no body */
-	struct text peer;       /* address without port; behind PROXY protocol the real client's */
+	int64_t request_length;      /* -1: unknown; 0: no body */
+	struct text peer;            /* address without port; behind PROXY protocol the real client's */
 	struct text client_identity; /* verified client certificate: first URI SAN, else subject CN; else absent */
 	enum listener_role listener;
-	bool trusted_ingress; /* the peer address is in server.trusted_ingress (or the listener is marked so) */
+	bool trusted_ingress;    /* the peer address is in server.trusted_ingress (or the listener is marked so) */
 	struct text traceparent; /* valid one of the request, or made here */
 
 	/* --- set by the router before the runtime runs */
-	struct text tenant;   /* for the access log and pools; absent when unknown. Must outlive the exchange (copy with exchange_copy). */
-	struct share *share;  /* fair share and bandwidth; NULL = the worker's common one */
+	struct text tenant;  /* for the access log and pools; absent when unknown. Must outlive the exchange (copy with
+							exchange_copy). */
+	struct share *share; /* fair share and bandwidth; NULL = the worker's common one */
 
 	/* --- response, set by the runtime before exchange_respond */
 	int status;
-	int64_t response_length; /* -1: unknown (the default). HEAD: the length GET would have */
+	int64_t response_length;   /* -1: unknown (the default). HEAD: the length GET would have */
 	struct text response_text; /* a whole small body in memory, borrowed until on_close; used when read_body is NULL */
-	/* Produces at most `room` bytes into `frame`. Called only after exchange_respond and only when the bytes can leave. */
+	/* Produces at most `room` bytes into `frame`. Called only after exchange_respond and only when the bytes can leave.
+	 */
 	enum body_state (*read_body)(struct exchange *exchange, uint8_t *frame, size_t room, size_t *count);
-	/* Optional, clear HTTP/1.1 only: the body is this range of a regular file (borrowed until on_close); read_body must be
-	 * able to produce the same bytes. file_descriptor -1: none. */
+	/* Optional, clear HTTP/1.1 only: the body is this range of a regular file (borrowed until on_close); read_body must
+	 * be able to produce the same bytes. file_descriptor -1: none. */
 	int file_descriptor;
 	int64_t file_offset;
 
@@ -71,14 +74,15 @@ struct exchange {
 	/* The router's: runs right after on_close, to take back what admission lent. */
 	void (*on_leave)(struct exchange *exchange);
 	void *leave_state;
-	const void *connection; /* identity of the connection, for counting distinct ones; never dereferenced outside the engine */
+	const void
+		*connection; /* identity of the connection, for counting distinct ones; never dereferenced outside the engine */
 
 	/* --- the engine's books, for whoever meters: body bytes handed to the connection / received */
 	uint64_t bytes_sent, bytes_received;
 };
 
-/* The value of the first header of this (lower-case) name; TEXT_NONE when absent. Repeated headers other than cookie are
- * joined by ", " only with exchange_header_all. */
+/* The value of the first header of this (lower-case) name; TEXT_NONE when absent. Repeated headers other than cookie
+ * are joined by ", " only with exchange_header_all. */
 struct text exchange_header(const struct exchange *exchange, struct text name);
 /* How many headers carry this name. */
 unsigned exchange_header_count(const struct exchange *exchange, struct text name);
@@ -96,21 +100,23 @@ bool exchange_add_header(struct exchange *exchange, struct text name, struct tex
 /* Added after the body (h2 and chunked h1), before read_body returns BODY_END. */
 bool exchange_add_trailer(struct exchange *exchange, struct text name, struct text value);
 
-/* Takes the request body: called for each piece as it arrives, `ended` with the last (which may be empty). Without this call
- * the body is discarded (within a limit) and the peer told to stop. Sends 100 Continue when the peer waits for it. Nothing is
- * delivered inside this call. Each byte delivered must be given back by exchange_consume, at once or when it has gone on:
- * that opens the peer's window. */
+/* Takes the request body: called for each piece as it arrives, `ended` with the last (which may be empty). Without this
+ * call the body is discarded (within a limit) and the peer told to stop. Sends 100 Continue when the peer waits for it.
+ * Nothing is delivered inside this call. Each byte delivered must be given back by exchange_consume, at once or when it
+ * has gone on: that opens the peer's window. */
 void exchange_receive(struct exchange *exchange,
 	void (*on_body)(struct exchange *exchange, const uint8_t *bytes, size_t length, bool ended));
 void exchange_consume(struct exchange *exchange, size_t length);
 
-/* Sends the head; once. Allowed in the handler, in any callback of the exchange but read_body and on_close, or in a later turn. */
+/* Sends the head; once. Allowed in the handler, in any callback of the exchange but read_body and on_close, or in a
+ * later turn. */
 void exchange_respond(struct exchange *exchange);
 bool exchange_responded(const struct exchange *exchange);
 /* read_body has something after BODY_LATER. */
 void exchange_resume(struct exchange *exchange);
-/* Ends the exchange now: no more bytes of it are produced; h2: RST_STREAM, h1: the connection closes. on_close(why) runs
- * before this returns, unless called from inside a callback of this exchange: then right after it. Not for use in on_close. */
+/* Ends the exchange now: no more bytes of it are produced; h2: RST_STREAM, h1: the connection closes. on_close(why)
+ * runs before this returns, unless called from inside a callback of this exchange: then right after it. Not for use in
+ * on_close. */
 void exchange_abort(struct exchange *exchange, enum status why);
 
 /* What a connection type implements. */

@@ -1,5 +1,5 @@
-/* HTTP/1.1: one exchange at a time on a connection. Input waits in a bounded buffer: the head until it is whole, a pipelined
- * request until the one before it is over, a body until its runtime takes it. */
+/* HTTP/1.1: one exchange at a time on a connection. Input waits in a bounded buffer: the head until it is whole, a
+ * pipelined request until the one before it is over, a body until its runtime takes it. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,7 +8,14 @@
 #include "server/h2_head.h"
 #include "server/stream.h"
 
-enum { BLOCK = 64 * 1024, BLOCK_TLS = 16384, CHUNK_ROOM = 16, TURN_OUTPUT = 512 * 1024, UNREAD_MAX = 64 * 1024, FIELDS_MAX = 1000 };
+enum {
+	BLOCK = 64 * 1024,
+	BLOCK_TLS = 16384,
+	CHUNK_ROOM = 16,
+	TURN_OUTPUT = 512 * 1024,
+	UNREAD_MAX = 64 * 1024,
+	FIELDS_MAX = 1000
+};
 
 struct h1 {
 	struct connection *connection;
@@ -232,8 +239,10 @@ static bool take_body(struct h1 *h1, enum status *status)
 static void regulate(struct h1 *h1)
 {
 	const struct limits *limits = h1->connection->limits;
-	bool is_waiting = h1->stream != NULL && (h1->is_request_over ? h1->length > 0 : h1->length >= (size_t)limits->stream_window ||
-		h1->stream->window_held >= (size_t)limits->stream_window);
+	bool is_waiting =
+		h1->stream != NULL && (h1->is_request_over ? h1->length > 0
+												   : h1->length >= (size_t)limits->stream_window ||
+														 h1->stream->window_held >= (size_t)limits->stream_window);
 	connection_pause_reading(h1->connection, is_waiting);
 }
 

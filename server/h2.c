@@ -1,5 +1,5 @@
-/* HTTP/2: nghttp2 between a connection and its streams. Nothing is sent inside nghttp2's callbacks: flushing waits for the end of
- * the turn, so that a turn's answers leave together. */
+/* HTTP/2: nghttp2 between a connection and its streams. Nothing is sent inside nghttp2's callbacks: flushing waits for
+ * the end of the turn, so that a turn's answers leave together. */
 #include <nghttp2/nghttp2.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +16,8 @@ enum { COST_RESET = 3, COST_INVALID = 3, COST_CONTROL = 1, COST_SETTINGS = 2, CO
 /* The heads of frames as they pass, also of those that nghttp2 drops without a word. */
 struct frame_scan {
 	uint8_t head[9];
-	uint8_t seen;   /* bytes of the present head */
-	uint32_t skip;  /* bytes of the preface or a payload still to pass */
+	uint8_t seen;  /* bytes of the present head */
+	uint32_t skip; /* bytes of the preface or a payload still to pass */
 };
 enum { FRAME_HEAD = 9, PREFACE = 24, RECENT_STREAMS = 16 };
 
@@ -50,8 +50,8 @@ static void charge(struct h2 *h2, unsigned points)
 		return;
 	case PENALTY_WARN:
 		if (!h2->is_warned)
-			nghttp2_submit_goaway(h2->session, NGHTTP2_FLAG_NONE,
-				nghttp2_session_get_last_proc_stream_id(h2->session), NGHTTP2_ENHANCE_YOUR_CALM, NULL, 0);
+			nghttp2_submit_goaway(h2->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h2->session),
+				NGHTTP2_ENHANCE_YOUR_CALM, NULL, 0);
 		h2->is_warned = true;
 		return;
 	case PENALTY_OUT:
@@ -236,7 +236,7 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 	if (!is_end || stream == NULL)
 		return 0;
 	stream->is_counted = true; /* the whole response has left */
-	if (!stream->is_end_seen) /* the rest of the request is not wanted */
+	if (!stream->is_end_seen)  /* the rest of the request is not wanted */
 		nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR);
 	return 0;
 }
@@ -467,7 +467,8 @@ static enum status h2_open(struct connection *connection)
 	return STATUS_OK;
 }
 
-/* An id below the last that was never opened (RFC 9113 section 5.1.1); older ones than the recent are not remembered. */
+/* An id below the last that was never opened (RFC 9113 section 5.1.1); older ones than the recent are not remembered.
+ */
 static bool is_skipped(struct h2 *h2, int32_t id)
 {
 	int32_t oldest = INT32_MAX;
@@ -488,7 +489,8 @@ static enum status scan_head(struct h2 *h2)
 {
 	const uint8_t *head = h2->scan.head;
 	uint32_t length = (uint32_t)head[0] << 16 | (uint32_t)head[1] << 8 | head[2];
-	int32_t id = (int32_t)(((uint32_t)head[5] << 24 | (uint32_t)head[6] << 16 | (uint32_t)head[7] << 8 | head[8]) & INT32_MAX);
+	int32_t id =
+		(int32_t)(((uint32_t)head[5] << 24 | (uint32_t)head[6] << 16 | (uint32_t)head[7] << 8 | head[8]) & INT32_MAX);
 	h2->scan.skip = length;
 	bool is_empty_data = head[3] == NGHTTP2_DATA && length == 0 && (head[4] & NGHTTP2_FLAG_END_STREAM) == 0;
 	if (is_empty_data || head[3] > NGHTTP2_CONTINUATION) /* no progress, or an extension we do not speak */
@@ -532,8 +534,8 @@ static enum status h2_receive(struct connection *connection, const uint8_t *byte
 		return STATUS_REFUSED;
 	ssize_t used = nghttp2_session_mem_recv(h2->session, bytes, length);
 	if (used < 0) {
-		nghttp2_session_terminate_session(h2->session,
-			used == NGHTTP2_ERR_FLOODED ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
+		nghttp2_session_terminate_session(
+			h2->session, used == NGHTTP2_ERR_FLOODED ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
 		return STATUS_PROTOCOL;
 	}
 	if (nghttp2_session_get_outbound_queue_size(h2->session) > (size_t)connection->limits->queued_frames) {

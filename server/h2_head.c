@@ -116,8 +116,8 @@ static int take_authority(struct exchange *exchange)
 {
 	unsigned hosts = exchange_header_count(exchange, TEXT("host"));
 	struct text host = exchange_header(exchange, TEXT("host"));
-	if (hosts > 1 || (hosts == 1 && exchange->authority.bytes != NULL &&
-						 !text_equals_ignoring_case(host, exchange->authority)))
+	if (hosts > 1 ||
+		(hosts == 1 && exchange->authority.bytes != NULL && !text_equals_ignoring_case(host, exchange->authority)))
 		return 400;
 	struct text authority = exchange->authority.bytes == NULL ? host : exchange->authority;
 	if (authority.length == 0 || authority.length > AUTHORITY_MAX)

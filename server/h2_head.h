@@ -7,11 +7,11 @@
 
 /* REFUSED: over a limit; the rest of the head is read and dropped, and the request will be answered with 431. */
 enum status h2_head_add(struct stream *stream, nghttp2_rcbuf *name, nghttp2_rcbuf *value) MUST_CHECK;
-/* Lets go of what the head's fields point into: a field of HPACK's table is shared, not copied, so that a one-byte reference costs
- * no more than its place in the list. */
+/* Lets go of what the head's fields point into: a field of HPACK's table is shared, not copied, so that a one-byte
+ * reference costs no more than its place in the list. */
 void h2_head_release(struct stream *stream);
 /* All fields are there: sets the exchange's request half, or the refusal. */
 void h2_head_complete(struct stream *stream, bool is_end);
-/* What both protocols refuse: method, target, scheme, authority (lower-cased here; Host must agree), field names. 0, or the status
- * that refuses. */
+/* What both protocols refuse: method, target, scheme, authority (lower-cased here; Host must agree), field names. 0, or
+ * the status that refuses. */
 int head_check(struct exchange *exchange);

@@ -10,13 +10,17 @@
 	}
 #define GIB ((int64_t)1 << 30)
 const struct setting limits_settings[] = {
-	LIMIT(connections, SETTING_INTEGER, "50000", 1, 10000000, "open connections of this process, at most half its descriptors"),
-	LIMIT(connections_per_source, SETTING_INTEGER, "1000", 1, 10000000, "open connections from one address, on each worker"),
+	LIMIT(connections, SETTING_INTEGER, "50000", 1, 10000000,
+		"open connections of this process, at most half its descriptors"),
+	LIMIT(connections_per_source, SETTING_INTEGER, "1000", 1, 10000000,
+		"open connections from one address, on each worker"),
 	LIMIT(streams_per_connection, SETTING_INTEGER, "100", 1, 10000, "concurrent HTTP/2 streams of a connection"),
-	LIMIT(streams_per_lifetime, SETTING_INTEGER, "100000", 1, 2000000000, "streams of a connection in all, then GOAWAY"),
+	LIMIT(
+		streams_per_lifetime, SETTING_INTEGER, "100000", 1, 2000000000, "streams of a connection in all, then GOAWAY"),
 	LIMIT(reset_burst, SETTING_INTEGER, "200", 1, 1000000, "streams a client may reset at once"),
 	LIMIT(reset_rate, SETTING_INTEGER, "33", 1, 1000000, "streams a client may reset, a second"),
-	LIMIT(penalty_burst, SETTING_INTEGER, "500", 10, 1000000, "points a connection may spend on what provokes work without progress; GOAWAY at 75 %"),
+	LIMIT(penalty_burst, SETTING_INTEGER, "500", 10, 1000000,
+		"points a connection may spend on what provokes work without progress; GOAWAY at 75 %"),
 	LIMIT(penalty_rate, SETTING_INTEGER, "20", 1, 1000000, "points given back, a second"),
 	LIMIT(header_bytes, SETTING_BYTES, "32 KiB", 1024, 1 << 20, "of one request: names, values, and 32 for each field"),
 	LIMIT(header_fields, SETTING_INTEGER, "100", 10, 1000, "fields of one request, each cookie crumb counted"),
@@ -29,7 +33,8 @@ const struct setting limits_settings[] = {
 	LIMIT(stream_window, SETTING_BYTES, "64 KiB", 1024, 16 << 20, "what a peer may send ahead on one stream"),
 	LIMIT(connection_window, SETTING_BYTES, "1 MiB", 65535, GIB, "what a peer may send ahead on one connection"),
 	LIMIT(stream_buffer, SETTING_BYTES, "64 KiB", 16384, 16 << 20, "held for one stream that its peer does not take"),
-	LIMIT(connection_buffer, SETTING_BYTES, "256 KiB", 16384, 64 << 20, "held for one connection that its peer does not take"),
+	LIMIT(connection_buffer, SETTING_BYTES, "256 KiB", 16384, 64 << 20,
+		"held for one connection that its peer does not take"),
 	LIMIT(collected_body, SETTING_BYTES, "1 MiB", 1024, 64 << 20, "a request body that is read whole (JSON)"),
 	LIMIT(request_body, SETTING_BYTES, "64 GiB", 1024, 1024 * 1024 * GIB, "a streamed request body"),
 	LIMIT(tls_ms, SETTING_MILLISECONDS, "5 s", 100, 600000, "for the TLS handshake"),

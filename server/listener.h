@@ -40,12 +40,12 @@ struct engine {
 	struct source_count *sources[SOURCE_BUCKETS];
 	struct stream *free_streams;
 	unsigned free_stream_count;
-	uint8_t *input;             /* INPUT_SIZE */
-	uint8_t *gather;            /* GATHER_CLEAR */
+	uint8_t *input;  /* INPUT_SIZE */
+	uint8_t *gather; /* GATHER_CLEAR */
 	size_t gathered;
 	char date[32];
 	int64_t date_s;
-	uint64_t random;            /* state of the trace id generator */
+	uint64_t random; /* state of the trace id generator */
 };
 
 /* listener.c */
@@ -55,7 +55,8 @@ void listeners_start(struct engine *engine);
 void listeners_stop(struct engine *engine);
 void listeners_release(struct engine *engine);
 /* connection.c */
-void connection_accept(struct engine *engine, const struct listener *listener, int descriptor, const char *peer, const struct sockaddr *address);
+void connection_accept(struct engine *engine, const struct listener *listener, int descriptor, const char *peer,
+	const struct sockaddr *address);
 void connections_drain(struct engine *engine);
 void connections_close(struct engine *engine, enum status why);
 void connections_check(struct engine *engine);
@@ -73,10 +74,12 @@ void server_release_connection(struct server *server);
 bool server_trusts(const struct server *server, const struct sockaddr *address);
 /* tls.c */
 struct tls_material;
-enum status tls_material_load(const struct server_settings *settings, struct tls_material **material, struct buffer *error) MUST_CHECK;
+enum status tls_material_load(
+	const struct server_settings *settings, struct tls_material **material, struct buffer *error) MUST_CHECK;
 void tls_material_free(struct tls_material *material);
 /* The worker's own context, made of the shared material and ticket keys. */
-enum status tls_context_build(OSSL_LIB_CTX *library, const struct tls_material *material, struct ticket_keys *tickets, SSL_CTX **context) MUST_CHECK;
+enum status tls_context_build(OSSL_LIB_CTX *library, const struct tls_material *material, struct ticket_keys *tickets,
+	SSL_CTX **context) MUST_CHECK;
 struct ticket_keys *ticket_keys_new(int64_t lifetime_ms);
 void ticket_keys_free(struct ticket_keys *keys);
 /* wanted: none, optional, required. */

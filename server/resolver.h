@@ -1,5 +1,5 @@
-/* Names to addresses on threads of their own: one flight per name, a cache of raw answers, answers posted to the asking worker.
- * The answers are unchecked: the address guard is the asker's, for its rules are per call. */
+/* Names to addresses on threads of their own: one flight per name, a cache of raw answers, answers posted to the asking
+ * worker. The answers are unchecked: the address guard is the asker's, for its rules are per call. */
 #pragma once
 
 #include <netinet/in.h>
@@ -15,7 +15,8 @@ union resolver_address {
 };
 
 struct resolver_answer {
-	enum status status; /* OK with count >= 1; NOT_FOUND, UNAVAILABLE, TOO_LARGE (more addresses than we look at), REFUSED (queue full) */
+	enum status status; /* OK with count >= 1; NOT_FOUND, UNAVAILABLE, TOO_LARGE (more addresses than we look at),
+						   REFUSED (queue full) */
 	unsigned count;
 	union resolver_address addresses[RESOLVER_ADDRESSES]; /* port 0 */
 };
@@ -37,7 +38,8 @@ void resolver_close(struct resolver *resolver);
 
 /* A literal address: no thread, no cache. */
 bool resolver_literal(struct text host, struct resolver_answer *answer);
-/* On a worker. `done` runs later on the same worker, once, unless cancelled; the answer is borrowed. NULL: out of memory. */
+/* On a worker. `done` runs later on the same worker, once, unless cancelled; the answer is borrowed. NULL: out of
+ * memory. */
 struct resolver_request *resolver_ask(struct resolver *resolver, struct worker *worker, struct text name,
 	void (*done)(void *context, const struct resolver_answer *answer), void *context);
 /* On the same worker, before `done`. */

@@ -1,4 +1,5 @@
-/* The HTTP engine: listeners, TLS and connections on every worker, in front of one handler. No word of dataspaces here. */
+/* The HTTP engine: listeners, TLS and connections on every worker, in front of one handler. No word of dataspaces here.
+ */
 #pragma once
 
 #include "server/base/config.h"
@@ -13,12 +14,12 @@ enum listener_protocol {
 
 /* Section "server". */
 struct listener_settings {
-	char *address; /* IP address, or "unix:/path" for the admin role */
-	int64_t port;  /* 0: any free one, printed in the log */
-	int protocol;  /* enum listener_protocol */
-	int role;      /* enum listener_role */
-	bool proxy_protocol;   /* every connection starts with a PROXY v2 header */
-	bool trusted_ingress;  /* tenant and client headers set by the peer are believed */
+	char *address;           /* IP address, or "unix:/path" for the admin role */
+	int64_t port;            /* 0: any free one, printed in the log */
+	int protocol;            /* enum listener_protocol */
+	int role;                /* enum listener_role */
+	bool proxy_protocol;     /* every connection starts with a PROXY v2 header */
+	bool trusted_ingress;    /* tenant and client headers set by the peer are believed */
 	int client_certificates; /* none | optional | required */
 };
 struct server_settings {
@@ -26,25 +27,26 @@ struct server_settings {
 	int64_t workers;                  /* 0: one per core this process may use */
 	char *certificate_file, *key_file, *client_ca_file;
 	struct setting_texts trusted_ingress; /* networks in CIDR form */
-	int64_t ticket_lifetime_ms;       /* ticket keys rotate at half of it: 12 h */
+	int64_t ticket_lifetime_ms;           /* ticket keys rotate at half of it: 12 h */
 };
 extern const struct setting server_settings_table[];
 extern const size_t server_settings_count;
 
 struct server;
 
-/* Borrows settings, limits and handler until server_free. Registers its hooks with the pool; sockets are bound here, so that
- * errors show before any thread runs. `error` gets one line. */
+/* Borrows settings, limits and handler until server_free. Registers its hooks with the pool; sockets are bound here, so
+ * that errors show before any thread runs. `error` gets one line. */
 enum status server_open(struct worker_pool *pool, const struct server_settings *settings, const struct limits *limits,
 	const struct handler *handler, struct server **server, struct buffer *error) MUST_CHECK;
-/* From the main thread: reads certificate and key again and, if they are good, uses them for new handshakes on all workers; on
- * failure the old ones stay. */
-enum status server_reload_certificates(struct server *server, const struct server_settings *settings, struct buffer *error) MUST_CHECK;
-/* New limits for connections accepted from now on. `limits` borrowed like in server_open; the old one may be freed after a
- * worker_pool_barrier. */
+/* From the main thread: reads certificate and key again and, if they are good, uses them for new handshakes on all
+ * workers; on failure the old ones stay. */
+enum status server_reload_certificates(
+	struct server *server, const struct server_settings *settings, struct buffer *error) MUST_CHECK;
+/* New limits for connections accepted from now on. `limits` borrowed like in server_open; the old one may be freed
+ * after a worker_pool_barrier. */
 void server_change_limits(struct server *server, const struct limits *limits);
-/* Stops accepting, sends GOAWAY / Connection: close, lets exchanges finish. `done` runs on the calling thread's behalf on some
- * worker when the last connection is gone or limits.drain_ms has passed. */
+/* Stops accepting, sends GOAWAY / Connection: close, lets exchanges finish. `done` runs on the calling thread's behalf
+ * on some worker when the last connection is gone or limits.drain_ms has passed. */
 void server_drain(struct server *server, void (*done)(void *context), void *context);
 /* The port listener `index` is really bound to. */
 unsigned server_port(const struct server *server, size_t index);

@@ -20,8 +20,7 @@ static const struct setting listener_members[] = {
 	MEMBER(role, SETTING_CHOICE, .preset = "public", .choices = roles, .help = "what is served here"),
 	MEMBER(proxy_protocol, SETTING_BOOL, .preset = "false",
 		.help = "every connection starts with a PROXY protocol v2 header"),
-	MEMBER(trusted_ingress, SETTING_BOOL, .preset = "false",
-		.help = "tenant headers set by the peer are believed"),
+	MEMBER(trusted_ingress, SETTING_BOOL, .preset = "false", .help = "tenant headers set by the peer are believed"),
 	MEMBER(client_certificates, SETTING_CHOICE, .preset = "none", .choices = certificates,
 		.help = "whether clients show a certificate of client_ca_file"),
 };
@@ -39,8 +38,7 @@ const struct setting server_settings_table[] = {
 	SERVER(certificate_file, SETTING_TEXT, .help = "PEM: the certificate, then its chain"),
 	SERVER(key_file, SETTING_TEXT, .help = "PEM: the certificate's private key"),
 	SERVER(client_ca_file, SETTING_TEXT, .help = "PEM: authorities of client certificates"),
-	SERVER(trusted_ingress, SETTING_TEXTS,
-		.help = "networks (CIDR) of ingresses whose tenant headers are believed"),
+	SERVER(trusted_ingress, SETTING_TEXTS, .help = "networks (CIDR) of ingresses whose tenant headers are believed"),
 	SERVER(ticket_lifetime_ms, SETTING_MILLISECONDS, .preset = "12 h", .minimum = 60000, .maximum = 604800000,
 		.help = "how long a TLS ticket opens; a new key is made at half of it"),
 };

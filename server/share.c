@@ -9,9 +9,9 @@ struct share {
 	struct scheduler *scheduler;
 	unsigned references;
 	struct share_limits limits;
-	uint64_t round;   /* the round `credit` is of */
-	int64_t credit;   /* bytes; may fall below zero by one frame, which the next round pays */
-	int64_t bucket;   /* bytes that the cap leaves */
+	uint64_t round; /* the round `credit` is of */
+	int64_t credit; /* bytes; may fall below zero by one frame, which the next round pays */
+	int64_t bucket; /* bytes that the cap leaves */
 	uint64_t bucket_ms;
 	uint64_t sent;
 	struct share_waiter *waiters, **waiters_end;

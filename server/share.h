@@ -1,6 +1,6 @@
-/* A share: the account by which one worker divides its core and its sockets between tenants. Deficit round robin by bytes:
- * in each round a share may send `weight` quanta; a share that has used its round waits until the end of the turn, when the
- * others have had theirs. A bucket caps bytes per second. Worker-local: no atomics. */
+/* A share: the account by which one worker divides its core and its sockets between tenants. Deficit round robin by
+ * bytes: in each round a share may send `weight` quanta; a share that has used its round waits until the end of the
+ * turn, when the others have had theirs. A bucket caps bytes per second. Worker-local: no atomics. */
 #pragma once
 
 #include <stdbool.h>

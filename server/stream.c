@@ -11,7 +11,6 @@
 
 enum { FREE_STREAMS_MAX = 256, LOGGED_PATH_MAX = 256, REFUSED_BODY_MAX = 64 * 1024 };
 
-
 #define METRIC_LIST(X)                                                                                                 \
 	X(REQUESTS_2XX, COUNTER, "celld_http_requests_total", "class=\"2xx\"", "Requests by status class")                 \
 	X(REQUESTS_3XX, COUNTER, "celld_http_requests_total", "class=\"3xx\"", "Requests by status class")                 \
@@ -243,7 +242,8 @@ void stream_deliver(struct stream *stream, const uint8_t *bytes, size_t length, 
 		GUARDED(stream, stream->on_body(exchange, bytes, length, ended));
 		return;
 	}
-	if (!stream->is_responded || stream->is_receiving) { /* the runtime has not asked yet: the window bounds what waits */
+	if (!stream->is_responded ||
+		stream->is_receiving) { /* the runtime has not asked yet: the window bounds what waits */
 		buffer_append(&stream->early, (struct text){(const char *)bytes, length});
 		if (stream->early.failed)
 			exchange->engine->abort(exchange, STATUS_NO_MEMORY);
@@ -351,8 +351,8 @@ static void count_request(const struct stream *stream, int64_t took_us)
 {
 	const struct exchange *exchange = &stream->exchange;
 	int class = stream->is_responded ? exchange->status / 100 : 0;
-	int metric = class >= 2 && class <= 5 ? metrics[METRIC_REQUESTS_2XX_INDEX + class - 2]
-										  : metrics[METRIC_REQUESTS_CUT_INDEX];
+	int metric =
+		class >= 2 && class <= 5 ? metrics[METRIC_REQUESTS_2XX_INDEX + class - 2] : metrics[METRIC_REQUESTS_CUT_INDEX];
 	metric_add(metric, 1);
 	if (exchange->bytes_sent > 0)
 		metric_add(metrics[METRIC_SENT_INDEX], (int64_t)exchange->bytes_sent);

@@ -15,29 +15,30 @@ struct stream {
 	struct connection *connection;
 	struct stream *next_free;
 	struct stream *next, *previous; /* of the connection */
-	int32_t id; /* HTTP/2 */
-	bool is_dispatched, is_responded, is_finished, is_receiving, is_body_over, is_end_seen, is_deferred, is_refused, is_counted;
-	bool is_busy;              /* inside a callback of this exchange: an abort waits for its end */
+	int32_t id;                     /* HTTP/2 */
+	bool is_dispatched, is_responded, is_finished, is_receiving, is_body_over, is_end_seen, is_deferred, is_refused,
+		is_counted;
+	bool is_busy; /* inside a callback of this exchange: an abort waits for its end */
 	bool is_abort_pending;
 	bool was_cut;
 	enum status abort_why;
-	uint16_t refusal;          /* HTTP status the head earned: answered without a runtime */
+	uint16_t refusal; /* HTTP status the head earned: answered without a runtime */
 	uint16_t header_count, header_room;
 	uint32_t header_bytes;
 	struct header *headers;
-	void **held;               /* HTTP/2: what the fields point into */
+	void **held; /* HTTP/2: what the fields point into */
 	uint16_t held_count, held_room;
 	uint16_t response_count, response_room;
 	struct header *response_headers;
 	struct header trailers[TRAILERS_MAX];
 	uint16_t trailer_count;
 	void (*on_body)(struct exchange *exchange, const uint8_t *bytes, size_t length, bool ended);
-	uint64_t unconsumed;       /* delivered and not given back */
+	uint64_t unconsumed; /* delivered and not given back */
 	int64_t started_us, progress_ms;
-	uint64_t inline_sent;      /* of response_text */
-	size_t window_held;        /* HTTP/2: received and not yet given back to the peer's window */
-	size_t discarded;          /* request bytes nobody wanted */
-	struct buffer early;       /* request bytes that came before the runtime asked: at most the window */
+	uint64_t inline_sent; /* of response_text */
+	size_t window_held;   /* HTTP/2: received and not yet given back to the peer's window */
+	size_t discarded;     /* request bytes nobody wanted */
+	struct buffer early;  /* request bytes that came before the runtime asked: at most the window */
 	char *arena_at, *arena_end;
 	struct arena_block *blocks;
 	char traceparent[56];

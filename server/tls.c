@@ -226,8 +226,8 @@ static bool use_material(SSL_CTX *context, const struct tls_material *material)
 	return true;
 }
 
-enum status tls_context_build(OSSL_LIB_CTX *library, const struct tls_material *material, struct ticket_keys *tickets,
-	SSL_CTX **context)
+enum status tls_context_build(
+	OSSL_LIB_CTX *library, const struct tls_material *material, struct ticket_keys *tickets, SSL_CTX **context)
 {
 	SSL_CTX *made = SSL_CTX_new_ex(library, NULL, TLS_server_method());
 	if (made == NULL)
@@ -265,7 +265,6 @@ enum status tls_context_build(OSSL_LIB_CTX *library, const struct tls_material *
 
 void tls_set_client_certificates(SSL *ssl, int wanted)
 {
-	static const int modes[] = {
-		SSL_VERIFY_NONE, SSL_VERIFY_PEER, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT};
+	static const int modes[] = {SSL_VERIFY_NONE, SSL_VERIFY_PEER, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT};
 	SSL_set_verify(ssl, modes[wanted], NULL);
 }

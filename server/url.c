@@ -284,8 +284,8 @@ enum status network_parse(struct text cidr, struct network *network)
 bool network_contains(const struct network *network, const struct sockaddr *address)
 {
 	if (address->sa_family == AF_INET6)
-		return bits_equal(network->bytes,
-			((const struct sockaddr_in6 *)(const void *)address)->sin6_addr.s6_addr, network->bits);
+		return bits_equal(
+			network->bytes, ((const struct sockaddr_in6 *)(const void *)address)->sin6_addr.s6_addr, network->bits);
 	/* ::/0 speaks of IPv6 alone: an IPv4 address is only in a network that was written as IPv4. */
 	if (address->sa_family != AF_INET || network->bits < 96)
 		return false;

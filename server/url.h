@@ -8,19 +8,24 @@
 
 struct url {
 	bool tls;
-	struct text host;   /* lower-case is the caller's; IPv6 without brackets */
+	struct text host; /* lower-case is the caller's; IPv6 without brackets */
 	uint16_t port;
-	struct text path;   /* "/..." or "/" */
-	struct text query;  /* without '?'; TEXT_NONE if there is none */
+	struct text path;  /* "/..." or "/" */
+	struct text query; /* without '?'; TEXT_NONE if there is none */
 };
-/* http and https only; no userinfo, no fragment, no control or non-ASCII bytes, no zone ids, port 1..65535; a host that looks
- * like a number must be a plain dotted quad. Texts point into `text` (path "/" may be static). */
+/* http and https only; no userinfo, no fragment, no control or non-ASCII bytes, no zone ids, port 1..65535; a host that
+ * looks like a number must be a plain dotted quad. Texts point into `text` (path "/" may be static). */
 enum status url_parse(struct text text, struct url *url) MUST_CHECK;
 
 enum address_class {
-	ADDRESS_PUBLIC, ADDRESS_LOOPBACK, ADDRESS_PRIVATE, ADDRESS_LINK_LOCAL, ADDRESS_MULTICAST,
+	ADDRESS_PUBLIC,
+	ADDRESS_LOOPBACK,
+	ADDRESS_PRIVATE,
+	ADDRESS_LINK_LOCAL,
+	ADDRESS_MULTICAST,
 	ADDRESS_METADATA, /* 169.254.169.254, fd00:ec2::254, 100.100.100.200 and the like */
-	ADDRESS_RESERVED, /* 0/8, 240/4, documentation, benchmarking, CGNAT, NAT64, 6to4, Teredo, v4-mapped/compatible, ... */
+	ADDRESS_RESERVED, /* 0/8, 240/4, documentation, benchmarking, CGNAT, NAT64, 6to4, Teredo, v4-mapped/compatible, ...
+					   */
 };
 enum address_class address_classify(const struct sockaddr *address);
 

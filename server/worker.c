@@ -127,7 +127,8 @@ void worker_run_later(struct worker *worker)
 	}
 }
 
-/* --- barriers: one task goes through all workers, the same way each time, so that barriers end in the order they began */
+/* --- barriers: one task goes through all workers, the same way each time, so that barriers end in the order they began
+ */
 
 struct barrier {
 	struct task task; /* first */
@@ -186,9 +187,8 @@ struct worker_pool *worker_pool_new(unsigned count)
 		worker->index = pool->count;
 		worker->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 		worker->loop = event_base_new();
-		worker->wake_event = worker->loop == NULL
-								 ? NULL
-								 : event_new(worker->loop, worker->wake, EV_READ | EV_PERSIST, on_wake, worker);
+		worker->wake_event =
+			worker->loop == NULL ? NULL : event_new(worker->loop, worker->wake, EV_READ | EV_PERSIST, on_wake, worker);
 		if (worker->wake < 0 || worker->wake_event == NULL || event_add(worker->wake_event, NULL) != 0) {
 			pool->count++;
 			goto failed;
@@ -423,7 +423,8 @@ struct timer *timer_new(struct worker *worker, void (*fire)(void *context), void
 
 void timer_set(struct timer *timer, uint64_t after_ms)
 {
-	const struct timeval after = {.tv_sec = (time_t)(after_ms / 1000), .tv_usec = (suseconds_t)(after_ms % 1000 * 1000)};
+	const struct timeval after = {
+		.tv_sec = (time_t)(after_ms / 1000), .tv_usec = (suseconds_t)(after_ms % 1000 * 1000)};
 	evtimer_add(timer->event, &after);
 }
 

@@ -1,6 +1,6 @@
-/* Who may call the management APIs: bearer JWTs signed by the cell's own key or by a key of a configured JWK set, with scopes
- * <api>[:<resource>|:*]:<action> (cfm.md 6.5): read < write < admin, a wider scope satisfies a narrower one, <api>:admin reaches
- * every participant, otherwise sub must be the ctx of the path. */
+/* Who may call the management APIs: bearer JWTs signed by the cell's own key or by a key of a configured JWK set, with
+ * scopes <api>[:<resource>|:*]:<action> (cfm.md 6.5): read < write < admin, a wider scope satisfies a narrower one,
+ * <api>:admin reaches every participant, otherwise sub must be the ctx of the path. */
 #pragma once
 
 #include "server/base/config.h"
@@ -11,16 +11,17 @@ enum access_action { ACCESS_READ, ACCESS_WRITE, ACCESS_ADMIN };
 
 /* Section "access". */
 struct access_settings {
-	char *jwks_file;  /* read at start and on SIGHUP */
-	char *issuer;     /* expected iss of those; the cell's own tokens have iss = "urn:celld:cell" */
-	char *key_file;   /* the cell's own signing key (PEM or DER PKCS#8, created mode 0400 on first start); default <state directory>/cell.key */
+	char *jwks_file; /* read at start and on SIGHUP */
+	char *issuer;    /* expected iss of those; the cell's own tokens have iss = "urn:celld:cell" */
+	char *key_file;  /* the cell's own signing key (PEM or DER PKCS#8, created mode 0400 on first start); default <state
+						directory>/cell.key */
 };
 extern const struct setting access_settings_table[];
 extern const size_t access_settings_count;
 
 struct access;
-/* The pool's workers are who calls access_allow. pool NULL: for tools, which mint tokens: then the key file must be there
- * already, and nobody may read while access_reload runs. Settings are copied. */
+/* The pool's workers are who calls access_allow. pool NULL: for tools, which mint tokens: then the key file must be
+ * there already, and nobody may read while access_reload runs. Settings are copied. */
 enum status access_open(const struct access_settings *settings, struct worker_pool *pool, struct access **access,
 	struct buffer *error) MUST_CHECK;
 /* Reads jwks_file again, on the thread that opened; on failure the keys of before stay. */
@@ -29,12 +30,14 @@ enum status access_reload(struct access *access, struct buffer *error) MUST_CHEC
 void access_close(struct access *access);
 
 /* Pure: does one of the space-separated `scopes` satisfy api:resource:action? *everywhere: it was <api>:admin. */
-bool scope_satisfies(struct text scopes, struct text api, struct text resource, enum access_action action, bool *everywhere);
+bool scope_satisfies(
+	struct text scopes, struct text api, struct text resource, enum access_action action, bool *everywhere);
 /* Checks the Authorization header. resource absent: only <api>:<action> or <api>:*:<action> will do. ctx absent: only
  * <api>:admin will do. On failure it has answered (401/403 in the bodies of
  * cfm.md 6.3) and returns false. */
 bool access_allow(struct access *access, struct exchange *exchange, struct text api, struct text resource,
 	enum access_action action, struct text ctx);
-/* Mints a token with the cell's own key: for cellctl and the demo. lifetime_s: 1 .. 366 days; subject may not be empty. */
-enum status access_token(
-	struct access *access, struct text subject, struct text scopes, int64_t lifetime_s, struct buffer *token) MUST_CHECK;
+/* Mints a token with the cell's own key: for cellctl and the demo. lifetime_s: 1 .. 366 days; subject may not be empty.
+ */
+enum status access_token(struct access *access, struct text subject, struct text scopes, int64_t lifetime_s,
+	struct buffer *token) MUST_CHECK;

@@ -141,7 +141,8 @@ static enum status read_vpas(const struct json *entries, struct participant *par
 		while (type < VPA_TYPE_COUNT && !text_equals(text_trim(part), text_of(vpa_names[type])))
 			type++;
 		if (type == VPA_TYPE_COUNT)
-			return wrong(error, "celld.vpas", "must be a comma list of cfm.connector, cfm.credentialservice, cfm.dataplane, cfm.issuer");
+			return wrong(error, "celld.vpas",
+				"must be a comma list of cfm.connector, cfm.credentialservice, cfm.dataplane, cfm.issuer");
 		participant->vpas |= 1U << type;
 	}
 	return STATUS_OK;

@@ -44,19 +44,19 @@ struct tenant_limits {
 struct participant {
 	char ctx[ID_LENGTH + 1];
 	enum participant_state state;
-	unsigned vpas;            /* bit per enum vpa_type */
-	char *identity;           /* DID */
-	int64_t revision;         /* of the participant record: what a conditional put expects */
-	int64_t config_revision;  /* 0: no configuration record */
+	unsigned vpas;           /* bit per enum vpa_type */
+	char *identity;          /* DID */
+	int64_t revision;        /* of the participant record: what a conditional put expects */
+	int64_t config_revision; /* 0: no configuration record */
 	int64_t created_ms;
 	struct tenant_limits limits;
 	struct network *allowed_networks; /* what its sources may reach besides public addresses */
 	size_t allowed_network_count;
-	char **hosts;             /* extra host names that lead to this tenant */
+	char **hosts; /* extra host names that lead to this tenant */
 	size_t host_count;
-	struct key **keys;        /* public keys its own tokens are checked with */
+	struct key **keys; /* public keys its own tokens are checked with */
 	size_t key_count;
-	char *body;               /* the participant record as stored: properties etc. (kept off the data path) */
-	char *config;             /* the configuration record, or NULL; private entries are vault references, never values */
+	char *body;   /* the participant record as stored: properties etc. (kept off the data path) */
+	char *config; /* the configuration record, or NULL; private entries are vault references, never values */
 };
 struct address_rules participant_address_rules(const struct participant *participant);

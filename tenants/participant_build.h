@@ -1,4 +1,5 @@
-/* Making snapshots of participants from their records: for the registry, and for who checks a configuration before storing it. */
+/* Making snapshots of participants from their records: for the registry, and for who checks a configuration before
+ * storing it. */
 #pragma once
 
 #include "tenants/jose/jwk.h"

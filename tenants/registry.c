@@ -18,10 +18,13 @@ enum { OBSERVERS_MAX = 4 };
 	}
 #define LARGE ((int64_t)1 << 50)
 const struct setting tenant_settings_table[] = {
-	TENANT(requests_per_second, SETTING_INTEGER, "1000", 1, LARGE, "of one tenant; entry celld.limits.requestsPerSecond"),
-	TENANT(bytes_per_second, SETTING_BYTES, "0", 0, LARGE, "sent for one tenant, 0: as much as its share gives; entry celld.limits.bytesPerSecond"),
+	TENANT(
+		requests_per_second, SETTING_INTEGER, "1000", 1, LARGE, "of one tenant; entry celld.limits.requestsPerSecond"),
+	TENANT(bytes_per_second, SETTING_BYTES, "0", 0, LARGE,
+		"sent for one tenant, 0: as much as its share gives; entry celld.limits.bytesPerSecond"),
 	TENANT(streams, SETTING_INTEGER, "200", 1, LARGE, "open exchanges of one tenant; entry celld.limits.streams"),
-	TENANT(connections, SETTING_INTEGER, "200", 1, LARGE, "connections with open exchanges of one tenant; entry celld.limits.connections"),
+	TENANT(connections, SETTING_INTEGER, "200", 1, LARGE,
+		"connections with open exchanges of one tenant; entry celld.limits.connections"),
 	TENANT(weight, SETTING_INTEGER, "1", 1, 1000, "in the division of a worker's core and sockets; entry celld.weight"),
 	TENANT(domain, SETTING_TEXT, NULL, 1, 200, "{ctx}.<domain> leads to the tenant; null: off"),
 };
@@ -131,8 +134,7 @@ static enum status add_key(
 	return STATUS_OK;
 }
 
-static enum status rebuild(
-	struct registry *registry, const struct record *record, const struct participant *previous)
+static enum status rebuild(struct registry *registry, const struct record *record, const struct participant *previous)
 {
 	struct text body = previous == NULL ? TEXT_NONE : text_of(previous->body);
 	struct text config = previous == NULL || previous->config == NULL ? TEXT_NONE : text_of(previous->config);
@@ -158,8 +160,10 @@ static enum status rebuild(
 	if (status != STATUS_OK)
 		return status;
 	next->revision = record->kind == RECORD_PARTICIPANT ? record->revision : previous->revision;
-	next->config_revision = record->kind == RECORD_PARTICIPANT_CONFIG ? (record->body.bytes != NULL ? record->revision : 0)
-							: previous != NULL ? previous->config_revision : 0;
+	next->config_revision = record->kind == RECORD_PARTICIPANT_CONFIG
+								? (record->body.bytes != NULL ? record->revision : 0)
+							: previous != NULL ? previous->config_revision
+											   : 0;
 	status = publish(registry, next->ctx, next);
 	if (status != STATUS_OK)
 		participant_free(next);
@@ -197,8 +201,8 @@ static void on_batch(void *context)
 	}
 }
 
-enum status registry_open(struct store *store, struct worker_pool *pool, const struct tenant_settings *settings,
-	struct registry **registry)
+enum status registry_open(
+	struct store *store, struct worker_pool *pool, const struct tenant_settings *settings, struct registry **registry)
 {
 	struct registry *made = calloc(1, sizeof(*made));
 	struct map *map = map_new();

@@ -23,8 +23,10 @@ struct unit {
 	const char *name;
 	int64_t factor;
 };
-static const struct unit byte_units[] = {{"B", 1}, {"KiB", 1024}, {"MiB", 1024 * 1024}, {"GiB", 1024 * 1024 * 1024}, {NULL, 0}};
-static const struct unit time_units[] = {{"ms", 1}, {"s", 1000}, {"min", 60000}, {"h", 3600000}, {"d", 86400000}, {NULL, 0}};
+static const struct unit byte_units[] = {
+	{"B", 1}, {"KiB", 1024}, {"MiB", 1024 * 1024}, {"GiB", 1024 * 1024 * 1024}, {NULL, 0}};
+static const struct unit time_units[] = {
+	{"ms", 1}, {"s", 1000}, {"min", 60000}, {"h", 3600000}, {"d", 86400000}, {NULL, 0}};
 
 static void *field(void *target, const struct setting *setting)
 {
@@ -41,15 +43,15 @@ static enum status complain(struct place *place, const char *what)
 
 static enum status complain_number(struct place *place, const struct setting *setting)
 {
-	static const char *const kinds[] = {[SETTING_INTEGER] = "an integer", [SETTING_BYTES] = "bytes (an integer, or like \"64 KiB\")",
+	static const char *const kinds[] = {[SETTING_INTEGER] = "an integer",
+		[SETTING_BYTES] = "bytes (an integer, or like \"64 KiB\")",
 		[SETTING_MILLISECONDS] = "milliseconds (an integer, or like \"10 s\")"};
 	buffer_printf(place->error, "%s: %s: must be %s from %lld to %lld", place->file, place->path, kinds[setting->kind],
 		(long long)setting->minimum, (long long)setting->maximum);
 	return STATUS_INVALID;
 }
 
-static enum status complain_unknown(
-	struct place *place, const char *key, const struct setting *settings, size_t count)
+static enum status complain_unknown(struct place *place, const char *key, const struct setting *settings, size_t count)
 {
 	buffer_printf(place->error, "%s: %s%s%s: unknown key; allowed:", place->file, place->path,
 		place->path[0] == 0 ? "" : ".", key);
@@ -184,7 +186,8 @@ static enum status set_preset(const struct setting *setting, void *target)
 	case SETTING_BYTES:
 	case SETTING_MILLISECONDS:
 		*(int64_t *)into = 0;
-		if (preset.bytes != NULL && !parse_units(preset, setting->kind == SETTING_BYTES ? byte_units : time_units, into)) {
+		if (preset.bytes != NULL &&
+			!parse_units(preset, setting->kind == SETTING_BYTES ? byte_units : time_units, into)) {
 			status = text_to_unsigned(preset, INT64_MAX, &number);
 			*(int64_t *)into = status == STATUS_OK ? (int64_t)number : 0;
 		}
@@ -212,7 +215,8 @@ static enum status set_preset(const struct setting *setting, void *target)
 static enum status set_members(
 	struct place *place, const struct setting *settings, size_t count, const struct json *object, void *target);
 
-static enum status set_objects(struct place *place, const struct setting *setting, const struct json *value, void *target)
+static enum status set_objects(
+	struct place *place, const struct setting *setting, const struct json *value, void *target)
 {
 	struct setting_objects *into = field(target, setting);
 	if (json_kind(value) != JSON_ARRAY)
@@ -371,7 +375,8 @@ static void print_text(FILE *out, const char *text)
 	buffer_free(&json);
 }
 
-static void print_members(FILE *out, const struct setting *settings, size_t count, const void *target, const char *indent);
+static void print_members(
+	FILE *out, const struct setting *settings, size_t count, const void *target, const char *indent);
 
 static void print_value(FILE *out, const struct setting *setting, const void *target, const char *indent)
 {
@@ -435,7 +440,8 @@ static void print_help(FILE *out, const struct setting *setting, const char *ind
 	fputc('\n', out);
 }
 
-static void print_members(FILE *out, const struct setting *settings, size_t count, const void *target, const char *indent)
+static void print_members(
+	FILE *out, const struct setting *settings, size_t count, const void *target, const char *indent)
 {
 	for (size_t i = 0; i < count; i++) {
 		print_help(out, &settings[i], indent);

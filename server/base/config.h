@@ -1,5 +1,6 @@
-/* Settings: one table per room says name, kind, default, bounds and help; the loader, the error messages, --print-config
- * and the reference page are all made from the tables. The file is strict JSON (json.h): {"section": {"key": value}}. */
+/* Settings: one table per room says name, kind, default, bounds and help; the loader, the error messages,
+ * --print-config and the reference page are all made from the tables. The file is strict JSON (json.h): {"section":
+ * {"key": value}}. */
 #pragma once
 
 #include <stdio.h>
@@ -29,10 +30,10 @@ struct setting_objects {
 struct setting {
 	const char *key;
 	enum setting_kind kind;
-	size_t offset;      /* into the section's struct */
-	const char *preset; /* the default, spelled as in JSON without quotes for texts; NULL: none */
-	int64_t minimum, maximum; /* numbers: bounds; texts: length bounds when maximum > 0 */
-	const char *const *choices; /* SETTING_CHOICE: NULL-terminated words */
+	size_t offset;                 /* into the section's struct */
+	const char *preset;            /* the default, spelled as in JSON without quotes for texts; NULL: none */
+	int64_t minimum, maximum;      /* numbers: bounds; texts: length bounds when maximum > 0 */
+	const char *const *choices;    /* SETTING_CHOICE: NULL-terminated words */
 	const struct setting *members; /* SETTING_OBJECTS */
 	size_t member_count, object_size;
 	const char *help;
@@ -45,9 +46,9 @@ struct setting_section {
 	void *target;
 };
 
-/* Fills every target with its defaults, then with the file's values (file may be NULL: defaults alone). On failure writes
- * one line "FILE: section.key: what is wrong; allowed: ..." into `error` and leaves the targets at whatever they hold:
- * load into fresh structs and swap. */
+/* Fills every target with its defaults, then with the file's values (file may be NULL: defaults alone). On failure
+ * writes one line "FILE: section.key: what is wrong; allowed: ..." into `error` and leaves the targets at whatever they
+ * hold: load into fresh structs and swap. */
 enum status config_load(
 	const char *file, struct setting_section *sections, size_t count, struct buffer *error) MUST_CHECK;
 /* The same from memory (tests, fuzzing); `name` stands for the file in messages. */

@@ -36,8 +36,8 @@ struct text json_member_text(const struct json *object, const char *name);
 bool json_integer(const struct json *node, int64_t *value);
 bool json_bool(const struct json *node, bool *value);
 
-/* Building. NULL results mean out of memory; adding to or of NULL does nothing and returns false. Added nodes are owned by
- * their parent. */
+/* Building. NULL results mean out of memory; adding to or of NULL does nothing and returns false. Added nodes are owned
+ * by their parent. */
 struct json *json_object_new(void);
 struct json *json_array_new(void);
 struct json *json_copy(const struct json *node);

@@ -15,8 +15,8 @@ enum { RING_BYTES = 4 * 1024 * 1024, LINE_MAX_BYTES = 8192, VALUE_MAX = 1024, BA
 
 enum log_level log_threshold = LOG_INFO;
 
-/* Producers copy whole lines under a lock that is held for a memcpy only and never waited for by a worker longer than that; the
- * writer takes what is there, lets go, and writes. */
+/* Producers copy whole lines under a lock that is held for a memcpy only and never waited for by a worker longer than
+ * that; the writer takes what is there, lets go, and writes. */
 static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t filled;
@@ -99,7 +99,8 @@ static void add_time(struct line *line)
 	add(line, formatted, 24);
 }
 
-static void build(struct line *line, enum log_level level, const char *event, const struct log_field *fields, size_t count)
+static void build(
+	struct line *line, enum log_level level, const char *event, const struct log_field *fields, size_t count)
 {
 	static const char *const levels[] = {"debug", "info", "warning", "error"};
 	line->length = 0;

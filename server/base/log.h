@@ -1,5 +1,5 @@
-/* Structured log: one JSON object per line. Callable from any thread; never blocks: lines go through a bounded ring to a
- * writer thread, and what does not fit is counted and reported in the next line that does. */
+/* Structured log: one JSON object per line. Callable from any thread; never blocks: lines go through a bounded ring to
+ * a writer thread, and what does not fit is counted and reported in the next line that does. */
 #pragma once
 
 #include <stdint.h>

@@ -20,10 +20,10 @@ struct block {
 	struct block *next;
 };
 
-static const uint64_t bounds_us[BUCKETS] = {100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000, 200000, 500000,
-	1000000, 2000000, 5000000, 10000000, 30000000, 60000000};
-static const char *const bounds_text[BUCKETS] = {"0.0001", "0.0002", "0.0005", "0.001", "0.002", "0.005", "0.01", "0.02",
-	"0.05", "0.1", "0.2", "0.5", "1", "2", "5", "10", "30", "60"};
+static const uint64_t bounds_us[BUCKETS] = {100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000, 200000,
+	500000, 1000000, 2000000, 5000000, 10000000, 30000000, 60000000};
+static const char *const bounds_text[BUCKETS] = {"0.0001", "0.0002", "0.0005", "0.001", "0.002", "0.005", "0.01",
+	"0.02", "0.05", "0.1", "0.2", "0.5", "1", "2", "5", "10", "30", "60"};
 
 static struct metric metrics[METRICS_MAX];
 static int metric_count, cell_count;
@@ -124,7 +124,8 @@ void metric_add_source(void (*render)(void *context, struct buffer *into), void 
 	pthread_mutex_unlock(&lock);
 }
 
-static void render_series(const struct metric *metric, const char *suffix, const char *le, int64_t value, struct buffer *into)
+static void render_series(
+	const struct metric *metric, const char *suffix, const char *le, int64_t value, struct buffer *into)
 {
 	buffer_printf(into, "%s%s", metric->name, suffix);
 	if (metric->labels != NULL || le != NULL)
@@ -146,8 +147,8 @@ static void render_histogram(const struct metric *metric, struct buffer *into)
 	render_series(metric, "_count", NULL, below, into);
 	int64_t total_us = sum(metric->cell + BUCKETS + 1);
 	buffer_printf(into, "%s_sum%s%s%s %lld.%06lld\n", metric->name, metric->labels == NULL ? "" : "{",
-		metric->labels == NULL ? "" : metric->labels, metric->labels == NULL ? "" : "}", (long long)(total_us / 1000000),
-		(long long)(total_us % 1000000));
+		metric->labels == NULL ? "" : metric->labels, metric->labels == NULL ? "" : "}",
+		(long long)(total_us / 1000000), (long long)(total_us % 1000000));
 }
 
 void metric_render(struct buffer *into)
@@ -160,7 +161,8 @@ void metric_render(struct buffer *into)
 			is_first = !is_same(metrics[j].name, metric->name);
 		if (!is_first)
 			continue;
-		buffer_printf(into, "# HELP %s %s\n# TYPE %s %s\n", metric->name, metric->help, metric->name, kinds[metric->kind]);
+		buffer_printf(
+			into, "# HELP %s %s\n# TYPE %s %s\n", metric->name, metric->help, metric->name, kinds[metric->kind]);
 		for (int j = i; j < metric_count; j++) {
 			if (!is_same(metrics[j].name, metric->name))
 				continue;

@@ -9,7 +9,8 @@
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
 /* Registers before metric_thread_start is called anywhere. `labels` like "protocol=\"h2\"" or NULL; metrics of one name
- * with different labels share help and kind. Histograms have buckets in microseconds: 100us .. 60s, log scale. At most 1024. */
+ * with different labels share help and kind. Histograms have buckets in microseconds: 100us .. 60s, log scale. At most
+ * 1024. */
 int metric_register(enum metric_kind kind, const char *name, const char *labels, const char *help);
 
 /* Gives the calling thread its block; without it the thread's counts go to a shared block by atomic addition. */
@@ -21,6 +22,7 @@ void metric_observe_us(int metric, uint64_t microseconds);
 /* Sum over all threads. */
 int64_t metric_value(int metric);
 
-/* Extra text for series that live elsewhere (per tenant, queue depths): called at each scrape on the scraping thread. */
+/* Extra text for series that live elsewhere (per tenant, queue depths): called at each scrape on the scraping thread.
+ */
 void metric_add_source(void (*render)(void *context, struct buffer *into), void *context);
 void metric_render(struct buffer *into);

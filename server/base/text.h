@@ -29,8 +29,8 @@ size_t text_find(struct text whole, char byte);
 struct text text_slice(struct text whole, size_t from, size_t to);
 /* Without leading and trailing spaces and tabs. */
 struct text text_trim(struct text whole);
-/* Splits off the part before the first `separator`; false when `rest` is exhausted. An empty text yields one empty part:
- * start with *done = false. */
+/* Splits off the part before the first `separator`; false when `rest` is exhausted. An empty text yields one empty
+ * part: start with *done = false. */
 bool text_next_part(struct text *rest, char separator, struct text *part, bool *done);
 /* Strict decimal: digits only, no sign, no spaces, at most `maximum`. */
 enum status text_to_unsigned(struct text digits, uint64_t maximum, uint64_t *value) MUST_CHECK;
@@ -38,7 +38,8 @@ enum status text_to_unsigned(struct text digits, uint64_t maximum, uint64_t *val
 char *text_copy(struct text text);
 /* In time that depends on the length alone. */
 bool text_equals_secretly(struct text a, struct text b);
-/* 64-bit keyed hash (SipHash-1-3 or stronger), keyed once per process at random, so that peers cannot build collisions. */
+/* 64-bit keyed hash (SipHash-1-3 or stronger), keyed once per process at random, so that peers cannot build collisions.
+ */
 uint64_t text_hash(struct text text);
 
 /* A growable byte buffer. All-zero is a valid empty one. A failed append sets `failed` and later appends do nothing:

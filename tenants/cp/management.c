@@ -9,7 +9,14 @@
 #include "server/path.h"
 #include "tenants/participant_build.h"
 
-enum { BODY_MAX = 1024 * 1024, LIMIT_PRESET = 50, LIMIT_MAX = 100000, IDENTITY_MAX = 1024, ATTEMPTS_MAX = 5, ALIAS_MAX = 160 };
+enum {
+	BODY_MAX = 1024 * 1024,
+	LIMIT_PRESET = 50,
+	LIMIT_MAX = 100000,
+	IDENTITY_MAX = 1024,
+	ATTEMPTS_MAX = 5,
+	ALIAS_MAX = 160
+};
 
 #define CONTEXT "[\"https://w3id.org/edc/connector/management/v2\"]"
 
@@ -183,8 +190,7 @@ static bool parse(struct call *call, struct text body)
 }
 
 /* The record: identity, state, properties, createdAt. Members that `change` lacks stay as `before` has them. */
-static bool print_record(
-	const struct json *change, const struct json *before, int64_t created_ms, struct buffer *into)
+static bool print_record(const struct json *change, const struct json *before, int64_t created_ms, struct buffer *into)
 {
 	struct text identity = json_member_text(change, "identity"), state = json_member_text(change, "state");
 	const struct json *properties = json_member(change, "properties");
@@ -230,8 +236,9 @@ static void create(struct call *call, struct text body)
 				   transaction_put(transaction, text_of(call->ctx), RECORD_PARTICIPANT, TEXT("participant"),
 					   buffer_text(&record), REVISION_ABSENT);
 	buffer_free(&record);
-	buffer_printf(&call->answer, "{\"@context\":" CONTEXT ",\"@type\":\"IdResponse\",\"@id\":\"%s\",\"createdAt\":%lld}",
-		call->ctx, (long long)now_ms);
+	buffer_printf(&call->answer,
+		"{\"@context\":" CONTEXT ",\"@type\":\"IdResponse\",\"@id\":\"%s\",\"createdAt\":%lld}", call->ctx,
+		(long long)now_ms);
 	if (!is_made) {
 		transaction_free(transaction);
 		refuse_status(call, STATUS_NO_MEMORY);
@@ -248,7 +255,8 @@ static void print_participant(const struct participant *participant, struct buff
 		into->failed = true;
 		return;
 	}
-	buffer_printf(into, "{\"@context\":" CONTEXT ",\"@type\":\"ParticipantContext\",\"@id\":\"%s\",\"identity\":", participant->ctx);
+	buffer_printf(into,
+		"{\"@context\":" CONTEXT ",\"@type\":\"ParticipantContext\",\"@id\":\"%s\",\"identity\":", participant->ctx);
 	buffer_append_json(into, text_of(participant->identity));
 	buffer_append(into, TEXT(",\"properties\":"));
 	json_print(json_member(record, "properties"), into);
@@ -333,7 +341,7 @@ static void on_deleted(void *context, enum status status, int64_t revision)
 		refuse_status(call, status);
 }
 
-static void delete(struct call *call, struct text body)
+static void delete (struct call *call, struct text body)
 {
 	(void)body;
 	if (found(call) == NULL)
@@ -467,8 +475,9 @@ static struct json *merged_config(const struct call *call, const struct particip
 		before = NULL;
 	struct json *entries = before == NULL ? json_object_new() : json_copy(json_member(before, "entries"));
 	struct json *names = json_array_new();
-	bool is_made = set_entries(entries, json_member(call->body, "entries")) &&
-				   set_private_names(names, json_member(before, "privateEntries"), json_member(call->body, "privateEntries"));
+	bool is_made =
+		set_entries(entries, json_member(call->body, "entries")) &&
+		set_private_names(names, json_member(before, "privateEntries"), json_member(call->body, "privateEntries"));
 	is_made = json_add(config, "entries", entries) && is_made;
 	is_made = json_add(config, "privateEntries", names) && is_made;
 	json_free(before);
@@ -548,8 +557,8 @@ static void keep_private_entries(struct call *call)
 	if (json_kind(call->private_entry) == JSON_NULL)
 		vault_delete(call->management->vault, text_of(call->ctx), name, call->worker, on_private_entry, call);
 	else
-		vault_secret_put(call->management->vault, text_of(call->ctx), name, json_text(call->private_entry), call->worker,
-			on_private_entry, call);
+		vault_secret_put(call->management->vault, text_of(call->ctx), name, json_text(call->private_entry),
+			call->worker, on_private_entry, call);
 }
 
 static void change_config(struct call *call, struct text body)
@@ -579,7 +588,8 @@ static void show_config(struct call *call, struct text body)
 	struct json *config = NULL;
 	if (participant->config != NULL && json_parse(text_of(participant->config), NULL, &config) != STATUS_OK)
 		config = NULL;
-	buffer_printf(&call->answer, "{\"@context\":" CONTEXT ",\"@type\":\"ParticipantContextConfig\",\"identity\":\"%s\",\"entries\":", call->ctx);
+	buffer_printf(&call->answer,
+		"{\"@context\":" CONTEXT ",\"@type\":\"ParticipantContextConfig\",\"identity\":\"%s\",\"entries\":", call->ctx);
 	if (config == NULL)
 		buffer_append(&call->answer, TEXT("{}"));
 	else
@@ -647,7 +657,8 @@ void management_handle(void *context, struct exchange *exchange, const struct ro
 		answer_problem(exchange, 503, TEXT_NONE);
 		return;
 	}
-	*call = (struct call){.management = management, .worker = exchange->worker, .exchange = exchange, .endpoint = endpoint};
+	*call =
+		(struct call){.management = management, .worker = exchange->worker, .exchange = exchange, .endpoint = endpoint};
 	exchange->state = call;
 	exchange->on_close = on_close;
 	if (segments > 0 && !id_is_valid(ctx)) {

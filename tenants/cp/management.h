@@ -9,7 +9,7 @@
 struct management;
 enum status management_open(struct store *store, struct vault *vault, struct registry *registry, struct access *access,
 	struct management **management) MUST_CHECK;
-/* rest is what follows /api/mgmt/v5beta/participants ("" or "/{ctx}[/config]"); route->participant is NULL: every state is
- * managed here, also deactivated ones. */
+/* rest is what follows /api/mgmt/v5beta/participants ("" or "/{ctx}[/config]"); route->participant is NULL: every state
+ * is managed here, also deactivated ones. */
 void management_handle(void *management, struct exchange *exchange, const struct route *route);
 void management_free(struct management *management);

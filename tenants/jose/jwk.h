@@ -6,8 +6,8 @@
 enum key_kind { KEY_ES256, KEY_EDDSA };
 struct key; /* a public or private key, immutable, usable from any thread that holds it */
 
-/* Public members only; unknown kty/crv/alg, private members ("d") in a public JWK, points off the curve: INVALID. `kid` may be
- * absent. */
+/* Public members only; unknown kty/crv/alg, private members ("d") in a public JWK, points off the curve: INVALID. `kid`
+ * may be absent. */
 enum status key_from_public_jwk(struct text jwk, struct key **key) MUST_CHECK;
 /* A JWK set {"keys":[...]}: keys that are not signature keys of a known kind are skipped; returns up to `room` keys. */
 enum status keys_from_jwks(struct text jwks, struct key **keys, size_t room, size_t *count) MUST_CHECK;

@@ -1,6 +1,6 @@
 /* The store in PostgreSQL: the same statements over libpq, revisions in commit order by the lock on their counter. */
-#include <libpq-fe.h>
 #include <fcntl.h>
+#include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +29,8 @@ static bool is_lost(const struct database *database)
 	return database->connection == NULL || PQstatus(database->connection) != CONNECTION_OK;
 }
 
-static PGresult *query(struct database *database, const char *sql, int count, const char *const *values, const int *lengths)
+static PGresult *query(
+	struct database *database, const char *sql, int count, const char *const *values, const int *lengths)
 {
 	if (is_lost(database))
 		return NULL;
@@ -103,7 +104,8 @@ static bool connect_now(struct database *database)
 	database->connection = PQconnectdb(database->options);
 	if (PQstatus(database->connection) != CONNECTION_OK)
 		return false;
-	snprintf(limits, sizeof(limits), "SET statement_timeout = %lld; SET lock_timeout = %lld; SET client_min_messages = warning",
+	snprintf(limits, sizeof(limits),
+		"SET statement_timeout = %lld; SET lock_timeout = %lld; SET client_min_messages = warning",
 		(long long)database->statement_ms, (long long)database->statement_ms);
 	PGresult *result = PQexec(database->connection, limits);
 	PQclear(result);
@@ -157,7 +159,8 @@ static enum status migrate(struct database *database, struct buffer *error)
 	PQclear(result);
 	if (status == STATUS_OK && version > SCHEMA_VERSION) {
 		run_script(database, "ROLLBACK");
-		buffer_printf(error, "store: the schema is version %lld, this program knows %d", (long long)version, SCHEMA_VERSION);
+		buffer_printf(
+			error, "store: the schema is version %lld, this program knows %d", (long long)version, SCHEMA_VERSION);
 		return STATUS_INVALID;
 	}
 	for (; status == STATUS_OK && version < SCHEMA_VERSION; version++) {
@@ -250,8 +253,11 @@ static enum status postgres_load(void *object, record_visit *visit, void *contex
 	enum status status = run(database, "BEGIN ISOLATION LEVEL REPEATABLE READ");
 	for (int kind = 0; kind < RECORD_KIND_COUNT && status == STATUS_OK; kind++) {
 		const char *values[] = {record_kind_name((enum record_kind)kind)};
-		status = visit_rows(query(database, "SELECT ctx, kind, id, revision, body FROM record WHERE kind = $1 AND body IS NOT NULL ORDER BY revision",
-							   1, values, NULL), visit, context);
+		status = visit_rows(query(database,
+								"SELECT ctx, kind, id, revision, body FROM record WHERE kind = $1 AND body IS NOT NULL "
+								"ORDER BY revision",
+								1, values, NULL),
+			visit, context);
 	}
 	if (status == STATUS_OK)
 		status = newest(database, revision);
@@ -274,8 +280,11 @@ static enum status postgres_poll(void *object, int64_t after, record_visit *visi
 	char number[24];
 	snprintf(number, sizeof(number), "%lld", (long long)after);
 	const char *values[] = {number};
-	status = visit_rows(query(database, "SELECT ctx, kind, id, revision, body FROM record WHERE revision > $1::bigint ORDER BY revision",
-						   1, values, NULL), visit, context);
+	status =
+		visit_rows(query(database,
+					   "SELECT ctx, kind, id, revision, body FROM record WHERE revision > $1::bigint ORDER BY revision",
+					   1, values, NULL),
+			visit, context);
 	if (status == STATUS_OK)
 		status = newest(database, revision);
 	database->has_notice = status != STATUS_OK;
@@ -315,7 +324,8 @@ static void postgres_rollback(void *object)
 static enum status write_record(
 	struct database *database, struct record *record, record_visit *visit, void *context, int64_t *revision)
 {
-	PGresult *result = query(database, "UPDATE meta SET value = value + 1 WHERE name = 'revision' RETURNING value", 0, NULL, NULL);
+	PGresult *result =
+		query(database, "UPDATE meta SET value = value + 1 WHERE name = 'revision' RETURNING value", 0, NULL, NULL);
 	bool is_counted = result != NULL && PQntuples(result) == 1 && to_number(result, 0, 0, &record->revision);
 	PQclear(result);
 	if (!is_counted)
@@ -324,10 +334,13 @@ static enum status write_record(
 	char *body = record->body.bytes == NULL ? NULL : text_copy(record->body);
 	snprintf(number, sizeof(number), "%lld", (long long)record->revision);
 	const char *values[] = {ctx, record_kind_name(record->kind), id, number, body};
-	enum status status = ctx == NULL || id == NULL || (record->body.bytes != NULL && body == NULL) ? STATUS_NO_MEMORY : STATUS_OK;
+	enum status status =
+		ctx == NULL || id == NULL || (record->body.bytes != NULL && body == NULL) ? STATUS_NO_MEMORY : STATUS_OK;
 	if (status == STATUS_OK) {
-		result = query(database, "INSERT INTO record (ctx, kind, id, revision, body) VALUES ($1, $2, $3, $4::bigint, $5) "
-								 "ON CONFLICT (ctx, kind, id) DO UPDATE SET revision = excluded.revision, body = excluded.body", 5, values, NULL);
+		result = query(database,
+			"INSERT INTO record (ctx, kind, id, revision, body) VALUES ($1, $2, $3, $4::bigint, $5) "
+			"ON CONFLICT (ctx, kind, id) DO UPDATE SET revision = excluded.revision, body = excluded.body",
+			5, values, NULL);
 		status = result == NULL ? STATUS_UNAVAILABLE : STATUS_OK;
 		PQclear(result);
 	}
@@ -345,8 +358,12 @@ static enum status check_expected(struct database *database, const struct change
 {
 	char *ctx = text_copy(change->ctx), *id = text_copy(change->id);
 	const char *values[] = {ctx, record_kind_name(change->record), id};
-	PGresult *result = ctx == NULL || id == NULL ? NULL
-		: query(database, "SELECT revision FROM record WHERE ctx = $1 AND kind = $2 AND id = $3 AND body IS NOT NULL", 3, values, NULL);
+	PGresult *result =
+		ctx == NULL || id == NULL
+			? NULL
+			: query(database,
+				  "SELECT revision FROM record WHERE ctx = $1 AND kind = $2 AND id = $3 AND body IS NOT NULL", 3,
+				  values, NULL);
 	free(ctx);
 	free(id);
 	if (result == NULL)
@@ -368,7 +385,9 @@ static enum status delete_ctx(
 {
 	char *ctx = text_copy(change->ctx);
 	const char *values[] = {ctx};
-	PGresult *result = ctx == NULL ? NULL : query(database, "SELECT kind, id FROM record WHERE ctx = $1 AND body IS NOT NULL", 1, values, NULL);
+	PGresult *result = ctx == NULL ? NULL
+								   : query(database, "SELECT kind, id FROM record WHERE ctx = $1 AND body IS NOT NULL",
+										 1, values, NULL);
 	free(ctx);
 	enum status status = result == NULL ? STATUS_UNAVAILABLE : STATUS_OK;
 	for (int row = 0; status == STATUS_OK && row < PQntuples(result); row++) {
@@ -386,13 +405,15 @@ static enum status apply_one(
 	if (change->kind == CHANGE_DELETE_CTX)
 		return delete_ctx(database, change, visit, context, revision);
 	enum status status = check_expected(database, change);
-	struct record record = {.ctx = change->ctx, .kind = change->record, .id = change->id,
+	struct record record = {.ctx = change->ctx,
+		.kind = change->record,
+		.id = change->id,
 		.body = change->kind == CHANGE_PUT ? change->body : TEXT_NONE};
 	return status == STATUS_OK ? write_record(database, &record, visit, context, revision) : status;
 }
 
-static enum status postgres_apply(void *object, const struct change *changes, size_t count, record_visit *visit, void *context,
-	int64_t *revision)
+static enum status postgres_apply(
+	void *object, const struct change *changes, size_t count, record_visit *visit, void *context, int64_t *revision)
 {
 	struct database *database = object;
 	enum status status = run(database, "SAVEPOINT one");

@@ -11,7 +11,8 @@
 	X(PUT, "INSERT INTO record (ctx, kind, id, revision, body) VALUES (?1, ?2, ?3, ?4, ?5) "                           \
 		   "ON CONFLICT (ctx, kind, id) DO UPDATE SET revision = ?4, body = ?5")                                       \
 	X(OF_CTX, "SELECT kind, id FROM record WHERE ctx = ?1 AND body IS NOT NULL")                                       \
-	X(OF_KIND, "SELECT ctx, kind, id, revision, body FROM record WHERE kind = ?1 AND body IS NOT NULL ORDER BY revision") \
+	X(OF_KIND,                                                                                                         \
+		"SELECT ctx, kind, id, revision, body FROM record WHERE kind = ?1 AND body IS NOT NULL ORDER BY revision")     \
 	X(AFTER, "SELECT ctx, kind, id, revision, body FROM record WHERE revision > ?1 ORDER BY revision")                 \
 	X(NEWEST, "SELECT value FROM meta WHERE name = 'revision'")                                                        \
 	X(COUNT_UP, "UPDATE meta SET value = value + 1 WHERE name = 'revision' RETURNING value")                           \
@@ -76,7 +77,9 @@ static enum status run_number(struct database *database, enum statement which, i
 {
 	sqlite3_stmt *statement = use(database, which);
 	int result = sqlite3_step(statement);
-	enum status status = result == SQLITE_ROW ? STATUS_OK : result == SQLITE_DONE ? STATUS_NOT_FOUND : status_of(database, result);
+	enum status status = result == SQLITE_ROW    ? STATUS_OK
+						 : result == SQLITE_DONE ? STATUS_NOT_FOUND
+												 : status_of(database, result);
 	if (status == STATUS_OK)
 		*number = sqlite3_column_int64(statement, 0);
 	sqlite3_reset(statement);
@@ -96,8 +99,10 @@ static enum status migrate(sqlite3 *handle, const char *file, struct buffer *err
 	sqlite3_stmt *statement = NULL;
 	int64_t version = 0;
 	/* under the write lock: two processes may start at once */
-	if (sqlite3_exec(handle, "BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BIGINT NOT NULL);"
-							 "INSERT OR IGNORE INTO meta VALUES ('schema', 0), ('revision', 0);", NULL, NULL, NULL) != SQLITE_OK)
+	if (sqlite3_exec(handle,
+			"BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BIGINT NOT NULL);"
+			"INSERT OR IGNORE INTO meta VALUES ('schema', 0), ('revision', 0);",
+			NULL, NULL, NULL) != SQLITE_OK)
 		return complain(handle, file, error);
 	if (sqlite3_prepare_v2(handle, "SELECT value FROM meta WHERE name = 'schema'", -1, &statement, NULL) == SQLITE_OK &&
 		sqlite3_step(statement) == SQLITE_ROW)
@@ -105,12 +110,14 @@ static enum status migrate(sqlite3 *handle, const char *file, struct buffer *err
 	sqlite3_finalize(statement);
 	if (version > SCHEMA_VERSION) {
 		sqlite3_exec(handle, "ROLLBACK", NULL, NULL, NULL);
-		buffer_printf(error, "store: %s: its schema is version %lld, this program knows %d", file, (long long)version, SCHEMA_VERSION);
+		buffer_printf(error, "store: %s: its schema is version %lld, this program knows %d", file, (long long)version,
+			SCHEMA_VERSION);
 		return STATUS_INVALID;
 	}
 	for (; version < SCHEMA_VERSION; version++) {
 		char count[96];
-		sqlite3_snprintf(sizeof(count), count, "UPDATE meta SET value = %lld WHERE name = 'schema'", (long long)version + 1);
+		sqlite3_snprintf(
+			sizeof(count), count, "UPDATE meta SET value = %lld WHERE name = 'schema'", (long long)version + 1);
 		if (sqlite3_exec(handle, migrations[version], NULL, NULL, NULL) != SQLITE_OK ||
 			sqlite3_exec(handle, count, NULL, NULL, NULL) != SQLITE_OK) {
 			enum status status = complain(handle, file, error);
@@ -144,17 +151,21 @@ static enum status sqlite_open(const struct store_settings *settings, void **int
 		return STATUS_INVALID;
 	}
 	enum status status = STATUS_OK;
-	if (sqlite3_open_v2(file, &database->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+	if (sqlite3_open_v2(file, &database->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+			NULL) != SQLITE_OK)
 		status = complain(database->handle, file, error);
 	if (status == STATUS_OK) {
 		sqlite3_busy_timeout(database->handle, 5000);
-		if (sqlite3_exec(database->handle, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cell_size_check = ON;", NULL, NULL, NULL) != SQLITE_OK)
+		if (sqlite3_exec(database->handle,
+				"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cell_size_check = ON;", NULL, NULL,
+				NULL) != SQLITE_OK)
 			status = complain(database->handle, file, error);
 	}
 	if (status == STATUS_OK)
 		status = migrate(database->handle, file, error);
 	for (int i = 0; i < STATEMENT_COUNT && status == STATUS_OK; i++) {
-		if (sqlite3_prepare_v3(database->handle, statements[i], -1, SQLITE_PREPARE_PERSISTENT, &database->prepared[i], NULL) != SQLITE_OK)
+		if (sqlite3_prepare_v3(database->handle, statements[i], -1, SQLITE_PREPARE_PERSISTENT, &database->prepared[i],
+				NULL) != SQLITE_OK)
 			status = complain(database->handle, file, error);
 	}
 	if (status != STATUS_OK) {
@@ -333,7 +344,8 @@ static enum status delete_ctx(
 	}
 	sqlite3_reset(statement);
 	for (size_t i = 0; i < count; i++) {
-		struct record record = {.ctx = change->ctx, .kind = list[i].kind, .id = text_of(list[i].id == NULL ? "" : list[i].id)};
+		struct record record = {
+			.ctx = change->ctx, .kind = list[i].kind, .id = text_of(list[i].id == NULL ? "" : list[i].id)};
 		if (status == STATUS_OK)
 			status = write_record(database, &record, visit, context, revision);
 		free(list[i].id);
@@ -348,13 +360,15 @@ static enum status apply_one(
 	if (change->kind == CHANGE_DELETE_CTX)
 		return delete_ctx(database, change, visit, context, revision);
 	enum status status = check_expected(database, change);
-	struct record record = {.ctx = change->ctx, .kind = change->record, .id = change->id,
+	struct record record = {.ctx = change->ctx,
+		.kind = change->record,
+		.id = change->id,
 		.body = change->kind == CHANGE_PUT ? change->body : TEXT_NONE};
 	return status == STATUS_OK ? write_record(database, &record, visit, context, revision) : status;
 }
 
-static enum status sqlite_apply(void *object, const struct change *changes, size_t count, record_visit *visit, void *context,
-	int64_t *revision)
+static enum status sqlite_apply(
+	void *object, const struct change *changes, size_t count, record_visit *visit, void *context, int64_t *revision)
 {
 	struct database *database = object;
 	enum status status = run(database, STATEMENT_SAVE);
@@ -373,5 +387,5 @@ static bool sqlite_is_healthy(const void *object)
 	return ((const struct database *)object)->is_healthy;
 }
 
-const struct backend backend_sqlite = {sqlite_open, sqlite_close, sqlite_load, sqlite_begin, sqlite_apply, sqlite_commit,
-	sqlite_rollback, sqlite_poll, sqlite_is_healthy};
+const struct backend backend_sqlite = {sqlite_open, sqlite_close, sqlite_load, sqlite_begin, sqlite_apply,
+	sqlite_commit, sqlite_rollback, sqlite_poll, sqlite_is_healthy};

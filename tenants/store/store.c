@@ -20,7 +20,8 @@ static const char *const backends[] = {"sqlite", "postgres", NULL};
 	}
 const struct setting store_settings_table[] = {
 	STORE(backend, SETTING_CHOICE, .preset = "sqlite", .choices = backends, .help = "the database"),
-	STORE(file, SETTING_TEXT, .minimum = 1, .maximum = 4096, .help = "SQLite: the file; null: cell.db in the state directory"),
+	STORE(file, SETTING_TEXT, .minimum = 1, .maximum = 4096,
+		.help = "SQLite: the file; null: cell.db in the state directory"),
 	STORE(connection_file, SETTING_TEXT, .minimum = 1, .maximum = 4096,
 		.help = "PostgreSQL: a file only its owner may read, holding the libpq connection string"),
 	STORE(queued_transactions, SETTING_INTEGER, .preset = "4096", .minimum = 1, .maximum = 1000000,
@@ -108,8 +109,8 @@ bool transaction_put(struct transaction *transaction, struct text ctx, enum reco
 bool transaction_delete(
 	struct transaction *transaction, struct text ctx, enum record_kind kind, struct text id, int64_t expected)
 {
-	return add(
-		transaction, (struct change){.kind = CHANGE_DELETE, .record = kind, .ctx = ctx, .id = id, .expected = expected});
+	return add(transaction,
+		(struct change){.kind = CHANGE_DELETE, .record = kind, .ctx = ctx, .id = id, .expected = expected});
 }
 
 bool transaction_delete_ctx(struct transaction *transaction, struct text ctx)

@@ -1,11 +1,12 @@
-/* The record of the cell: documents keyed by (ctx, kind, id), each with a revision, in SQLite (one file, the default) or
- * PostgreSQL. Small and asynchronous: changes are submitted as a transaction, committed by the store's own thread (several
- * waiting transactions share one commit), told to the listener in commit order, and completed on the caller's worker.
+/* The record of the cell: documents keyed by (ctx, kind, id), each with a revision, in SQLite (one file, the default)
+ * or PostgreSQL. Small and asynchronous: changes are submitted as a transaction, committed by the store's own thread
+ * (several waiting transactions share one commit), told to the listener in commit order, and completed on the caller's
+ * worker.
  *
- * The store's thread is the only writer of everything in memory that is made from records: the listener is called with each
- * record at load (on the loading thread), after each commit of this process, and after commits of other processes on the same
- * database, always in revision order. A transaction is completed only after a worker_pool_barrier behind its listener calls:
- * whoever asked may rely on every worker seeing the change. */
+ * The store's thread is the only writer of everything in memory that is made from records: the listener is called with
+ * each record at load (on the loading thread), after each commit of this process, and after commits of other processes
+ * on the same database, always in revision order. A transaction is completed only after a worker_pool_barrier behind
+ * its listener calls: whoever asked may rely on every worker seeing the change. */
 #pragma once
 
 #include "server/base/config.h"
@@ -53,11 +54,12 @@ enum { REVISION_ANY = -1, REVISION_ABSENT = 0 };
 struct transaction;
 struct transaction *transaction_new(void);
 void transaction_free(struct transaction *transaction); /* only when not submitted */
-/* `expected`: REVISION_ANY, REVISION_ABSENT (must not exist) or the exact revision; else the whole transaction is CONFLICT
- * (NOT_FOUND when the record to delete or to match is absent). Copies. False when out of memory. */
-bool transaction_put(struct transaction *transaction, struct text ctx, enum record_kind kind, struct text id, struct text body,
-	int64_t expected);
-bool transaction_delete(struct transaction *transaction, struct text ctx, enum record_kind kind, struct text id, int64_t expected);
+/* `expected`: REVISION_ANY, REVISION_ABSENT (must not exist) or the exact revision; else the whole transaction is
+ * CONFLICT (NOT_FOUND when the record to delete or to match is absent). Copies. False when out of memory. */
+bool transaction_put(struct transaction *transaction, struct text ctx, enum record_kind kind, struct text id,
+	struct text body, int64_t expected);
+bool transaction_delete(
+	struct transaction *transaction, struct text ctx, enum record_kind kind, struct text id, int64_t expected);
 /* Deletes every record of the ctx, of all kinds. */
 bool transaction_delete_ctx(struct transaction *transaction, struct text ctx);
 
@@ -65,17 +67,18 @@ bool transaction_delete_ctx(struct transaction *transaction, struct text ctx);
 enum store_backend { STORE_SQLITE, STORE_POSTGRES };
 struct store_settings {
 	int backend;
-	char *file;             /* SQLite; default: <state directory>/cell.db */
-	char *connection_file;  /* PostgreSQL: a file (mode 0600) holding the libpq connection string, so that no password is in argv or config */
+	char *file;            /* SQLite; default: <state directory>/cell.db */
+	char *connection_file; /* PostgreSQL: a file (mode 0600) holding the libpq connection string, so that no password is
+							  in argv or config */
 	int64_t queued_transactions; /* bound: 4,096; over it submissions end UNAVAILABLE */
-	int64_t poll_ms;        /* SQLite: how often to look for other processes' commits: 200 */
-	int64_t statement_ms;   /* PostgreSQL statement timeout: 5 s */
+	int64_t poll_ms;             /* SQLite: how often to look for other processes' commits: 200 */
+	int64_t statement_ms;        /* PostgreSQL statement timeout: 5 s */
 };
 extern const struct setting store_settings_table[];
 extern const size_t store_settings_count;
 
-/* Opens, migrates (numbered, under a lock; a schema newer than this binary is refused), does not start the thread. `pool` is
- * for completions; may be NULL in tests (then completions run on the store's thread). */
+/* Opens, migrates (numbered, under a lock; a schema newer than this binary is refused), does not start the thread.
+ * `pool` is for completions; may be NULL in tests (then completions run on the store's thread). */
 enum status store_open(const struct store_settings *settings, struct worker_pool *pool, struct store **store,
 	struct buffer *error) MUST_CHECK;
 /* At most 8 listeners, added before store_load. */
