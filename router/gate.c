@@ -10,7 +10,9 @@ enum {
 	IDLE_KEPT = 1024,
 	IDLE_MS = 10000,
 	LEASES_A_SECOND = 20,
-	LEASE_STREAMS = 8
+	LEASE_STREAMS_MAX = 8,
+	LEASE_PART = 16,
+	EXACT_BELOW = 32
 };
 
 struct seat {
@@ -29,7 +31,8 @@ struct account {
 	struct tenant_limits limits;
 	int64_t requests; /* leased and not used */
 	int64_t streams_leased, streams;
-	int64_t connections;
+	int64_t seen_senders;
+	bool is_sender;
 	uint64_t used_ms;
 	struct seat *seats[CONNECTION_BUCKETS];
 };
@@ -187,14 +190,53 @@ static void take_limits(struct account *account, const struct participant *parti
 	};
 }
 
-static struct share_limits share_limits_of(const struct account *account)
+/* The cap is the process's: workers on which the tenant sends divide it. */
+static struct share_limits share_limits_of(struct account *account)
 {
-	uint64_t workers = worker_pool_count(worker_pool_of(account->home->worker));
-	uint64_t bytes = (uint64_t)account->limits.bytes_per_second;
-	return (struct share_limits){.weight = (uint32_t)account->limits.weight,
-		.bytes_per_second = bytes == 0            ? 0
-							: bytes / workers > 0 ? bytes / workers
-												  : 1};
+	int64_t senders = atomic_load_explicit(&account->gate->senders, memory_order_relaxed);
+	int64_t bytes = account->limits.bytes_per_second;
+	account->seen_senders = senders;
+	if (bytes > 0 && senders > 1)
+		bytes = bytes / senders > 0 ? bytes / senders : 1;
+	return (struct share_limits){.weight = (uint32_t)account->limits.weight, .bytes_per_second = (uint64_t)bytes};
+}
+
+static void begin_sending(struct account *account)
+{
+	if (account->limits.bytes_per_second == 0)
+		return;
+	if (!account->is_sender)
+		atomic_fetch_add_explicit(&account->gate->senders, 1, memory_order_relaxed);
+	account->is_sender = true;
+	if (atomic_load_explicit(&account->gate->senders, memory_order_relaxed) != account->seen_senders) {
+		struct share_limits limits = share_limits_of(account);
+		share_change(account->share, &limits);
+	}
+}
+
+static void end_sending(struct account *account)
+{
+	if (account->is_sender && account->streams == 0) {
+		account->is_sender = false;
+		atomic_fetch_sub_explicit(&account->gate->senders, 1, memory_order_relaxed);
+	}
+}
+
+/* How many streams a worker borrows at once, and how many it may keep unused: none of a small limit. */
+static int64_t lease_size(const struct account *account)
+{
+	int64_t size = account->limits.streams / LEASE_PART;
+	return size < 1 ? 1 : size > LEASE_STREAMS_MAX ? LEASE_STREAMS_MAX : size;
+}
+
+static void return_streams(struct account *account)
+{
+	int64_t spare = account->streams_leased - account->streams;
+	int64_t kept = account->limits.streams < EXACT_BELOW ? 0 : lease_size(account);
+	if (spare <= kept)
+		return;
+	account->streams_leased -= spare - kept;
+	give_back(&account->gate->streams, spare - kept);
 }
 
 static struct account *account_get(struct accounts *accounts, struct gate *gate, const struct participant *participant)
@@ -245,6 +287,9 @@ static struct seat **find_seat(struct account *account, const void *connection)
 static enum admission sit(struct account *account, const void *connection)
 {
 	struct accounts *home = account->home;
+	/* an open connection has a stream: the lower limit holds both */
+	if (account->limits.connections >= account->limits.streams)
+		return ADMITTED;
 	struct seat **at = find_seat(account, connection);
 	if (*at != NULL) {
 		(*at)->streams++;
@@ -282,10 +327,8 @@ static void on_leave(struct exchange *exchange)
 	struct account *account = exchange->leave_state;
 	stand_up(account, exchange->connection);
 	account->streams--;
-	if (account->streams_leased - account->streams >= 2 * LEASE_STREAMS) {
-		account->streams_leased -= LEASE_STREAMS;
-		give_back(&account->gate->streams, LEASE_STREAMS);
-	}
+	return_streams(account);
+	end_sending(account);
 }
 
 enum admission accounts_admit(
@@ -301,7 +344,7 @@ enum admission accounts_admit(
 	if (account->requests == 0)
 		return REFUSED_RATE;
 	if (account->streams == account->streams_leased)
-		account->streams_leased += lease(&gate->streams, account->limits.streams, LEASE_STREAMS);
+		account->streams_leased += lease(&gate->streams, account->limits.streams, lease_size(account));
 	if (account->streams == account->streams_leased)
 		return REFUSED_STREAMS;
 	enum admission seated = sit(account, exchange->connection);
@@ -309,6 +352,7 @@ enum admission accounts_admit(
 		return seated;
 	account->requests--;
 	account->streams++;
+	begin_sending(account);
 	exchange->share = account->share;
 	exchange->on_leave = on_leave;
 	exchange->leave_state = account;

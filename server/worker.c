@@ -185,6 +185,7 @@ struct worker_pool *worker_pool_new(unsigned count)
 		pool->workers[pool->count] = worker;
 		worker->pool = pool;
 		worker->index = pool->count;
+		worker->is_stale = true;
 		worker->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 		worker->loop = event_base_new();
 		worker->wake_event =

@@ -11,7 +11,7 @@
 
 #include "router/gate.h"
 
-enum { WORKERS = 2, EXCHANGES = 2048 };
+enum { WORKERS = 2, EXCHANGES = 4096 };
 
 static struct worker_pool *pool; /* never started: both workers are played by this thread */
 static struct accounts *accounts[WORKERS];
