@@ -31,7 +31,7 @@ struct h2 {
 	struct stream *streams;
 	int64_t opened;
 	unsigned trailer_fields;
-	bool is_warned, is_last_announced, has_settings;
+	bool is_warned, is_last_announced, has_settings, has_frame_buffer;
 };
 
 static const struct exchange_engine h2_engine;
@@ -442,18 +442,62 @@ static nghttp2_option *make_options(const struct limits *limits)
 	return option;
 }
 
+/* --- memory: the first and largest piece of a session is the buffer it packs frames into. What lies there is taken
+ * (connection_write) before another session packs, so the sessions of a worker share one; it stays in the cache, too.
+ */
+
+static void *session_malloc(size_t size, void *context)
+{
+	struct h2 *h2 = context;
+	uint8_t *frame = h2->connection->engine->frame;
+	if (size == FRAME_BUFFER && !h2->has_frame_buffer && frame != NULL) {
+		h2->has_frame_buffer = true;
+		return frame;
+	}
+	return malloc(size);
+}
+
+static void session_free(void *bytes, void *context)
+{
+	const struct h2 *h2 = context;
+	if (bytes != h2->connection->engine->frame)
+		free(bytes);
+}
+
+static void *session_calloc(size_t count, size_t size, void *context)
+{
+	(void)context;
+	return calloc(count, size);
+}
+
+static void *session_realloc(void *bytes, size_t size, void *context)
+{
+	const struct h2 *h2 = context;
+	if (bytes == NULL)
+		return session_malloc(size, context);
+	if (bytes != h2->connection->engine->frame)
+		return realloc(bytes, size);
+	void *own = malloc(size);
+	if (own != NULL)
+		memcpy(own, bytes, size < FRAME_BUFFER ? size : FRAME_BUFFER);
+	return own;
+}
+
 static enum status h2_open(struct connection *connection)
 {
 	const struct limits *limits = connection->limits;
 	struct h2 *h2 = calloc(1, sizeof(*h2));
 	nghttp2_option *option = make_options(limits);
-	if (h2 == NULL || option == NULL || nghttp2_session_server_new2(&h2->session, callbacks, h2, option) != 0) {
+	nghttp2_mem memory = {h2, session_malloc, session_free, session_calloc, session_realloc};
+	if (h2 != NULL)
+		h2->connection = connection;
+	if (h2 == NULL || option == NULL ||
+		nghttp2_session_server_new3(&h2->session, callbacks, h2, option, &memory) != 0) {
 		nghttp2_option_del(option);
 		free(h2);
 		return STATUS_NO_MEMORY;
 	}
 	nghttp2_option_del(option);
-	h2->connection = connection;
 	h2->scan.skip = PREFACE;
 	connection->session = h2;
 	const nghttp2_settings_entry settings[] = {

@@ -26,6 +26,8 @@ struct source_count {
 	unsigned count;
 };
 enum { SOURCE_BUCKETS = 1024, INPUT_SIZE = 64 * 1024, GATHER_TLS = 16384, GATHER_CLEAR = 256 * 1024 };
+/* What nghttp2 packs frames into: a head, a pad length, the largest payload. */
+enum { FRAME_BUFFER = 9 + 1 + 16384 };
 
 struct engine {
 	struct server *server;
@@ -43,6 +45,7 @@ struct engine {
 	uint8_t *input;  /* INPUT_SIZE */
 	uint8_t *gather; /* GATHER_CLEAR */
 	size_t gathered;
+	uint8_t *frame; /* FRAME_BUFFER: shared by the worker's HTTP/2 sessions */
 	char date[32];
 	int64_t date_s;
 	uint64_t random; /* state of the trace id generator */
