@@ -8,9 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "server/base/id.h"
 #include "server/base/json.h"
 
-enum { FILE_MAX = 4 * 1024 * 1024, PATH_ROOM = 256 };
+enum { FILE_MAX = 4 * 1024 * 1024, PATH_ROOM = 256, NAME_SHOWN = 64 };
 
 /* Where we are, for messages: "server.listeners[0].port". */
 struct place {
@@ -51,10 +52,21 @@ static enum status complain_number(struct place *place, const struct setting *se
 	return STATUS_INVALID;
 }
 
+/* A name of the file's own: anything may stand in it, the message stays one line. */
+static void append_name(struct buffer *error, const char *name)
+{
+	struct text text = text_of(name);
+	if (text.length <= NAME_SHOWN && name_is_valid(text, NAME_SHOWN))
+		buffer_append(error, text);
+	else
+		buffer_append_json(error, text_slice(text, 0, NAME_SHOWN));
+}
+
 static enum status complain_unknown(struct place *place, const char *key, const struct setting *settings, size_t count)
 {
-	buffer_printf(place->error, "%s: %s%s%s: unknown key; allowed:", place->file, place->path,
-		place->path[0] == 0 ? "" : ".", key);
+	buffer_printf(place->error, "%s: %s%s", place->file, place->path, place->path[0] == 0 ? "" : ".");
+	append_name(place->error, key);
+	buffer_append(place->error, TEXT(": unknown key; allowed:"));
 	for (size_t i = 0; i < count; i++)
 		buffer_printf(place->error, "%s %s", i == 0 ? "" : ",", settings[i].key);
 	return STATUS_INVALID;
@@ -292,7 +304,9 @@ static enum status set_section(
 			return complain(place, "must be an object");
 		return set_members(place, sections[i].settings, sections[i].count, value, sections[i].target);
 	}
-	buffer_printf(place->error, "%s: %s: unknown section; allowed:", place->file, json_name(value));
+	buffer_printf(place->error, "%s: ", place->file);
+	append_name(place->error, json_name(value));
+	buffer_append(place->error, TEXT(": unknown section; allowed:"));
 	for (size_t i = 0; i < count; i++)
 		buffer_printf(place->error, "%s %s", i == 0 ? "" : ",", sections[i].name);
 	return STATUS_INVALID;
@@ -317,7 +331,8 @@ enum status config_parse(
 		size_t line = 1;
 		for (size_t i = 0; i < offset && i < content.length; i++)
 			line += content.bytes[i] == '\n';
-		buffer_printf(error, "%s:%zu: not valid JSON", name, line);
+		buffer_printf(error, "%s:%zu: %s", name, line,
+			status == STATUS_TOO_LARGE ? "too large or nested too deep" : "not valid JSON (or a key twice)");
 		return STATUS_INVALID;
 	}
 	status = json_parse(content, &limits, &root);

@@ -167,7 +167,7 @@ bool json_add_text(struct json *parent, const char *name_or_null, struct text va
 
 bool json_add_integer(struct json *parent, const char *name_or_null, int64_t value)
 {
-	if (!is_exact_integer((double)value))
+	if (value < -(int64_t)EXACT_INTEGER || value > (int64_t)EXACT_INTEGER)
 		return false;
 	return add_or_free(parent, name_or_null, cJSON_CreateNumber((double)value));
 }
@@ -215,6 +215,8 @@ static void print_number(double number, struct buffer *into)
 			break;
 	}
 	buffer_append(into, text_of(digits));
+	if (strpbrk(digits, ".e") == NULL) /* beyond 2^53 only as a fraction: the scan would refuse the bare digits */
+		buffer_append(into, TEXT(".0"));
 }
 
 static void print_children(const struct json *node, bool named, struct buffer *into)
