@@ -13,6 +13,7 @@ struct share {
 	int64_t credit; /* bytes; may fall below zero by one frame, which the next round pays */
 	int64_t bucket; /* bytes that the cap leaves */
 	uint64_t bucket_ms;
+	uint64_t crumbs; /* thousandths of a byte that the bucket is owed: slow rates fill it, too */
 	uint64_t sent;
 	struct share_waiter *waiters, **waiters_end;
 	struct share *queue_next;
@@ -24,7 +25,7 @@ struct scheduler {
 	struct worker *worker;
 	struct share *common;
 	uint64_t round;
-	struct share *queue; /* shares with waiters */
+	struct share *queue, **queue_end; /* shares with waiters */
 	bool is_scheduled;
 	struct timer *tick;
 };
@@ -48,13 +49,23 @@ static int64_t burst_of(const struct share *share)
 static void refill(struct share *share, uint64_t now_ms)
 {
 	uint64_t passed = now_ms - share->bucket_ms;
-	if (passed == 0)
+	int64_t burst = burst_of(share);
+	uint64_t rate = share->limits.bytes_per_second < (uint64_t)burst ? share->limits.bytes_per_second : (uint64_t)burst;
+	if (passed == 0 || share->bucket >= burst || rate == 0) {
+		share->bucket_ms = now_ms;
 		return;
+	}
+	uint64_t missing = (uint64_t)(burst - share->bucket);
 	share->bucket_ms = now_ms;
-	int64_t burst = burst_of(share), add = passed >= 1000 ? burst : burst * (int64_t)passed / 1000;
-	if (passed < 1000 && share->limits.bytes_per_second < BURST_MIN)
-		add = (int64_t)(share->limits.bytes_per_second * passed / 1000);
-	share->bucket = share->bucket + add > burst ? burst : share->bucket + add;
+	if (passed / 1000 > missing / rate) { /* the bound keeps the product in range */
+		share->bucket = burst;
+		share->crumbs = 0;
+		return;
+	}
+	share->crumbs += rate * passed;
+	uint64_t add = share->crumbs / 1000;
+	share->crumbs %= 1000;
+	share->bucket += (int64_t)(add < missing ? add : missing);
 }
 
 static void wake_waiters(struct share *share)
@@ -83,6 +94,7 @@ static void advance(struct task *task)
 	uint64_t now_ms = worker_now_ms(scheduler->worker);
 	scheduler->is_scheduled = false;
 	scheduler->queue = NULL;
+	scheduler->queue_end = &scheduler->queue;
 	scheduler->round++;
 	while (share != NULL) {
 		struct share *next = share->queue_next;
@@ -102,6 +114,8 @@ static void advance(struct task *task)
 	}
 	if (capped != NULL) {
 		*capped_end = scheduler->queue;
+		if (scheduler->queue == NULL)
+			scheduler->queue_end = capped_end;
 		scheduler->queue = capped;
 		timer_set(scheduler->tick, CAP_TICK_MS);
 	}
@@ -131,6 +145,7 @@ static struct scheduler *scheduler_of(struct worker *worker)
 	scheduler->task.run = advance;
 	scheduler->worker = worker;
 	scheduler->round = 1;
+	scheduler->queue_end = &scheduler->queue;
 	scheduler->tick = timer_new(worker, on_tick, scheduler);
 	if (scheduler->tick == NULL) {
 		free(scheduler);
@@ -169,8 +184,12 @@ void share_close_worker(struct worker *worker)
 	struct scheduler *scheduler = worker_slot(worker, slot);
 	if (scheduler == NULL)
 		return;
-	if (scheduler->common != NULL)
-		share_unref(scheduler->common);
+	while (scheduler->queue != NULL) { /* capped ones, whose waiters have left */
+		struct share *next = scheduler->queue->queue_next;
+		share_unref(scheduler->queue);
+		scheduler->queue = next;
+	}
+	share_unref(scheduler->common);
 	timer_free(scheduler->tick);
 	free(scheduler);
 	worker_slot_set(worker, slot, NULL);
@@ -206,6 +225,7 @@ static void wait_for_round(struct share *share, struct share_waiter *waiter)
 	struct scheduler *scheduler = share->scheduler;
 	if (waiter->previous == NULL) {
 		waiter->next = NULL;
+		waiter->share = share;
 		waiter->previous = share->waiters_end;
 		*share->waiters_end = waiter;
 		share->waiters_end = &waiter->next;
@@ -213,11 +233,9 @@ static void wait_for_round(struct share *share, struct share_waiter *waiter)
 	if (!share->is_queued) {
 		share->is_queued = true;
 		share->references++; /* the queue's */
-		struct share **end = &scheduler->queue;
-		while (*end != NULL)
-			end = &(*end)->queue_next;
 		share->queue_next = NULL;
-		*end = share;
+		*scheduler->queue_end = share;
+		scheduler->queue_end = &share->queue_next;
 	}
 	if (!share->is_capped)
 		schedule(scheduler);
@@ -261,5 +279,7 @@ void share_leave(struct share_waiter *waiter)
 	*waiter->previous = waiter->next;
 	if (waiter->next != NULL)
 		waiter->next->previous = waiter->previous;
+	else if (waiter->share->waiters_end == &waiter->next)
+		waiter->share->waiters_end = waiter->previous;
 	waiter->previous = NULL;
 }
