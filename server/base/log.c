@@ -34,13 +34,16 @@ static struct {
 
 struct line {
 	size_t length;
+	bool is_cut; /* something did not fit */
 	char bytes[LINE_MAX_BYTES];
 };
 
 static void add(struct line *line, const char *bytes, size_t length)
 {
-	if (length > sizeof(line->bytes) - 64 - line->length)
+	if (length > sizeof(line->bytes) - 64 - line->length) {
+		line->is_cut = true;
 		return;
+	}
 	memcpy(line->bytes + line->length, bytes, length);
 	line->length += length;
 }
@@ -104,6 +107,7 @@ static void build(
 {
 	static const char *const levels[] = {"debug", "info", "warning", "error"};
 	line->length = 0;
+	line->is_cut = false;
 	add(line, "{\"time\":\"", 9);
 	add_time(line);
 	add(line, "\",\"level\":\"", 11);
@@ -115,8 +119,6 @@ static void build(
 		size_t before = line->length;
 		if (fields[i].kind == LOG_KIND_TEXT && fields[i].text.bytes == NULL)
 			continue;
-		if (sizeof(line->bytes) - line->length < 7 * VALUE_MAX && fields[i].text.length > VALUE_MAX / 8)
-			continue; /* a line has an end */
 		add(line, ",\"", 2);
 		add(line, fields[i].name, strlen(fields[i].name));
 		add(line, "\":", 2);
@@ -131,8 +133,10 @@ static void build(
 			add(line, fields[i].number ? "true" : "false", fields[i].number ? 4 : 5);
 			break;
 		}
-		if (line->length == before)
-			break;
+		if (line->is_cut) { /* whole or not at all */
+			line->length = before;
+			line->is_cut = false;
+		}
 	}
 	line->bytes[line->length++] = '}';
 	line->bytes[line->length++] = '\n';
@@ -230,7 +234,12 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 		return;
 	}
 	pthread_mutex_lock(&writer.lock);
-	bool was_empty = writer.length == 0;
+	bool was_empty = writer.length == 0, is_late = writer.is_closing; /* then the ring may be gone */
+	if (is_late) {
+		pthread_mutex_unlock(&writer.lock);
+		write_all(STDERR_FILENO, line.bytes, line.length);
+		return;
+	}
 	if (line.length <= RING_BYTES - writer.length) {
 		put(line.bytes, line.length);
 	} else {
