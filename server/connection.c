@@ -98,6 +98,17 @@ static void destroy(struct connection *connection)
 	free(connection);
 }
 
+/* What has come and will not be read: the kernel answers a close over it with a reset, which can overtake our answer.
+ */
+static void drop_unread(struct connection *connection)
+{
+	enum { READS = 8 };
+	struct engine *engine = connection->engine;
+	shutdown(connection->descriptor, SHUT_WR);
+	for (int i = 0; i < READS && recv(connection->descriptor, engine->input, INPUT_SIZE, MSG_DONTWAIT) > 0; i++)
+		continue;
+}
+
 /* Frees all but the memory, which goes at the end of the turn: a caller up the stack may still look at it. */
 static void close_now(struct connection *connection)
 {
@@ -119,6 +130,8 @@ static void close_now(struct connection *connection)
 	if (connection->write_event != NULL)
 		event_free(connection->write_event);
 	connection->read_event = connection->write_event = NULL;
+	if (!connection->is_failed)
+		drop_unread(connection);
 	close(connection->descriptor);
 	connection_flush_later(connection);
 }

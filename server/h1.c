@@ -176,7 +176,7 @@ static enum status parse_head(struct h1 *h1, bool *need_more)
 	if (status == STATUS_TOO_LARGE)
 		return refuse_head(h1, 431);
 	if (status != STATUS_OK)
-		return refuse_head(h1, 400);
+		return refuse_head(h1, status == STATUS_PROTOCOL ? 505 : 400);
 	if (used == 0) {
 		*need_more = true;
 		return STATUS_OK;

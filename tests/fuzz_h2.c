@@ -3,26 +3,14 @@
  * gone. The loop is turned by hand and its clock stands still, so that a run is repeated exactly.
  *
  * Input: two bytes that choose how it is cut and who gets what; the rest goes out after the preface. */
-#include <event2/event.h>
-#include <netinet/in.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include "server/base/log.h"
-#include "server/connection.h"
-#include "server/stream.h"
+#include "tests/engine_fixture.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 
 enum { PEERS = 2, BODY = 40000 };
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-static struct limits limits;
-static struct server *server;
-static struct engine engine;
-static struct worker *worker;
+static struct engine_fixture fixture;
 static unsigned open_exchanges;
 static struct exchange *waiting[16]; /* for a later turn */
 
@@ -160,44 +148,13 @@ static void go_on(void)
 	}
 }
 
-/* --- the worker, by hand */
-
-static void turn(void)
-{
-	event_base_loop(worker_loop(worker), EVLOOP_ONCE | EVLOOP_NONBLOCK);
-	worker_run_later(worker);
-}
+/* --- the peers */
 
 static void start(void)
 {
 	static const struct handler handler = {.on_request = on_request};
-	static struct server_settings settings;
-	struct setting_section sections[] = {{"limits", limits_settings, limits_setting_count, &limits},
-		{"server", server_settings_table, server_settings_count, &settings}};
-	struct buffer error = {0};
-	log_threshold = LOG_ERROR;
-	struct worker_pool *pool = worker_pool_new(1);
-	if (config_load(NULL, sections, 2, &error) != STATUS_OK ||
-		server_open(pool, &settings, &limits, &handler, &server, &error) != STATUS_OK)
-		abort();
-	limits.penalty_burst = 100000; /* deep runs, the clock gives nothing back */
-	worker = worker_pool_at(pool, 0);
-	engine = (struct engine){.server = server, .worker = worker};
-	engine.input = malloc(INPUT_SIZE);
-	engine.gather = malloc(GATHER_CLEAR);
-	engine.frame = malloc(FRAME_BUFFER);
-}
-
-static int open_peer(void)
-{
-	static const struct listener_settings settings = {.protocol = LISTENER_CLEAR};
-	static const struct listener listener = {.settings = &settings};
-	static const struct sockaddr_in address = {.sin_family = AF_INET};
-	int pair[2];
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0)
-		abort();
-	connection_accept(&engine, &listener, pair[0], "127.0.0.1", (const struct sockaddr *)&address);
-	return pair[1];
+	fixture_open(&fixture, &handler);
+	fixture.limits.penalty_burst = 100000; /* deep runs, the clock gives nothing back */
 }
 
 static void drain(int peer)
@@ -213,12 +170,12 @@ static void feed(const int *peers, const uint8_t *bytes, size_t length)
 	unsigned who = bytes[1] >> 4, slow = bytes[1] & 3;
 	bytes += 2;
 	length -= 2;
-	for (unsigned round = 0; length > 0 && engine.connection_count > 0; round++) {
+	for (unsigned round = 0; length > 0 && fixture.engine.connection_count > 0; round++) {
 		size_t part = length < piece ? length : piece;
 		int peer = peers[who >> (round % 4) & 1];
 		if (send(peer, bytes, part, MSG_NOSIGNAL) != (ssize_t)part)
 			return;
-		turn();
+		fixture_turn(&fixture);
 		if (slow == 0 || round % 4 > slow) {
 			for (int i = 0; i < PEERS; i++)
 				drain(peers[i]);
@@ -234,26 +191,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 	int peers[PEERS];
 	if (length < 3 || length > 65536)
 		return 0;
-	if (server == NULL)
+	if (fixture.server == NULL)
 		start();
 	for (int i = 0; i < PEERS; i++) {
-		peers[i] = open_peer();
+		peers[i] = fixture_connect(&fixture);
 		if (send(peers[i], preface, sizeof(preface) - 1, MSG_NOSIGNAL) < 0)
 			abort();
 	}
 	feed(peers, bytes, length);
 	for (int i = 0; i < 4; i++) {
-		turn();
+		fixture_turn(&fixture);
 		drain(peers[0]);
 		drain(peers[1]);
 		go_on();
 	}
 	for (int i = 0; i < PEERS; i++)
 		close(peers[i]);
-	for (int i = 0; i < 8 && engine.connection_count > 0; i++)
-		turn();
-	worker_run_later(worker);
-	if (open_exchanges != 0 || engine.connection_count != 0 || engine.connections != NULL)
+	for (int i = 0; i < 8 && fixture.engine.connection_count > 0; i++)
+		fixture_turn(&fixture);
+	worker_run_later(fixture.worker);
+	if (open_exchanges != 0 || fixture.engine.connection_count != 0 || fixture.engine.connections != NULL)
 		abort();
 	return 0;
 }
