@@ -152,34 +152,34 @@ bool connection_can_write(const struct connection *connection)
 	return connection->kept == NULL && !connection->is_failed && !connection->is_closed;
 }
 
+/* One write; 0: the socket takes nothing now, or never again. */
+static size_t write_once(struct connection *connection, const uint8_t *bytes, size_t length)
+{
+	ssize_t count;
+	if (connection->ssl != NULL) {
+		ERR_clear_error();
+		count = SSL_write(connection->ssl, bytes, length > INT32_MAX ? INT32_MAX : (int)length);
+		if (count > 0)
+			return (size_t)count;
+		int error = SSL_get_error(connection->ssl, (int)count);
+		if (error != SSL_ERROR_WANT_WRITE && error != SSL_ERROR_WANT_READ)
+			connection->is_failed = true;
+		return 0;
+	}
+	do
+		count = send(connection->descriptor, bytes, length, MSG_NOSIGNAL);
+	while (count < 0 && errno == EINTR);
+	if (count < 0 && errno != EAGAIN)
+		connection->is_failed = true;
+	return count > 0 ? (size_t)count : 0;
+}
+
 /* How much the socket took; the rest is for later. */
 static size_t write_some(struct connection *connection, const uint8_t *bytes, size_t length)
 {
-	size_t done = 0;
-	while (done < length) {
-		ssize_t count;
-		if (connection->ssl != NULL) {
-			ERR_clear_error();
-			size_t left = length - done;
-			count = SSL_write(connection->ssl, bytes + done, left > INT32_MAX ? INT32_MAX : (int)left);
-			if (count <= 0) {
-				int error = SSL_get_error(connection->ssl, (int)count);
-				if (error != SSL_ERROR_WANT_WRITE && error != SSL_ERROR_WANT_READ)
-					connection->is_failed = true;
-				break;
-			}
-		} else {
-			count = send(connection->descriptor, bytes + done, length - done, MSG_NOSIGNAL);
-			if (count < 0) {
-				if (errno == EINTR)
-					continue;
-				if (errno != EAGAIN)
-					connection->is_failed = true;
-				break;
-			}
-		}
-		done += (size_t)count;
-	}
+	size_t done = 0, count;
+	while (done < length && (count = write_once(connection, bytes + done, length - done)) > 0)
+		done += count;
 	if (done > 0)
 		connection->active_ms = worker_now_ms(connection->engine->worker);
 	return done;

@@ -433,7 +433,7 @@ static nghttp2_option *make_options(const struct limits *limits)
 		return NULL;
 	nghttp2_option_set_no_auto_window_update(option, 1);
 	nghttp2_option_set_max_deflate_dynamic_table_size(option, (size_t)limits->header_table_out);
-	nghttp2_option_set_max_send_header_block_length(option, 256 * 1024);
+	nghttp2_option_set_max_send_header_block_length(option, (size_t)256 * 1024);
 	nghttp2_option_set_max_settings(option, (size_t)limits->settings_entries);
 	nghttp2_option_set_max_outbound_ack(option, (size_t)limits->queued_acks);
 	nghttp2_option_set_max_continuations(option, (size_t)limits->continuations);

@@ -5,7 +5,7 @@
 
 enum { AUTHORITY_MAX = 255 + 6, TARGET_MAX = 16 * 1024 };
 
-static struct text *pseudo_field(struct exchange *exchange, struct text name)
+static bool set_pseudo_field(struct exchange *exchange, struct text name, struct text value)
 {
 	const struct {
 		struct text name;
@@ -13,10 +13,12 @@ static struct text *pseudo_field(struct exchange *exchange, struct text name)
 	} fields[] = {{TEXT(":method"), &exchange->method}, {TEXT(":path"), &exchange->target},
 		{TEXT(":authority"), &exchange->authority}, {TEXT(":scheme"), &exchange->scheme}};
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-		if (text_equals(fields[i].name, name))
-			return fields[i].into;
+		if (!text_equals(fields[i].name, name))
+			continue;
+		*fields[i].into = value;
+		return true;
 	}
-	return NULL;
+	return false;
 }
 
 static struct text text_in(nghttp2_rcbuf *buffer)
@@ -62,18 +64,13 @@ enum status h2_head_add(struct stream *stream, nghttp2_rcbuf *name_buffer, nghtt
 	if (status != STATUS_OK)
 		return status;
 	bool is_pseudo = name.length > 0 && name.bytes[0] == ':';
-	struct text *into = is_pseudo ? pseudo_field(&stream->exchange, name) : NULL;
-	if (is_pseudo && into == NULL) {
-		stream->refusal = 400;
-		return STATUS_OK;
-	}
 	if (!hold(stream, value_buffer) || (!is_pseudo && !hold(stream, name_buffer)))
 		return STATUS_NO_MEMORY;
-	if (is_pseudo)
-		*into = value;
-	else
-		status = stream_list_header(stream, name, value);
-	return status;
+	if (!is_pseudo)
+		return stream_list_header(stream, name, value);
+	if (!set_pseudo_field(&stream->exchange, name, value))
+		stream->refusal = 400;
+	return STATUS_OK;
 }
 
 /* --- checks: 0, or the status that refuses */

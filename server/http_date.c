@@ -173,7 +173,7 @@ enum status http_date_parse(struct text text, int64_t now, int64_t *seconds)
 	}
 	if (!date_is_real(&date))
 		return STATUS_INVALID;
-	*seconds =
-		days_from_date(date.year, date.month, date.day) * 86400 + date.hour * 3600 + date.minute * 60 + date.second;
+	*seconds = days_from_date(date.year, date.month, date.day) * 86400 + (int64_t)date.hour * 3600 +
+			   (int64_t)date.minute * 60 + date.second;
 	return STATUS_OK;
 }

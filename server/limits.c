@@ -5,8 +5,8 @@
 
 #define LIMIT(name, kind_, preset_, low, high, help_)                                                                  \
 	{                                                                                                                  \
-		.key = #name, .kind = kind_, .offset = offsetof(struct limits, name), .preset = preset_, .minimum = low,       \
-		.maximum = high, .help = help_                                                                                 \
+		.key = #name, .kind = (kind_), .offset = offsetof(struct limits, name), .preset = (preset_), .minimum = (low), \
+		.maximum = (high), .help = (help_)                                                                             \
 	}
 #define GIB ((int64_t)1 << 30)
 const struct setting limits_settings[] = {
@@ -36,7 +36,7 @@ const struct setting limits_settings[] = {
 	LIMIT(connection_buffer, SETTING_BYTES, "256 KiB", 16384, 64 << 20,
 		"held for one connection that its peer does not take"),
 	LIMIT(collected_body, SETTING_BYTES, "1 MiB", 1024, 64 << 20, "a request body that is read whole (JSON)"),
-	LIMIT(request_body, SETTING_BYTES, "64 GiB", 1024, 1024 * 1024 * GIB, "a streamed request body"),
+	LIMIT(request_body, SETTING_BYTES, "64 GiB", 1024, GIB << 20, "a streamed request body"),
 	LIMIT(tls_ms, SETTING_MILLISECONDS, "5 s", 100, 600000, "for the TLS handshake"),
 	LIMIT(preface_ms, SETTING_MILLISECONDS, "5 s", 100, 600000, "for the first bytes, and for a PROXY header"),
 	LIMIT(header_ms, SETTING_MILLISECONDS, "10 s", 100, 600000, "for a request head that has begun"),

@@ -59,13 +59,15 @@ static int open_inet(const struct sockaddr_storage *address, socklen_t length, b
 
 static unsigned bound_port(int descriptor)
 {
-	struct sockaddr_storage address;
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} address = {.v6 = {.sin6_family = AF_UNSPEC}};
 	socklen_t length = sizeof(address);
-	if (getsockname(descriptor, (struct sockaddr *)&address, &length) != 0)
+	if (getsockname(descriptor, &address.any, &length) != 0)
 		return 0;
-	if (address.ss_family == AF_INET6)
-		return ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
-	return ntohs(((struct sockaddr_in *)&address)->sin_port);
+	return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
 }
 
 /* Without SO_REUSEPORT first: a port that another process shares out is taken. */
@@ -85,13 +87,13 @@ static enum status open_tcp(struct listener *listener, unsigned workers, struct 
 	if (!parse_address(settings->address, (unsigned)settings->port, &address, &length))
 		return complain(error, settings, "is no IP address");
 	if (settings->port != 0 && !is_free(&address, length))
-		return complain(error, settings, strerror(errno));
+		return complain(error, settings, strerrordesc_np(errno));
 	for (unsigned i = 0; i < workers; i++) {
 		if (i == 1) /* port 0: the others share the number that the first got */
 			parse_address(settings->address, listener->port, &address, &length);
 		listener->descriptors[i] = open_inet(&address, length, true);
 		if (listener->descriptors[i] < 0 || listen(listener->descriptors[i], BACKLOG) != 0)
-			return complain(error, settings, strerror(errno));
+			return complain(error, settings, strerrordesc_np(errno));
 		listener->port = bound_port(listener->descriptors[0]);
 	}
 	return STATUS_OK;
@@ -111,7 +113,7 @@ static enum status open_unix(struct listener *listener, unsigned workers, struct
 	int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (descriptor < 0 || bind(descriptor, (const struct sockaddr *)&address, sizeof(address)) != 0 ||
 		listen(descriptor, BACKLOG) != 0) {
-		enum status status = complain(error, settings, strerror(errno));
+		enum status status = complain(error, settings, strerrordesc_np(errno));
 		if (descriptor >= 0)
 			close(descriptor);
 		return status;
@@ -170,7 +172,7 @@ static void print_peer(const struct sockaddr_storage *address, char peer[46])
 /* No descriptors: waiting connections stay in the backlog until some are free again. */
 static void pause_accepting(struct engine *engine)
 {
-	LOG(WARNING, "listener.paused", log_text("error", text_of(strerror(errno))));
+	LOG(WARNING, "listener.paused", log_text("error", text_of(strerrordesc_np(errno))));
 	listeners_stop(engine);
 	timer_set(engine->accept_again, ACCEPT_AGAIN_MS);
 }

@@ -60,11 +60,29 @@ static bool is_dot_segment(struct text segment)
 	return text_equals(segment, TEXT(".")) || text_equals(segment, TEXT(".."));
 }
 
+/* What may follow a lead byte of UTF-8. */
+struct following {
+	unsigned count;
+	uint8_t low, high; /* of the next one */
+};
+
+static struct following follow(uint8_t lead)
+{
+	return (struct following){.count = lead >= 0xf0   ? 3
+									   : lead >= 0xe0 ? 2
+													  : 1,
+		.low = lead == 0xe0   ? 0xa0
+			   : lead == 0xf0 ? 0x90
+							  : 0x80,
+		.high = lead == 0xed   ? 0x9f
+				: lead == 0xf4 ? 0x8f
+							   : 0xbf};
+}
+
 /* Well-formed UTF-8 (RFC 3629) behind escapes: overlong forms are how dots and slashes were hidden. */
 static bool is_utf8(struct text escaped)
 {
-	unsigned following = 0;
-	uint8_t low = 0x80, high = 0xbf;
+	struct following following = {0};
 	for (size_t at = 0; at < escaped.length; at++) {
 		uint8_t byte = (uint8_t)escaped.bytes[at];
 		if (byte == '%') {
@@ -72,20 +90,17 @@ static bool is_utf8(struct text escaped)
 				return false;
 			at += 2;
 		}
-		if (following > 0) {
-			if (byte < low || byte > high)
+		if (following.count > 0) {
+			if (byte < following.low || byte > following.high)
 				return false;
-			following--;
-			low = 0x80, high = 0xbf;
+			following = (struct following){following.count - 1, 0x80, 0xbf};
 		} else if (byte >= 0x80) {
 			if (byte < 0xc2 || byte > 0xf4)
 				return false;
-			following = byte >= 0xf0 ? 3 : byte >= 0xe0 ? 2 : 1;
-			low = byte == 0xe0 ? 0xa0 : byte == 0xf0 ? 0x90 : 0x80;
-			high = byte == 0xed ? 0x9f : byte == 0xf4 ? 0x8f : 0xbf;
+			following = follow(byte);
 		}
 	}
-	return following == 0;
+	return following.count == 0;
 }
 
 /* An escape of an escape is fine in itself (a did:web with a port has one), but not of what a second decoding would

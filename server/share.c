@@ -68,12 +68,12 @@ static void refill(struct share *share, uint64_t now_ms)
 	share->bucket += (int64_t)(add < missing ? add : missing);
 }
 
+/* A waiter may let go of the share: the caller holds on to it. */
 static void wake_waiters(struct share *share)
 {
 	struct share_waiter *waiter = share->waiters;
 	share->waiters = NULL;
 	share->waiters_end = &share->waiters;
-	share->references++; /* a waiter may let go of the share */
 	while (waiter != NULL) {
 		struct share_waiter *next = waiter->next;
 		waiter->previous = NULL;
@@ -83,7 +83,6 @@ static void wake_waiters(struct share *share)
 		waiter->go(waiter);
 		waiter = next;
 	}
-	share_unref(share);
 }
 
 /* Ends the round: everybody who waits may send again, in the order they came. */

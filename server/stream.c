@@ -287,6 +287,18 @@ static enum body_state produce_text(struct stream *stream, uint8_t *frame, size_
 	return *count == left ? BODY_END : BODY_MORE;
 }
 
+/* A body ends where its length said, or it has failed. */
+static enum body_state keep_promise(const struct stream *stream, enum body_state state)
+{
+	const struct exchange *exchange = &stream->exchange;
+	uint64_t promised = (uint64_t)exchange->response_length;
+	if (exchange->bytes_sent > promised || (state == BODY_END && exchange->bytes_sent != promised))
+		return BODY_FAILED;
+	if (exchange->bytes_sent == promised && state == BODY_MORE && exchange->read_body == NULL)
+		return BODY_END;
+	return state;
+}
+
 enum body_state stream_produce(struct stream *stream, uint8_t *frame, size_t room, size_t *count)
 {
 	struct exchange *exchange = &stream->exchange;
@@ -321,14 +333,7 @@ enum body_state stream_produce(struct stream *stream, uint8_t *frame, size_t roo
 	exchange->bytes_sent += *count;
 	if (*count > 0)
 		stream->progress_ms = (int64_t)worker_now_ms(exchange->worker);
-	if (exchange->response_length >= 0) {
-		uint64_t promised = (uint64_t)exchange->response_length;
-		if (exchange->bytes_sent > promised || (state == BODY_END && exchange->bytes_sent != promised))
-			return BODY_FAILED;
-		if (exchange->bytes_sent == promised && state == BODY_MORE && exchange->read_body == NULL)
-			state = BODY_END;
-	}
-	return state;
+	return exchange->response_length >= 0 ? keep_promise(stream, state) : state;
 }
 
 /* --- the end */

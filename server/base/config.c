@@ -25,7 +25,7 @@ struct unit {
 	int64_t factor;
 };
 static const struct unit byte_units[] = {
-	{"B", 1}, {"KiB", 1024}, {"MiB", 1024 * 1024}, {"GiB", 1024 * 1024 * 1024}, {NULL, 0}};
+	{"B", 1}, {"KiB", 1024}, {"MiB", (int64_t)1 << 20}, {"GiB", (int64_t)1 << 30}, {NULL, 0}};
 static const struct unit time_units[] = {
 	{"ms", 1}, {"s", 1000}, {"min", 60000}, {"h", 3600000}, {"d", 86400000}, {NULL, 0}};
 
@@ -359,7 +359,7 @@ static enum status read_file(const char *file, struct buffer *content, struct bu
 	if (descriptor >= 0)
 		close(descriptor);
 	if (descriptor < 0 || count < 0) {
-		buffer_printf(error, "%s: %s", file, strerror(wrong));
+		buffer_printf(error, "%s: %s", file, strerrordesc_np(wrong));
 		return STATUS_NOT_FOUND;
 	}
 	return content->failed ? STATUS_NO_MEMORY : STATUS_OK;

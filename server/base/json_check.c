@@ -12,7 +12,7 @@
 #define EXACT_INTEGER 9007199254740992u /* 2^53 */
 #define FIRST_SLOTS 256
 
-const struct json_limits json_default_limits = {.bytes = 1024 * 1024, .depth = 32, .nodes = 50000};
+const struct json_limits json_default_limits = {.bytes = (size_t)1 << 20, .depth = 32, .nodes = 50000};
 
 /* The keys of all objects seen, as keyed 64-bit hashes of (object, decoded key): two different keys meet with a chance
  * below 2^-32 in the largest document, and then the document is refused; a peer cannot aim for it. 0 is an empty slot.

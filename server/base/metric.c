@@ -9,8 +9,8 @@
 enum { METRICS_MAX = 1024, CELLS_MAX = 2048, SOURCES_MAX = 16, BUCKETS = 18 };
 
 struct metric {
-	enum metric_kind kind;
 	const char *name, *labels, *help;
+	enum metric_kind kind;
 	int cell; /* the first of its counters in each block */
 };
 
@@ -54,7 +54,7 @@ int metric_register(enum metric_kind kind, const char *name, const char *labels,
 		if (metric_count == METRICS_MAX || cell_count + cells > CELLS_MAX)
 			abort(); /* our mistake */
 		found = metric_count++;
-		metrics[found] = (struct metric){kind, name, labels, help, cell_count};
+		metrics[found] = (struct metric){name, labels, help, kind, cell_count};
 		cell_count += cells;
 	}
 	pthread_mutex_unlock(&lock);

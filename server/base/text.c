@@ -51,7 +51,7 @@ struct text text_slice(struct text whole, size_t from, size_t to)
 		to = whole.length;
 	if (from > to)
 		from = to;
-	return (struct text){whole.bytes ? whole.bytes + from : NULL, to - from};
+	return whole.bytes ? (struct text){whole.bytes + from, to - from} : TEXT_NONE;
 }
 
 static bool is_blank(char c)
