@@ -24,8 +24,8 @@ static void retire_map(void *map)
 	map_retire(map);
 }
 
-/* gate NULL: removes. */
-static void publish(struct route_table *table, _Atomic(struct map *) *which, struct text key, struct gate *gate)
+/* gate NULL: removes. False: out of memory, the table is as it was. */
+static bool publish(struct route_table *table, _Atomic(struct map *) *which, struct text key, struct gate *gate)
 {
 	struct map *old = version(which), *next = old;
 	enum status status;
@@ -35,12 +35,13 @@ static void publish(struct route_table *table, _Atomic(struct map *) *which, str
 		status = gate != NULL ? map_put(old, key, gate, &next) : map_remove(old, key, &next);
 	if (status != STATUS_OK) {
 		LOG(ERROR, "router.publish", log_text("key", key), log_text("error", text_of(status_text(status))));
-		return;
+		return false;
 	}
 	if (next != old) {
 		atomic_store_explicit(which, next, memory_order_release);
 		worker_pool_retire(table->pool, retire_map, old);
 	}
+	return true;
 }
 
 static bool has_host(const struct participant *participant, const char *host)
@@ -52,22 +53,25 @@ static bool has_host(const struct participant *participant, const char *host)
 	return false;
 }
 
-static void change_hosts(struct route_table *table, struct gate *gate, const struct participant *participant,
+/* False: a name that was to go still leads to the gate. */
+static bool change_hosts(struct route_table *table, struct gate *gate, const struct participant *participant,
 	const struct participant *previous)
 {
+	bool is_gone = true;
 	for (size_t i = 0; previous != NULL && i < previous->host_count; i++) {
 		struct text host = text_of(previous->hosts[i]);
 		if (!has_host(participant, previous->hosts[i]) && map_find(version(&table->by_host), host) == gate)
-			publish(table, &table->by_host, host, NULL);
+			is_gone = publish(table, &table->by_host, host, NULL) && is_gone;
 	}
 	for (size_t i = 0; participant != NULL && i < participant->host_count; i++) {
 		struct text host = text_of(participant->hosts[i]);
 		struct gate *owner = map_find(version(&table->by_host), host);
 		if (owner == NULL)
-			publish(table, &table->by_host, host, gate);
+			(void)publish(table, &table->by_host, host, gate);
 		else if (owner != gate) /* a name belongs to whoever had it first */
 			LOG(WARNING, "router.host_taken", log_text("tenant", text_of(gate->ctx)), log_text("host", host));
 	}
+	return is_gone;
 }
 
 static void on_change(
@@ -79,9 +83,11 @@ static void on_change(
 	if (participant == NULL) {
 		if (gate == NULL)
 			return;
-		change_hosts(table, gate, NULL, previous);
-		publish(table, &table->by_ctx, text_of(ctx), NULL);
-		worker_pool_retire(table->pool, gate_unref, gate);
+		/* whoever still finds the gate finds nobody behind it */
+		atomic_store_explicit(&gate->participant, NULL, memory_order_release);
+		bool is_gone = change_hosts(table, gate, NULL, previous);
+		if (publish(table, &table->by_ctx, text_of(ctx), NULL) && is_gone)
+			worker_pool_retire(table->pool, gate_unref, gate);
 		return;
 	}
 	if (is_new)
@@ -91,9 +97,11 @@ static void on_change(
 		return;
 	}
 	atomic_store_explicit(&gate->participant, participant, memory_order_release);
-	if (is_new)
-		publish(table, &table->by_ctx, text_of(gate->ctx), gate);
-	change_hosts(table, gate, participant, previous);
+	if (is_new && !publish(table, &table->by_ctx, text_of(gate->ctx), gate)) {
+		gate_unref(gate);
+		return;
+	}
+	(void)change_hosts(table, gate, participant, previous);
 }
 
 static void on_batch(void *context)
