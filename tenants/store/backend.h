@@ -13,8 +13,13 @@ struct change {
 	int64_t expected;
 };
 
-/* Tells of a record that was written or found; texts are borrowed. */
-typedef void record_visit(void *context, const struct record *record);
+/* Tells of a record that was written or found; texts are borrowed. False: out of memory, what is under way must end
+ * NO_MEMORY. */
+typedef bool record_visit(void *context, const struct record *record);
+
+/* The verdict on a put or delete: is the stored state what it expects? revision: of the record, when present;
+ * has_owner: the ctx has a participant record. */
+enum status change_judge(const struct change *change, bool is_present, int64_t revision, bool has_owner) MUST_CHECK;
 
 struct backend {
 	/* Opens and migrates. */
@@ -22,13 +27,16 @@ struct backend {
 	void (*close)(void *database);
 	/* All present records, in the order kind, then revision; *revision: the newest, tombstones included. */
 	enum status (*load)(void *database, record_visit *visit, void *context, int64_t *revision);
-	/* begin, then for each transaction apply (all or nothing), then commit or roll back everything. */
+	/* begin (takes the one write lock of all processes), poll, then for each transaction apply (all or nothing), then
+	 * commit or roll back everything. apply: CONFLICT, NOT_FOUND and INVALID are verdicts on one transaction; after any
+	 * other failure only rollback may follow. A begin or commit that fails leaves nothing open. */
 	enum status (*begin)(void *database);
 	enum status (*apply)(void *database, const struct change *changes, size_t count, record_visit *visit, void *context,
 		int64_t *revision);
 	enum status (*commit)(void *database);
 	void (*rollback)(void *database);
-	/* Records of other processes newer than `after`, tombstones with absent body. Cheap when there are none. */
+	/* Records of other processes newer than `after`, tombstones with absent body; in or outside a begin. Cheap when
+	 * there are none. */
 	enum status (*poll)(void *database, int64_t after, record_visit *visit, void *context, int64_t *revision);
 	bool (*is_healthy)(const void *database);
 };

@@ -19,7 +19,9 @@ struct database {
 	char *options;
 	int64_t statement_ms;
 	uint64_t retry_at_ms, retry_ms;
-	bool is_healthy, has_notice;
+	int64_t seen;             /* the newest revision the store was told of */
+	int64_t started, written; /* the newest before this transaction, and with it */
+	bool is_healthy, has_notice, is_writing;
 };
 
 /* --- results */
@@ -29,24 +31,44 @@ static bool is_lost(const struct database *database)
 	return database->connection == NULL || PQstatus(database->connection) != CONNECTION_OK;
 }
 
-static PGresult *query(
-	struct database *database, const char *sql, int count, const char *const *values, const int *lengths)
+/* libpq's messages end, and sometimes go on, with line ends. */
+static struct text message_of(const struct database *database)
 {
+	struct text message = text_trim(text_of(PQerrorMessage(database->connection)));
+	return text_slice(message, 0, text_find(message, '\n'));
+}
+
+/* NULL: it failed, which has been logged; *verdict: INVALID when the values are to blame, else UNAVAILABLE. */
+static PGresult *query_judged(
+	struct database *database, const char *sql, int count, const char *const *values, enum status *verdict)
+{
+	*verdict = STATUS_UNAVAILABLE;
 	if (is_lost(database))
 		return NULL;
-	PGresult *result = PQexecParams(database->connection, sql, count, NULL, values, lengths, NULL, 0);
+	PGresult *result = PQexecParams(database->connection, sql, count, NULL, values, NULL, NULL, 0);
 	ExecStatusType kind = PQresultStatus(result);
-	if (kind == PGRES_TUPLES_OK || kind == PGRES_COMMAND_OK)
+	if (kind == PGRES_TUPLES_OK || kind == PGRES_COMMAND_OK) {
+		*verdict = STATUS_OK;
 		return result;
-	LOG(WARNING, "store.query", log_text("error", text_of(PQerrorMessage(database->connection))));
+	}
+	const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	if (code != NULL && strncmp(code, "22", 2) == 0)
+		*verdict = STATUS_INVALID; /* a data exception, as bytes that are no UTF-8 */
+	LOG(WARNING, "store.query", log_text("error", message_of(database)));
 	PQclear(result);
 	database->is_healthy = !is_lost(database) && database->is_healthy;
 	return NULL;
 }
 
+static PGresult *query(struct database *database, const char *sql, int count, const char *const *values)
+{
+	enum status ignored;
+	return query_judged(database, sql, count, values, &ignored);
+}
+
 static enum status run(struct database *database, const char *sql)
 {
-	PGresult *result = query(database, sql, 0, NULL, NULL);
+	PGresult *result = query(database, sql, 0, NULL);
 	enum status status = result == NULL ? STATUS_UNAVAILABLE : STATUS_OK;
 	PQclear(result);
 	return status;
@@ -99,21 +121,26 @@ static enum status read_options(const char *file, char **options, struct buffer 
 
 static bool connect_now(struct database *database)
 {
+	/* a server that has vanished is noticed; what the connection string says wins over what stands before it */
+	static const char *const names[] = {"connect_timeout", "keepalives_idle", "keepalives_interval", "keepalives_count",
+		"tcp_user_timeout", "fallback_application_name", "dbname", "client_encoding", NULL};
+	const char *values[] = {"5", "10", "5", "3", "15000", "celld", database->options, "UTF8", NULL};
 	char limits[160];
 	PQfinish(database->connection);
-	database->connection = PQconnectdb(database->options);
+	database->connection = PQconnectdbParams(names, values, 1);
 	if (PQstatus(database->connection) != CONNECTION_OK)
 		return false;
 	snprintf(limits, sizeof(limits),
 		"SET statement_timeout = %lld; SET lock_timeout = %lld; SET client_min_messages = warning",
 		(long long)database->statement_ms, (long long)database->statement_ms);
 	PGresult *result = PQexec(database->connection, limits);
+	bool is_limited = PQresultStatus(result) == PGRES_COMMAND_OK;
 	PQclear(result);
 	result = PQexec(database->connection, "LISTEN celld_records");
 	bool is_listening = PQresultStatus(result) == PGRES_COMMAND_OK;
 	PQclear(result);
 	database->has_notice = true; /* whatever happened meanwhile is looked for */
-	return is_listening;
+	return is_limited && is_listening;
 }
 
 /* Again after a while that doubles, with some chance in it. */
@@ -136,46 +163,56 @@ static enum status come_back(struct database *database)
 	return STATUS_UNAVAILABLE;
 }
 
-static enum status run_script(struct database *database, const char *script)
+/* The first failure goes into `error`. */
+static enum status run_script(struct database *database, const char *script, struct buffer *error)
 {
 	PGresult *result = PQexec(database->connection, script);
 	ExecStatusType kind = PQresultStatus(result);
 	PQclear(result);
-	return kind == PGRES_COMMAND_OK || kind == PGRES_TUPLES_OK ? STATUS_OK : STATUS_UNAVAILABLE;
+	if (kind == PGRES_COMMAND_OK || kind == PGRES_TUPLES_OK)
+		return STATUS_OK;
+	buffer_printf(error, "store: PostgreSQL: %.*s", TEXT_ARGUMENTS(message_of(database)));
+	return STATUS_UNAVAILABLE;
+}
+
+static enum status read_version(struct database *database, int64_t *version, struct buffer *error)
+{
+	PGresult *result = query(database, "SELECT value FROM meta WHERE name = 'schema'", 0, NULL);
+	bool is_read = result != NULL && PQntuples(result) == 1 && to_number(result, 0, 0, version);
+	PQclear(result);
+	if (!is_read) {
+		buffer_printf(error, "store: PostgreSQL: the schema's version cannot be read");
+		return STATUS_UNAVAILABLE;
+	}
+	if (*version > SCHEMA_VERSION) {
+		buffer_printf(
+			error, "store: the schema is version %lld, this program knows %d", (long long)*version, SCHEMA_VERSION);
+		return STATUS_INVALID;
+	}
+	return STATUS_OK;
 }
 
 static enum status migrate(struct database *database, struct buffer *error)
 {
 	char script[256];
 	int64_t version = 0;
+	/* under a lock: two processes may start at once */
 	snprintf(script, sizeof(script), "BEGIN; SELECT pg_advisory_xact_lock(%d)", MIGRATION_LOCK);
-	enum status status = run_script(database, script);
+	enum status status = run_script(database, script, error);
 	if (status == STATUS_OK)
-		status = run_script(database, "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BIGINT NOT NULL);"
-									  "INSERT INTO meta VALUES ('schema', 0), ('revision', 0) ON CONFLICT DO NOTHING");
-	PGresult *result = query(database, "SELECT value FROM meta WHERE name = 'schema'", 0, NULL, NULL);
-	if (result == NULL || PQntuples(result) != 1 || !to_number(result, 0, 0, &version))
-		status = STATUS_UNAVAILABLE;
-	PQclear(result);
-	if (status == STATUS_OK && version > SCHEMA_VERSION) {
-		run_script(database, "ROLLBACK");
-		buffer_printf(
-			error, "store: the schema is version %lld, this program knows %d", (long long)version, SCHEMA_VERSION);
-		return STATUS_INVALID;
-	}
+		status = run_script(database,
+			"CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BIGINT NOT NULL);"
+			"INSERT INTO meta VALUES ('schema', 0), ('revision', 0) ON CONFLICT DO NOTHING",
+			error);
+	if (status == STATUS_OK)
+		status = read_version(database, &version, error);
 	for (; status == STATUS_OK && version < SCHEMA_VERSION; version++) {
-		status = run_script(database, migrations[version]);
+		status = run_script(database, migrations[version], error);
 		snprintf(script, sizeof(script), "UPDATE meta SET value = %lld WHERE name = 'schema'", (long long)version + 1);
 		if (status == STATUS_OK)
-			status = run_script(database, script);
+			status = run_script(database, script, error);
 	}
-	if (status == STATUS_OK)
-		status = run_script(database, "COMMIT");
-	if (status != STATUS_OK) {
-		buffer_printf(error, "store: PostgreSQL: %s", PQerrorMessage(database->connection));
-		run_script(database, "ROLLBACK");
-	}
-	return status;
+	return status == STATUS_OK ? run_script(database, "COMMIT", error) : status; /* else the connection is closed */
 }
 
 static void postgres_close(void *object)
@@ -199,7 +236,7 @@ static enum status postgres_open(const struct store_settings *settings, void **i
 	database->retry_ms = RETRY_FIRST_MS;
 	enum status status = read_options(settings->connection_file, &database->options, error);
 	if (status == STATUS_OK && !connect_now(database)) {
-		buffer_printf(error, "store: PostgreSQL: %s", PQerrorMessage(database->connection));
+		buffer_printf(error, "store: PostgreSQL: %.*s", TEXT_ARGUMENTS(message_of(database)));
 		status = STATUS_UNAVAILABLE;
 	}
 	if (status == STATUS_OK)
@@ -230,21 +267,35 @@ static enum status visit_rows(PGresult *result, record_visit *visit, void *conte
 {
 	if (result == NULL)
 		return STATUS_UNAVAILABLE;
-	for (int row = 0; row < PQntuples(result); row++) {
+	enum status status = STATUS_OK;
+	for (int row = 0; row < PQntuples(result) && status == STATUS_OK; row++) {
 		struct record record = {.ctx = cell(result, row, 0), .id = cell(result, row, 2), .body = cell(result, row, 4)};
-		if (kind_parse(cell(result, row, 1), &record.kind) && to_number(result, row, 3, &record.revision))
-			visit(context, &record);
+		if (kind_parse(cell(result, row, 1), &record.kind) && to_number(result, row, 3, &record.revision) &&
+			!visit(context, &record))
+			status = STATUS_NO_MEMORY;
 	}
 	PQclear(result);
-	return STATUS_OK;
+	return status;
 }
 
-static enum status newest(struct database *database, int64_t *revision)
+/* A server that knows less than was acknowledged (an old copy took over) must not be written to: what is in memory and
+ * what is stored have parted. A restart reads what there is. */
+static enum status check_newest(struct database *database, int64_t newest)
 {
-	PGresult *result = query(database, "SELECT value FROM meta WHERE name = 'revision'", 0, NULL, NULL);
+	if (newest >= database->seen)
+		return STATUS_OK;
+	if (database->is_healthy)
+		LOG(ERROR, "store.went_back", log_number("revision", newest), log_number("expected", database->seen));
+	database->is_healthy = false;
+	return STATUS_UNAVAILABLE;
+}
+
+static enum status read_newest(struct database *database, const char *sql, int64_t *revision)
+{
+	PGresult *result = query(database, sql, 0, NULL);
 	bool is_read = result != NULL && PQntuples(result) == 1 && to_number(result, 0, 0, revision);
 	PQclear(result);
-	return is_read ? STATUS_OK : STATUS_UNAVAILABLE;
+	return is_read ? check_newest(database, *revision) : STATUS_UNAVAILABLE;
 }
 
 static enum status postgres_load(void *object, record_visit *visit, void *context, int64_t *revision)
@@ -256,11 +307,13 @@ static enum status postgres_load(void *object, record_visit *visit, void *contex
 		status = visit_rows(query(database,
 								"SELECT ctx, kind, id, revision, body FROM record WHERE kind = $1 AND body IS NOT NULL "
 								"ORDER BY revision",
-								1, values, NULL),
+								1, values),
 			visit, context);
 	}
 	if (status == STATUS_OK)
-		status = newest(database, revision);
+		status = read_newest(database, "SELECT value FROM meta WHERE name = 'revision'", revision);
+	if (status == STATUS_OK)
+		database->seen = *revision;
 	run(database, "COMMIT");
 	return status;
 }
@@ -268,30 +321,45 @@ static enum status postgres_load(void *object, record_visit *visit, void *contex
 static enum status postgres_poll(void *object, int64_t after, record_visit *visit, void *context, int64_t *revision)
 {
 	struct database *database = object;
-	enum status status = come_back(database);
+	/* inside a transaction a new connection would be outside it */
+	enum status status = database->is_writing ? STATUS_OK : come_back(database);
 	if (status != STATUS_OK)
 		return status;
-	if (PQconsumeInput(database->connection) == 0)
+	if (PQconsumeInput(database->connection) == 0) {
+		database->is_healthy = false;
 		return STATUS_UNAVAILABLE;
+	}
 	for (PGnotify *notice; (notice = PQnotifies(database->connection)) != NULL; PQfreemem(notice))
 		database->has_notice = database->has_notice || notice->be_pid != PQbackendPID(database->connection);
 	if (!database->has_notice)
 		return STATUS_OK;
 	char number[24];
+	int64_t newest = after;
 	snprintf(number, sizeof(number), "%lld", (long long)after);
 	const char *values[] = {number};
-	status =
-		visit_rows(query(database,
-					   "SELECT ctx, kind, id, revision, body FROM record WHERE revision > $1::bigint ORDER BY revision",
-					   1, values, NULL),
-			visit, context);
+	/* the counter first: what is committed between the two is told and then asked for again, never left out */
+	status = read_newest(database, "SELECT value FROM meta WHERE name = 'revision'", &newest);
 	if (status == STATUS_OK)
-		status = newest(database, revision);
+		status = visit_rows(query(database,
+								"SELECT ctx, kind, id, revision, body FROM record WHERE revision > $1::bigint "
+								"ORDER BY revision",
+								1, values),
+			visit, context);
+	if (status == STATUS_OK) {
+		database->seen = newest;
+		*revision = newest;
+	}
 	database->has_notice = status != STATUS_OK;
 	return status;
 }
 
 /* --- writing */
+
+static void roll_back(struct database *database)
+{
+	database->is_writing = false;
+	run(database, "ROLLBACK");
+}
 
 static enum status postgres_begin(void *object)
 {
@@ -299,97 +367,121 @@ static enum status postgres_begin(void *object)
 	enum status status = come_back(database);
 	if (status == STATUS_OK)
 		status = run(database, "BEGIN");
+	if (status != STATUS_OK && is_lost(database)) { /* while idle: nothing was under way, so once more */
+		status = come_back(database);
+		if (status == STATUS_OK)
+			status = run(database, "BEGIN");
+	}
+	if (status != STATUS_OK)
+		return status;
 	/* the counter's lock: whoever commits later has the higher revisions */
-	return status == STATUS_OK ? run(database, "SELECT value FROM meta WHERE name = 'revision' FOR UPDATE") : status;
+	status = read_newest(database, "SELECT value FROM meta WHERE name = 'revision' FOR UPDATE", &database->started);
+	if (status != STATUS_OK) {
+		roll_back(database);
+		return status;
+	}
+	database->written = database->started;
+	database->has_notice = database->has_notice || database->started != database->seen;
+	database->is_writing = true;
+	return STATUS_OK;
+}
+
+static enum status count_up(struct database *database)
+{
+	char number[24];
+	snprintf(number, sizeof(number), "%lld", (long long)database->written);
+	const char *values[] = {number};
+	PGresult *result = query(database, "UPDATE meta SET value = $1::bigint WHERE name = 'revision'", 1, values);
+	enum status status = result == NULL ? STATUS_UNAVAILABLE : STATUS_OK;
+	PQclear(result);
+	return status == STATUS_OK ? run(database, "NOTIFY celld_records") : status;
 }
 
 static enum status postgres_commit(void *object)
 {
 	struct database *database = object;
-	enum status status = run(database, "NOTIFY celld_records");
-	if (status == STATUS_OK)
-		status = run(database, "COMMIT"); /* lost here: in doubt; if it did commit, the next look finds it */
-	if (status != STATUS_OK)
-		run(database, "ROLLBACK");
+	enum status status = database->written == database->started ? STATUS_OK : count_up(database);
+	if (status != STATUS_OK) {
+		roll_back(database);
+		return status;
+	}
+	PGresult *result = query(database, "COMMIT", 0, NULL);
+	/* a transaction that had failed answers COMMIT with ROLLBACK, and no error */
+	bool is_done = result != NULL && strcmp(PQcmdStatus(result), "COMMIT") == 0;
+	PQclear(result);
+	if (is_done)
+		database->seen = database->written;
+	else
+		roll_back(database);
+	database->has_notice = database->has_notice || !is_done; /* in doubt: if it did commit, the next look finds it */
+	database->is_writing = false;
 	database->is_healthy = !is_lost(database);
-	return status;
+	return is_done ? STATUS_OK : STATUS_UNAVAILABLE;
 }
 
 static void postgres_rollback(void *object)
 {
-	run(object, "ROLLBACK");
+	roll_back(object);
 }
 
-/* Texts of a record are bound with their lengths in a copy that ends: libpq's text parameters are strings. */
 static enum status write_record(
 	struct database *database, struct record *record, record_visit *visit, void *context, int64_t *revision)
 {
-	PGresult *result =
-		query(database, "UPDATE meta SET value = value + 1 WHERE name = 'revision' RETURNING value", 0, NULL, NULL);
-	bool is_counted = result != NULL && PQntuples(result) == 1 && to_number(result, 0, 0, &record->revision);
-	PQclear(result);
-	if (!is_counted)
-		return STATUS_UNAVAILABLE;
+	bool has_body = record->body.bytes != NULL;
 	char number[24], *ctx = text_copy(record->ctx), *id = text_copy(record->id);
-	char *body = record->body.bytes == NULL ? NULL : text_copy(record->body);
+	char *body = has_body ? text_copy(record->body) : NULL;
+	enum status status = ctx == NULL || id == NULL || (has_body && body == NULL) ? STATUS_NO_MEMORY : STATUS_OK;
+	record->revision = database->written + 1;
 	snprintf(number, sizeof(number), "%lld", (long long)record->revision);
 	const char *values[] = {ctx, record_kind_name(record->kind), id, number, body};
-	enum status status =
-		ctx == NULL || id == NULL || (record->body.bytes != NULL && body == NULL) ? STATUS_NO_MEMORY : STATUS_OK;
-	if (status == STATUS_OK) {
-		result = query(database,
+	if (status == STATUS_OK)
+		PQclear(query_judged(database,
 			"INSERT INTO record (ctx, kind, id, revision, body) VALUES ($1, $2, $3, $4::bigint, $5) "
 			"ON CONFLICT (ctx, kind, id) DO UPDATE SET revision = excluded.revision, body = excluded.body",
-			5, values, NULL);
-		status = result == NULL ? STATUS_UNAVAILABLE : STATUS_OK;
-		PQclear(result);
-	}
+			5, values, &status));
 	free(ctx);
 	free(id);
 	free(body);
-	if (status == STATUS_OK) {
-		*revision = record->revision;
-		visit(context, record);
-	}
-	return status;
+	if (status != STATUS_OK)
+		return status;
+	*revision = database->written = record->revision;
+	return visit(context, record) ? STATUS_OK : STATUS_NO_MEMORY;
 }
 
+/* Is the stored state what the change expects? */
 static enum status check_expected(struct database *database, const struct change *change)
 {
 	char *ctx = text_copy(change->ctx), *id = text_copy(change->id);
+	enum status status = ctx == NULL || id == NULL ? STATUS_NO_MEMORY : STATUS_OK;
 	const char *values[] = {ctx, record_kind_name(change->record), id};
-	PGresult *result =
-		ctx == NULL || id == NULL
-			? NULL
-			: query(database,
-				  "SELECT revision FROM record WHERE ctx = $1 AND kind = $2 AND id = $3 AND body IS NOT NULL", 3,
-				  values, NULL);
+	PGresult *result = NULL;
+	if (status == STATUS_OK)
+		result = query_judged(database,
+			"SELECT (SELECT revision FROM record WHERE ctx = $1 AND kind = $2 AND id = $3 AND body IS NOT NULL), "
+			"EXISTS (SELECT 1 FROM record WHERE ctx = $1 AND kind = 'participant' AND body IS NOT NULL)",
+			3, values, &status);
 	free(ctx);
 	free(id);
-	if (result == NULL)
-		return STATUS_UNAVAILABLE;
+	if (status != STATUS_OK)
+		return status;
 	int64_t revision = 0;
 	bool is_present = PQntuples(result) == 1 && to_number(result, 0, 0, &revision);
+	bool has_owner = text_equals(cell(result, 0, 1), TEXT("t"));
 	PQclear(result);
-	if (change->kind == CHANGE_DELETE && !is_present)
-		return STATUS_NOT_FOUND;
-	if (change->expected == REVISION_ANY)
-		return STATUS_OK;
-	if (change->expected == REVISION_ABSENT)
-		return is_present ? STATUS_CONFLICT : STATUS_OK;
-	return !is_present ? STATUS_NOT_FOUND : revision == change->expected ? STATUS_OK : STATUS_CONFLICT;
+	return change_judge(change, is_present, revision, has_owner);
 }
 
 static enum status delete_ctx(
 	struct database *database, const struct change *change, record_visit *visit, void *context, int64_t *revision)
 {
 	char *ctx = text_copy(change->ctx);
+	enum status status = ctx == NULL ? STATUS_NO_MEMORY : STATUS_OK;
 	const char *values[] = {ctx};
-	PGresult *result = ctx == NULL ? NULL
-								   : query(database, "SELECT kind, id FROM record WHERE ctx = $1 AND body IS NOT NULL",
-										 1, values, NULL);
+	PGresult *result = NULL;
+	if (status == STATUS_OK)
+		result = query_judged(
+			database, "SELECT kind, id FROM record WHERE ctx = $1 AND body IS NOT NULL", 1, values, &status);
 	free(ctx);
-	enum status status = result == NULL ? STATUS_UNAVAILABLE : STATUS_OK;
 	for (int row = 0; status == STATUS_OK && row < PQntuples(result); row++) {
 		struct record record = {.ctx = change->ctx, .id = cell(result, row, 1)};
 		if (kind_parse(cell(result, row, 0), &record.kind))
@@ -416,11 +508,17 @@ static enum status postgres_apply(
 	void *object, const struct change *changes, size_t count, record_visit *visit, void *context, int64_t *revision)
 {
 	struct database *database = object;
+	int64_t before = database->written;
 	enum status status = run(database, "SAVEPOINT one");
 	for (size_t i = 0; i < count && status == STATUS_OK; i++)
 		status = apply_one(database, &changes[i], visit, context, revision);
-	enum status after = run(database, status == STATUS_OK ? "RELEASE SAVEPOINT one" : "ROLLBACK TO SAVEPOINT one");
-	return status != STATUS_OK ? status : after;
+	if (status == STATUS_OK)
+		return run(database, "RELEASE SAVEPOINT one");
+	database->written = before;
+	enum status undone = run(database, "ROLLBACK TO SAVEPOINT one");
+	if (undone == STATUS_OK)
+		undone = run(database, "RELEASE SAVEPOINT one");
+	return undone == STATUS_OK ? status : undone;
 }
 
 static bool postgres_is_healthy(const void *object)

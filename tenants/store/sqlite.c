@@ -3,11 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/base/log.h"
 #include "tenants/store/backend.h"
 #include "tenants/store/migrations.h"
 
 #define STATEMENT_LIST(X)                                                                                              \
 	X(FIND, "SELECT revision, body IS NOT NULL FROM record WHERE ctx = ?1 AND kind = ?2 AND id = ?3")                  \
+	X(OWNER, "SELECT 1 FROM record WHERE ctx = ?1 AND kind = 'participant' AND body IS NOT NULL")                      \
 	X(PUT, "INSERT INTO record (ctx, kind, id, revision, body) VALUES (?1, ?2, ?3, ?4, ?5) "                           \
 		   "ON CONFLICT (ctx, kind, id) DO UPDATE SET revision = ?4, body = ?5")                                       \
 	X(OF_CTX, "SELECT kind, id FROM record WHERE ctx = ?1 AND body IS NOT NULL")                                       \
@@ -16,6 +18,7 @@
 	X(AFTER, "SELECT ctx, kind, id, revision, body FROM record WHERE revision > ?1 ORDER BY revision")                 \
 	X(NEWEST, "SELECT value FROM meta WHERE name = 'revision'")                                                        \
 	X(COUNT_UP, "UPDATE meta SET value = value + 1 WHERE name = 'revision' RETURNING value")                           \
+	X(TOUCH, "UPDATE meta SET value = value WHERE name = 'schema'")                                                    \
 	X(BEGIN, "BEGIN IMMEDIATE")                                                                                        \
 	X(COMMIT, "COMMIT")                                                                                                \
 	X(ROLLBACK, "ROLLBACK")                                                                                            \
@@ -61,6 +64,8 @@ static enum status status_of(struct database *database, int result)
 {
 	if (result == SQLITE_OK || result == SQLITE_ROW || result == SQLITE_DONE)
 		return STATUS_OK;
+	if (database->is_healthy)
+		LOG(ERROR, "store.sqlite", log_text("error", text_of(sqlite3_errmsg(database->handle))));
 	database->is_healthy = false;
 	return result == SQLITE_NOMEM ? STATUS_NO_MEMORY : STATUS_UNAVAILABLE;
 }
@@ -84,6 +89,13 @@ static enum status run_number(struct database *database, enum statement which, i
 		*number = sqlite3_column_int64(statement, 0);
 	sqlite3_reset(statement);
 	return status;
+}
+
+/* A failure (disk full, I/O, memory) may have rolled back already. */
+static void roll_back(struct database *database)
+{
+	if (sqlite3_get_autocommit(database->handle) == 0)
+		run(database, STATEMENT_ROLLBACK);
 }
 
 /* --- opening */
@@ -155,7 +167,7 @@ static enum status sqlite_open(const struct store_settings *settings, void **int
 			NULL) != SQLITE_OK)
 		status = complain(database->handle, file, error);
 	if (status == STATUS_OK) {
-		sqlite3_busy_timeout(database->handle, 5000);
+		sqlite3_busy_timeout(database->handle, (int)settings->statement_ms);
 		if (sqlite3_exec(database->handle,
 				"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cell_size_check = ON;", NULL, NULL,
 				NULL) != SQLITE_OK)
@@ -199,17 +211,20 @@ static struct text column(sqlite3_stmt *statement, int at)
 
 static enum status visit_rows(struct database *database, sqlite3_stmt *statement, record_visit *visit, void *context)
 {
-	int result;
-	while ((result = sqlite3_step(statement)) == SQLITE_ROW) {
+	enum status status = STATUS_OK;
+	int result = SQLITE_DONE;
+	while (status == STATUS_OK && (result = sqlite3_step(statement)) == SQLITE_ROW) {
 		struct record record = {.ctx = column(statement, 0),
 			.id = column(statement, 2),
 			.revision = sqlite3_column_int64(statement, 3),
 			.body = column(statement, 4)};
-		if (kind_parse((const char *)sqlite3_column_text(statement, 1), &record.kind))
-			visit(context, &record);
+		if (kind_parse((const char *)sqlite3_column_text(statement, 1), &record.kind) && !visit(context, &record))
+			status = STATUS_NO_MEMORY;
 	}
+	if (status == STATUS_OK)
+		status = status_of(database, result);
 	sqlite3_reset(statement);
-	return status_of(database, result);
+	return status;
 }
 
 static enum status sqlite_load(void *object, record_visit *visit, void *context, int64_t *revision)
@@ -227,21 +242,36 @@ static enum status sqlite_load(void *object, record_visit *visit, void *context,
 	return status;
 }
 
+/* After a failure: can it be written again? The others see no record of it. */
+static void probe(struct database *database)
+{
+	if (run(database, STATEMENT_BEGIN) != STATUS_OK)
+		return;
+	if (run(database, STATEMENT_TOUCH) == STATUS_OK && run(database, STATEMENT_COMMIT) == STATUS_OK)
+		database->is_healthy = true;
+	else
+		roll_back(database);
+}
+
 static enum status sqlite_poll(void *object, int64_t after, record_visit *visit, void *context, int64_t *revision)
 {
 	struct database *database = object;
 	int64_t version = 0;
+	if (!database->is_healthy && sqlite3_get_autocommit(database->handle) != 0)
+		probe(database);
 	enum status status = run_number(database, STATEMENT_VERSION, &version);
 	if (status != STATUS_OK || version == database->seen_version)
 		return status;
+	/* the counter first: what is committed between the two is told and then asked for again, never left out */
+	int64_t newest = after;
+	status = run_number(database, STATEMENT_NEWEST, &newest);
 	sqlite3_stmt *statement = use(database, STATEMENT_AFTER);
 	sqlite3_bind_int64(statement, 1, after);
-	status = visit_rows(database, statement, visit, context);
 	if (status == STATUS_OK)
-		status = run_number(database, STATEMENT_NEWEST, revision);
+		status = visit_rows(database, statement, visit, context);
 	if (status == STATUS_OK) {
 		database->seen_version = version;
-		database->is_healthy = true;
+		*revision = newest;
 	}
 	return status;
 }
@@ -260,13 +290,13 @@ static enum status sqlite_commit(void *object)
 	if (status == STATUS_OK)
 		database->is_healthy = true;
 	else
-		run(database, STATEMENT_ROLLBACK);
+		roll_back(database);
 	return status;
 }
 
 static void sqlite_rollback(void *object)
 {
-	run(object, STATEMENT_ROLLBACK);
+	roll_back(object);
 }
 
 static enum status write_record(
@@ -285,7 +315,7 @@ static enum status write_record(
 	sqlite3_reset(statement);
 	if (status == STATUS_OK) {
 		*revision = record->revision;
-		visit(context, record);
+		status = visit(context, record) ? STATUS_OK : STATUS_NO_MEMORY;
 	}
 	return status;
 }
@@ -303,13 +333,13 @@ static enum status check_expected(struct database *database, const struct change
 	sqlite3_reset(statement);
 	if (result != SQLITE_ROW && result != SQLITE_DONE)
 		return status_of(database, result);
-	if (change->kind == CHANGE_DELETE && !is_present)
-		return STATUS_NOT_FOUND;
-	if (change->expected == REVISION_ANY)
-		return STATUS_OK;
-	if (change->expected == REVISION_ABSENT)
-		return is_present ? STATUS_CONFLICT : STATUS_OK;
-	return !is_present ? STATUS_NOT_FOUND : revision == change->expected ? STATUS_OK : STATUS_CONFLICT;
+	statement = use(database, STATEMENT_OWNER);
+	bind(statement, 1, change->ctx);
+	result = sqlite3_step(statement);
+	sqlite3_reset(statement);
+	if (result != SQLITE_ROW && result != SQLITE_DONE)
+		return status_of(database, result);
+	return change_judge(change, is_present, revision, result == SQLITE_ROW);
 }
 
 struct found {
@@ -326,7 +356,7 @@ static enum status delete_ctx(
 	sqlite3_stmt *statement = use(database, STATEMENT_OF_CTX);
 	bind(statement, 1, change->ctx);
 	int result;
-	while ((result = sqlite3_step(statement)) == SQLITE_ROW && status == STATUS_OK) {
+	while ((result = sqlite3_step(statement)) == SQLITE_ROW) {
 		if (count == room) {
 			room = room == 0 ? 16 : room * 2;
 			struct found *more = realloc(list, room * sizeof(*list));
@@ -339,9 +369,13 @@ static enum status delete_ctx(
 		if (!kind_parse((const char *)sqlite3_column_text(statement, 0), &list[count].kind))
 			continue;
 		list[count].id = text_copy(column(statement, 1));
-		if (list[count++].id == NULL)
+		if (list[count++].id == NULL) {
 			status = STATUS_NO_MEMORY;
+			break;
+		}
 	}
+	if (status == STATUS_OK)
+		status = status_of(database, result);
 	sqlite3_reset(statement);
 	for (size_t i = 0; i < count; i++) {
 		struct record record = {
@@ -376,10 +410,14 @@ static enum status sqlite_apply(
 		return status;
 	for (size_t i = 0; i < count && status == STATUS_OK; i++)
 		status = apply_one(database, &changes[i], visit, context, revision);
-	if (status != STATUS_OK)
-		run(database, STATEMENT_UNDO);
-	enum status released = run(database, STATEMENT_RELEASE);
-	return status != STATUS_OK ? status : released;
+	if (status == STATUS_OK)
+		return run(database, STATEMENT_RELEASE);
+	if (sqlite3_get_autocommit(database->handle) != 0)
+		return status; /* the failure has rolled back everything: the caller does so too */
+	enum status undone = run(database, STATEMENT_UNDO);
+	if (undone == STATUS_OK)
+		undone = run(database, STATEMENT_RELEASE);
+	return undone == STATUS_OK ? status : undone;
 }
 
 static bool sqlite_is_healthy(const void *object)

@@ -29,7 +29,7 @@ const struct setting store_settings_table[] = {
 	STORE(poll_ms, SETTING_MILLISECONDS, .preset = "200 ms", .minimum = 10, .maximum = 60000,
 		.help = "how often to look for commits of other processes"),
 	STORE(statement_ms, SETTING_MILLISECONDS, .preset = "5 s", .minimum = 100, .maximum = 600000,
-		.help = "PostgreSQL: longest time of one statement"),
+		.help = "longest time of one PostgreSQL statement, and of waiting for another process's lock"),
 };
 const size_t store_settings_count = sizeof(store_settings_table) / sizeof(store_settings_table[0]);
 
@@ -118,6 +118,18 @@ bool transaction_delete_ctx(struct transaction *transaction, struct text ctx)
 	return add(transaction, (struct change){.kind = CHANGE_DELETE_CTX, .ctx = ctx});
 }
 
+enum status change_judge(const struct change *change, bool is_present, int64_t revision, bool has_owner)
+{
+	bool wants_owner = change->kind == CHANGE_PUT && change->record != RECORD_PARTICIPANT && change->ctx.length > 0;
+	if ((wants_owner && !has_owner) || (change->kind == CHANGE_DELETE && !is_present))
+		return STATUS_NOT_FOUND;
+	if (change->expected == REVISION_ANY)
+		return STATUS_OK;
+	if (change->expected == REVISION_ABSENT)
+		return is_present ? STATUS_CONFLICT : STATUS_OK;
+	return !is_present ? STATUS_NOT_FOUND : revision == change->expected ? STATUS_OK : STATUS_CONFLICT;
+}
+
 /* --- the store */
 
 struct store {
@@ -170,11 +182,12 @@ void store_listen(struct store *store, const struct store_listener *listener)
 	store->listeners[store->listener_count++] = *listener;
 }
 
-static void tell(void *context, const struct record *record)
+static bool tell(void *context, const struct record *record)
 {
 	struct store *store = context;
 	for (unsigned i = 0; i < store->listener_count; i++)
 		store->listeners[i].on_record(store->listeners[i].context, record);
+	return true;
 }
 
 static void tell_end(struct store *store)
@@ -194,7 +207,6 @@ struct news {
 };
 struct newspaper {
 	struct news *first, **end;
-	bool failed;
 };
 
 static struct text place(char **at, struct text text)
@@ -207,14 +219,12 @@ static struct text place(char **at, struct text text)
 	return (struct text){start, text.length};
 }
 
-static void write_news(void *context, const struct record *record)
+static bool write_news(void *context, const struct record *record)
 {
 	struct newspaper *paper = context;
 	struct news *news = malloc(sizeof(*news) + record->ctx.length + record->id.length + record->body.length + 1);
-	if (news == NULL) {
-		paper->failed = true;
-		return;
-	}
+	if (news == NULL)
+		return false;
 	char *at = news->bytes;
 	news->record = *record;
 	news->record.ctx = place(&at, record->ctx);
@@ -223,6 +233,7 @@ static void write_news(void *context, const struct record *record)
 	news->next = NULL;
 	*paper->end = news;
 	paper->end = &news->next;
+	return true;
 }
 
 static void drop_news(struct news *news)
@@ -274,28 +285,71 @@ static void complete_behind_barrier(struct store *store, struct transaction *bat
 	worker_pool_barrier(store->pool, complete, completion);
 }
 
-static void apply_all(struct store *store, struct transaction *batch, struct newspaper *paper)
+static void fail_all(struct transaction *batch, enum status status)
+{
+	for (struct transaction *transaction = batch; transaction != NULL; transaction = transaction->next)
+		transaction->status = status;
+}
+
+/* May the other transactions of the batch go on? Only when the database has judged this one, not failed at it. */
+static bool is_verdict(enum status status)
+{
+	return status == STATUS_OK || status == STATUS_CONFLICT || status == STATUS_NOT_FOUND || status == STATUS_INVALID;
+}
+
+/* A zero byte is no text in PostgreSQL, so it is none in any store. */
+static bool is_text(const struct transaction *transaction)
+{
+	for (size_t i = 0; i < transaction->count; i++) {
+		const struct text texts[] = {
+			transaction->changes[i].ctx, transaction->changes[i].id, transaction->changes[i].body};
+		for (size_t j = 0; j < sizeof(texts) / sizeof(texts[0]); j++) {
+			if (texts[j].length > 0 && memchr(texts[j].bytes, 0, texts[j].length) != NULL)
+				return false;
+		}
+	}
+	return true;
+}
+
+static enum status apply_all(struct store *store, struct transaction *batch, struct newspaper *paper)
 {
 	for (struct transaction *transaction = batch; transaction != NULL; transaction = transaction->next) {
 		struct newspaper page = {.end = &page.first};
 		int64_t revision = 0;
-		transaction->status = store->backend->apply(
-			store->database, transaction->changes, transaction->count, write_news, &page, &revision);
+		transaction->status = STATUS_INVALID;
+		if (is_text(transaction))
+			transaction->status = store->backend->apply(
+				store->database, transaction->changes, transaction->count, write_news, &page, &revision);
 		transaction->revision = revision;
-		paper->failed = paper->failed || page.failed;
 		if (transaction->status == STATUS_OK && page.first != NULL) {
 			*paper->end = page.first;
 			paper->end = page.end;
 		} else {
 			drop_news(page.first);
 		}
+		if (!is_verdict(transaction->status))
+			return transaction->status;
 	}
+	return STATUS_OK;
 }
 
-static void fail_all(struct transaction *batch, enum status status)
+static enum status look_for_others(struct store *store)
 {
-	for (struct transaction *transaction = batch; transaction != NULL; transaction = transaction->next)
-		transaction->status = status;
+	struct newspaper paper = {.end = &paper.first};
+	int64_t revision = store->revision;
+	enum status status = store->backend->poll(store->database, store->revision, write_news, &paper, &revision);
+	if (status == STATUS_OK) {
+		for (struct news *news = paper.first; news != NULL; news = news->next) {
+			revision = news->record.revision > revision ? news->record.revision : revision;
+			tell(store, &news->record);
+		}
+		if (revision > store->revision)
+			store->revision = revision;
+		if (paper.first != NULL)
+			tell_end(store);
+	}
+	drop_news(paper.first);
+	return status;
 }
 
 static void run_batch(struct store *store, struct transaction *batch)
@@ -303,13 +357,14 @@ static void run_batch(struct store *store, struct transaction *batch)
 	struct newspaper paper = {.end = &paper.first};
 	enum status status = store->backend->begin(store->database);
 	if (status == STATUS_OK) {
-		apply_all(store, batch, &paper);
-		if (paper.failed) {
-			store->backend->rollback(store->database);
-			status = STATUS_NO_MEMORY;
-		} else {
+		/* under the write lock: what others committed is told first, so that revisions come in their order */
+		status = look_for_others(store);
+		if (status == STATUS_OK)
+			status = apply_all(store, batch, &paper);
+		if (status == STATUS_OK)
 			status = store->backend->commit(store->database);
-		}
+		else
+			store->backend->rollback(store->database);
 	}
 	atomic_store(&store->is_healthy, store->backend->is_healthy(store->database));
 	if (status != STATUS_OK) {
@@ -325,23 +380,6 @@ static void run_batch(struct store *store, struct transaction *batch)
 	}
 	drop_news(paper.first);
 	complete_behind_barrier(store, batch);
-}
-
-static void look_for_others(struct store *store)
-{
-	struct newspaper paper = {.end = &paper.first};
-	int64_t revision = store->revision;
-	enum status status = store->backend->poll(store->database, store->revision, write_news, &paper, &revision);
-	atomic_store(&store->is_healthy, store->backend->is_healthy(store->database));
-	if (status == STATUS_OK && !paper.failed) {
-		for (struct news *news = paper.first; news != NULL; news = news->next)
-			tell(store, &news->record);
-		if (revision > store->revision)
-			store->revision = revision;
-		if (paper.first != NULL)
-			tell_end(store);
-	}
-	drop_news(paper.first);
 }
 
 static void deadline(int64_t after_ms, struct timespec *when)
@@ -382,11 +420,13 @@ static void *run(void *context)
 			waited = pthread_cond_timedwait(&store->filled, &store->lock, &next);
 		struct transaction *batch = take_batch(store);
 		pthread_mutex_unlock(&store->lock);
-		/* what others committed comes first: revisions are told in their order */
-		look_for_others(store);
-		deadline(store->settings.poll_ms, &next);
-		if (batch != NULL)
+		if (batch != NULL) {
 			run_batch(store, batch);
+		} else {
+			look_for_others(store); /* what fails now is asked again at the next look */
+			atomic_store(&store->is_healthy, store->backend->is_healthy(store->database));
+		}
+		deadline(store->settings.poll_ms, &next);
 		pthread_mutex_lock(&store->lock);
 	}
 	pthread_mutex_unlock(&store->lock);

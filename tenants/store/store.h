@@ -55,7 +55,9 @@ struct transaction;
 struct transaction *transaction_new(void);
 void transaction_free(struct transaction *transaction); /* only when not submitted */
 /* `expected`: REVISION_ANY, REVISION_ABSENT (must not exist) or the exact revision; else the whole transaction is
- * CONFLICT (NOT_FOUND when the record to delete or to match is absent). Copies. False when out of memory. */
+ * CONFLICT (NOT_FOUND when the record to delete or to match is absent). What is put into a ctx, other than the
+ * participant itself, needs the ctx's participant record, else NOT_FOUND: nothing comes back after a delete. INVALID:
+ * the database refuses these bytes. Copies. False when out of memory. */
 bool transaction_put(struct transaction *transaction, struct text ctx, enum record_kind kind, struct text id,
 	struct text body, int64_t expected);
 bool transaction_delete(
@@ -72,7 +74,7 @@ struct store_settings {
 							  in argv or config */
 	int64_t queued_transactions; /* bound: 4,096; over it submissions end UNAVAILABLE */
 	int64_t poll_ms;             /* SQLite: how often to look for other processes' commits: 200 */
-	int64_t statement_ms;        /* PostgreSQL statement timeout: 5 s */
+	int64_t statement_ms;        /* PostgreSQL statement timeout, and the wait for another process's lock: 5 s */
 };
 extern const struct setting store_settings_table[];
 extern const size_t store_settings_count;

@@ -1,0 +1,294 @@
+/* The cases every database of the store must pass; a part of store_suite.h. */
+#pragma once
+
+static void waiting_transactions_share_a_commit_and_end_in_order(void **state)
+{
+	(void)state;
+	enum { COUNT = 300 };
+	struct outcome *outcomes[COUNT];
+	struct seen *seen = suite_open();
+	for (int i = 0; i < COUNT; i++) {
+		char id[16];
+		snprintf(id, sizeof(id), "r%d", i);
+		outcomes[i] = suite_submit(seen, suite_put("", RECORD_KEY, id, "{}", REVISION_ABSENT));
+	}
+	suite_load(seen);
+	for (int i = 0; i < COUNT; i++) {
+		int64_t revision;
+		assert_int_equal(suite_wait(outcomes[i], &revision), STATUS_OK);
+		assert_int_equal(revision, i + 1);
+	}
+	assert_int_equal(seen->told, COUNT);
+	assert_int_equal(seen->batches, 1 + 2); /* the load, then 256 and the rest */
+	suite_stop(seen);
+}
+
+static void what_is_expected_decides(void **state)
+{
+	(void)state;
+	enum { FIRST = 1000 }; /* stands for the revision of the first put */
+	static const struct {
+		bool is_delete;
+		const char *id;
+		int64_t expected;
+		enum status status;
+	} cases[] = {
+		{false, "a", REVISION_ABSENT, STATUS_CONFLICT}, {false, "a", FIRST + 7, STATUS_CONFLICT},
+		{true, "a", FIRST + 7, STATUS_CONFLICT}, {false, "none", FIRST, STATUS_NOT_FOUND},
+		{true, "none", REVISION_ANY, STATUS_NOT_FOUND}, {true, "none", FIRST, STATUS_NOT_FOUND},
+		{false, "a", FIRST, STATUS_OK}, {false, "a", FIRST, STATUS_CONFLICT}, /* no longer */
+		{false, "a", REVISION_ANY, STATUS_OK}, {true, "a", REVISION_ANY, STATUS_OK},
+		{true, "a", REVISION_ANY, STATUS_NOT_FOUND}, {false, "a", REVISION_ABSENT, STATUS_OK}, /* over the tombstone */
+	};
+	struct seen *seen = suite_start();
+	int64_t first;
+	assert_int_equal(suite_wait(suite_submit(seen, suite_put("", RECORD_FLOW, "a", "1", 0)), &first), STATUS_OK);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct transaction *transaction = transaction_new();
+		int64_t expected = cases[i].expected >= FIRST ? cases[i].expected - FIRST + first : cases[i].expected;
+		struct text id = text_of(cases[i].id);
+		assert_true(cases[i].is_delete ? transaction_delete(transaction, TEXT(""), RECORD_FLOW, id, expected)
+									   : transaction_put(transaction, TEXT(""), RECORD_FLOW, id, TEXT("2"), expected));
+		enum status status = suite_wait(suite_submit(seen, transaction), NULL);
+		if (status != cases[i].status)
+			fail_msg("case %zu: %s", i, status_text(status));
+	}
+	assert_told(seen, "flow . a 1;flow . a 2;flow . a 2;flow . a -;flow . a 2;");
+	suite_stop(seen);
+}
+
+static void a_transaction_is_whole_and_its_neighbours_do_not_suffer(void **state)
+{
+	(void)state;
+	struct seen *seen = suite_open();
+	struct outcome *before = suite_submit(seen, suite_put("", RECORD_FLOW, "before", "1", REVISION_ANY));
+	struct transaction *half = suite_put("", RECORD_FLOW, "half", "1", REVISION_ANY);
+	assert_true(transaction_put(half, TEXT(""), RECORD_FLOW, TEXT("before"), TEXT("2"), REVISION_ABSENT));
+	struct outcome *failed = suite_submit(seen, half);
+	struct outcome *after = suite_submit(seen, suite_put("", RECORD_FLOW, "after", "1", REVISION_ANY));
+	suite_load(seen);
+	assert_int_equal(suite_wait(before, NULL), STATUS_OK);
+	assert_int_equal(suite_wait(failed, NULL), STATUS_CONFLICT);
+	assert_int_equal(suite_wait(after, NULL), STATUS_OK);
+	assert_told(seen, "flow . before 1;flow . after 1;");
+	suite_stop(seen);
+	assert_stored("flow . before 1;flow . after 1;");
+}
+
+static void a_context_goes_with_all_its_records(void **state)
+{
+	(void)state;
+	struct seen *seen = suite_start();
+	assert_int_equal(put(seen, A, RECORD_DATASET, "d", "{}"), STATUS_NOT_FOUND); /* of nobody */
+	assert_int_equal(participant(seen, A), STATUS_OK);
+	assert_int_equal(participant(seen, B), STATUS_OK);
+	assert_int_equal(put(seen, A, RECORD_DATASET, "d", "1"), STATUS_OK);
+	assert_int_equal(put(seen, A, RECORD_FLOW, "f", "1"), STATUS_OK);
+	assert_int_equal(put(seen, B, RECORD_DATASET, "d", "2"), STATUS_OK);
+	struct transaction *transaction = transaction_new();
+	assert_true(transaction_delete_ctx(transaction, TEXT(A)));
+	assert_int_equal(suite_wait(suite_submit(seen, transaction), NULL), STATUS_OK);
+	assert_non_null(strstr(seen->line, "participant a participant -;"));
+	assert_non_null(strstr(seen->line, "dataset a d -;"));
+	assert_non_null(strstr(seen->line, "flow a f -;"));
+	/* who comes too late finds no owner, and one that comes back does not inherit */
+	assert_int_equal(put(seen, A, RECORD_PARTICIPANT_CONFIG, "config", "{}"), STATUS_NOT_FOUND);
+	assert_int_equal(participant(seen, A), STATUS_OK);
+	suite_stop(seen);
+	assert_stored("participant b participant {};participant a participant {};dataset b d 2;");
+}
+
+static void a_reload_tells_kind_by_kind_and_counts_on(void **state)
+{
+	(void)state;
+	struct seen *seen = suite_start();
+	assert_told(seen, "");
+	assert_int_equal(put(seen, "", RECORD_REVOCATION, "r", "1"), STATUS_OK);
+	assert_int_equal(participant(seen, B), STATUS_OK);
+	assert_int_equal(put(seen, B, RECORD_FLOW, "f", "1"), STATUS_OK);
+	assert_int_equal(participant(seen, A), STATUS_OK);
+	assert_int_equal(put(seen, B, RECORD_KEY, "k", "1"), STATUS_OK);
+	assert_int_equal(put(seen, B, RECORD_FLOW, "f", "2"), STATUS_OK);
+	suite_stop(seen);
+	assert_stored("participant b participant {};participant a participant {};key b k 1;flow b f 2;revocation . r 1;");
+	seen = suite_start();
+	int64_t revision;
+	struct outcome *outcome = suite_submit(seen, suite_put("", RECORD_KEY, "next", "1", REVISION_ANY));
+	assert_int_equal(suite_wait(outcome, &revision), STATUS_OK);
+	assert_int_equal(revision, 7);
+	suite_stop(seen);
+}
+
+static void bytes_come_back_as_they_were(void **state)
+{
+	(void)state;
+	enum { LENGTH = 2 << 20 };
+	char *body = malloc(LENGTH + 1);
+	memset(body, 'x', LENGTH);
+	memcpy(body, "{\"'%$1\\n\":\"\xc3\xa4\xf0\x9f\x98\x80\"}", 19);
+	body[LENGTH] = 0;
+	struct seen *seen = suite_start();
+	struct transaction *transaction = transaction_new();
+	assert_true(transaction_put(
+		transaction, TEXT(""), RECORD_KEY, TEXT("o'brien\"\\"), (struct text){body, LENGTH}, REVISION_ANY));
+	assert_true(transaction_put(transaction, TEXT(""), RECORD_KEY, TEXT("empty"), TEXT(""), REVISION_ANY));
+	assert_int_equal(suite_wait(suite_submit(seen, transaction), NULL), STATUS_OK);
+	suite_stop(seen);
+	char expected[128];
+	snprintf(expected, sizeof(expected), "key . o'brien\"\\ %.20s;key . empty ;", body);
+	assert_stored(expected);
+	free(body);
+	seen = suite_start();
+	transaction = transaction_new();
+	assert_true(transaction_put(transaction, TEXT(""), RECORD_KEY, TEXT("a\0b"), TEXT("1"), REVISION_ANY));
+	assert_int_equal(suite_wait(suite_submit(seen, transaction), NULL), STATUS_INVALID);
+	suite_stop(seen);
+}
+
+static void too_many_waiting_are_refused_at_once(void **state)
+{
+	(void)state;
+	suite_settings.queued_transactions = 2;
+	struct seen *seen = suite_open();
+	struct outcome *first = suite_submit(seen, suite_put("", RECORD_KEY, "1", "1", REVISION_ANY));
+	struct outcome *second = suite_submit(seen, suite_put("", RECORD_KEY, "2", "1", REVISION_ANY));
+	struct outcome *third = suite_submit(seen, suite_put("", RECORD_KEY, "3", "1", REVISION_ANY));
+	assert_int_equal(suite_wait(third, NULL), STATUS_UNAVAILABLE);
+	suite_load(seen);
+	assert_int_equal(suite_wait(first, NULL), STATUS_OK);
+	assert_int_equal(suite_wait(second, NULL), STATUS_OK);
+	suite_stop(seen);
+	assert_stored("key . 1 1;key . 2 1;");
+}
+
+static void closing_finishes_what_waits(void **state)
+{
+	(void)state;
+	struct seen *seen = suite_open();
+	struct outcome *outcomes[20];
+	for (int i = 0; i < 20; i++)
+		outcomes[i] = suite_submit(seen, suite_put("", RECORD_KEY, "same", "1", REVISION_ANY));
+	suite_load(seen);
+	suite_stop(seen);
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(suite_wait(outcomes[i], NULL), STATUS_OK);
+	assert_stored("key . same 1;");
+}
+
+/* Two processes that write to one database at the same time: each is told every revision of both, once and in order. */
+static void two_processes_see_each_other_in_order(void **state)
+{
+	(void)state;
+	enum { ROUNDS = 40 };
+	struct outcome *outcomes[2][ROUNDS];
+	struct seen *sides[2] = {suite_start(), suite_start()};
+	for (int i = 0; i < ROUNDS; i++) {
+		for (int side = 0; side < 2; side++) {
+			char id[16];
+			snprintf(id, sizeof(id), "%d-%d", side, i);
+			outcomes[side][i] = suite_submit(sides[side], suite_put("", RECORD_KEY, id, "1", REVISION_ANY));
+		}
+	}
+	for (int i = 0; i < 2 * ROUNDS; i++)
+		assert_int_equal(suite_wait(outcomes[i % 2][i / 2], NULL), STATUS_OK);
+	for (int side = 0; side < 2; side++)
+		wait_told(sides[side], 2 * ROUNDS);
+	for (int side = 0; side < 2; side++) {
+		assert_int_equal(sides[side]->told, 2 * ROUNDS);
+		for (int i = 0; i < 2 * ROUNDS; i++)
+			assert_int_equal(sides[side]->revisions[i], i + 1);
+		suite_stop(sides[side]);
+	}
+}
+
+static void of_one_expected_revision_one_process_wins(void **state)
+{
+	(void)state;
+	struct seen *one = suite_start(), *other = suite_start();
+	struct outcome *first = suite_submit(one, suite_put("", RECORD_KEY, "k", "1", REVISION_ABSENT));
+	struct outcome *second = suite_submit(other, suite_put("", RECORD_KEY, "k", "2", REVISION_ABSENT));
+	enum status a = suite_wait(first, NULL), b = suite_wait(second, NULL);
+	assert_true((a == STATUS_OK && b == STATUS_CONFLICT) || (a == STATUS_CONFLICT && b == STATUS_OK));
+	suite_stop(one);
+	suite_stop(other);
+}
+
+static void assert_open_fails(enum status expected, const char *message)
+{
+	struct store *store = NULL;
+	struct buffer error = {0};
+	assert_int_equal(store_open(&suite_settings, NULL, &store, &error), expected);
+	if (strstr(error.bytes, message) == NULL || strchr(error.bytes, '\n') != NULL)
+		fail_msg("message: %s", error.bytes);
+	buffer_free(&error);
+}
+
+static void an_old_schema_is_brought_up_and_a_newer_one_refused(void **state)
+{
+	(void)state;
+	suite_sql("CREATE TABLE meta (name TEXT PRIMARY KEY, value BIGINT NOT NULL)");
+	suite_sql("INSERT INTO meta VALUES ('schema', 0), ('revision', 41)");
+	struct seen *seen = suite_start();
+	int64_t revision;
+	struct outcome *outcome = suite_submit(seen, suite_put("", RECORD_KEY, "k", "1", REVISION_ANY));
+	assert_int_equal(suite_wait(outcome, &revision), STATUS_OK);
+	assert_int_equal(revision, 42);
+	suite_stop(seen);
+	suite_sql("UPDATE meta SET value = 99 WHERE name = 'schema'");
+	assert_open_fails(STATUS_INVALID, "version 99");
+	suite_sql("UPDATE meta SET value = 1 WHERE name = 'schema'");
+	assert_stored("key . k 1;");
+}
+
+static void records_of_a_newer_program_are_left_alone(void **state)
+{
+	(void)state;
+	struct seen *seen = suite_start();
+	assert_int_equal(participant(seen, A), STATUS_OK);
+	suite_stop(seen);
+	suite_sql("INSERT INTO record VALUES ('" A "', 'novelty', 'x', 2, '{}')");
+	suite_sql("UPDATE meta SET value = 2 WHERE name = 'revision'");
+	seen = suite_start();
+	assert_told(seen, "participant a participant {};");
+	int64_t revision;
+	struct outcome *outcome = suite_submit(seen, suite_put("", RECORD_KEY, "k", "1", REVISION_ANY));
+	assert_int_equal(suite_wait(outcome, &revision), STATUS_OK);
+	assert_int_equal(revision, 3);
+	suite_stop(seen);
+}
+
+static void wait_healthy(const struct seen *seen, bool is_healthy)
+{
+	for (int i = 0; store_is_healthy(seen->store) != is_healthy; i++) {
+		if (i == 5000)
+			fail_msg("health does not become %d", is_healthy);
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+}
+
+static void a_held_lock_refuses_and_its_end_heals(void **state)
+{
+	(void)state;
+	suite_settings.statement_ms = 100;
+	struct seen *seen = suite_start();
+	assert_int_equal(put(seen, "", RECORD_KEY, "before", "1"), STATUS_OK);
+	suite_lock(true);
+	assert_int_equal(put(seen, "", RECORD_KEY, "during", "1"), STATUS_UNAVAILABLE);
+	assert_int_equal(put(seen, "", RECORD_KEY, "during", "1"), STATUS_UNAVAILABLE);
+	suite_lock(false);
+	wait_healthy(seen, true);
+	assert_int_equal(put(seen, "", RECORD_KEY, "after", "1"), STATUS_OK);
+	suite_stop(seen);
+	assert_stored("key . before 1;key . after 1;");
+}
+
+#define SUITE_CASE(function) cmocka_unit_test_setup_teardown(function, suite_setup, suite_teardown)
+#define SUITE_CASES                                                                                                    \
+	SUITE_CASE(waiting_transactions_share_a_commit_and_end_in_order), SUITE_CASE(what_is_expected_decides),            \
+		SUITE_CASE(a_transaction_is_whole_and_its_neighbours_do_not_suffer),                                           \
+		SUITE_CASE(a_context_goes_with_all_its_records), SUITE_CASE(a_reload_tells_kind_by_kind_and_counts_on),        \
+		SUITE_CASE(bytes_come_back_as_they_were), SUITE_CASE(too_many_waiting_are_refused_at_once),                    \
+		SUITE_CASE(closing_finishes_what_waits), SUITE_CASE(two_processes_see_each_other_in_order),                    \
+		SUITE_CASE(of_one_expected_revision_one_process_wins),                                                         \
+		SUITE_CASE(an_old_schema_is_brought_up_and_a_newer_one_refused),                                               \
+		SUITE_CASE(records_of_a_newer_program_are_left_alone), SUITE_CASE(a_held_lock_refuses_and_its_end_heals)
