@@ -339,6 +339,7 @@ static void harden(void)
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a write beyond the file size limit fails as on a full disk */
 }
 
 /* --- the command line */

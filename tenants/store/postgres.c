@@ -1,6 +1,8 @@
 /* The store in PostgreSQL: the same statements over libpq, revisions in commit order by the lock on their counter. */
+#include <errno.h>
 #include <fcntl.h>
 #include <libpq-fe.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,12 +14,19 @@
 #include "tenants/store/backend.h"
 #include "tenants/store/migrations.h"
 
-enum { CONNECTION_MAX = 4096, MIGRATION_LOCK = 0x63656c6c, RETRY_FIRST_MS = 200, RETRY_LAST_MS = 5000 };
+enum {
+	CONNECTION_MAX = 4096,
+	MIGRATION_LOCK = 0x63656c6c,
+	RETRY_FIRST_MS = 200,
+	RETRY_LAST_MS = 5000,
+	GRACE_MS = 1000,
+	LOAD_MS = 600000
+};
 
 struct database {
 	PGconn *connection;
 	char *options;
-	int64_t statement_ms;
+	int64_t statement_ms, patience_ms; /* how long the server may be silent */
 	uint64_t retry_at_ms, retry_ms;
 	int64_t seen;             /* the newest revision the store was told of */
 	int64_t started, written; /* the newest before this transaction, and with it */
@@ -38,6 +47,51 @@ static struct text message_of(const struct database *database)
 	return text_slice(message, 0, text_find(message, '\n'));
 }
 
+/* The server says nothing: the connection is as good as lost, and not tried again at once. */
+static void give_up(struct database *database)
+{
+	LOG(WARNING, "store.lost", log_number("patience_ms", database->patience_ms));
+	PQfinish(database->connection);
+	database->connection = NULL;
+	database->retry_at_ms = clock_monotonic_ms() + database->retry_ms;
+}
+
+/* Sends what is left and receives the next result whole; false: lost. */
+static bool await_result(struct database *database)
+{
+	for (;;) {
+		int unsent = PQflush(database->connection);
+		if (unsent == 0 && PQisBusy(database->connection) == 0)
+			return true;
+		struct pollfd wanted = {.fd = PQsocket(database->connection)};
+		wanted.events = (short)(POLLIN | (unsent > 0 ? POLLOUT : 0));
+		int ready = unsent < 0 ? -1 : poll(&wanted, 1, (int)database->patience_ms);
+		if (ready == 0 || unsent < 0 || (ready < 0 && errno != EINTR)) {
+			give_up(database);
+			return false;
+		}
+		if (ready > 0 && (wanted.revents & ~POLLOUT) != 0 && PQconsumeInput(database->connection) == 0)
+			return false;
+	}
+}
+
+/* As PQexecParams, but never waiting for ever. */
+static PGresult *execute(struct database *database, const char *sql, int count, const char *const *values)
+{
+	PGresult *last = NULL;
+	if (PQsendQueryParams(database->connection, sql, count, NULL, values, NULL, NULL, 0) == 0)
+		return NULL;
+	while (await_result(database)) {
+		PGresult *result = PQgetResult(database->connection);
+		if (result == NULL)
+			return last;
+		PQclear(last);
+		last = result;
+	}
+	PQclear(last);
+	return NULL;
+}
+
 /* NULL: it failed, which has been logged; *verdict: INVALID when the values are to blame, else UNAVAILABLE. */
 static PGresult *query_judged(
 	struct database *database, const char *sql, int count, const char *const *values, enum status *verdict)
@@ -45,7 +99,7 @@ static PGresult *query_judged(
 	*verdict = STATUS_UNAVAILABLE;
 	if (is_lost(database))
 		return NULL;
-	PGresult *result = PQexecParams(database->connection, sql, count, NULL, values, NULL, NULL, 0);
+	PGresult *result = execute(database, sql, count, values);
 	ExecStatusType kind = PQresultStatus(result);
 	if (kind == PGRES_TUPLES_OK || kind == PGRES_COMMAND_OK) {
 		*verdict = STATUS_OK;
@@ -140,7 +194,7 @@ static bool connect_now(struct database *database)
 	bool is_listening = PQresultStatus(result) == PGRES_COMMAND_OK;
 	PQclear(result);
 	database->has_notice = true; /* whatever happened meanwhile is looked for */
-	return is_limited && is_listening;
+	return is_limited && is_listening && PQsetnonblocking(database->connection, 1) == 0;
 }
 
 /* Again after a while that doubles, with some chance in it. */
@@ -233,6 +287,7 @@ static enum status postgres_open(const struct store_settings *settings, void **i
 	if (database == NULL)
 		return STATUS_NO_MEMORY;
 	database->statement_ms = settings->statement_ms;
+	database->patience_ms = settings->statement_ms + GRACE_MS;
 	database->retry_ms = RETRY_FIRST_MS;
 	enum status status = read_options(settings->connection_file, &database->options, error);
 	if (status == STATUS_OK && !connect_now(database)) {
@@ -301,7 +356,11 @@ static enum status read_newest(struct database *database, const char *sql, int64
 static enum status postgres_load(void *object, record_visit *visit, void *context, int64_t *revision)
 {
 	struct database *database = object;
+	int64_t patience_ms = database->patience_ms;
 	enum status status = run(database, "BEGIN ISOLATION LEVEL REPEATABLE READ");
+	if (status == STATUS_OK)
+		status = run(database, "SET LOCAL statement_timeout = 0"); /* all there is may take its time */
+	database->patience_ms = LOAD_MS;
 	for (int kind = 0; kind < RECORD_KIND_COUNT && status == STATUS_OK; kind++) {
 		const char *values[] = {record_kind_name((enum record_kind)kind)};
 		status = visit_rows(query(database,
@@ -314,6 +373,7 @@ static enum status postgres_load(void *object, record_visit *visit, void *contex
 		status = read_newest(database, "SELECT value FROM meta WHERE name = 'revision'", revision);
 	if (status == STATUS_OK)
 		database->seen = *revision;
+	database->patience_ms = patience_ms;
 	run(database, "COMMIT");
 	return status;
 }
