@@ -68,7 +68,7 @@ class Writers:
     """Threads that create participants without pause, and remember what they were told."""
 
     def __init__(self, cell, count=3):
-        self.cell, self.acknowledged, self.statuses, self.stopping = cell, [], set(), threading.Event()
+        self.cell, self.acknowledged, self.statuses, self.stopping, self.unclear = cell, [], set(), threading.Event(), []
         self.threads = [threading.Thread(target=self.run, args=(number,)) for number in range(count)]
         cell.token()
         for thread in self.threads:
@@ -83,13 +83,14 @@ class Writers:
             self.statuses.add(status)
             if status == 200:
                 self.acknowledged.append(ctx)
-            else:
-                assert isinstance(body, list) and body[0]["message"], body
+            elif not (isinstance(body, list) and body[0]["message"]):
+                self.unclear.append(body)
 
     def stop(self):
         self.stopping.set()
         for thread in self.threads:
             thread.join()
+        assert not self.unclear, self.unclear[:3]
 
 
 def test_a_server_killed_amid_work_loses_nothing_acknowledged(server, own_cell, tmp_path):
@@ -111,7 +112,7 @@ def test_a_server_killed_amid_work_loses_nothing_acknowledged(server, own_cell, 
     before = len(writers.acknowledged)
     wait_for(lambda: len(writers.acknowledged) > before + 20, 20, "writes")
     writers.stop()
-    assert writers.statuses <= {200, 409, 503}
+    assert writers.statuses <= {200, 503}
     assert cell.process.poll() is None and cell.process.pid == process
 
     def listed():
