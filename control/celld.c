@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -227,13 +228,24 @@ static enum status cell_open(struct cell *cell, struct buffer *error)
 	return status;
 }
 
+static void on_turned(void *context)
+{
+	sem_post(context);
+}
+
+/* Also what is half open. */
 static void cell_close(struct cell *cell)
 {
-	/* what answers workers ends before them; what workers use ends after */
-	if (cell->vault != NULL)
-		vault_close(cell->vault);
-	if (cell->store != NULL)
-		store_close(cell->store);
+	/* What answers workers ends before them; what workers use ends after. The store's last answers may ask the vault
+	 * to forget: it ends when they have been heard. */
+	sem_t turned;
+	store_close(cell->store);
+	sem_init(&turned, 0, 0);
+	worker_pool_barrier(cell->pool, on_turned, &turned);
+	while (sem_wait(&turned) != 0)
+		;
+	sem_destroy(&turned);
+	vault_close(cell->vault);
 	if (cell->pool != NULL)
 		worker_pool_stop(cell->pool);
 	server_free(cell->server);
@@ -430,8 +442,9 @@ int main(int count, char **arguments)
 		sigaddset(&signals, *number);
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
 	if (cell_open(&cell, &error) != STATUS_OK) {
-		log_close();
+		cell_close(&cell);
 		fprintf(stderr, "%s\n", error.bytes);
+		buffer_free(&error);
 		return EXIT_CONFIG;
 	}
 	say_ready(&cell, started_ms);

@@ -84,7 +84,7 @@ class Writers:
             if status == 200:
                 self.acknowledged.append(ctx)
             elif not (isinstance(body, list) and body[0]["message"]):
-                self.unclear.append(body)
+                self.unclear.append((status, body))
 
     def stop(self):
         self.stopping.set()
