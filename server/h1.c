@@ -546,7 +546,7 @@ static void h1_check(struct connection *connection, uint64_t now_ms)
 			connection_close_later(connection, STATUS_TIMEOUT);
 		return;
 	}
-	uint64_t idle = now_ms - (uint64_t)stream->progress_ms, age = now_ms - (uint64_t)(stream->started_us / 1000);
+	uint64_t idle = now_ms - (uint64_t)stream->progress_ms, age = stream_age_ms(stream, now_ms);
 	bool is_stuck = stream->is_responded && !stream->is_deferred && idle >= (uint64_t)limits->stream_idle_ms;
 	bool is_slow = stream->is_receiving && !h1->is_request_over && stream->window_held == 0 &&
 				   age >= (uint64_t)limits->body_grace_ms &&

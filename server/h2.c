@@ -635,7 +635,7 @@ static void check_stream(struct h2 *h2, struct stream *stream, uint64_t now_ms)
 		abort_stream(&stream->exchange, STATUS_TIMEOUT); /* the peer takes nothing */
 		return;
 	}
-	uint64_t age = now_ms - (uint64_t)(stream->started_us / 1000);
+	uint64_t age = stream_age_ms(stream, now_ms);
 	bool is_waiting_for_body = stream->is_receiving && !stream->is_body_over && stream->window_held == 0;
 	if (is_waiting_for_body && age >= (uint64_t)limits->body_grace_ms &&
 		exchange->bytes_received < (uint64_t)limits->body_rate * (age / 1000))
@@ -652,7 +652,7 @@ static void h2_check(struct connection *connection, uint64_t now_ms)
 	}
 	for (struct stream *stream = h2->streams, *next; stream != NULL; stream = next) {
 		next = stream->next;
-		uint64_t age = now_ms - (uint64_t)(stream->started_us / 1000);
+		uint64_t age = stream_age_ms(stream, now_ms);
 		if (!stream->is_dispatched && age >= (uint64_t)limits->header_ms) {
 			nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM);
 			connection_close_later(connection, STATUS_TIMEOUT);

@@ -269,6 +269,12 @@ void stream_deliver_early(struct stream *stream)
 
 /* --- the response */
 
+uint64_t stream_age_ms(const struct stream *stream, uint64_t now_ms)
+{
+	uint64_t started_ms = (uint64_t)stream->started_us / 1000;
+	return now_ms > started_ms ? now_ms - started_ms : 0;
+}
+
 bool stream_has_body(const struct stream *stream)
 {
 	const struct exchange *exchange = &stream->exchange;

@@ -67,6 +67,8 @@ void stream_deliver_early(struct stream *stream);
 void stream_drop_arena(struct stream *stream);
 /* Back to the free list. Must be finished. */
 void stream_free(struct stream *stream);
+/* Since its start. That is by the exact clock, which may be ahead of the loop's `now_ms`: then 0. */
+uint64_t stream_age_ms(const struct stream *stream, uint64_t now_ms);
 /* May a response of this exchange have a body? */
 bool stream_has_body(const struct stream *stream);
 void streams_release(struct engine *engine);

@@ -448,6 +448,20 @@ static void bodies_in_stay_within_the_window(void **state)
 	peer_close(&peer);
 }
 
+/* The deadlines are looked at by the clock of the loop's turn, in which the stream may have just begun. */
+static void a_stream_of_this_turn_is_not_late(void **state)
+{
+	(void)state;
+	struct peer peer;
+	peer_open(&peer);
+	send_frame(&peer, NGHTTP2_HEADERS, HEADERS_END, 1, LITERAL(POST "\x04\x05/take"));
+	assert_string_equal(peer_hears(&peer), WINDOW);
+	struct connection *connection = fixture.engine.connections;
+	connection->protocol->check(connection, worker_now_ms(fixture.worker) - 1000);
+	assert_string_equal(peer_hears(&peer), "");
+	peer_close(&peer);
+}
+
 static void draining_lets_streams_end(void **state)
 {
 	(void)state;
@@ -549,6 +563,7 @@ int main(void)
 		cmocka_unit_test(the_connection_window_holds_all),
 		cmocka_unit_test(bodies_in_stay_within_the_window),
 		cmocka_unit_test(draining_lets_streams_end),
+		cmocka_unit_test(a_stream_of_this_turn_is_not_late),
 		cmocka_unit_test(streams_at_once_are_limited),
 		cmocka_unit_test(floods_end_the_connection),
 		cmocka_unit_test(sessions_do_not_mix),
