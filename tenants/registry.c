@@ -9,24 +9,25 @@
 #include "server/base/map.h"
 #include "tenants/participant_build.h"
 
-enum { OBSERVERS_MAX = 4 };
+enum { OBSERVERS_MAX = 4, KEYS_MAX = 64 };
 
-#define TENANT(name, kind_, preset_, low, high, help_)                                                                 \
+#define TENANT(name, kind_, ...)                                                                                       \
 	{                                                                                                                  \
-		.key = #name, .kind = kind_, .offset = offsetof(struct tenant_settings, name), .preset = preset_,              \
-		.minimum = low, .maximum = high, .help = help_                                                                 \
+		.key = #name, .kind = kind_, .offset = offsetof(struct tenant_settings, name), __VA_ARGS__                     \
 	}
 #define LARGE ((int64_t)1 << 50)
 const struct setting tenant_settings_table[] = {
-	TENANT(
-		requests_per_second, SETTING_INTEGER, "1000", 1, LARGE, "of one tenant; entry celld.limits.requestsPerSecond"),
-	TENANT(bytes_per_second, SETTING_BYTES, "0", 0, LARGE,
-		"sent for one tenant, 0: as much as its share gives; entry celld.limits.bytesPerSecond"),
-	TENANT(streams, SETTING_INTEGER, "200", 1, LARGE, "open exchanges of one tenant; entry celld.limits.streams"),
-	TENANT(connections, SETTING_INTEGER, "200", 1, LARGE,
-		"connections with open exchanges of one tenant; entry celld.limits.connections"),
-	TENANT(weight, SETTING_INTEGER, "1", 1, 1000, "in the division of a worker's core and sockets; entry celld.weight"),
-	TENANT(domain, SETTING_TEXT, NULL, 1, 200, "{ctx}.<domain> leads to the tenant; null: off"),
+	TENANT(requests_per_second, SETTING_INTEGER, .preset = "1000", .minimum = 1, .maximum = LARGE,
+		.help = "of one tenant; entry celld.limits.requestsPerSecond"),
+	TENANT(bytes_per_second, SETTING_BYTES, .preset = "0", .minimum = 0, .maximum = LARGE,
+		.help = "sent for one tenant, 0: as much as its share gives; entry celld.limits.bytesPerSecond"),
+	TENANT(streams, SETTING_INTEGER, .preset = "200", .minimum = 1, .maximum = LARGE,
+		.help = "open exchanges of one tenant; entry celld.limits.streams"),
+	TENANT(connections, SETTING_INTEGER, .preset = "200", .minimum = 1, .maximum = LARGE,
+		.help = "connections with open exchanges of one tenant; entry celld.limits.connections"),
+	TENANT(weight, SETTING_INTEGER, .preset = "1", .minimum = 1, .maximum = 1000,
+		.help = "in the division of a worker's core and sockets; entry celld.weight"),
+	TENANT(domain, SETTING_TEXT, .minimum = 1, .maximum = 200, .help = "{ctx}.<domain> leads to the tenant; null: off"),
 };
 const size_t tenant_settings_count = sizeof(tenant_settings_table) / sizeof(tenant_settings_table[0]);
 
@@ -109,28 +110,35 @@ static enum status publish(struct registry *registry, const char *ctx, struct pa
 	return STATUS_OK;
 }
 
-static enum status add_key(
-	const struct participant *previous, const struct record *record, struct key **keys, size_t *count)
+/* The record's id is the alias; kids are "<ctx>#<alias>-<8 hex>". */
+static bool is_of_alias(const struct key *key, struct text alias)
 {
-	*count = 0;
-	struct key *added = NULL;
+	struct text kid = key_id(key);
+	size_t mark = text_find(kid, '#'), dash = kid.length;
+	while (dash > 0 && kid.bytes[dash - 1] != '-')
+		dash--;
+	return mark < dash && text_equals(text_slice(kid, mark + 1, dash - 1), alias);
+}
+
+/* The keys after the record, borrowed; *added: the one of them that is the caller's to free, or NULL. */
+static enum status change_keys(const struct participant *previous, const struct record *record, struct key **keys,
+	size_t *count, struct key **added)
+{
+	size_t kept = 0;
+	*added = NULL;
+	for (size_t i = 0; i < previous->key_count; i++) {
+		if (!is_of_alias(previous->keys[i], record->id))
+			keys[kept++] = previous->keys[i];
+	}
 	if (record->body.bytes != NULL) {
-		enum status status = key_from_public_jwk(record->body, &added);
+		if (kept == KEYS_MAX)
+			return STATUS_TOO_LARGE;
+		enum status status = key_from_public_jwk(record->body, added);
 		if (status != STATUS_OK)
 			return status;
+		keys[kept++] = *added;
 	}
-	for (size_t i = 0; i < previous->key_count; i++) {
-		/* kids begin with "<ctx>#<alias>-": the record's id is the alias */
-		struct text kid = key_id(previous->keys[i]);
-		size_t mark = text_find(kid, '#');
-		struct text alias = text_slice(kid, mark < kid.length ? mark + 1 : 0, kid.length);
-		bool is_replaced = text_starts_with(alias, record->id) && alias.length > record->id.length &&
-						   alias.bytes[record->id.length] == '-';
-		if (!is_replaced)
-			keys[(*count)++] = previous->keys[i];
-	}
-	if (added != NULL)
-		keys[(*count)++] = added;
+	*count = kept;
 	return STATUS_OK;
 }
 
@@ -138,10 +146,8 @@ static enum status rebuild(struct registry *registry, const struct record *recor
 {
 	struct text body = previous == NULL ? TEXT_NONE : text_of(previous->body);
 	struct text config = previous == NULL || previous->config == NULL ? TEXT_NONE : text_of(previous->config);
-	struct key *keys[64], *added = NULL;
+	struct key *keys[KEYS_MAX], *added = NULL;
 	size_t key_count = previous == NULL ? 0 : previous->key_count;
-	if (key_count > 63)
-		return STATUS_TOO_LARGE;
 	for (size_t i = 0; i < key_count; i++)
 		keys[i] = previous->keys[i];
 	enum status status = STATUS_OK;
@@ -149,10 +155,8 @@ static enum status rebuild(struct registry *registry, const struct record *recor
 		body = record->body;
 	else if (record->kind == RECORD_PARTICIPANT_CONFIG)
 		config = record->body;
-	else {
-		status = add_key(previous, record, keys, &key_count);
-		added = status == STATUS_OK && record->body.bytes != NULL ? keys[key_count - 1] : NULL;
-	}
+	else
+		status = change_keys(previous, record, keys, &key_count, &added);
 	struct participant *next = NULL;
 	if (status == STATUS_OK)
 		status = participant_build(record->ctx, body, config, keys, key_count, &next);

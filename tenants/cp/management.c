@@ -46,7 +46,9 @@ struct call {
 	int status; /* of the answer when all goes well */
 	struct buffer answer;
 	struct json *body;
-	const struct json *private_entry; /* the next that goes to the vault */
+	struct transaction *transaction; /* waits for the vault */
+	struct json *secrets;            /* {name: text, or null to delete} */
+	const struct json *secret;       /* the next that goes to the vault */
 	unsigned attempts;
 };
 
@@ -81,7 +83,7 @@ static void refuse_status(struct call *call, enum status status)
 	} answers[] = {{STATUS_NOT_FOUND, 404, "ObjectNotFound", "there is no such participant context"},
 		{STATUS_CONFLICT, 409, "ObjectConflict", "the participant context exists, or was changed meanwhile"},
 		{STATUS_INVALID, 400, "InvalidRequest", "the request is not valid"},
-		{STATUS_UNAVAILABLE, 503, "Unavailable", "the store cannot be reached now"}};
+		{STATUS_UNAVAILABLE, 503, "Unavailable", "the store cannot be changed now"}};
 	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
 		if (answers[i].status == status) {
 			refuse(call, answers[i].http, answers[i].type, answers[i].message, NULL);
@@ -95,6 +97,8 @@ static void call_free(struct call *call)
 {
 	buffer_free(&call->answer);
 	json_free(call->body);
+	json_free(call->secrets);
+	transaction_free(call->transaction);
 	free(call);
 }
 
@@ -215,6 +219,23 @@ static bool print_record(const struct json *change, const struct json *before, i
 	return !into->failed;
 }
 
+/* Whatever the vault still has of a namesake (its delete was cut off by a crash) must not be inherited. Another create
+ * of the same ctx is no danger: its clearing was asked for before ours is answered, and the vault keeps the order. */
+static void on_cleared(void *context, enum status status, struct text result)
+{
+	struct call *call = context;
+	(void)result;
+	if (!resumes(call))
+		return;
+	if (status != STATUS_OK) {
+		refuse_status(call, status);
+		return;
+	}
+	struct transaction *transaction = call->transaction;
+	call->transaction = NULL;
+	submit(call, transaction, on_stored);
+}
+
 static void create(struct call *call, struct text body)
 {
 	if (!parse(call, body))
@@ -229,6 +250,10 @@ static void create(struct call *call, struct text body)
 		memcpy(call->ctx, id.bytes, ID_LENGTH);
 	else
 		id_random(call->ctx);
+	if (registry_find(call->management->registry, text_of(call->ctx)) != NULL) {
+		refuse_status(call, STATUS_CONFLICT);
+		return;
+	}
 	int64_t now_ms = clock_wall_ms();
 	struct buffer record = {0};
 	struct transaction *transaction = transaction_new();
@@ -245,7 +270,9 @@ static void create(struct call *call, struct text body)
 		return;
 	}
 	call->status = 200;
-	submit(call, transaction, on_stored);
+	call->transaction = transaction;
+	call->is_pending = true;
+	vault_forget(call->management->vault, text_of(call->ctx), call->worker, on_cleared, call);
 }
 
 static void print_participant(const struct participant *participant, struct buffer *into)
@@ -341,11 +368,23 @@ static void on_deleted(void *context, enum status status, int64_t revision)
 		refuse_status(call, status);
 }
 
+/* Nothing to delete; but an earlier delete may have been cut off before the vault forgot. */
+static void on_leftovers_forgotten(void *context, enum status status, struct text result)
+{
+	struct call *call = context;
+	(void)result;
+	if (resumes(call))
+		refuse_status(call, status == STATUS_OK ? STATUS_NOT_FOUND : status);
+}
+
 static void delete (struct call *call, struct text body)
 {
 	(void)body;
-	if (found(call) == NULL)
+	if (registry_find(call->management->registry, text_of(call->ctx)) == NULL) {
+		call->is_pending = true;
+		vault_forget(call->management->vault, text_of(call->ctx), call->worker, on_leftovers_forgotten, call);
 		return;
+	}
 	struct transaction *transaction = transaction_new();
 	if (transaction == NULL || !transaction_delete_ctx(transaction, text_of(call->ctx))) {
 		transaction_free(transaction);
@@ -358,8 +397,11 @@ static void delete (struct call *call, struct text body)
 
 /* --- the list */
 
+struct item {
+	const struct participant *participant;
+};
 struct listing {
-	const struct participant **items;
+	struct item *items;
 	size_t count, room;
 };
 
@@ -367,13 +409,14 @@ static bool list_one(void *context, const struct participant *participant)
 {
 	struct listing *list = context;
 	if (list->count < list->room)
-		list->items[list->count++] = participant;
+		list->items[list->count++].participant = participant;
 	return true;
 }
 
 static int by_ctx(const void *a, const void *b)
 {
-	return strcmp((*(const struct participant *const *)a)->ctx, (*(const struct participant *const *)b)->ctx);
+	const struct item *first = a, *second = b;
+	return strcmp(first->participant->ctx, second->participant->ctx);
 }
 
 static bool query_number(const struct exchange *exchange, struct text name, uint64_t limit, uint64_t *number)
@@ -409,7 +452,7 @@ static void list(struct call *call, struct text body)
 	for (uint64_t i = offset; i < all.count && i < offset + limit; i++) {
 		if (i > offset)
 			buffer_append_byte(&call->answer, ',');
-		print_participant(all.items[i], &call->answer);
+		print_participant(all.items[i].participant, &call->answer);
 	}
 	buffer_append_byte(&call->answer, ']');
 	free(all.items);
@@ -467,11 +510,16 @@ static bool set_private_names(struct json *into, const struct json *before, cons
 	return is_set;
 }
 
+static bool is_patch(const struct call *call)
+{
+	return strcmp(call->endpoint->method, "PATCH") == 0;
+}
+
 static struct json *merged_config(const struct call *call, const struct participant *participant)
 {
-	bool is_merge = strcmp(call->endpoint->method, "PATCH") == 0;
 	struct json *before = NULL, *config = json_object_new();
-	if (is_merge && participant->config != NULL && json_parse(text_of(participant->config), NULL, &before) != STATUS_OK)
+	if (is_patch(call) && participant->config != NULL &&
+		json_parse(text_of(participant->config), NULL, &before) != STATUS_OK)
 		before = NULL;
 	struct json *entries = before == NULL ? json_object_new() : json_copy(json_member(before, "entries"));
 	struct json *names = json_array_new();
@@ -540,30 +588,53 @@ static void on_private_entry(void *context, enum status status, struct text resu
 		refuse_status(call, status);
 		return;
 	}
-	call->private_entry = json_next(call->private_entry);
+	call->secret = json_next(call->secret);
 	keep_private_entries(call);
 }
 
 static void keep_private_entries(struct call *call)
 {
-	if (call->private_entry == NULL) {
+	if (call->secret == NULL) {
 		store_config(call);
 		return;
 	}
 	char alias[ALIAS_MAX + 16];
-	int length = snprintf(alias, sizeof(alias), "config.%s", json_name(call->private_entry));
+	int length = snprintf(alias, sizeof(alias), "config.%s", json_name(call->secret));
 	struct text name = {alias, (size_t)length};
 	call->is_pending = true;
-	if (json_kind(call->private_entry) == JSON_NULL)
+	if (json_kind(call->secret) == JSON_NULL)
 		vault_delete(call->management->vault, text_of(call->ctx), name, call->worker, on_private_entry, call);
 	else
-		vault_secret_put(call->management->vault, text_of(call->ctx), name, json_text(call->private_entry),
-			call->worker, on_private_entry, call);
+		vault_secret_put(call->management->vault, text_of(call->ctx), name, json_text(call->secret), call->worker,
+			on_private_entry, call);
+}
+
+/* What the body gives; a replacing one deletes the others. */
+static struct json *list_secrets(const struct call *call, const struct participant *participant)
+{
+	const struct json *given = json_member(call->body, "privateEntries");
+	struct json *secrets = given == NULL ? json_object_new() : json_copy(given), *before = NULL;
+	if (is_patch(call) || participant->config == NULL ||
+		json_parse(text_of(participant->config), NULL, &before) != STATUS_OK)
+		return secrets;
+	bool is_made = secrets != NULL;
+	const struct json *name = json_first(json_member(before, "privateEntries"));
+	for (; name != NULL && is_made; name = json_next(name)) {
+		char *text = text_copy(json_text(name));
+		is_made = text != NULL && (json_member(secrets, text) != NULL || json_add_null(secrets, text));
+		free(text);
+	}
+	json_free(before);
+	if (is_made)
+		return secrets;
+	json_free(secrets);
+	return NULL;
 }
 
 static void change_config(struct call *call, struct text body)
 {
-	if (!parse(call, body) || found(call) == NULL)
+	const struct participant *participant = parse(call, body) ? found(call) : NULL;
+	if (participant == NULL)
 		return;
 	const char *wrong = wrong_config_member(call->body, call->ctx);
 	struct buffer error = {0};
@@ -573,8 +644,12 @@ static void change_config(struct call *call, struct text body)
 		refuse(call, 400, "ValidationFailure", error.bytes, "entries");
 	else {
 		call->status = 204;
-		call->private_entry = json_first(json_member(call->body, "privateEntries"));
-		keep_private_entries(call);
+		call->secrets = list_secrets(call, participant);
+		call->secret = json_first(call->secrets);
+		if (call->secrets == NULL)
+			refuse_status(call, STATUS_NO_MEMORY);
+		else
+			keep_private_entries(call);
 	}
 	buffer_free(&error);
 }

@@ -10,8 +10,7 @@
 #define STATEMENT_LIST(X)                                                                                              \
 	X(FIND, "SELECT revision, body IS NOT NULL FROM record WHERE ctx = ?1 AND kind = ?2 AND id = ?3")                  \
 	X(OWNER, "SELECT 1 FROM record WHERE ctx = ?1 AND kind = 'participant' AND body IS NOT NULL")                      \
-	X(PUT, "INSERT INTO record (ctx, kind, id, revision, body) VALUES (?1, ?2, ?3, ?4, ?5) "                           \
-		   "ON CONFLICT (ctx, kind, id) DO UPDATE SET revision = ?4, body = ?5")                                       \
+	X(PUT, "INSERT INTO record VALUES (?1,?2,?3,?4,?5) ON CONFLICT (ctx,kind,id) DO UPDATE SET revision=?4, body=?5")  \
 	X(OF_CTX, "SELECT kind, id FROM record WHERE ctx = ?1 AND body IS NOT NULL")                                       \
 	X(OF_KIND,                                                                                                         \
 		"SELECT ctx, kind, id, revision, body FROM record WHERE kind = ?1 AND body IS NOT NULL ORDER BY revision")     \
