@@ -1,0 +1,58 @@
+/* One management call, from its body to its answer: private to this folder. */
+#pragma once
+
+#include <string.h>
+
+#include "tenants/cp/management.h"
+
+#define MANAGEMENT_CONTEXT "[\"https://w3id.org/edc/connector/management/v2\"]"
+
+struct call;
+struct endpoint {
+	const char *method;
+	unsigned segments; /* behind /participants: ctx, "config" */
+	bool has_body;
+	void (*run)(struct call *call, struct text body);
+};
+
+/* Freed when both the exchange and what it waits for are over. */
+struct call {
+	struct store *store;
+	struct vault *vault;
+	struct registry *registry;
+	struct worker *worker;
+	struct exchange *exchange; /* NULL: the caller has gone */
+	const struct endpoint *endpoint;
+	char ctx[ID_LENGTH + 1];
+	bool is_pending;
+	int status; /* of the answer when all goes well */
+	struct buffer answer;
+	struct json *body;
+	struct transaction *transaction; /* waits for the vault */
+	struct json *secrets;            /* {name: text, or null to delete} */
+	const struct json *secret;       /* the next that goes to the vault */
+	unsigned attempts;
+};
+
+/* Errors are arrays of {message, type, path, invalidValue} (cfm.md 6.3); path may be NULL. */
+void call_refuse(struct call *call, int status, const char *type, const char *message, const char *path);
+void call_refuse_status(struct call *call, enum status status);
+/* Ends waiting; false when the caller has gone and the call with it. */
+bool call_resumes(struct call *call);
+/* Answers with call->status and call->answer. */
+void call_finish(struct call *call);
+void call_submit(struct call *call, struct transaction *transaction,
+	void (*done)(void *context, enum status status, int64_t revision));
+/* The body as an object in call->body; else it has answered. */
+bool call_parse(struct call *call, struct text body);
+/* Of call->ctx; NULL: it has answered. */
+const struct participant *call_participant(struct call *call);
+
+static inline bool json_name_is(const struct json *member, const char *name)
+{
+	return strcmp(json_name(member), name) == 0;
+}
+
+/* management_config.c */
+void config_change(struct call *call, struct text body);
+void config_show(struct call *call, struct text body);
