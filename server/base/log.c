@@ -1,34 +1,45 @@
-/* The log: lines are built on the caller's stack and go through a bounded ring to the writer thread. */
+/* The log: lines are built on the caller's stack and go through the thread's own bounded ring to the writer thread. */
 #include "server/base/log.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "server/base/clock.h"
 
-enum { RING_BYTES = 4 * 1024 * 1024, LINE_MAX_BYTES = 8192, VALUE_MAX = 1024, BATCH_BYTES = 256 * 1024, IDLE_MS = 20 };
+enum { RING_BYTES = 1024 * 1024, LINE_MAX_BYTES = 8192, VALUE_MAX = 1024, BATCH_BYTES = 256 * 1024, IDLE_MS = 20 };
 
 enum log_level log_threshold = LOG_INFO;
 
-/* Producers copy whole lines under a lock that is held for a memcpy only and never waited for by a worker longer than
- * that; the writer takes what is there, lets go, and writes. */
-static struct {
-	pthread_mutex_t lock;
-	pthread_cond_t filled;
-	pthread_t thread;
-	char *ring;
-	size_t start, length;
-	uint64_t dropped_unsaid;
+/* One thread's ring: that thread alone writes and moves `end`, the writer alone reads and moves `start`; both only
+ * grow. A lane outlives its thread, and is then another's: it is never freed, so that nobody can be late for it. */
+struct lane {
+	struct lane *next;
+	atomic_flag is_taken;
+	_Alignas(64) _Atomic uint64_t end;
 	_Atomic uint64_t dropped;
-	atomic_bool is_open;
-	bool is_closing;
+	_Alignas(64) _Atomic uint64_t start;
+	uint64_t dropped_said; /* the writer's */
+	char bytes[RING_BYTES];
+};
+
+static struct {
+	pthread_t thread;
+	pthread_once_t once;
+	pthread_key_t key; /* gives the lane of a thread that ends to the next */
+	_Atomic(struct lane *) lanes;
+	atomic_bool is_open, is_closing, is_asleep;
+	int wake; /* eventfd, kept for the life of the process */
 	int descriptor;
-} writer = {.lock = PTHREAD_MUTEX_INITIALIZER, .filled = PTHREAD_COND_INITIALIZER};
+} writer = {.once = PTHREAD_ONCE_INIT};
+
+static _Thread_local struct lane *own;
 
 /* --- lines */
 
@@ -142,15 +153,52 @@ static void build(
 	line->bytes[line->length++] = '\n';
 }
 
-/* --- the ring and its writer */
+/* --- the rings and their writer */
 
-static void put(const char *bytes, size_t length)
+static void lane_leave(void *lane)
 {
-	size_t end = (writer.start + writer.length) % RING_BYTES;
-	size_t first = length < RING_BYTES - end ? length : RING_BYTES - end;
-	memcpy(writer.ring + end, bytes, first);
-	memcpy(writer.ring, bytes + first, length - first);
-	writer.length += length;
+	own = NULL;
+	atomic_flag_clear_explicit(&((struct lane *)lane)->is_taken, memory_order_release);
+}
+
+static void prepare(void)
+{
+	writer.wake = eventfd(0, EFD_CLOEXEC);
+	if (writer.wake < 0 || pthread_key_create(&writer.key, lane_leave) != 0)
+		abort(); /* at the first line of the process */
+}
+
+static struct lane *lane_take(void)
+{
+	struct lane *lane = atomic_load_explicit(&writer.lanes, memory_order_acquire);
+	while (lane != NULL && atomic_flag_test_and_set_explicit(&lane->is_taken, memory_order_acquire))
+		lane = lane->next;
+	if (lane == NULL) {
+		lane = aligned_alloc(64, sizeof(*lane));
+		if (lane == NULL)
+			return NULL;
+		memset(lane, 0, offsetof(struct lane, bytes));
+		(void)atomic_flag_test_and_set(&lane->is_taken);
+		lane->next = atomic_load_explicit(&writer.lanes, memory_order_relaxed);
+		while (!atomic_compare_exchange_weak_explicit(
+			&writer.lanes, &lane->next, lane, memory_order_release, memory_order_relaxed))
+			;
+	}
+	(void)pthread_setspecific(writer.key, lane);
+	return lane;
+}
+
+/* False: no room. */
+static bool lane_put(struct lane *lane, const char *bytes, size_t length)
+{
+	uint64_t end = atomic_load_explicit(&lane->end, memory_order_relaxed);
+	if (length > RING_BYTES - (end - atomic_load_explicit(&lane->start, memory_order_acquire)))
+		return false;
+	size_t at = end % RING_BYTES, first = length < RING_BYTES - at ? length : RING_BYTES - at;
+	memcpy(lane->bytes + at, bytes, first);
+	memcpy(lane->bytes, bytes + first, length - first);
+	atomic_store(&lane->end, end + length); /* before is_asleep is looked at */
+	return true;
 }
 
 static void write_all(int descriptor, const char *bytes, size_t length)
@@ -166,59 +214,78 @@ static void write_all(int descriptor, const char *bytes, size_t length)
 	}
 }
 
-static void say_dropped(struct line *line)
+/* Writes what the lane holds: whole lines, since both ends move by lines. Returns how much. */
+static size_t lane_drain(struct lane *lane, char *batch)
 {
-	const struct log_field field = log_number("lines", writer.dropped_unsaid);
-	build(line, LOG_WARNING, "log.dropped", &field, 1);
-	if (line->length <= RING_BYTES - writer.length) {
-		put(line->bytes, line->length);
-		writer.dropped_unsaid = 0;
+	static struct line line;
+	uint64_t start = atomic_load_explicit(&lane->start, memory_order_relaxed), end = atomic_load(&lane->end);
+	size_t total = (size_t)(end - start);
+	while (start < end) {
+		size_t length = end - start < BATCH_BYTES ? (size_t)(end - start) : BATCH_BYTES;
+		size_t at = start % RING_BYTES, first = length < RING_BYTES - at ? length : RING_BYTES - at;
+		memcpy(batch, lane->bytes + at, first);
+		memcpy(batch + first, lane->bytes, length - first);
+		start += length;
+		atomic_store_explicit(&lane->start, start, memory_order_release);
+		write_all(writer.descriptor, batch, length);
 	}
+	uint64_t dropped = atomic_load_explicit(&lane->dropped, memory_order_relaxed);
+	if (dropped > lane->dropped_said) {
+		const struct log_field field = log_number("lines", dropped - lane->dropped_said);
+		lane->dropped_said = dropped;
+		build(&line, LOG_WARNING, "log.dropped", &field, 1);
+		write_all(writer.descriptor, line.bytes, line.length);
+		total += line.length;
+	}
+	return total;
+}
+
+static size_t drain(char *batch)
+{
+	size_t total = 0;
+	for (struct lane *lane = atomic_load_explicit(&writer.lanes, memory_order_acquire); lane != NULL; lane = lane->next)
+		total += lane_drain(lane, batch);
+	return total;
 }
 
 static void *run(void *batch)
 {
-	static struct line line;
-	pthread_mutex_lock(&writer.lock);
+	const struct timespec pause = {.tv_nsec = IDLE_MS * 1000000L};
 	for (;;) {
-		while (writer.length == 0 && !writer.is_closing)
-			pthread_cond_wait(&writer.filled, &writer.lock);
-		if (writer.length == 0)
-			break;
-		size_t length = writer.length < BATCH_BYTES ? writer.length : BATCH_BYTES;
-		size_t first = length < RING_BYTES - writer.start ? length : RING_BYTES - writer.start;
-		memcpy(batch, writer.ring + writer.start, first);
-		memcpy((char *)batch + first, writer.ring, length - first);
-		writer.start = (writer.start + length) % RING_BYTES;
-		writer.length -= length;
-		if (writer.dropped_unsaid > 0)
-			say_dropped(&line);
-		bool is_closing = writer.is_closing;
-		pthread_mutex_unlock(&writer.lock);
-		write_all(writer.descriptor, batch, length);
-		if (!is_closing && length < BATCH_BYTES) { /* a pause, so that lines come in batches */
-			const struct timespec pause = {.tv_nsec = IDLE_MS * 1000000L};
-			nanosleep(&pause, NULL);
+		bool is_closing = atomic_load(&writer.is_closing);
+		if (drain(batch) > 0) {
+			if (!is_closing) /* a pause, so that lines come in batches */
+				nanosleep(&pause, NULL);
+			continue;
 		}
-		pthread_mutex_lock(&writer.lock);
+		if (is_closing)
+			break;
+		atomic_store(&writer.is_asleep, true);
+		if (drain(batch) == 0 && !atomic_load(&writer.is_closing)) {
+			uint64_t count;
+			(void)!read(writer.wake, &count, sizeof(count));
+		}
+		atomic_store(&writer.is_asleep, false);
 	}
-	pthread_mutex_unlock(&writer.lock);
 	free(batch);
 	return NULL;
 }
 
+static void wake(void)
+{
+	if (atomic_load(&writer.is_asleep) && atomic_exchange(&writer.is_asleep, false))
+		(void)!write(writer.wake, &(uint64_t){1}, sizeof(uint64_t));
+}
+
 enum status log_open(int descriptor, enum log_level threshold)
 {
+	pthread_once(&writer.once, prepare);
 	char *batch = malloc(BATCH_BYTES);
-	writer.ring = malloc(RING_BYTES);
 	log_threshold = threshold;
 	writer.descriptor = descriptor;
-	writer.is_closing = false;
-	writer.start = writer.length = 0;
-	if (batch == NULL || writer.ring == NULL || pthread_create(&writer.thread, NULL, run, batch) != 0) {
+	atomic_store(&writer.is_closing, false);
+	if (batch == NULL || pthread_create(&writer.thread, NULL, run, batch) != 0) {
 		free(batch);
-		free(writer.ring);
-		writer.ring = NULL;
 		return STATUS_NO_MEMORY;
 	}
 	atomic_store_explicit(&writer.is_open, true, memory_order_release);
@@ -229,42 +296,29 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 {
 	struct line line;
 	build(&line, level, event, fields, count);
-	if (!atomic_load_explicit(&writer.is_open, memory_order_acquire)) {
+	if (!atomic_load_explicit(&writer.is_open, memory_order_acquire) || (own == NULL && (own = lane_take()) == NULL)) {
 		write_all(STDERR_FILENO, line.bytes, line.length);
 		return;
 	}
-	pthread_mutex_lock(&writer.lock);
-	bool was_empty = writer.length == 0, is_late = writer.is_closing; /* then the ring may be gone */
-	if (is_late) {
-		pthread_mutex_unlock(&writer.lock);
-		write_all(STDERR_FILENO, line.bytes, line.length);
-		return;
-	}
-	if (line.length <= RING_BYTES - writer.length) {
-		put(line.bytes, line.length);
-	} else {
-		writer.dropped_unsaid++;
-		atomic_fetch_add_explicit(&writer.dropped, 1, memory_order_relaxed);
-	}
-	pthread_mutex_unlock(&writer.lock);
-	if (was_empty)
-		pthread_cond_signal(&writer.filled);
+	if (!lane_put(own, line.bytes, line.length))
+		atomic_store_explicit(
+			&own->dropped, atomic_load_explicit(&own->dropped, memory_order_relaxed) + 1, memory_order_relaxed);
+	wake();
 }
 
 void log_close(void)
 {
 	if (!atomic_exchange_explicit(&writer.is_open, false, memory_order_acq_rel))
 		return;
-	pthread_mutex_lock(&writer.lock);
-	writer.is_closing = true;
-	pthread_cond_signal(&writer.filled);
-	pthread_mutex_unlock(&writer.lock);
+	atomic_store(&writer.is_closing, true);
+	(void)!write(writer.wake, &(uint64_t){1}, sizeof(uint64_t));
 	pthread_join(writer.thread, NULL);
-	free(writer.ring);
-	writer.ring = NULL;
 }
 
 uint64_t log_dropped(void)
 {
-	return atomic_load_explicit(&writer.dropped, memory_order_relaxed);
+	uint64_t sum = 0;
+	for (struct lane *lane = atomic_load_explicit(&writer.lanes, memory_order_acquire); lane != NULL; lane = lane->next)
+		sum += atomic_load_explicit(&lane->dropped, memory_order_relaxed);
+	return sum;
 }

@@ -1,5 +1,6 @@
-/* Structured log: one JSON object per line. Callable from any thread; never blocks: lines go through a bounded ring to
- * a writer thread, and what does not fit is counted and reported in the next line that does. */
+/* Structured log: one JSON object per line. Callable from any thread; never blocks and shares nothing: each
+ * thread has a bounded ring that a writer thread empties; what does not fit is counted and reported. The lines of one
+ * thread are in order, those of several are not: each carries its time. */
 #pragma once
 
 #include <stdint.h>
