@@ -170,6 +170,12 @@ static bool ticket_key_find(struct ticket_keys *keys, const uint8_t *name, struc
 }
 
 static int ticket_index = -1;
+static pthread_once_t ticket_once = PTHREAD_ONCE_INIT;
+
+static void make_ticket_index(void)
+{
+	ticket_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+}
 
 static int on_ticket(
 	SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int is_new)
@@ -232,8 +238,7 @@ enum status tls_context_build(
 	SSL_CTX *made = SSL_CTX_new_ex(library, NULL, TLS_server_method());
 	if (made == NULL)
 		return STATUS_NO_MEMORY;
-	if (ticket_index < 0)
-		ticket_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+	pthread_once(&ticket_once, make_ticket_index); /* workers build theirs at the same time */
 	SSL_CTX_set_options(made, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE |
 								  SSL_OP_PRIORITIZE_CHACHA | SSL_OP_IGNORE_UNEXPECTED_EOF);
 	SSL_CTX_set_mode(made, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |

@@ -41,7 +41,8 @@ struct observer {
 struct registry {
 	struct worker_pool *pool;
 	_Atomic(struct map *) participants; /* written by the store's thread */
-	bool is_loading;                    /* nobody reads yet: the map is edited in place */
+	atomic_size_t count;
+	bool is_loading; /* nobody reads yet: the map is edited in place */
 	struct observer observers[OBSERVERS_MAX];
 	unsigned observer_count;
 };
@@ -58,7 +59,7 @@ const struct participant *registry_find(const struct registry *registry, struct 
 
 size_t registry_count(const struct registry *registry)
 {
-	return map_count(current(registry));
+	return atomic_load_explicit(&registry->count, memory_order_relaxed);
 }
 
 struct visit {
@@ -103,6 +104,7 @@ static enum status publish(struct registry *registry, const char *ctx, struct pa
 		atomic_store_explicit(&registry->participants, map, memory_order_release);
 		worker_pool_retire(registry->pool, retire_map, old);
 	}
+	atomic_store_explicit(&registry->count, map_count(map), memory_order_relaxed);
 	for (unsigned i = 0; i < registry->observer_count; i++)
 		registry->observers[i].on_change(registry->observers[i].context, ctx, next, previous);
 	if (previous != NULL)

@@ -27,6 +27,7 @@ void registry_observe(struct registry *registry,
 	void (*on_batch)(void *context), void *context);
 /* On a worker (or before the workers start): valid until the worker returns to its loop. NULL when unknown. */
 const struct participant *registry_find(const struct registry *registry, struct text ctx);
+/* From any thread. */
 size_t registry_count(const struct registry *registry);
 void registry_each(const struct registry *registry, bool (*visit)(void *context, const struct participant *participant),
 	void *context);
