@@ -143,7 +143,7 @@ static void participant(const char *ctx, const char *state, const char *entries)
 struct shot {
 	struct exchange exchange;
 	struct header headers[4];
-	char path[256], room[256];
+	char path[256], room[256], tenant[ID_LENGTH];
 	int status;
 	char result[256]; /* "runtime ctx[0] rest", or "" */
 	bool says_when;
@@ -174,6 +174,14 @@ unsigned exchange_header_count(const struct exchange *exchange, struct text name
 	for (unsigned i = 0; i < exchange->header_count; i++)
 		count += text_equals(exchange->headers[i].name, name);
 	return count;
+}
+
+struct text exchange_copy(struct exchange *exchange, struct text text)
+{
+	struct shot *shot = shot_of(exchange);
+	assert_int_equal(text.length, ID_LENGTH);
+	memcpy(shot->tenant, text.bytes, text.length);
+	return (struct text){shot->tenant, text.length};
 }
 
 void *exchange_allocate(struct exchange *exchange, size_t size)
