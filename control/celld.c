@@ -423,6 +423,7 @@ int main(int count, char **arguments)
 	struct cell cell = {.settings = settings_load(&options, &error)};
 	if (cell.settings == NULL) {
 		fprintf(stderr, "%s\n", error.bytes == NULL ? "out of memory" : error.bytes);
+		buffer_free(&error);
 		return EXIT_CONFIG;
 	}
 	if (options.print_config || options.check_config) {

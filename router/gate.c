@@ -338,7 +338,7 @@ enum admission accounts_admit(
 	if (account == NULL)
 		return REFUSED_MEMORY;
 	account->used_ms = worker_now_ms(accounts->worker);
-	exchange->tenant = exchange_copy(exchange, (struct text){account->gate->ctx, ID_LENGTH}); /* outlives a refusal */
+	exchange->tenant = (struct text){account->gate->ctx, ID_LENGTH};
 	if (account->requests == 0)
 		account->requests = lease_requests(gate, account->limits.requests_per_second, account->used_ms);
 	if (account->requests == 0)

@@ -177,6 +177,8 @@ static void handle_tenant(
 	struct accounts *accounts = worker_slot(exchange->worker, router->slot);
 	enum admission admission = accounts_admit(accounts, gate, participant, exchange);
 	if (admission != ADMITTED) {
+		exchange->tenant =
+			exchange_copy(exchange, exchange->tenant); /* the account may go before the answer has left */
 		refuse_admission(router, exchange, admission);
 		return;
 	}
