@@ -61,6 +61,8 @@ static void call_destroy(struct client_call *call)
 	struct client *client = call->client;
 	free(call->text);
 	free(call->rules);
+	free(call->h2.out);
+	buffer_free(&call->h2.kept);
 	if (client->free_call_count >= FREE_CALLS_MAX) {
 		free(call);
 		return;
@@ -82,7 +84,16 @@ static void tell(struct client_call *call)
 			call->events->on_readable(call->state, call);
 		return;
 	}
-	if (call->is_writable_due) {
+	if (call->is_head_due) {
+		call->is_head_due = false;
+		call->has_head = true;
+		call->events->on_head(call->state, call, &call->response);
+	}
+	if (call->is_readable_due && !call->is_closed) {
+		call->is_readable_due = false;
+		call->events->on_readable(call->state, call);
+	}
+	if (call->is_writable_due && !call->is_closed && call->phase != CALL_WAITING) {
 		call->is_writable_due = false;
 		call->events->on_writable(call->state, call);
 	}
@@ -112,6 +123,8 @@ static void on_sweep(struct task *task)
 		}
 		closed = next;
 	}
+	origins_pump(client);
+	h2_flush_due(client);
 	upstreams_bury(client);
 	if (client->closed != NULL)
 		client_sweep_later(client);
@@ -155,7 +168,7 @@ void call_fail(struct client_call *call, enum status why)
 static bool is_own(struct text name)
 {
 	static const char *const own[] = {"host", "connection", "transfer-encoding", "content-length", "te", "keep-alive",
-		"proxy-connection", "upgrade", "expect", "trailer"};
+		"proxy-connection", "upgrade", "expect", "trailer", "http2-settings"};
 	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
 		if (text_equals(name, text_of(own[i])))
 			return true;
@@ -268,6 +281,7 @@ enum status client_call_start(struct worker *worker, const struct client_request
 	made->body_length = request->body_length;
 	made->is_head = text_equals(request->method, TEXT("HEAD"));
 	made->may_retry = may_retry(request);
+	made->is_writable_due = made->body_length != 0; /* told when there is a connection */
 	enum status status = build_head(made, request);
 	if (status == STATUS_OK && request->rules != NULL && request->rules->allowed_count > 0) {
 		size_t size = request->rules->allowed_count * sizeof(struct network);
@@ -285,11 +299,28 @@ enum status client_call_start(struct worker *worker, const struct client_request
 		call_destroy(made);
 		return status;
 	}
-	if (made->body_length != 0) {
-		made->is_writable_due = true; /* told when there is a connection */
-	}
 	*call = made;
 	return STATUS_OK;
+}
+
+enum body_state client_call_read(struct client_call *call, uint8_t *into, size_t room, size_t *count)
+{
+	*count = 0;
+	if (call->phase == CALL_DONE)
+		return BODY_END;
+	if (call->phase != CALL_BODY)
+		return BODY_FAILED;
+	return call->protocol->read(call, into, room, count);
+}
+
+size_t client_call_write(struct client_call *call, const uint8_t *bytes, size_t length, bool ended)
+{
+	if (call->phase == CALL_DONE || call->phase == CALL_FAILED)
+		return length; /* nobody wants it any more */
+	const struct upstream *upstream = call->upstream;
+	if (upstream == NULL || upstream->phase != UPSTREAM_BUSY || call->is_request_over)
+		return 0;
+	return call->protocol->write(call, bytes, length, ended);
 }
 
 enum status client_call_error(const struct client_call *call)
@@ -303,7 +334,7 @@ void client_call_close(struct client_call *call)
 		return;
 	call->is_closed = true;
 	if (call->upstream != NULL)
-		upstream_release(call->upstream);
+		upstream_release(call->upstream, call);
 	if (call->waiting_in != NULL)
 		origin_leave_queue(call);
 	call->next_free = call->client->closed;
@@ -346,6 +377,7 @@ static void on_stop(void *context, struct worker *worker)
 	struct client *client = worker_slot(worker, pool->slot);
 	if (client == NULL)
 		return;
+	client->is_stopping = true;
 	resolver_forget(pool->resolver, worker);
 	upstreams_close(client);
 	worker_run_later(worker);

@@ -67,7 +67,7 @@ static void finish_call(struct client_call *call)
 	if (upstream->block != NULL) /* more than was promised: this connection is not used again */
 		call->keeps_alive = false;
 	if (call->is_request_over)
-		upstream_release(upstream);
+		upstream_release(upstream, call);
 }
 
 /* One head, interim ones skipped. *is_final: `call` has its response. */
@@ -134,9 +134,15 @@ static void read_head(struct upstream *upstream)
 	call->events->on_head(call->state, call, &call->response);
 }
 
-void h1_call_readable(struct upstream *upstream)
+static void readable(struct upstream *upstream)
 {
 	struct client_call *call = upstream->call;
+	if (call == NULL) { /* unused: the end, or what nobody asked for; TLS may have a ticket to deliver */
+		uint8_t byte;
+		if (upstream_receive(upstream, &byte, 1) != 0)
+			upstream_kill(upstream);
+		return;
+	}
 	if (call->phase == CALL_HEAD) {
 		read_head(upstream);
 		return;
@@ -242,13 +248,10 @@ static enum body_state on_end(struct client_call *call, long result)
 	return fail_read(call, STATUS_CLOSED); /* the framing promised more */
 }
 
-enum body_state client_call_read(struct client_call *call, uint8_t *into, size_t room, size_t *count)
+static enum body_state read_body(struct client_call *call, uint8_t *into, size_t room, size_t *count)
 {
 	struct upstream *upstream = call->upstream;
-	*count = 0;
-	if (call->phase == CALL_DONE)
-		return BODY_END;
-	if (call->phase != CALL_BODY || upstream == NULL)
+	if (upstream == NULL)
 		return BODY_FAILED;
 	if (call->framing == FRAMING_NONE || (call->framing == FRAMING_LENGTH && call->left == 0)) {
 		finish_call(call);
@@ -313,12 +316,31 @@ static size_t append_body(struct client_call *call, const uint8_t *bytes, size_t
 	return part;
 }
 
-size_t client_call_write(struct client_call *call, const uint8_t *bytes, size_t length, bool ended)
+/* All of the body was taken. */
+static void end_request(struct client_call *call)
 {
 	struct upstream *upstream = call->upstream;
-	if (upstream == NULL || upstream->phase != UPSTREAM_BUSY || call->is_request_over || call->phase == CALL_FAILED)
-		return call->phase == CALL_DONE || call->phase == CALL_FAILED ? length : 0; /* nobody wants it any more */
-	if (call->body_length >= 0 && call->body_taken + length > (uint64_t)call->body_length) {
+	enum status status = STATUS_OK;
+	if (call->body_length >= 0)
+		status = call->body_taken == (uint64_t)call->body_length ? STATUS_OK : STATUS_PROTOCOL;
+	else if (out_room(upstream) < 5)
+		status = STATUS_IO;
+	else
+		out_append(upstream, "0\r\n\r\n", 5);
+	if (status == STATUS_OK && call->body_length < 0 && !upstream_flush(upstream))
+		status = STATUS_CLOSED;
+	if (status != STATUS_OK) {
+		upstream_fail(upstream, status);
+		return;
+	}
+	call->is_request_over = true;
+	upstream->active_ms = client_now(call->client);
+}
+
+static size_t write_body(struct client_call *call, const uint8_t *bytes, size_t length, bool ended)
+{
+	struct upstream *upstream = call->upstream;
+	if (call->body_length >= 0 && length > (uint64_t)call->body_length - call->body_taken) {
 		upstream_fail(upstream, STATUS_PROTOCOL);
 		return 0;
 	}
@@ -334,26 +356,118 @@ size_t client_call_write(struct client_call *call, const uint8_t *bytes, size_t 
 			break;
 	}
 	call->body_taken += taken;
-	if (taken == length && ended) {
-		if (call->body_length >= 0 && call->body_taken != (uint64_t)call->body_length) {
-			upstream_fail(upstream, STATUS_PROTOCOL);
-			return taken;
-		}
-		if (call->body_length < 0) {
-			if (out_room(upstream) < 5) {
-				upstream_fail(upstream, STATUS_IO);
-				return taken;
-			}
-			out_append(upstream, "0\r\n\r\n", 5);
-			if (!upstream_flush(upstream)) {
-				upstream_fail(upstream, STATUS_CLOSED);
-				return taken;
-			}
-		}
-		call->is_request_over = true;
-		upstream->active_ms = client_now(call->client);
-	} else if (taken < length) {
+	if (taken < length)
 		call->wants_writable = true;
-	}
+	else if (ended)
+		end_request(call);
 	return taken;
 }
+
+static void writable(struct upstream *upstream)
+{
+	struct client_call *call = upstream->call;
+	if (call == NULL || !call->wants_writable)
+		return;
+	call->wants_writable = false;
+	call->is_writable_due = true;
+	call_due(call);
+}
+
+/* --- the connection */
+
+static void begin(struct upstream *upstream, struct client_call *call)
+{
+	upstream->call = call;
+	upstream->at = upstream->end = 0;
+	upstream_want_read(upstream, true);
+	long sent = upstream_send(upstream, (const uint8_t *)call->text, call->text_length);
+	if (sent < 0) {
+		/* told at the end of the turn: this may be inside client_call_start */
+		upstream->has_ended = true;
+		shutdown(upstream->descriptor, SHUT_RDWR); /* the read event says the rest */
+		return;
+	}
+	size_t left = call->text_length - (size_t)sent;
+	if (left == 0)
+		return;
+	if (out_room(upstream) < left) {
+		shutdown(upstream->descriptor, SHUT_RDWR);
+		return;
+	}
+	upstream->out_at = upstream->out_end = 0;
+	out_append(upstream, call->text + sent, left);
+	event_add(upstream->write_event, NULL);
+}
+
+/* Back to the pool when nothing is left over, else closed. */
+static void release(struct upstream *upstream, struct client_call *call)
+{
+	struct origin *origin = upstream->origin;
+	bool is_clean = call->phase == CALL_DONE && call->keeps_alive && call->is_request_over && upstream->block == NULL &&
+					upstream->out_at == upstream->out_end && !upstream->has_ended &&
+					origin->idle_count < (uint64_t)origin->client->settings->idle_connections;
+	call->upstream = NULL;
+	upstream->call = NULL;
+	if (!is_clean) {
+		upstream_kill(upstream);
+		return;
+	}
+	free(upstream->out);
+	upstream->out = NULL;
+	upstream->phase = UPSTREAM_IDLE;
+	upstream->active_ms = client_now(origin->client);
+	upstream->idle_next = origin->idle;
+	origin->idle = upstream;
+	origin->idle_count++;
+	upstream_want_read(upstream, true); /* its end, or bytes nobody asked for, are seen */
+	if (origin->queue != NULL)
+		origin_pump(origin);
+}
+
+static bool retry(struct upstream *upstream)
+{
+	struct client_call *call = upstream->call;
+	/* a connection of the pool that died before it said a word: the request was not seen, or may be repeated */
+	if (!upstream->is_reused || call->phase != CALL_HEAD || upstream->end > 0 || call->interims > 0 ||
+		!call->may_retry || call->has_retried)
+		return false;
+	call->has_retried = true;
+	call->upstream = NULL;
+	upstream->call = NULL;
+	client_count(CLIENT_RETRIED);
+	enum status status = upstream_open(upstream->origin, call);
+	if (status != STATUS_OK)
+		call_fail(call, status);
+	return true;
+}
+
+static void fail(struct upstream *upstream, enum status why)
+{
+	struct client_call *call = upstream->call;
+	bool has_ended = why == STATUS_CLOSED || why == STATUS_IO;
+	if (call == NULL || (has_ended && retry(upstream)))
+		return;
+	call->upstream = NULL;
+	upstream->call = NULL;
+	call_fail(call, has_ended ? STATUS_UNAVAILABLE : why);
+}
+
+static void check(struct upstream *upstream, uint64_t now_ms)
+{
+	const struct client_call *call = upstream->call;
+	/* only while its bytes are wanted: a consumer that waits is not the source's silence */
+	if (call != NULL && call->is_request_over && (call->phase == CALL_HEAD || call->wants_readable) &&
+		now_ms - upstream->active_ms >= call->read_ms)
+		upstream_fail(upstream, STATUS_TIMEOUT);
+}
+
+const struct client_protocol client_h1 = {
+	.begin = begin,
+	.release = release,
+	.fail = fail,
+	.readable = readable,
+	.writable = writable,
+	.check = check,
+	.read = read_body,
+	.write = write_body,
+};

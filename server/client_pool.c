@@ -10,12 +10,12 @@ enum { KEY_ROOM = 2048 };
 
 /* --- TLS identities: one context for each set of authorities, made on first use */
 
-static SSL_CTX *make_context(const char *ca_file)
+static SSL_CTX *make_context(OSSL_LIB_CTX *library, const char *ca_file)
 {
-	SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+	SSL_CTX *context = SSL_CTX_new_ex(library, NULL, TLS_client_method());
 	if (context == NULL)
 		return NULL;
-	static const unsigned char protocols[] = "\x08http/1.1";
+	static const unsigned char protocols[] = "\x02h2\x08http/1.1";
 	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
 	SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 								  SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
@@ -33,7 +33,7 @@ static SSL_CTX *make_context(const char *ca_file)
 
 enum status identity_check(const char *ca_file, struct buffer *error)
 {
-	SSL_CTX *context = make_context(ca_file);
+	SSL_CTX *context = make_context(NULL, ca_file);
 	SSL_CTX_free(context);
 	if (context != NULL)
 		return STATUS_OK;
@@ -50,11 +50,13 @@ static struct identity *identity_get(struct client *client, struct text ca_file)
 		if (text_equals(own, ca_file))
 			return identity;
 	}
+	if (client->library == NULL && (client->library = OSSL_LIB_CTX_new()) == NULL)
+		return NULL;
 	struct identity *made = calloc(1, sizeof(*made));
 	if (made == NULL)
 		return NULL;
 	made->ca_file = ca_file.bytes == NULL ? NULL : text_copy(ca_file);
-	made->context = make_context(made->ca_file);
+	made->context = make_context(client->library, made->ca_file);
 	if (made->context == NULL) {
 		free(made->ca_file);
 		free(made);
@@ -74,6 +76,8 @@ void identities_free(struct client *client)
 		free(client->identities);
 		client->identities = next;
 	}
+	OSSL_LIB_CTX_free(client->library);
+	client->library = NULL;
 }
 
 /* --- origins */
@@ -103,7 +107,7 @@ struct origin *origin_get(struct client *client, const struct client_request *re
 	}
 	made->client = client;
 	made->identity = identity;
-	made->is_tls = url->tls;
+	made->is_tls = made->may_share = url->tls;
 	made->port = url->port;
 	made->queue_end = &made->queue;
 	made->key_length = key.length;
@@ -117,7 +121,7 @@ struct origin *origin_get(struct client *client, const struct client_request *re
 
 void origin_free_if_unused(struct origin *origin)
 {
-	if (origin->upstreams > 0 || origin->queue != NULL)
+	if (origin->upstreams > 0 || origin->queue != NULL || origin->is_pump_due)
 		return;
 	struct origin **at =
 		&origin->client->origins[text_hash((struct text){origin->key, origin->key_length}) % ORIGIN_BUCKETS];
@@ -127,30 +131,63 @@ void origin_free_if_unused(struct origin *origin)
 	free(origin);
 }
 
-static struct upstream *take_idle(struct origin *origin)
+static struct upstream *take_idle(struct origin *origin, const struct client_call *call)
 {
-	struct upstream *upstream = origin->idle;
-	if (upstream == NULL)
-		return NULL;
-	origin->idle = upstream->idle_next;
-	origin->idle_count--;
-	return upstream;
+	for (struct upstream **at = &origin->idle; *at != NULL; at = &(*at)->idle_next) {
+		struct upstream *upstream = *at;
+		if (!upstream_is_allowed(upstream, call))
+			continue;
+		*at = upstream->idle_next;
+		origin->idle_count--;
+		return upstream;
+	}
+	return NULL;
 }
 
-enum status origin_assign(struct origin *origin, struct client_call *call)
+static struct upstream *find_shared(const struct origin *origin, const struct client_call *call)
 {
-	struct upstream *upstream = take_idle(origin);
+	for (struct upstream *upstream = origin->shared; upstream != NULL; upstream = upstream->shared_next) {
+		if (h2_has_room(upstream) && upstream_is_allowed(upstream, call))
+			return upstream;
+	}
+	return NULL;
+}
+
+enum placement { PLACED, MUST_WAIT, CANNOT };
+
+/* A connection with room, else a new one, unless one is coming up that may serve this call too. */
+static enum placement place(struct origin *origin, struct client_call *call, enum status *status)
+{
+	const struct client_settings *settings = origin->client->settings;
+	struct upstream *upstream = take_idle(origin, call);
+	if (upstream == NULL)
+		upstream = find_shared(origin, call);
 	if (upstream != NULL) {
 		upstream->is_reused = true;
 		client_count(CLIENT_REUSED);
 		upstream_begin(upstream, call);
-		return STATUS_OK;
+		return PLACED;
 	}
-	if (origin->upstreams < (uint64_t)origin->client->settings->connections_per_origin) {
-		enum status status = upstream_open(origin, call);
-		if (status != STATUS_OK)
-			origin_free_if_unused(origin);
+	bool may_wait = origin->waiting < (uint64_t)settings->waiting_calls;
+	if (origin->opening > 0 && origin->may_share && may_wait)
+		return MUST_WAIT;
+	if (origin->upstreams >= (uint64_t)settings->connections_per_origin)
+		return MUST_WAIT;
+	*status = upstream_open(origin, call);
+	return *status == STATUS_OK ? PLACED : CANNOT;
+}
+
+enum status origin_assign(struct origin *origin, struct client_call *call)
+{
+	enum status status = STATUS_OK;
+	switch (place(origin, call, &status)) {
+	case PLACED:
+		return STATUS_OK;
+	case CANNOT:
+		origin_free_if_unused(origin);
 		return status;
+	case MUST_WAIT:
+		break;
 	}
 	if (origin->waiting >= (uint64_t)origin->client->settings->waiting_calls)
 		return STATUS_REFUSED;
@@ -162,35 +199,73 @@ enum status origin_assign(struct origin *origin, struct client_call *call)
 	return STATUS_OK;
 }
 
+void origin_requeue(struct origin *origin, struct client_call *call)
+{
+	call->phase = CALL_WAITING;
+	call->waiting_in = origin;
+	call->queue_next = origin->queue;
+	if (origin->queue == NULL)
+		origin->queue_end = &call->queue_next;
+	origin->queue = call;
+	origin->waiting++;
+	origin_pump_later(origin);
+}
+
+static void unqueue(struct origin *origin, struct client_call **at)
+{
+	struct client_call *call = *at;
+	*at = call->queue_next;
+	if (*at == NULL)
+		origin->queue_end = at;
+	origin->waiting--;
+	call->waiting_in = NULL;
+}
+
 void origin_leave_queue(struct client_call *call)
 {
 	struct origin *origin = call->waiting_in;
 	struct client_call **at = &origin->queue;
 	while (*at != call)
 		at = &(*at)->queue_next;
-	*at = call->queue_next;
-	if (*at == NULL)
-		origin->queue_end = at;
-	origin->waiting--;
-	call->waiting_in = NULL;
+	unqueue(origin, at);
 	origin_free_if_unused(origin);
 }
 
 void origin_pump(struct origin *origin)
 {
-	while (origin->queue != NULL &&
-		   (origin->idle != NULL || origin->upstreams < (uint64_t)origin->client->settings->connections_per_origin)) {
+	bool is_stopping = origin->client->is_stopping;
+	while (origin->queue != NULL) {
 		struct client_call *call = origin->queue;
-		origin->queue = call->queue_next;
-		if (origin->queue == NULL)
-			origin->queue_end = &origin->queue;
-		origin->waiting--;
-		call->waiting_in = NULL;
-		origin->upstreams++; /* stays alive meanwhile */
-		enum status status = origin_assign(origin, call);
-		origin->upstreams--;
-		if (status != STATUS_OK)
+		enum status status = STATUS_STOPPED;
+		enum placement placement = is_stopping ? CANNOT : place(origin, call, &status);
+		if (placement == MUST_WAIT)
+			break;
+		unqueue(origin, &origin->queue);
+		if (placement == CANNOT)
 			call_fail(call, status);
 	}
 	origin_free_if_unused(origin);
+}
+
+void origin_pump_later(struct origin *origin)
+{
+	struct client *client = origin->client;
+	if (origin->is_pump_due)
+		return;
+	origin->is_pump_due = true;
+	origin->pump_next = client->pumps;
+	client->pumps = origin;
+	client_sweep_later(client);
+}
+
+void origins_pump(struct client *client)
+{
+	struct origin *origin = client->pumps;
+	client->pumps = NULL;
+	while (origin != NULL) {
+		struct origin *next = origin->pump_next;
+		origin->is_pump_due = false;
+		origin_pump(origin);
+		origin = next;
+	}
 }

@@ -19,6 +19,7 @@ enum {
 	HEAD_BYTES = 32 * 1024,
 	HEAD_FIELDS = 100,
 	INTERIM_MAX = 8,
+	H2_SLICES = 33, /* a block of 8 KiB frames, and a cut one */
 	DIRECT_ROOM = 64 * 1024,
 	ORIGIN_BUCKETS = 1024,
 };
@@ -40,19 +41,66 @@ enum body_framing { FRAMING_NONE, FRAMING_LENGTH, FRAMING_CHUNKED, FRAMING_CLOSE
 
 struct upstream;
 struct origin;
+struct client_call;
+
+/* What HTTP/1.1 and HTTP/2 do differently on a connection that is up. */
+struct client_protocol {
+	/* The connection is up. May be NULL. */
+	enum status (*open)(struct upstream *upstream);
+	/* The connection is gone: frees what the protocol made. May be NULL. */
+	void (*close)(struct upstream *upstream);
+	void (*begin)(struct upstream *upstream, struct client_call *call);
+	/* The call lets go of its connection. */
+	void (*release)(struct upstream *upstream, struct client_call *call);
+	/* Before the connection is killed: its calls fail or are tried again. */
+	void (*fail)(struct upstream *upstream, enum status why);
+	void (*readable)(struct upstream *upstream);
+	/* All output has left. */
+	void (*writable)(struct upstream *upstream);
+	/* Deadlines. */
+	void (*check)(struct upstream *upstream, uint64_t now_ms);
+	/* In phase CALL_BODY; the connection may be gone. */
+	enum body_state (*read)(struct client_call *call, uint8_t *into, size_t room, size_t *count);
+	/* The connection is there, the request is not over. */
+	size_t (*write)(struct client_call *call, const uint8_t *bytes, size_t length, bool ended);
+};
+extern const struct client_protocol client_h1, client_h2;
+
+/* Body bytes in the connection's block. */
+struct h2_slice {
+	uint32_t at, length;
+};
+
+/* A call's half of HTTP/2. */
+struct h2_call {
+	struct client_call *next, *previous; /* on its connection */
+	int32_t stream;                      /* 0: closed, or none yet */
+	bool is_ended;                       /* the answer is complete */
+	bool is_deferred;                    /* nghttp2 waits for bytes to send */
+	bool has_answer;                     /* a byte of an answer came: never tried again */
+	uint64_t active_ms;
+	unsigned slice_at, slice_end;
+	struct buffer kept; /* body bytes that had to leave the block, before those of the slices */
+	size_t kept_at;
+	uint8_t *out; /* of the request's body */
+	size_t out_at, out_end;
+	size_t text_used;
+	unsigned trailer_fields;
+};
 
 struct client_call {
 	struct client *client;
 	const struct client_events *events;
 	void *state;
+	const struct client_protocol *protocol; /* since it began on a connection */
 	struct upstream *upstream;
 	struct origin *waiting_in; /* in its queue */
 	struct client_call *queue_next, *due_next, *next_free;
 	enum call_phase phase;
 	enum status error;
 	uint32_t read_ms;
-	bool is_closed, is_due, is_failure_due, is_writable_due, wants_readable, wants_writable, has_head, is_head,
-		may_retry, has_retried, is_request_over, keeps_alive;
+	bool is_closed, is_due, is_failure_due, is_head_due, is_readable_due, is_writable_due, wants_readable,
+		wants_writable, has_head, is_head, may_retry, has_retried, is_request_over, keeps_alive;
 	unsigned interims;
 	int64_t body_length; /* of the request */
 	uint64_t body_taken;
@@ -64,7 +112,9 @@ struct client_call {
 	char *text; /* the request's head, then the response's */
 	size_t text_length;
 	struct client_response response;
-	struct header headers[HEAD_FIELDS];
+	struct h2_call h2;
+	struct header headers[HEAD_FIELDS]; /* from here on not cleared for a new call */
+	struct h2_slice slices[H2_SLICES];
 };
 
 enum upstream_phase {
@@ -79,14 +129,18 @@ enum upstream_phase {
 /* One connection. */
 struct upstream {
 	struct upstream *next, *previous; /* all of the worker; `next` alone: the dead */
-	struct upstream *idle_next;       /* of the origin */
+	struct upstream *idle_next;       /* of the origin: unused ones of HTTP/1.1 */
+	struct upstream *shared_next;     /* of the origin: all of HTTP/2 */
+	struct upstream *flush_next;
 	struct origin *origin;
-	struct client_call *call;
+	const struct client_protocol *protocol; /* NULL until it is up */
+	struct client_call *call;               /* the one it was opened for; HTTP/1.1: the present one */
+	struct h2_session *h2;
 	enum upstream_phase phase;
 	int descriptor;
 	SSL *ssl;
 	struct event *read_event, *write_event;
-	bool is_reading, is_reused, has_ended;
+	bool is_reading, is_reused, has_ended, is_opening, is_flush_due;
 	uint64_t active_ms, opened_ms;
 	struct resolver_request *request;
 	union resolver_address addresses[8]; /* checked; still to try from `address_at` on */
@@ -101,10 +155,13 @@ struct origin {
 	struct origin *next;
 	struct client *client;
 	struct identity *identity;
+	struct origin *pump_next;
 	struct upstream *idle; /* the last used first */
-	unsigned upstreams, idle_count, waiting;
+	struct upstream *shared;
+	unsigned upstreams, idle_count, waiting, opening;
 	struct client_call *queue, **queue_end;
-	bool is_tls;
+	bool is_tls, is_pump_due;
+	bool may_share; /* a connection that is coming up may serve all that wait */
 	uint16_t port;
 	char *host;
 	size_t key_length;
@@ -126,7 +183,10 @@ struct client {
 	struct client_pool *pool;
 	const struct client_settings *settings;
 	struct task sweep;
-	bool is_sweep_queued;
+	bool is_sweep_queued, is_stopping;
+	OSSL_LIB_CTX *library; /* the shared one's locks do not scale; made with the first TLS identity */
+	struct origin *pumps;
+	struct upstream *flushes;
 	struct client_call *due, *closed, *free_calls;
 	unsigned free_call_count, free_block_count;
 	struct free_block *free_blocks;
@@ -158,28 +218,39 @@ enum status origin_assign(struct origin *origin, struct client_call *call) MUST_
 void origin_leave_queue(struct client_call *call);
 /* After a connection has gone or become idle: the next in the queue. */
 void origin_pump(struct origin *origin);
+/* The same at the end of the turn. */
+void origin_pump_later(struct origin *origin);
+void origins_pump(struct client *client);
+/* First in the queue: an answer's absence has shown that it was not processed. */
+void origin_requeue(struct origin *origin, struct client_call *call);
 void origin_free_if_unused(struct origin *origin);
 enum status identity_check(const char *ca_file, struct buffer *error) MUST_CHECK;
 void identities_free(struct client *client);
 
 /* client_upstream.c: sockets */
 enum status upstream_open(struct origin *origin, struct client_call *call) MUST_CHECK;
-/* The call begins on a connection that is up. */
+/* The address it is connected to is one that this call's rules allow. */
+bool upstream_is_allowed(const struct upstream *upstream, const struct client_call *call);
+/* A call begins on a connection that is up. */
 void upstream_begin(struct upstream *upstream, struct client_call *call);
-/* Its call lets go: back to the pool when nothing is left over, else closed. */
-void upstream_release(struct upstream *upstream);
+/* A call lets go. */
+void upstream_release(struct upstream *upstream, struct client_call *call);
 void upstream_kill(struct upstream *upstream);
-/* Kills it and tells (or retries) its call. */
+/* Kills it and tells (or retries) its calls. */
 void upstream_fail(struct upstream *upstream, enum status why);
 void upstream_want_read(struct upstream *upstream, bool want);
 /* > 0 bytes; 0: nothing now; -1: ended cleanly; -2: broken. */
 long upstream_receive(struct upstream *upstream, uint8_t *into, size_t room);
+/* >= 0 bytes; -1: broken. */
+long upstream_send(struct upstream *upstream, const uint8_t *bytes, size_t length);
 /* False: broken. */
 bool upstream_flush(struct upstream *upstream);
 void upstreams_check(struct client *client);
 void upstreams_close(struct client *client);
 void upstreams_bury(struct client *client);
 
-/* client_h1.c: the protocol */
-/* Bytes may be there. */
-void h1_call_readable(struct upstream *upstream);
+/* client_h2.c: connections */
+bool h2_has_room(const struct upstream *upstream);
+/* Output of this turn leaves at its end. */
+void h2_flush_later(struct upstream *upstream);
+void h2_flush_due(struct client *client);

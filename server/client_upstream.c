@@ -24,6 +24,35 @@ static void unlink_idle(struct upstream *upstream)
 	upstream->origin->idle_count--;
 }
 
+static void unlink_shared(struct upstream *upstream)
+{
+	struct upstream **at = &upstream->origin->shared;
+	while (*at != NULL && *at != upstream)
+		at = &(*at)->shared_next;
+	if (*at != NULL)
+		*at = upstream->shared_next;
+}
+
+static void unlink_flush(struct upstream *upstream)
+{
+	struct upstream **at = &upstream->origin->client->flushes;
+	while (*at != upstream)
+		at = &(*at)->flush_next;
+	*at = upstream->flush_next;
+	upstream->is_flush_due = false;
+}
+
+static void end_opening(struct upstream *upstream, bool may_share)
+{
+	if (!upstream->is_opening)
+		return;
+	upstream->is_opening = false;
+	upstream->origin->opening--;
+	upstream->origin->may_share = may_share;
+	if (upstream->origin->queue != NULL)
+		origin_pump_later(upstream->origin);
+}
+
 static void drop_socket(struct upstream *upstream)
 {
 	if (upstream->read_event != NULL)
@@ -47,9 +76,16 @@ void upstream_kill(struct upstream *upstream)
 	struct client *client = upstream->origin->client;
 	if (upstream->phase == UPSTREAM_DEAD)
 		return;
-	if (upstream->phase == UPSTREAM_IDLE)
+	if (upstream->phase == UPSTREAM_IDLE && upstream->protocol == &client_h1)
 		unlink_idle(upstream);
+	unlink_shared(upstream);
+	if (upstream->is_flush_due)
+		unlink_flush(upstream);
+	/* a failed attempt is not one that others wait for any longer: each makes its own */
+	end_opening(upstream, false);
 	upstream->phase = UPSTREAM_DEAD;
+	if (upstream->protocol != NULL && upstream->protocol->close != NULL)
+		upstream->protocol->close(upstream);
 	if (upstream->request != NULL)
 		resolver_cancel(upstream->request);
 	upstream->request = NULL;
@@ -82,58 +118,63 @@ void upstreams_bury(struct client *client)
 	}
 }
 
-static bool retry(struct upstream *upstream)
-{
-	struct client_call *call = upstream->call;
-	struct origin *origin = upstream->origin;
-	/* a connection of the pool that died before it said a word: the request was not seen, or may be repeated */
-	if (!upstream->is_reused || call->phase != CALL_HEAD || upstream->end > 0 || !call->may_retry || call->has_retried)
-		return false;
-	call->has_retried = true;
-	call->upstream = NULL;
-	upstream->call = NULL;
-	client_count(CLIENT_RETRIED);
-	if (upstream_open(origin, call) != STATUS_OK)
-		call_fail(call, STATUS_UNAVAILABLE);
-	return true;
-}
-
 void upstream_fail(struct upstream *upstream, enum status why)
 {
+	if (why == STATUS_CLOSED || why == STATUS_IO)
+		why = upstream->protocol == NULL ? STATUS_UNAVAILABLE : why;
+	if (upstream->protocol != NULL) {
+		upstream->protocol->fail(upstream, why);
+		upstream_kill(upstream);
+		return;
+	}
 	struct client_call *call = upstream->call;
-	if (call != NULL && (why == STATUS_CLOSED || why == STATUS_IO) && retry(upstream))
-		call = NULL;
 	upstream_kill(upstream);
 	if (call != NULL)
-		call_fail(call, why == STATUS_CLOSED || why == STATUS_IO ? STATUS_UNAVAILABLE : why);
+		call_fail(call, why);
 }
 
 /* --- bytes */
 
-long upstream_receive(struct upstream *upstream, uint8_t *into, size_t room)
+static long tls_receive(SSL *ssl, uint8_t *into, size_t room)
+{
+	ERR_clear_error();
+	int count = SSL_read(ssl, into, room > INT32_MAX ? INT32_MAX : (int)room);
+	if (count > 0)
+		return count;
+	switch (SSL_get_error(ssl, count)) {
+	case SSL_ERROR_WANT_READ:
+	case SSL_ERROR_WANT_WRITE:
+		return 0;
+	case SSL_ERROR_ZERO_RETURN:
+		return -1;
+	default:
+		return -2;
+	}
+}
+
+static long clear_receive(int descriptor, uint8_t *into, size_t room)
 {
 	long count;
-	if (upstream->ssl != NULL) {
-		ERR_clear_error();
-		count = SSL_read(upstream->ssl, into, room > INT32_MAX ? INT32_MAX : (int)room);
-		if (count <= 0) {
-			int error = SSL_get_error(upstream->ssl, (int)count);
-			count = error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? 0
-					: error == SSL_ERROR_ZERO_RETURN                              ? -1
-																				  : -2;
-		}
-	} else {
-		do
-			count = recv(upstream->descriptor, into, room, 0);
-		while (count < 0 && errno == EINTR);
-		count = count > 0 ? count : count == 0 ? -1 : errno == EAGAIN ? 0 : -2;
-	}
+	do
+		count = recv(descriptor, into, room, 0);
+	while (count < 0 && errno == EINTR);
+	if (count > 0)
+		return count;
+	if (count == 0)
+		return -1;
+	return errno == EAGAIN ? 0 : -2;
+}
+
+long upstream_receive(struct upstream *upstream, uint8_t *into, size_t room)
+{
+	long count = upstream->ssl != NULL ? tls_receive(upstream->ssl, into, room)
+									   : clear_receive(upstream->descriptor, into, room);
 	if (count > 0)
 		upstream->active_ms = client_now(upstream->origin->client);
 	return count;
 }
 
-static long send_some(struct upstream *upstream, const uint8_t *bytes, size_t length)
+long upstream_send(struct upstream *upstream, const uint8_t *bytes, size_t length)
 {
 	long count;
 	if (upstream->ssl != NULL) {
@@ -147,13 +188,15 @@ static long send_some(struct upstream *upstream, const uint8_t *bytes, size_t le
 	do
 		count = send(upstream->descriptor, bytes, length, MSG_NOSIGNAL);
 	while (count < 0 && errno == EINTR);
-	return count >= 0 ? count : errno == EAGAIN ? 0 : -1;
+	if (count >= 0)
+		return count;
+	return errno == EAGAIN ? 0 : -1;
 }
 
 bool upstream_flush(struct upstream *upstream)
 {
 	while (upstream->out_at < upstream->out_end) {
-		long count = send_some(upstream, upstream->out + upstream->out_at, upstream->out_end - upstream->out_at);
+		long count = upstream_send(upstream, upstream->out + upstream->out_at, upstream->out_end - upstream->out_at);
 		if (count < 0)
 			return false;
 		if (count == 0) {
@@ -180,75 +223,63 @@ void upstream_want_read(struct upstream *upstream, bool want)
 
 /* --- calls */
 
+bool upstream_is_allowed(const struct upstream *upstream, const struct client_call *call)
+{
+	const struct address_rules rules = {call->rules, call->rule_count};
+	return address_is_allowed(&rules, &upstream->addresses[upstream->address_at - 1].any);
+}
+
 void upstream_begin(struct upstream *upstream, struct client_call *call)
 {
-	upstream->call = call;
 	call->upstream = upstream;
+	call->protocol = upstream->protocol;
 	call->phase = CALL_HEAD;
 	upstream->phase = UPSTREAM_BUSY;
 	upstream->active_ms = client_now(upstream->origin->client);
-	upstream->at = upstream->end = 0;
-	upstream_want_read(upstream, true);
-	long sent = send_some(upstream, (const uint8_t *)call->text, call->text_length);
-	if (sent < 0) {
-		/* told at the end of the turn: this may be inside client_call_start */
-		upstream->has_ended = true;
-		shutdown(upstream->descriptor, SHUT_RDWR); /* the read event says the rest */
-		return;
-	}
-	size_t left = call->text_length - (size_t)sent;
-	if (left > 0) {
-		if (upstream->out == NULL)
-			upstream->out = malloc(CLIENT_OUT);
-		if (upstream->out == NULL || left > CLIENT_OUT) {
-			shutdown(upstream->descriptor, SHUT_RDWR);
-			return;
-		}
-		memcpy(upstream->out, call->text + sent, left);
-		upstream->out_at = 0;
-		upstream->out_end = left;
-		event_add(upstream->write_event, NULL);
-	}
 	call->is_request_over = call->body_length == 0;
+	upstream->protocol->begin(upstream, call);
 	if (call->is_writable_due)
 		call_due(call);
 }
 
-void upstream_release(struct upstream *upstream)
+void upstream_release(struct upstream *upstream, struct client_call *call)
 {
-	struct client_call *call = upstream->call;
-	struct origin *origin = upstream->origin;
-	bool is_clean = call->phase == CALL_DONE && call->keeps_alive && call->is_request_over && upstream->block == NULL &&
-					upstream->out_at == upstream->out_end && !upstream->has_ended &&
-					origin->idle_count < (uint64_t)origin->client->settings->idle_connections;
-	call->upstream = NULL;
-	upstream->call = NULL;
-	if (!is_clean) {
-		upstream_kill(upstream);
+	if (upstream->protocol != NULL) {
+		upstream->protocol->release(upstream, call);
 		return;
 	}
-	free(upstream->out);
-	upstream->out = NULL;
-	upstream->phase = UPSTREAM_IDLE;
-	upstream->active_ms = client_now(origin->client);
-	upstream->idle_next = origin->idle;
-	origin->idle = upstream;
-	origin->idle_count++;
-	upstream_want_read(upstream, true); /* its end, or bytes nobody asked for, are seen */
-	if (origin->queue != NULL)
-		origin_pump(origin);
+	call->upstream = NULL; /* not up yet */
+	upstream->call = NULL;
+	upstream_kill(upstream);
 }
 
 /* --- coming up */
 
 static void on_up(struct upstream *upstream)
 {
+	struct origin *origin = upstream->origin;
+	struct client_call *call = upstream->call;
+	const unsigned char *name = NULL;
+	unsigned length = 0;
+	if (upstream->ssl != NULL)
+		SSL_get0_alpn_selected(upstream->ssl, &name, &length);
+	bool is_h2 = text_equals((struct text){(const char *)name, length}, TEXT("h2"));
 	client_count(CLIENT_CONNECTED);
-	if (upstream->call == NULL) {
+	end_opening(upstream, is_h2);
+	upstream->protocol = is_h2 ? &client_h2 : &client_h1;
+	if (is_h2) {
+		upstream->call = NULL;
+		upstream->shared_next = origin->shared;
+		origin->shared = upstream;
+	}
+	enum status status = upstream->protocol->open == NULL ? STATUS_OK : upstream->protocol->open(upstream);
+	if (status != STATUS_OK) {
+		call->upstream = NULL;
 		upstream_kill(upstream);
+		call_fail(call, status);
 		return;
 	}
-	upstream_begin(upstream, upstream->call);
+	upstream_begin(upstream, call);
 }
 
 static void handshake(struct upstream *upstream)
@@ -316,14 +347,9 @@ static void on_readable(evutil_socket_t descriptor, short what, void *context)
 	case UPSTREAM_TLS:
 		handshake(upstream);
 		return;
-	case UPSTREAM_IDLE: { /* the end, or what nobody asked for; TLS may have a ticket to deliver */
-		uint8_t byte;
-		if (upstream_receive(upstream, &byte, 1) != 0)
-			upstream_kill(upstream);
-		return;
-	}
+	case UPSTREAM_IDLE:
 	case UPSTREAM_BUSY:
-		h1_call_readable(upstream);
+		upstream->protocol->readable(upstream);
 		return;
 	}
 }
@@ -336,17 +362,11 @@ static void on_writable(evutil_socket_t descriptor, short what, void *context)
 		on_connected(upstream);
 	} else if (upstream->phase == UPSTREAM_TLS) {
 		handshake(upstream);
-	} else if (upstream->phase == UPSTREAM_BUSY) {
-		if (!upstream_flush(upstream)) {
+	} else if (upstream->phase == UPSTREAM_BUSY || upstream->phase == UPSTREAM_IDLE) {
+		if (!upstream_flush(upstream))
 			upstream_fail(upstream, STATUS_CLOSED);
-			return;
-		}
-		struct client_call *call = upstream->call;
-		if (call != NULL && call->wants_writable && upstream->out_at == upstream->out_end) {
-			call->wants_writable = false;
-			call->is_writable_due = true;
-			call_due(call);
-		}
+		else if (upstream->out_at == upstream->out_end)
+			upstream->protocol->writable(upstream);
 	}
 }
 
@@ -434,6 +454,8 @@ enum status upstream_open(struct origin *origin, struct client_call *call)
 		return status;
 	}
 	origin->upstreams++;
+	origin->opening++;
+	upstream->is_opening = true;
 	call->upstream = upstream;
 	upstream->next = client->upstreams;
 	if (client->upstreams != NULL)
@@ -449,7 +471,6 @@ enum status upstream_open(struct origin *origin, struct client_call *call)
 static void check(struct upstream *upstream, uint64_t now_ms)
 {
 	const struct client_settings *settings = upstream->origin->client->settings;
-	const struct client_call *call = upstream->call;
 	switch (upstream->phase) {
 	case UPSTREAM_RESOLVING:
 	case UPSTREAM_CONNECTING:
@@ -462,10 +483,7 @@ static void check(struct upstream *upstream, uint64_t now_ms)
 			upstream_kill(upstream);
 		return;
 	case UPSTREAM_BUSY:
-		/* only while its bytes are wanted: a consumer that waits is not the source's silence */
-		if (call != NULL && call->is_request_over && (call->phase == CALL_HEAD || call->wants_readable) &&
-			now_ms - upstream->active_ms >= call->read_ms)
-			upstream_fail(upstream, STATUS_TIMEOUT);
+		upstream->protocol->check(upstream, now_ms);
 		return;
 	case UPSTREAM_DEAD:
 		return;
@@ -475,7 +493,8 @@ static void check(struct upstream *upstream, uint64_t now_ms)
 void upstreams_check(struct client *client)
 {
 	uint64_t now_ms = client_now(client);
-	for (struct upstream *upstream = client->upstreams, *next; upstream != NULL; upstream = next) {
+	struct upstream *next;
+	for (struct upstream *upstream = client->upstreams; upstream != NULL; upstream = next) {
 		next = upstream->next;
 		check(upstream, now_ms);
 	}
