@@ -16,7 +16,7 @@ TESTS = pathlib.Path(os.environ.get("CELLD_TESTS", PROGRAMS.parent / "tests"))
 @pytest.fixture(scope="module")
 def server():
     if postgres.PROGRAMS is None:
-        pytest.skip("PostgreSQL 14 or newer is not installed")
+        pytest.fail("PostgreSQL 14 or newer is needed: apt-get install postgresql")
     made = postgres.Postgres()
     try:
         yield made.start()
