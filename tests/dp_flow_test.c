@@ -42,6 +42,14 @@ static void test_terms(void **state)
 		{"{\"datasetId\":\"d\",\"agreementId\":\"a\",\"counterParty\":\"c\",\"notBefore\":-1}", "notBefore"},
 		{"{\"datasetId\":\"d\",\"agreementId\":\"a\",\"counterParty\":\"c\",\"notBefore\":9,\"expiresAt\":9}",
 			"expiresAt"},
+		{"{\"datasetId\":\"d\",\"agreementId\":\"a\",\"counterParty\":\"c\",\"role\":\"consumer\",\"profile\":\"p-"
+		 "push\","
+		 "\"labels\":[],\"claims\":{},\"dataAddress\":{}}",
+			NULL},
+		{"{\"datasetId\":\"d\",\"agreementId\":\"a\",\"counterParty\":\"c\",\"role\":\"both\"}", "role"},
+		{"{\"datasetId\":\"d\",\"agreementId\":\"a\",\"counterParty\":\"c\",\"labels\":{}}", "labels"},
+		{"{\"datasetId\":\"d\",\"agreementId\":\"a\",\"counterParty\":\"c\",\"claims\":[]}", "claims"},
+		{"{\"datasetId\":\"d\",\"agreementId\":\"a\",\"counterParty\":\"c\",\"messageId\":\"m\"}", "messageId"},
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -112,9 +120,34 @@ static void test_token_of(void **state)
 	}
 }
 
+static void test_terms_print(void **state)
+{
+	static const char body[] =
+		"{\"id\":\"f\",\"datasetId\":\"d\",\"agreementId\":\"a\",\"counterParty\":\"c\",\"role\":\"consumer\","
+		"\"participantId\":\"p\",\"profile\":\"HttpData-PUSH\",\"dataspaceContext\":\"s\",\"controlPlaneId\":\"cp\","
+		"\"messageId\":\"m\",\"state\":\"SUSPENDED\",\"reason\":\"a b\",\"dataAddress\":{\"endpointType\":\"t\"},"
+		"\"claims\":{\"x\":1},\"labels\":[\"eu\"],\"metadata\":{},\"notBefore\":1,\"expiresAt\":2,"
+		"\"createdAt\":3,\"stateChangedAt\":4}";
+	struct json *root = NULL;
+	struct flow_terms *terms = NULL;
+	struct buffer error = {0}, print = {0};
+	(void)state;
+	assert_int_equal(json_parse(text_of(body), NULL, &root), STATUS_OK);
+	assert_int_equal(flow_terms_parse(root, false, &terms, &error), STATUS_OK);
+	assert_true(flow_terms_is_push(terms));
+	flow_terms_print(terms, TEXT("f"), &print);
+	buffer_append_byte(&print, '}');
+	assert_string_equal(print.bytes, body);
+	flow_terms_free(terms);
+	buffer_free(&print);
+	buffer_free(&error);
+	json_free(root);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_transitions), cmocka_unit_test(test_terms),
-		cmocka_unit_test(test_window), cmocka_unit_test(test_header_filters), cmocka_unit_test(test_token_of)};
+		cmocka_unit_test(test_terms_print), cmocka_unit_test(test_window), cmocka_unit_test(test_header_filters),
+		cmocka_unit_test(test_token_of)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

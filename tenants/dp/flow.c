@@ -46,25 +46,55 @@ bool flow_may_move(enum flow_state from, enum flow_state to)
 
 /* --- terms */
 
-enum member_kind { MEMBER_TEXT, MEMBER_TIME, MEMBER_STATE, MEMBER_ID };
+/* WORD: visible ASCII; PROSE: any text; OBJECT, ARRAY: kept as JSON text */
+enum member_kind {
+	MEMBER_WORD,
+	MEMBER_PROSE,
+	MEMBER_OBJECT,
+	MEMBER_ARRAY,
+	MEMBER_TIME,
+	MEMBER_STATE,
+	MEMBER_ROLE,
+	MEMBER_ID
+};
+enum member_owner { NEEDED, FREE, OURS }; /* OURS: set by the cell alone */
+#define AT(name) offsetof(struct flow_terms, name)
 static const struct member {
 	const char *name;
 	enum member_kind kind;
 	size_t offset;
-	bool required;
-	bool ours; /* set by the cell alone */
+	enum member_owner owner;
 } members[] = {
-	{"id", MEMBER_ID, 0, false, false},
-	{"datasetId", MEMBER_TEXT, offsetof(struct flow_terms, dataset), true, false},
-	{"agreementId", MEMBER_TEXT, offsetof(struct flow_terms, agreement), true, false},
-	{"counterParty", MEMBER_TEXT, offsetof(struct flow_terms, counter_party), true, false},
-	{"state", MEMBER_STATE, 0, false, true},
-	{"notBefore", MEMBER_TIME, offsetof(struct flow_terms, not_before_ms), false, false},
-	{"expiresAt", MEMBER_TIME, offsetof(struct flow_terms, expires_ms), false, false},
-	{"createdAt", MEMBER_TIME, offsetof(struct flow_terms, created_ms), false, true},
-	{"stateChangedAt", MEMBER_TIME, offsetof(struct flow_terms, changed_ms), false, true},
+	{"id", MEMBER_ID, 0, FREE},
+	{"datasetId", MEMBER_WORD, AT(dataset), NEEDED},
+	{"agreementId", MEMBER_WORD, AT(agreement), NEEDED},
+	{"counterParty", MEMBER_WORD, AT(counter_party), NEEDED},
+	{"role", MEMBER_ROLE, AT(role), FREE},
+	{"participantId", MEMBER_WORD, AT(participant), FREE},
+	{"profile", MEMBER_WORD, AT(profile), FREE},
+	{"dataspaceContext", MEMBER_WORD, AT(dataspace), FREE},
+	{"controlPlaneId", MEMBER_WORD, AT(control_plane), OURS},
+	{"messageId", MEMBER_WORD, AT(message), OURS},
+	{"state", MEMBER_STATE, AT(state), OURS},
+	{"reason", MEMBER_PROSE, AT(reason), OURS},
+	{"dataAddress", MEMBER_OBJECT, AT(address), FREE},
+	{"claims", MEMBER_OBJECT, AT(claims), FREE},
+	{"labels", MEMBER_ARRAY, AT(labels), FREE},
+	{"metadata", MEMBER_OBJECT, AT(metadata), FREE},
+	{"notBefore", MEMBER_TIME, AT(not_before_ms), FREE},
+	{"expiresAt", MEMBER_TIME, AT(expires_ms), FREE},
+	{"createdAt", MEMBER_TIME, AT(created_ms), OURS},
+	{"stateChangedAt", MEMBER_TIME, AT(changed_ms), OURS},
 };
-enum { MEMBER_COUNT = sizeof(members) / sizeof(members[0]), TEXT_MAX = 512 };
+#undef AT
+enum { MEMBER_COUNT = sizeof(members) / sizeof(members[0]), TEXT_MAX = 512, PROSE_MAX = 4096, JSON_MAX = 65536 };
+
+static const char *const role_names[] = {
+#define FLOW_ROLE_NAME(name, text) text,
+	FLOW_ROLE_LIST(FLOW_ROLE_NAME)
+#undef FLOW_ROLE_NAME
+};
+enum { ROLE_COUNT = sizeof(role_names) / sizeof(role_names[0]) };
 
 static bool is_printable(struct text text)
 {
@@ -75,39 +105,73 @@ static bool is_printable(struct text text)
 	return text.length > 0 && text.length <= TEXT_MAX;
 }
 
-static enum status read_text(const struct member *member, const struct json *value, char **into, struct buffer *error)
+static enum status wrong(const struct member *member, struct buffer *error, const char *what)
 {
-	if (!is_printable(json_text(value))) {
-		buffer_printf(error, "%s: must be 1 to %d visible ASCII characters", member->name, TEXT_MAX);
-		return STATUS_INVALID;
-	}
-	*into = text_copy(json_text(value));
+	buffer_printf(error, "%s: %s", member->name, what);
+	return STATUS_INVALID;
+}
+
+static enum status keep(struct text text, char **into)
+{
+	free(*into);
+	*into = text_copy(text);
 	return *into == NULL ? STATUS_NO_MEMORY : STATUS_OK;
+}
+
+static enum status read_json(
+	const struct member *member, const struct json *value, enum json_kind kind, char **into, struct buffer *error)
+{
+	struct buffer text = {0};
+	if (json_kind(value) != kind)
+		return wrong(member, error, kind == JSON_OBJECT ? "must be an object" : "must be an array");
+	json_print(value, &text);
+	enum status status = text.failed ? STATUS_NO_MEMORY : STATUS_OK;
+	if (status == STATUS_OK && text.length > JSON_MAX)
+		status = wrong(member, error, "must be at most 65536 bytes of JSON");
+	if (status == STATUS_OK)
+		status = keep(buffer_text(&text), into);
+	buffer_free(&text);
+	return status;
+}
+
+static enum status read_role(
+	const struct member *member, const struct json *value, enum flow_role *role, struct buffer *error)
+{
+	for (int i = 0; i < ROLE_COUNT; i++) {
+		if (text_equals(json_text(value), text_of(role_names[i]))) {
+			*role = (enum flow_role)i;
+			return STATUS_OK;
+		}
+	}
+	return wrong(member, error, "must be \"provider\" or \"consumer\"");
 }
 
 static enum status read_member(
 	const struct member *member, const struct json *value, struct flow_terms *terms, struct buffer *error)
 {
-	char *base = (char *)terms;
+	void *at = (char *)terms + member->offset;
+	struct text text = json_text(value);
 	switch (member->kind) {
 	case MEMBER_ID:
 		return STATUS_OK; /* the caller's */
-	case MEMBER_TEXT:
-		return read_text(member, value, (char **)(void *)(base + member->offset), error);
-	case MEMBER_TIME: {
-		int64_t time;
-		if (!json_integer(value, &time) || time < 0) {
-			buffer_printf(error, "%s: must be milliseconds since 1970 as an integer", member->name);
-			return STATUS_INVALID;
-		}
-		*(int64_t *)(void *)(base + member->offset) = time;
-		return STATUS_OK;
-	}
+	case MEMBER_WORD:
+		return is_printable(text) ? keep(text, at) : wrong(member, error, "must be 1 to 512 visible ASCII characters");
+	case MEMBER_PROSE:
+		return text.bytes != NULL && text.length <= PROSE_MAX
+				   ? keep(text, at)
+				   : wrong(member, error, "must be a text of at most 4096 bytes");
+	case MEMBER_OBJECT:
+		return read_json(member, value, JSON_OBJECT, at, error);
+	case MEMBER_ARRAY:
+		return read_json(member, value, JSON_ARRAY, at, error);
+	case MEMBER_TIME:
+		return json_integer(value, at) && *(int64_t *)at >= 0
+				   ? STATUS_OK
+				   : wrong(member, error, "must be milliseconds since 1970 as an integer");
 	case MEMBER_STATE:
-		if (flow_state_parse(json_text(value), &terms->state))
-			return STATUS_OK;
-		buffer_printf(error, "%s: unknown state", member->name);
-		return STATUS_INVALID;
+		return flow_state_parse(text, at) ? STATUS_OK : wrong(member, error, "unknown state");
+	case MEMBER_ROLE:
+		return read_role(member, value, at, error);
 	}
 	return STATUS_INTERNAL;
 }
@@ -125,7 +189,7 @@ static enum status read_members(const struct json *body, bool strict, struct flo
 {
 	for (const struct json *value = json_first(body); value != NULL; value = json_next(value)) {
 		const struct member *member = find_member(json_name(value));
-		if (strict && (member == NULL || member->ours)) {
+		if (strict && (member == NULL || member->owner == OURS)) {
 			buffer_printf(error, "%s: %s", json_name(value), member == NULL ? "unknown member" : "is set by the cell");
 			return STATUS_INVALID;
 		}
@@ -134,7 +198,7 @@ static enum status read_members(const struct json *body, bool strict, struct flo
 			return status;
 	}
 	for (size_t i = 0; i < MEMBER_COUNT; i++) {
-		if (members[i].required && json_member(body, members[i].name) == NULL) {
+		if (members[i].owner == NEEDED && json_member(body, members[i].name) == NULL) {
 			buffer_printf(error, "%s: is missing", members[i].name);
 			return STATUS_INVALID;
 		}
@@ -164,24 +228,63 @@ enum status flow_terms_parse(const struct json *body, bool strict, struct flow_t
 	return STATUS_OK;
 }
 
+static void print_member(const struct member *member, const struct flow_terms *terms, struct buffer *into)
+{
+	const void *at = (const char *)terms + member->offset;
+	switch (member->kind) {
+	case MEMBER_ID:
+		break;
+	case MEMBER_WORD:
+	case MEMBER_PROSE:
+		buffer_append_json(into, text_of(*(char *const *)at));
+		break;
+	case MEMBER_OBJECT:
+	case MEMBER_ARRAY:
+		buffer_append(into, text_of(*(char *const *)at));
+		break;
+	case MEMBER_TIME:
+		buffer_append_number(into, *(const int64_t *)at);
+		break;
+	case MEMBER_STATE:
+		buffer_append_json(into, flow_state_name(terms->state));
+		break;
+	case MEMBER_ROLE:
+		buffer_append_json(into, text_of(role_names[terms->role]));
+		break;
+	}
+}
+
+static bool is_there(const struct member *member, const struct flow_terms *terms)
+{
+	const void *at = (const char *)terms + member->offset;
+	switch (member->kind) {
+	case MEMBER_ID:
+		return false;
+	case MEMBER_WORD:
+	case MEMBER_PROSE:
+	case MEMBER_OBJECT:
+	case MEMBER_ARRAY:
+		return *(char *const *)at != NULL;
+	case MEMBER_TIME:
+		return *(const int64_t *)at != 0;
+	case MEMBER_STATE:
+	case MEMBER_ROLE:
+		return true;
+	}
+	return false;
+}
+
 void flow_terms_print(const struct flow_terms *terms, struct text id, struct buffer *into)
 {
 	buffer_append(into, TEXT("{\"id\":"));
 	buffer_append_json(into, id);
 	for (size_t i = 0; i < MEMBER_COUNT; i++) {
-		const char *field = (const char *)terms + members[i].offset;
-		if (members[i].kind == MEMBER_ID ||
-			(members[i].kind == MEMBER_TIME && *(const int64_t *)(const void *)field == 0))
+		if (!is_there(&members[i], terms))
 			continue;
 		buffer_append_byte(into, ',');
 		buffer_append_json(into, text_of(members[i].name));
 		buffer_append_byte(into, ':');
-		if (members[i].kind == MEMBER_TIME)
-			buffer_append_number(into, *(const int64_t *)(const void *)field);
-		else if (members[i].kind == MEMBER_STATE)
-			buffer_append_json(into, flow_state_name(terms->state));
-		else
-			buffer_append_json(into, text_of(*(char *const *)(const void *)field));
+		print_member(&members[i], terms, into);
 	}
 }
 
@@ -199,10 +302,18 @@ void flow_terms_free(void *object)
 	struct flow_terms *terms = object;
 	if (terms == NULL)
 		return;
-	free(terms->dataset);
-	free(terms->agreement);
-	free(terms->counter_party);
+	for (size_t i = 0; i < MEMBER_COUNT; i++) {
+		if (members[i].kind <= MEMBER_ARRAY)
+			free(*(char **)(void *)((char *)terms + members[i].offset));
+	}
 	free(terms);
+}
+
+bool flow_terms_is_push(const struct flow_terms *terms)
+{
+	struct text profile = text_of(terms->profile == NULL ? "" : terms->profile), suffix = TEXT("-push");
+	return profile.length >= suffix.length &&
+		   text_equals_ignoring_case(text_slice(profile, profile.length - suffix.length, profile.length), suffix);
 }
 
 bool flow_terms_admit(const struct flow_terms *terms, int64_t now_ms)

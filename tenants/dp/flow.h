@@ -29,9 +29,27 @@ bool flow_state_parse(struct text text, enum flow_state *state);
 /* The transition table. A state does not lead to itself. */
 bool flow_may_move(enum flow_state from, enum flow_state to);
 
-/* What the record says; immutable once published. Times are wall milliseconds, 0: none. */
+/* Which side of the contract this participant is on. */
+#define FLOW_ROLE_LIST(X)                                                                                              \
+	X(PROVIDER, "provider")                                                                                            \
+	X(CONSUMER, "consumer")
+enum flow_role {
+#define FLOW_ROLE_MEMBER(name, text) FLOW_##name,
+	FLOW_ROLE_LIST(FLOW_ROLE_MEMBER)
+#undef FLOW_ROLE_MEMBER
+};
+
+/* What the record says; immutable once published. Times are wall milliseconds, 0: none. Texts but for the first three
+ * may be NULL. */
 struct flow_terms {
 	char *dataset, *agreement, *counter_party;
+	char *participant, *profile, *dataspace; /* as Data Plane Signaling names them */
+	char *control_plane;                     /* who gets the callbacks */
+	char *message;                           /* id of the last message obeyed */
+	char *reason;                            /* of the last suspension or termination */
+	char *address;                           /* JSON: the DataAddress received, without its secrets */
+	char *claims, *labels, *metadata;        /* JSON */
+	enum flow_role role;
 	enum flow_state state;
 	int64_t not_before_ms, expires_ms, created_ms, changed_ms;
 	int64_t revision;
@@ -46,6 +64,8 @@ void flow_terms_print(const struct flow_terms *terms, struct text id, struct buf
 /* The one function that moves a flow. CONFLICT when the table does not allow it. */
 enum status flow_terms_move(struct flow_terms *terms, enum flow_state to, int64_t now_ms) MUST_CHECK;
 void flow_terms_free(void *terms);
+/* The profile ends in -push, in any case. */
+bool flow_terms_is_push(const struct flow_terms *terms);
 /* STARTED and inside its window: bytes may flow. */
 bool flow_terms_admit(const struct flow_terms *terms, int64_t now_ms);
 

@@ -5,6 +5,7 @@
 #include "server/base/id.h"
 #include "server/path.h"
 #include "tenants/dp/operation.h"
+#include "tenants/dp/signer.h"
 
 enum { BODY_MAX = 1024 * 1024, LIMIT_PRESET = 50, LIMIT_MAX = 2000 };
 
@@ -32,9 +33,7 @@ static const struct endpoint endpoints[] = {
 
 static void operation_free(struct operation *operation)
 {
-	timer_free(operation->timer);
 	buffer_free(&operation->answer);
-	buffer_free(&operation->input);
 	free(operation->names);
 	free(operation);
 }
@@ -112,7 +111,7 @@ struct json *manage_parse(struct operation *operation, struct text body)
 bool manage_is_reserved(const struct operation *operation, struct text alias)
 {
 	const struct participant *participant = registry_find(operation->dp->registry, operation->ctx);
-	if (text_equals(alias, TEXT("dataplane")))
+	if (text_equals(alias, SIGNER_ALIAS))
 		return true;
 	for (size_t i = 0; participant != NULL && i < participant->key_count; i++) { /* kid: <ctx>#<alias>-<8 hex> */
 		struct text kid = key_id(participant->keys[i]);

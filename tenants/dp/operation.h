@@ -26,11 +26,6 @@ struct operation {
 	char *names;
 	int status;           /* of the answer when all goes well */
 	struct buffer answer; /* JSON; empty: none */
-	/* minting a token */
-	int64_t lifetime_s;
-	struct buffer input; /* of the signature, then the token */
-	bool has_waited;
-	struct timer *timer;
 };
 
 void operation_answer(struct operation *operation, int status);

@@ -22,7 +22,15 @@ struct store;
 	X(KEY, "key")                                                                                                      \
 	X(DATASET, "dataset")                                                                                              \
 	X(FLOW, "flow")                                                                                                    \
-	X(REVOCATION, "revocation")
+	X(REVOCATION, "revocation")                                                                                        \
+	X(CONTROL_PLANE, "control_plane")                                                                                  \
+	X(OUTBOX, "outbox")                                                                                                \
+	X(AGREEMENT, "agreement")                                                                                          \
+	X(TRANSFER_TYPES, "transfer_types")                                                                                \
+	X(KEY_MAPPING, "key_mapping")                                                                                      \
+	X(RENEWAL, "renewal")                                                                                              \
+	X(BOOK, "book")                                                                                                    \
+	X(RECEIPT, "receipt")
 
 enum record_kind {
 #define RECORD_MEMBER(name, text) RECORD_##name,

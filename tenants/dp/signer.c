@@ -1,0 +1,180 @@
+/* Signing: find the key, or make it; then let the vault sign. */
+#include "tenants/dp/signer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "tenants/dp/state.h"
+#include "tenants/jose/jws.h"
+
+enum { KEY_WAIT_MS = 1000 };
+
+/* One signature under way. */
+struct signing {
+	struct dp *dp;
+	struct worker *worker;
+	char ctx[ID_LENGTH + 1];
+	struct buffer claims, input; /* input: of the signature, then the token */
+	bool has_waited;
+	struct timer *timer;
+	signed_done *done;
+	void *context;
+};
+
+static void sign(struct signing *signing);
+
+static void finish(struct signing *signing, enum status status)
+{
+	signing->done(signing->context, status, status == STATUS_OK ? buffer_text(&signing->input) : TEXT_NONE);
+	timer_free(signing->timer);
+	buffer_free(&signing->claims);
+	buffer_free(&signing->input);
+	free(signing);
+}
+
+static void on_signature(void *context, enum status status, struct text signature)
+{
+	struct signing *signing = context;
+	if (status == STATUS_OK)
+		status = jws_append_signature(&signing->input, signature);
+	finish(signing, status == STATUS_OK || status == STATUS_NO_MEMORY ? status : STATUS_UNAVAILABLE);
+}
+
+const struct key *signer_key(const struct participant *participant)
+{
+	/* kid = "<ctx>#dataplane-<8 hex>" */
+	for (size_t i = 0; i < participant->key_count; i++) {
+		struct text kid = key_id(participant->keys[i]);
+		if (text_starts_with(text_slice(kid, text_find(kid, '#'), kid.length), TEXT("#dataplane-")))
+			return participant->keys[i];
+	}
+	return NULL;
+}
+
+static enum status make_input(struct signing *signing, const struct key *key)
+{
+	struct buffer header = {0};
+	buffer_printf(&header, "{\"alg\":\"%s\",\"typ\":\"JWT\",\"kid\":", key_kind(key) == KEY_ES256 ? "ES256" : "EdDSA");
+	buffer_append_json(&header, key_id(key));
+	buffer_append_byte(&header, '}');
+	buffer_clear(&signing->input);
+	enum status status = header.failed
+							 ? STATUS_NO_MEMORY
+							 : jws_input(buffer_text(&header), buffer_text(&signing->claims), &signing->input);
+	buffer_free(&header);
+	return status;
+}
+
+/* --- a participant without a key gets one */
+
+static void on_key_stored(void *context, enum status status, int64_t revision)
+{
+	struct signing *signing = context;
+	(void)revision;
+	const struct participant *participant = registry_find(signing->dp->registry, text_of(signing->ctx));
+	if (status != STATUS_OK)
+		finish(signing, status == STATUS_NOT_FOUND || status == STATUS_NO_MEMORY ? status : STATUS_UNAVAILABLE);
+	else if (participant == NULL || signer_key(participant) == NULL)
+		finish(signing, STATUS_UNAVAILABLE);
+	else
+		sign(signing);
+}
+
+static void store_key(struct signing *signing, struct text jwk)
+{
+	struct transaction *transaction = transaction_new();
+	if (transaction == NULL ||
+		!transaction_put(transaction, text_of(signing->ctx), RECORD_KEY, SIGNER_ALIAS, jwk, REVISION_ANY)) {
+		transaction_free(transaction);
+		finish(signing, STATUS_NO_MEMORY);
+		return;
+	}
+	store_submit(signing->dp->store, transaction, signing->worker, on_key_stored, signing);
+}
+
+static void on_key(void *context, enum status status, struct text jwk);
+
+static void make_key(struct signing *signing)
+{
+	vault_key_create(
+		signing->dp->vault, text_of(signing->ctx), SIGNER_ALIAS, KEY_ES256, signing->worker, on_key, signing);
+}
+
+static void on_old_key_gone(void *context, enum status status, struct text result)
+{
+	struct signing *signing = context;
+	(void)result;
+	if (status != STATUS_OK && status != STATUS_NOT_FOUND)
+		finish(signing, STATUS_UNAVAILABLE);
+	else
+		make_key(signing);
+}
+
+/* The vault has a key that no record tells of. Either its record is on its way, or a crash came between the two: then
+ * that key never signed anything, and a new one takes its place. */
+static void on_waited(void *context)
+{
+	struct signing *signing = context;
+	const struct participant *participant = registry_find(signing->dp->registry, text_of(signing->ctx));
+	if (participant == NULL || signer_key(participant) != NULL)
+		sign(signing);
+	else
+		vault_delete(
+			signing->dp->vault, text_of(signing->ctx), SIGNER_ALIAS, signing->worker, on_old_key_gone, signing);
+}
+
+static void on_key(void *context, enum status status, struct text jwk)
+{
+	struct signing *signing = context;
+	if (status == STATUS_OK) {
+		store_key(signing, jwk);
+		return;
+	}
+	if (status == STATUS_CONFLICT && !signing->has_waited) {
+		signing->has_waited = true;
+		signing->timer = timer_new(signing->worker, on_waited, signing);
+		if (signing->timer != NULL) {
+			timer_set(signing->timer, KEY_WAIT_MS);
+			return;
+		}
+	}
+	finish(signing, STATUS_UNAVAILABLE);
+}
+
+/* --- signing */
+
+static void sign(struct signing *signing)
+{
+	const struct participant *participant = registry_find(signing->dp->registry, text_of(signing->ctx));
+	const struct key *key = participant == NULL ? NULL : signer_key(participant);
+	enum status status = participant == NULL ? STATUS_NOT_FOUND : STATUS_OK;
+	if (status == STATUS_OK && key == NULL) {
+		make_key(signing);
+		return;
+	}
+	if (status == STATUS_OK)
+		status = make_input(signing, key);
+	if (status != STATUS_OK)
+		finish(signing, status);
+	else
+		vault_sign(signing->dp->vault, text_of(signing->ctx), SIGNER_ALIAS, buffer_text(&signing->input),
+			signing->worker, on_signature, signing);
+}
+
+void signer_sign(
+	struct dp *dp, struct worker *worker, struct text ctx, struct text claims, signed_done *done, void *context)
+{
+	struct signing *signing = calloc(1, sizeof(*signing));
+	if (signing == NULL || ctx.length > ID_LENGTH) {
+		free(signing);
+		done(context, signing == NULL ? STATUS_NO_MEMORY : STATUS_NOT_FOUND, TEXT_NONE);
+		return;
+	}
+	*signing = (struct signing){.dp = dp, .worker = worker, .done = done, .context = context};
+	memcpy(signing->ctx, ctx.bytes, ctx.length);
+	buffer_append(&signing->claims, claims);
+	if (signing->claims.failed)
+		finish(signing, STATUS_NO_MEMORY);
+	else
+		sign(signing);
+}
