@@ -28,6 +28,10 @@ void client_pool_free(struct client_pool *pool);
 
 struct client_call;
 
+/* What an upstream is spoken to in. HTTP_ANY: what TLS agrees on, else 1.1. HTTP_2 in the clear: with prior
+ * knowledge. */
+enum http_version { HTTP_ANY, HTTP_1, HTTP_2 };
+
 struct client_request {
 	struct text tenant; /* pool key */
 	const struct url *url;
@@ -36,9 +40,9 @@ struct client_request {
 	size_t header_count;
 	int64_t body_length; /* 0: none; -1: unknown (chunked) */
 	const struct address_rules *rules;
-	struct text ca_file;      /* TLS identity: absent = the settings' */
-	uint32_t read_ms;         /* 0: the settings' */
-	bool whole_body_prefetch; /* reserved, false */
+	struct text ca_file; /* TLS identity: absent = the settings' */
+	uint32_t read_ms;    /* 0: the settings' */
+	enum http_version version;
 };
 
 struct client_response {
