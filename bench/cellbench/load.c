@@ -1,5 +1,5 @@
-/* Tenants, their connections and their requests. A connection is what the client pools under a tenant's name of its own,
- * so that each carries exactly its streams. */
+/* Tenants, their connections and their requests. A connection is what the client pools under a tenant's name of its
+ * own, so that each carries exactly its streams. */
 #include "bench/cellbench/load.h"
 
 #include <math.h>
@@ -275,7 +275,7 @@ static enum status open_tenant(struct load *load, size_t index)
 	if (wanted->authorization != NULL)
 		tenant->header = (struct header){TEXT("authorization"), text_of(wanted->authorization)};
 	tenant->streams = calloc(count, sizeof(tenant->streams[0]));
-	struct tenant **more = realloc(thread->tenants, (thread->tenant_count + 1) * sizeof(*more));
+	struct tenant **more = realloc(thread->tenants, (thread->tenant_count + 1) * sizeof(struct tenant *));
 	if (more != NULL)
 		thread->tenants = more;
 	if (tenant->streams == NULL || more == NULL)

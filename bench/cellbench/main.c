@@ -98,7 +98,8 @@ static enum status run(struct worker_pool *pool, struct load *load, const struct
 	return options->pid > 0 && !run->has_process ? STATUS_NOT_FOUND : STATUS_OK;
 }
 
-static bool write_file(const char *path, void (*print)(const struct run *run, struct buffer *into), const struct run *run)
+static bool write_file(
+	const char *path, void (*print)(const struct run *run, struct buffer *into), const struct run *run)
 {
 	struct buffer content = {0};
 	if (path == NULL)

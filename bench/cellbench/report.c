@@ -75,8 +75,8 @@ void report_table(const struct run *run, FILE *out)
 		"p90 ms", "p99 ms", "p99.9 ms", "max ms", "failed");
 	for (size_t i = 0; i < count; i++) {
 		const struct tenant_result *sum = &groups[i].sum;
-		fprintf(out, "%-16s %7zu %11.1f %9.1f %8.3f %8.3f %8.3f %8.3f %8.3f %7llu\n", groups[i].name,
-			groups[i].tenants, (double)sum->latency.count / run->seconds, (double)sum->bytes / 1048576 / run->seconds,
+		fprintf(out, "%-16s %7zu %11.1f %9.1f %8.3f %8.3f %8.3f %8.3f %8.3f %7llu\n", groups[i].name, groups[i].tenants,
+			(double)sum->latency.count / run->seconds, (double)sum->bytes / 1048576 / run->seconds,
 			milliseconds(&sum->latency, 0.5), milliseconds(&sum->latency, 0.9), milliseconds(&sum->latency, 0.99),
 			milliseconds(&sum->latency, 0.999), (double)sum->latency.maximum / 1e6, (unsigned long long)sum->failed);
 		if (sum->late > 0)

@@ -54,8 +54,8 @@ static void draw_axes(const struct scale *scale, struct buffer *into)
 		buffer_printf(into,
 			"<path d=\"M%.1f %dV%d\" stroke=\"#dee2e6\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%s</text>\n",
 			x_of(ticks[i].rarity), TOP, HEIGHT - BOTTOM, x_of(ticks[i].rarity), HEIGHT - BOTTOM + 20, ticks[i].label);
-	for (double exponent = scale->low; exponent <= scale->high; exponent++) {
-		double y = y_of(scale, pow(10, exponent));
+	for (int i = 0; i <= (int)(scale->high - scale->low); i++) {
+		double exponent = scale->low + i, y = y_of(scale, pow(10, exponent));
 		buffer_printf(into,
 			"<path d=\"M%d %.1fH%d\" stroke=\"#dee2e6\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%g ms</text>\n",
 			LEFT, y, WIDTH - RIGHT, LEFT - 8, y + 4, pow(10, exponent));
@@ -88,8 +88,8 @@ static void draw_group(const struct scale *scale, const struct group *group, siz
 		double ms = (double)histogram_at(latency, 1 - pow(10, -rarity)) / 1e6;
 		buffer_printf(into, "%c%.1f %.1f", i == 0 ? 'M' : 'L', x_of(rarity), y_of(scale, ms));
 	}
-	buffer_printf(into, "\"/>\n<text x=\"%d\" y=\"%d\" fill=\"%s\">", WIDTH - RIGHT + 12, TOP + 16 + 20 * (int)index,
-		colour);
+	buffer_printf(
+		into, "\"/>\n<text x=\"%d\" y=\"%d\" fill=\"%s\">", WIDTH - RIGHT + 12, TOP + 16 + 20 * (int)index, colour);
 	append_escaped(into, group->name);
 	buffer_append(into, TEXT("</text>\n"));
 }

@@ -84,8 +84,8 @@ static enum status read_number(const struct reading *reading, const struct json 
 	*into = preset;
 	if (member == NULL || (json_integer(member, into) && *into >= minimum && *into <= maximum))
 		return STATUS_OK;
-	buffer_printf(reading->error, "%s: %s: must be %lld to %lld", reading->file, name, (long long)minimum,
-		(long long)maximum);
+	buffer_printf(
+		reading->error, "%s: %s: must be %lld to %lld", reading->file, name, (long long)minimum, (long long)maximum);
 	return STATUS_INVALID;
 }
 

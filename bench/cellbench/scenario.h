@@ -6,8 +6,9 @@
  *                 "connections": 1, "streams": 1, "rate": 100, "arrivals": "even" or "poisson"}]}
  *
  * Without a rate a tenant is a closed loop: each of its streams asks again as soon as it has its answer. With one it is
- * an open loop: requests are due at their times whatever the server does, and a latency counts from when its request was
- * due. https means TLS, http with "2" HTTP/2 with prior knowledge. {i}: 1 .. count. Files are relative to the scenario's. */
+ * an open loop: requests are due at their times whatever the server does, and a latency counts from when its request
+ * was due. https means TLS, http with "2" HTTP/2 with prior knowledge. {i}: 1 .. count. Files are relative to the
+ * scenario's. */
 #pragma once
 
 #include <stdbool.h>
@@ -19,7 +20,7 @@
 struct tenant_load {
 	char *group, *name; /* name: group, or group-i when there are several */
 	char *url_text;
-	struct url url; /* into url_text */
+	struct url url;      /* into url_text */
 	char *authorization; /* "Bearer ..."; NULL: none */
 	unsigned connections, streams;
 	double rate; /* requests/s; 0: closed loop */
