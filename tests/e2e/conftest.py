@@ -127,8 +127,8 @@ class Cell:
                 return int(line.split()[1])
 
     def cpu_seconds(self):
-        fields = open(f"/proc/{self.process.pid}/stat").read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Of all its threads, to the nanosecond."""
+        return sum(int(thread.read_text().split()[0]) for thread in pathlib.Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")) / 1e9
 
     # --- management, over cellctl and plain HTTP
     def ctl(self, *arguments, check=True, input=None):
