@@ -191,6 +191,12 @@ static enum status open_router(struct cell *cell)
 		sizeof(rules) / sizeof(rules[0]), &cell->router);
 }
 
+static bool is_participant(void *context, struct text sub)
+{
+	const struct cell *cell = context;
+	return id_is_valid(sub) && registry_find(cell->registry, sub) != NULL;
+}
+
 static enum status cell_open(struct cell *cell, struct buffer *error)
 {
 	struct settings *settings = cell->settings;
@@ -206,6 +212,8 @@ static enum status cell_open(struct cell *cell, struct buffer *error)
 		status = access_open(&settings->access, cell->pool, &cell->access, error);
 	if (status == STATUS_OK)
 		status = registry_open(cell->store, cell->pool, &settings->tenant, &cell->registry);
+	if (status == STATUS_OK)
+		access_know_participants(cell->access, is_participant, cell);
 	cell->admin = (struct admin){
 		.store = cell->store, .registry = cell->registry, .access = cell->access, .started_ms = clock_wall_ms()};
 	if (status == STATUS_OK)
@@ -276,30 +284,59 @@ static void say_ready(const struct cell *cell, uint64_t started_ms)
 		log_number("ms", clock_monotonic_ms() - started_ms));
 }
 
-/* A broken file, certificate or key set leaves everything as it was. Returns the settings to free at the end. */
-static void reload(struct cell *cell, const struct options *options, struct settings **kept)
+/* What a reload puts into force; the rest is for the next start. */
+static bool is_reloaded(const char *section, const char *key)
+{
+	static const char *const reloaded[][2] = {{"limits", NULL}, {"server", "certificate_file"}, {"server", "key_file"},
+		{"server", "client_ca_file"}, {"log", "level"}};
+	for (size_t i = 0; i < sizeof(reloaded) / sizeof(reloaded[0]); i++) {
+		if (strcmp(reloaded[i][0], section) == 0 && (reloaded[i][1] == NULL || strcmp(reloaded[i][1], key) == 0))
+			return true;
+	}
+	return false;
+}
+
+static void tell_what_waits(const struct settings *now, const struct settings *next)
+{
+	for (size_t i = 0; i < SECTIONS; i++) {
+		const struct setting_section *section = &now->sections[i];
+		for (size_t j = 0; j < section->count; j++) {
+			const struct setting *setting = &section->settings[j];
+			if (!is_reloaded(section->name, setting->key) &&
+				!config_is_same(setting, section->target, next->sections[i].target))
+				LOG(WARNING, "cell.setting_waits", log_text("section", text_of(section->name)),
+					log_text("key", text_of(setting->key)), log_text("until", TEXT("the next start")));
+		}
+	}
+}
+
+/* A broken certificate or key set leaves everything as it was. */
+static enum status apply(struct cell *cell, const struct settings *settings, struct buffer *error)
+{
+	enum status status = server_check_certificates(cell->server, &settings->server, error);
+	if (status == STATUS_OK)
+		status = access_reload(cell->access, error);
+	if (status == STATUS_OK)
+		status = server_reload_certificates(cell->server, &settings->server, error);
+	if (status == STATUS_OK)
+		status = server_change_limits(cell->server, &settings->limits);
+	return status;
+}
+
+static void reload(struct cell *cell, const struct options *options)
 {
 	struct buffer error = {0};
 	struct settings *settings = settings_load(options, &error);
-	enum status status = settings == NULL ? STATUS_INVALID : STATUS_OK;
-	if (status == STATUS_OK)
-		status = server_reload_certificates(cell->server, &settings->server, &error);
-	if (status == STATUS_OK)
-		status = access_reload(cell->access, &error);
-	if (status != STATUS_OK) {
-		LOG(ERROR, "cell.reload_refused",
-			log_text("error", error.length > 0 ? buffer_text(&error) : text_of(status_text(status))));
-		settings_free(settings);
-	} else {
+	enum status status = settings == NULL ? STATUS_INVALID : apply(cell, settings, &error);
+	if (status == STATUS_OK) {
 		log_threshold = (enum log_level)settings->log.level;
-		server_change_limits(cell->server, &settings->limits);
-		settings_free(*kept); /* the one before the last: its limits are of no new connection */
-		*kept = NULL;
-		/* connections accepted under the previous limits still read them */
+		tell_what_waits(cell->settings, settings);
 		LOG(INFO, "cell.reloaded", log_text("config", text_of(options->config == NULL ? "defaults" : options->config)));
-		settings->sections[0].target = &settings->server;
-		*kept = settings;
+	} else {
+		struct text what = error.length > 0 ? buffer_text(&error) : text_of(status_text(status));
+		LOG(ERROR, "cell.reload_refused", log_text("error", what));
 	}
+	settings_free(settings);
 	buffer_free(&error);
 }
 
@@ -311,15 +348,13 @@ static void on_drained(void *context)
 
 static void run(struct cell *cell, const struct options *options, const sigset_t *signals)
 {
-	struct settings *kept[64] = {0};
 	size_t reloads = 0;
 	for (;;) {
 		int number = 0;
 		if (sigwait(signals, &number) != 0)
 			continue;
 		if (number == SIGHUP) {
-			/* every version stays: a connection keeps the limits it was accepted under. A ring of the last ones */
-			reload(cell, options, &kept[reloads % 64]);
+			reload(cell, options);
 			reloads++;
 		} else if (number == SIGUSR2) {
 			break;
@@ -336,8 +371,6 @@ static void run(struct cell *cell, const struct options *options, const sigset_t
 	cell->settings = NULL;
 	cell_close(cell);
 	settings_free(settings);
-	for (size_t i = 0; i < 64; i++)
-		settings_free(kept[i]);
 }
 
 static void harden(void)
@@ -346,6 +379,7 @@ static void harden(void)
 	umask(077);
 	setrlimit(RLIMIT_CORE, &none);
 	prctl(PR_SET_DUMPABLE, 0);
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);

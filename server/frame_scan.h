@@ -1,4 +1,5 @@
-/* The heads of HTTP/2 frames as they pass, also of those that nghttp2 drops without a word. Pure: no input, no output. */
+/* The heads of HTTP/2 frames as they pass, also of those that nghttp2 drops without a word. Pure: no input, no output.
+ */
 #pragma once
 
 #include <stdbool.h>

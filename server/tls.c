@@ -272,4 +272,10 @@ void tls_set_client_certificates(SSL *ssl, int wanted)
 {
 	static const int modes[] = {SSL_VERIFY_NONE, SSL_VERIFY_PEER, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT};
 	SSL_set_verify(ssl, modes[wanted], NULL);
+	if (modes[wanted] == SSL_VERIFY_NONE)
+		return;
+	/* A resumed session is not asked for its certificate again: not after another listener, which asked for none, gave
+	 * the ticket, and not after the authorities have changed. */
+	SSL_set_options(ssl, SSL_OP_NO_TICKET);
+	SSL_set_num_tickets(ssl, 0);
 }

@@ -104,6 +104,32 @@ def test_sighup_reloads_with_no_failed_request(own_cell):
     assert len(serials) == 5 and not failures, failures[:5]
 
 
+def test_a_reload_says_what_waits_and_keeps_open_connections_as_they_are(own_cell):
+    """More reloads than anything could remember, beside a connection accepted before the first."""
+    cell = own_cell(settings={"limits": {"header_fields": 50}}).start()
+    cell.participant(A)
+    token, path = cell.shared_file(A, "file.txt", b"x" * 1000)
+    header = [("authorization", f"Bearer {token}")]
+    many = [*header, *((f"x-{index}", "1") for index in range(40))]
+    with H2(cell.port) as connection:
+        assert connection.get(path, headers=many).status == 200
+        for number in range(70):
+            cell.config["limits"]["header_fields"] = 20 + number % 2
+            cell.config["server"]["workers"] = 3
+            cell.write_config()
+            cell.process.send_signal(signal.SIGHUP)
+            wait_for(lambda: sum(line["event"] == "cell.reloaded" for line in cell.log_lines()) == number + 1, what="the reload")
+        assert connection.get(path, headers=many).status == 200  # its limits are those it was accepted under
+    with H2(cell.port) as connection:
+        assert connection.get(path, headers=many).status == 431
+    waits = {(line["section"], line["key"]) for line in cell.log_lines() if line["event"] == "cell.setting_waits"}
+    assert waits == {("server", "workers")}
+    # keys of the identity provider are not taken when the certificate is refused
+    cell.key.write_bytes(b"garbage")
+    cell.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: any(line["event"] == "cell.reload_refused" for line in cell.log_lines()), what="the refusal")
+
+
 def test_kill_9_keeps_every_acknowledged_change(own_cell):
     cell = own_cell().start()
     cell.participant(A)
