@@ -122,13 +122,32 @@ static bool set_path(char **into, const char *state, const char *name)
 	return *into != NULL || asprintf(into, "%s/%s", state, name) >= 0;
 }
 
+/* What the tables cannot say: texts of a grammar of their own. */
+static bool check_texts(const struct settings *settings, const char *file, struct buffer *error)
+{
+#define LOWER "abcdefghijklmnopqrstuvwxyz0123456789-"
+	const struct {
+		const char *key, *value, *bytes, *allowed;
+	} texts[] = {{"tenant.domain", settings->tenant.domain, LOWER ".", "a host name in lower case"},
+		{"router.tenant_header", settings->router.tenant_header, LOWER, "a header name in lower case"}};
+#undef LOWER
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		if (texts[i].value == NULL || texts[i].value[strspn(texts[i].value, texts[i].bytes)] == 0)
+			continue;
+		buffer_printf(error, "%s: %s: must be %s", file == NULL ? "defaults" : file, texts[i].key, texts[i].allowed);
+		return false;
+	}
+	return true;
+}
+
 static struct settings *settings_load(const struct options *options, struct buffer *error)
 {
 	struct settings *settings = calloc(1, sizeof(*settings));
 	if (settings == NULL)
 		return NULL;
 	describe_sections(settings);
-	if (config_load(options->config, settings->sections, SECTIONS, error) != STATUS_OK) {
+	if (config_load(options->config, settings->sections, SECTIONS, error) != STATUS_OK ||
+		!check_texts(settings, options->config, error)) {
 		settings_free(settings);
 		return NULL;
 	}
@@ -164,10 +183,22 @@ static enum status open_log(struct cell *cell, struct buffer *error)
 	if (settings->file != NULL)
 		cell->log_descriptor = open(settings->file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
 	if (cell->log_descriptor < 0) {
-		buffer_printf(error, "log.file: %s: %s", settings->file, strerror(errno));
+		buffer_printf(error, "log.file: %s: %m", settings->file);
 		return STATUS_IO;
 	}
 	return log_open(cell->log_descriptor, (enum log_level)settings->level);
+}
+
+static enum status open_sources(const struct settings *settings, struct buffer *error)
+{
+	const char *root = settings->dp.source_root;
+	int descriptor = mkdir(root, 0750) == 0 || errno == EEXIST ? open(root, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+	if (descriptor < 0) {
+		buffer_printf(error, "dp.source_root: %s: %m", root);
+		return STATUS_IO;
+	}
+	close(descriptor);
+	return STATUS_OK;
 }
 
 static enum status open_router(struct cell *cell)
@@ -220,6 +251,8 @@ static enum status cell_open(struct cell *cell, struct buffer *error)
 		status = client_pool_open(cell->pool, &settings->client, &cell->client, error);
 	if (status == STATUS_OK)
 		status = management_open(cell->store, cell->vault, cell->registry, cell->access, &cell->management);
+	if (status == STATUS_OK)
+		status = open_sources(settings, error);
 	if (status == STATUS_OK)
 		status = dp_open(&settings->dp, cell->pool, cell->store, cell->vault, cell->registry, cell->access, &cell->dp);
 	if (status == STATUS_OK)
@@ -407,10 +440,13 @@ static const struct option long_options[] = {{"config", required_argument, NULL,
 	{"print-config", no_argument, NULL, 'p'}, {"check-config", no_argument, NULL, 'k'},
 	{"version", no_argument, NULL, 'v'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
 
-static void parse_options(int count, char **arguments, struct options *options)
+/* -1: go on; else the exit code. */
+static int parse_options(int count, char **arguments, struct options *options)
 {
 	uint64_t workers;
-	for (int option; (option = getopt_long(count, arguments, "", long_options, NULL)) != -1;) {
+	/* before any thread */
+	for (int option;
+		 (option = getopt_long(count, arguments, "", long_options, NULL)) != -1;) { /* NOLINT(concurrency-mt-unsafe) */
 		switch (option) {
 		case 'c':
 			options->config = optarg;
@@ -421,7 +457,7 @@ static void parse_options(int count, char **arguments, struct options *options)
 		case 'w':
 			if (text_to_unsigned(text_of(optarg), WORKERS_MAX, &workers) != STATUS_OK || workers == 0) {
 				fprintf(stderr, "celld: --workers must be 1 to %d\n", WORKERS_MAX);
-				exit(EXIT_CONFIG);
+				return EXIT_CONFIG;
 			}
 			options->workers = (long)workers;
 			break;
@@ -433,25 +469,28 @@ static void parse_options(int count, char **arguments, struct options *options)
 			break;
 		case 'v':
 			puts("celld " CELLD_VERSION);
-			exit(0);
+			return 0;
 		case 'h':
 			print_usage(stdout);
-			exit(0);
+			return 0;
 		default:
-			exit(EXIT_CONFIG);
+			return EXIT_CONFIG;
 		}
 	}
 	if (optind < count) {
 		fprintf(stderr, "celld: unknown argument %s\n", arguments[optind]);
-		exit(EXIT_CONFIG);
+		return EXIT_CONFIG;
 	}
+	return -1;
 }
 
 int main(int count, char **arguments)
 {
 	uint64_t started_ms = clock_monotonic_ms();
 	struct options options = {.state = "state"};
-	parse_options(count, arguments, &options);
+	int code = parse_options(count, arguments, &options);
+	if (code >= 0)
+		return code;
 	harden();
 	struct buffer error = {0};
 	struct cell cell = {.settings = settings_load(&options, &error)};
@@ -467,7 +506,7 @@ int main(int count, char **arguments)
 		return 0;
 	}
 	if (mkdir(options.state, 0700) != 0 && errno != EEXIST) {
-		fprintf(stderr, "%s: %s\n", options.state, strerror(errno));
+		fprintf(stderr, "%s: %m\n", options.state);
 		return EXIT_CONFIG;
 	}
 	/* blocked before any thread starts, so that only the main thread takes them */
@@ -478,7 +517,8 @@ int main(int count, char **arguments)
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
 	if (cell_open(&cell, &error) != STATUS_OK) {
 		cell_close(&cell);
-		fprintf(stderr, "%s\n", error.bytes);
+		fprintf(stderr, "%s%s%s\n", options.config == NULL ? "" : options.config, options.config == NULL ? "" : ": ",
+			error.bytes);
 		buffer_free(&error);
 		return EXIT_CONFIG;
 	}

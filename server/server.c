@@ -72,7 +72,7 @@ static int64_t connection_limit(const struct server *server)
 	int64_t limit = server_limits(server)->connections;
 	/* the other half is for sources, stores and files */
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != RLIM_INFINITY && (int64_t)files.rlim_cur < limit * 2)
-		limit = (int64_t)files.rlim_cur / 2 + (int64_t)files.rlim_cur / 4;
+		limit = (int64_t)files.rlim_cur / 2;
 	return limit;
 }
 
@@ -231,6 +231,10 @@ static enum status open_listeners(struct server *server, struct buffer *error)
 		return STATUS_INVALID;
 	}
 	for (size_t i = 0; i < server->settings->listeners.count; i++) {
+		if (settings[i].client_certificates > 0 && server->settings->client_ca_file == NULL) {
+			buffer_printf(error, "server.client_ca_file: needed by a listener with client_certificates");
+			return STATUS_INVALID;
+		}
 		struct listener *listener = &server->listeners[server->listener_count++];
 		listener->settings = &settings[i];
 		listener->server = server;

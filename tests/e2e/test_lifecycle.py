@@ -21,6 +21,19 @@ BAD_SETTINGS = [
     ({"surprise": {}}, "surprise"),
     ({"store": {"backend": "oracle"}}, "backend"),
     ({"server": {"listeners": [{"address": "127.0.0.1", "port": 70000}]}}, "port"),
+    ({"server": {"listeners": [{"port": 0}]}}, "server.certificate_file"),
+    ({"server": {"listeners": [{"port": 0}], "certificate_file": "/no/such", "key_file": "/no/such"}}, "server.certificate_file: /no/such"),
+    ({"server": {"listeners": [{"port": 0, "protocol": "clear", "client_certificates": "required"}]}}, "server.client_ca_file"),
+    ({"server": {"listeners": [{"port": 0, "protocol": "clear", "address": "localhost"}]}}, "localhost"),
+    ({"server": {"trusted_ingress": ["10.0.0.0/99"]}}, "server.trusted_ingress"),
+    ({"limits": {"tls_ms": "5 parsecs"}}, "limits.tls_ms: must be milliseconds"),
+    ({"tenant": {"domain": "Upper.example"}}, "tenant.domain"),
+    ({"router": {"tenant_header": "x header"}}, "router.tenant_header"),
+    ({"dp": {"source_root": "/no/such/folder"}}, "dp.source_root: /no/such/folder"),
+    ({"store": {"backend": "postgres"}}, "store.connection_file"),
+    ({"access": {"jwks_file": "/no/such", "issuer": "x"}}, "access.jwks_file"),
+    ({"client": {"ca_file": "/no/such"}}, "client.ca_file"),
+    ({"log": {"file": "/no/such/log"}}, "log.file"),
 ]
 
 
@@ -37,9 +50,18 @@ def test_bad_configuration_is_one_line_and_exit_2(tmp_path, settings, where):
 def test_print_config_shows_every_setting_with_help(tmp_path):
     result = subprocess.run([PROGRAMS / "celld", "--print-config"], capture_output=True, text=True, timeout=20)
     assert result.returncode == 0
-    for key in ("streams_per_connection", "penalty_burst", "header_bytes", "drain_ms", "backend", "source_root"):
-        assert f'"{key}"' in result.stdout
-    assert "//" in result.stdout
+    # it is JSON with a comment above each key; the figures are those of the operator's reference
+    lines = result.stdout.splitlines()
+    printed = json.loads("\n".join(line for line in lines if not line.lstrip().startswith("//")))
+    keys = [number for number, line in enumerate(lines) if line.startswith('\t\t"')]
+    assert len(keys) == sum(len(section) for section in printed.values()) > 60
+    assert all(lines[number - 1].startswith("\t\t//") for number in keys)
+    limits = {"streams_per_connection": 100, "streams_per_lifetime": 100000, "reset_burst": 200, "reset_rate": 33, "penalty_burst": 500, "penalty_rate": 20,
+        "header_bytes": 32768, "header_fields": 100, "continuations": 8, "settings_entries": 32, "queued_acks": 100, "queued_frames": 1000, "header_table_in": 4096,
+        "header_table_out": 4096, "stream_window": 65536, "connection_window": 1 << 20, "stream_buffer": 65536, "connection_buffer": 256 << 10, "collected_body": 1 << 20,
+        "tls_ms": 5000, "preface_ms": 5000, "header_ms": 10000, "idle_ms": 300000, "stream_idle_ms": 60000}
+    assert {key: printed["limits"][key] for key in limits} == limits
+    assert printed["store"]["file"].endswith("cell.db") and printed["dp"]["source_root"].endswith("sources")
 
 
 def test_sigterm_finishes_running_downloads_and_exits_0(own_cell):
