@@ -50,7 +50,6 @@ struct client_response {
 	const struct header *headers; /* lower-case names; borrowed until client_call_close */
 	size_t header_count;
 	int64_t length; /* -1: unknown */
-	bool has_trailers;
 };
 
 /* All called on the call's worker, never from inside client_call_start. */

@@ -27,7 +27,7 @@
 #define CONSUMER "did:web:consumer.example"
 
 /* --- log and metrics: counted only */
-enum log_level log_threshold = LOG_ERROR;
+_Atomic(enum log_level) log_threshold = LOG_ERROR;
 void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t count)
 {
 	(void)level, (void)event, (void)fields, (void)count;
