@@ -175,6 +175,7 @@ static enum status open_router(struct cell *cell)
 	struct admin *admin = &cell->admin;
 	const struct route_rule rules[] = {
 		{TEXT("/api/public"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, true, {"dp", dp_pull, cell->dp}},
+		{TEXT("/api/v1"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, false, {"dp", dp_signaling, cell->dp}},
 		{TEXT("/api/cell/v1/participants"), ROUTE_CELL, 0, LISTENER_PUBLIC, false, {"dp", dp_manage, cell->dp}},
 		{TEXT("/api/cell/v1/participants"), ROUTE_CELL, 0, LISTENER_ADMIN, false, {"dp", dp_manage, cell->dp}},
 		{TEXT("/api/cell/v1/status"), ROUTE_CELL, 0, LISTENER_PUBLIC, false, {"admin", admin_status, admin}},
@@ -239,8 +240,13 @@ static void cell_close(struct cell *cell)
 	/* What answers workers ends before them; what workers use ends after. The store's last answers may ask the vault
 	 * to forget: it ends when they have been heard. */
 	sem_t turned;
-	store_close(cell->store);
 	sem_init(&turned, 0, 0);
+	if (cell->dp != NULL) {
+		dp_stop(cell->dp, on_turned, &turned);
+		while (sem_wait(&turned) != 0)
+			;
+	}
+	store_close(cell->store);
 	worker_pool_barrier(cell->pool, on_turned, &turned);
 	while (sem_wait(&turned) != 0)
 		;

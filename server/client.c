@@ -267,6 +267,21 @@ static struct client_call *call_new(struct client *client)
 	return call;
 }
 
+enum status client_check_url(struct worker *worker, const struct url *url, const struct address_rules *rules)
+{
+	struct resolver_answer answer;
+	const struct client *client = the_pool == NULL ? NULL : worker_slot(worker, the_pool->slot);
+	if (client == NULL)
+		return STATUS_UNAVAILABLE;
+	if (!resolver_literal(url->host, &answer))
+		return STATUS_OK;
+	for (unsigned i = 0; i < answer.count; i++) {
+		if (!address_is_allowed(rules, &answer.addresses[i].any))
+			return STATUS_FORBIDDEN;
+	}
+	return STATUS_OK;
+}
+
 enum status client_call_start(struct worker *worker, const struct client_request *request,
 	const struct client_events *events, void *state, struct client_call **call)
 {

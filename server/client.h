@@ -26,6 +26,10 @@ enum status client_pool_open(struct worker_pool *workers, const struct client_se
 	struct client_pool **pool, struct buffer *error) MUST_CHECK;
 void client_pool_free(struct client_pool *pool);
 
+/* On a worker: FORBIDDEN when the host is a literal address that the guard will refuse. Names are judged when used. */
+enum status client_check_url(
+	struct worker *worker, const struct url *url, const struct address_rules *rules) MUST_CHECK;
+
 struct client_call;
 
 struct client_request {

@@ -17,6 +17,14 @@ struct dp_settings {
 	int64_t token_cache;       /* verdicts per worker: 16,384 */
 	int64_t open_files;        /* cached per worker: 1,024 */
 	int64_t source_ms;         /* how long a source may stay silent: 30 s */
+	/* Data Plane Signaling */
+	char *public_url;                         /* NULL: as the caller reached us */
+	int64_t callback_min_ms, callback_max_ms; /* between attempts: 1 s, doubled to 60 s */
+	int64_t callback_timeout_ms;              /* of one answer: 5 s */
+	char *subject_token_file;                 /* the workload's token, for token exchange */
+	bool unverified_control_planes;           /* tokens of those without keys pass unsigned */
+	bool replay_detection;                    /* a token id of a control plane is good once */
+	int64_t jwks_ms;                          /* how long key sets are good: 5 min */
 };
 extern const struct setting dp_settings_table[];
 extern const size_t dp_settings_count;
@@ -28,5 +36,10 @@ enum status dp_open(const struct dp_settings *settings, struct worker_pool *pool
 void dp_pull(void *dp, struct exchange *exchange, const struct route *route);
 /* Management of datasets, flows and tokens: /api/cell/v1/participants/{ctx}/(datasets|flows|secrets)... */
 void dp_manage(void *dp, struct exchange *exchange, const struct route *route);
+/* Data Plane Signaling: /api/v1/{ctx}/(dataflows|controlplanes)... */
+void dp_signaling(void *dp, struct exchange *exchange, const struct route *route);
+/* What the data plane does by itself ends: `done` runs once when no worker is at it any more. While the workers, the
+ * store and the vault still run. */
+void dp_stop(struct dp *dp, void (*done)(void *context), void *context);
 /* After the workers have stopped. */
 void dp_free(struct dp *dp);

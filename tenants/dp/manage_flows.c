@@ -1,4 +1,4 @@
-/* Management of flows: their life until control planes drive it by Data Plane Signaling. */
+/* Management of flows: the life of those that no control plane drives. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,7 +69,7 @@ static void create(struct operation *operation, struct flow_terms *terms, struct
 		return;
 	}
 	terms->created_ms = worker_wall_ms(operation->worker);
-	if (flow_terms_move(terms, FLOW_STARTED, terms->created_ms) != STATUS_OK) {
+	if (flow_terms_move(terms, FLOW_ON_START, terms->created_ms) != STATUS_OK) {
 		operation_refuse(operation, 409, NULL);
 		return;
 	}
@@ -101,29 +101,28 @@ void flows_move(struct operation *operation, struct text body)
 {
 	static const struct {
 		const char *verb;
+		enum flow_event event;
 		enum flow_state state;
-	} moves[] = {{"suspend", FLOW_SUSPENDED}, {"resume", FLOW_STARTED}, {"terminate", FLOW_TERMINATED},
-		{"complete", FLOW_COMPLETED}};
+	} moves[] = {{"suspend", FLOW_ON_SUSPEND, FLOW_SUSPENDED}, {"resume", FLOW_ON_RESUME, FLOW_STARTED},
+		{"terminate", FLOW_ON_TERMINATE, FLOW_TERMINATED}, {"complete", FLOW_ON_COMPLETE, FLOW_COMPLETED}};
 	const struct flow *flow = find(operation);
-	enum flow_state to = FLOW_TERMINATED;
+	size_t move = 0;
 	(void)body;
 	if (flow == NULL)
 		return;
-	for (size_t i = 0; i < sizeof(moves) / sizeof(moves[0]); i++) {
-		if (text_equals(operation->verb, text_of(moves[i].verb)))
-			to = moves[i].state;
-	}
+	while (!text_equals(operation->verb, text_of(moves[move].verb)))
+		move++; /* the endpoint's verb is one of them */
 	/* a copy with borrowed texts, printed before this returns */
 	struct flow_terms terms = *atomic_load_explicit(&flow->terms, memory_order_acquire);
-	if (terms.state == to) { /* the same final state asked for again: nothing to do (dps.md) */
+	if (terms.state == moves[move].state) { /* asked for again: nothing to do */
 		print(flow, &operation->answer);
 		operation_answer(operation, 200);
 		return;
 	}
-	if (flow_terms_move(&terms, to, worker_wall_ms(operation->worker)) != STATUS_OK) {
+	if (flow_terms_move(&terms, moves[move].event, worker_wall_ms(operation->worker)) != STATUS_OK) {
 		struct buffer detail = {0};
 		buffer_printf(&detail, "a flow in state %.*s cannot be %.*s", TEXT_ARGUMENTS(flow_state_name(terms.state)),
-			TEXT_ARGUMENTS(flow_state_name(to)));
+			TEXT_ARGUMENTS(flow_state_name(moves[move].state)));
 		operation_refuse(operation, 409, detail.bytes);
 		buffer_free(&detail);
 		return;

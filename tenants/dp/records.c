@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "server/base/log.h"
+#include "tenants/dp/control_plane.h"
+#include "tenants/dp/outbox.h"
 #include "tenants/dp/pull.h"
 
 /* --- old versions are freed in the order they were replaced: a version shares memory with the one made from it */
@@ -163,6 +165,7 @@ static void flow_gone(struct dp *dp, const struct record *record)
 		return;
 	cut_everywhere(dp, flow);
 	retire(dp, flow_free, flow);
+	outbox_wake(dp, record->ctx, record->id);
 }
 
 static enum status on_flow(struct dp *dp, const struct record *record, const struct json *body, struct buffer *error)
@@ -173,6 +176,7 @@ static enum status on_flow(struct dp *dp, const struct record *record, const str
 		return status;
 	terms->revision = record->revision;
 	struct flow *flow = find_own(dp, DP_FLOWS, record);
+	outbox_wake(dp, record->ctx, record->id);
 	if (flow == NULL) {
 		flow = flow_new(record->ctx, record->id, terms, dp->workers);
 		if (flow == NULL) {
@@ -236,22 +240,110 @@ static enum status on_revocation(struct dp *dp, const struct record *record, con
 	return status;
 }
 
+/* All control planes of a participant are one list: `plane` (taken over) takes the place of the one with its id, NULL
+ * removes it. */
+static enum status change_planes(struct dp *dp, const struct record *record, struct control_plane *plane)
+{
+	struct control_planes *old = dp_find(dp, DP_CONTROL_PLANES, record->ctx, TEXT("")), *next = NULL;
+	enum status status = control_planes_change(old, record->ctx, record->id, plane, &next);
+	if (status != STATUS_OK) {
+		control_plane_unref(plane);
+		return status;
+	}
+	if (old != NULL || next != NULL)
+		status = publish(dp, DP_CONTROL_PLANES, record->ctx, TEXT(""), next);
+	if (status != STATUS_OK) {
+		control_planes_free(next);
+		return status;
+	}
+	retire(dp, control_planes_free, old);
+	outbox_wake_all(dp, record->ctx);
+	return STATUS_OK;
+}
+
+static enum status on_control_plane(
+	struct dp *dp, const struct record *record, const struct json *body, struct buffer *error)
+{
+	struct control_plane *plane = NULL;
+	struct text secret;
+	enum status status = control_plane_parse(body, &plane, &secret, error);
+	if (status != STATUS_OK)
+		return status;
+	plane->revision = record->revision;
+	return change_planes(dp, record, plane);
+}
+
+static enum status on_letter(struct dp *dp, const struct record *record, const struct json *body)
+{
+	struct letter *letter = NULL, *old = find_own(dp, DP_LETTERS, record);
+	enum status status = letter_parse(record->ctx, body, &letter);
+	if (status != STATUS_OK)
+		return status;
+	letter->revision = record->revision;
+	status = publish(dp, DP_LETTERS, record->ctx, record->id, letter);
+	if (status == STATUS_OK) {
+		retire(dp, letter_free, old);
+		outbox_wake(dp, record->ctx, text_of(letter->flow));
+	} else {
+		letter_free(letter);
+	}
+	return status;
+}
+
+/* Kinds that are one object each in one map. */
+static const struct index {
+	enum record_kind kind;
+	enum dp_map map;
+	void (*release)(void *object);
+} indexes[] = {{RECORD_DATASET, DP_DATASETS, dataset_unref}, {RECORD_REVOCATION, DP_REVOCATIONS, revocation_free},
+	{RECORD_OUTBOX, DP_LETTERS, letter_free}};
+
 static void on_gone(struct dp *dp, const struct record *record)
 {
-	if (record->kind == RECORD_FLOW) {
+	if (record->kind == RECORD_FLOW)
 		flow_gone(dp, record);
-		return;
+	else if (record->kind == RECORD_CONTROL_PLANE && change_planes(dp, record, NULL) != STATUS_OK)
+		LOG(ERROR, "dp.record", log_text("tenant", record->ctx), log_text("error", TEXT("out of memory")));
+	for (size_t i = 0; i < sizeof(indexes) / sizeof(indexes[0]); i++) {
+		void *old = record->kind == indexes[i].kind ? find_own(dp, indexes[i].map, record) : NULL;
+		if (old != NULL && publish(dp, indexes[i].map, record->ctx, record->id, NULL) == STATUS_OK)
+			retire(dp, indexes[i].release, old);
 	}
-	enum dp_map which = record->kind == RECORD_DATASET ? DP_DATASETS : DP_REVOCATIONS;
-	void *old = find_own(dp, which, record);
-	if (old != NULL && publish(dp, which, record->ctx, record->id, NULL) == STATUS_OK)
-		retire(dp, which == DP_DATASETS ? dataset_unref : revocation_free, old);
+}
+
+static bool is_ours(enum record_kind kind)
+{
+	static const enum record_kind ours[] = {
+		RECORD_DATASET, RECORD_FLOW, RECORD_REVOCATION, RECORD_CONTROL_PLANE, RECORD_OUTBOX};
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
+		if (ours[i] == kind)
+			return true;
+	}
+	return false;
+}
+
+static enum status take(struct dp *dp, const struct record *record, const struct json *body, struct buffer *error)
+{
+	switch (record->kind) {
+	case RECORD_DATASET:
+		return on_dataset(dp, record, body, error);
+	case RECORD_FLOW:
+		return on_flow(dp, record, body, error);
+	case RECORD_REVOCATION:
+		return on_revocation(dp, record, body);
+	case RECORD_CONTROL_PLANE:
+		return on_control_plane(dp, record, body, error);
+	case RECORD_OUTBOX:
+		return on_letter(dp, record, body);
+	default:
+		return STATUS_INTERNAL;
+	}
 }
 
 static void on_record(void *context, const struct record *record)
 {
 	struct dp *dp = context;
-	if (record->kind != RECORD_DATASET && record->kind != RECORD_FLOW && record->kind != RECORD_REVOCATION)
+	if (!is_ours(record->kind))
 		return;
 	if (record->body.bytes == NULL) {
 		on_gone(dp, record);
@@ -260,14 +352,8 @@ static void on_record(void *context, const struct record *record)
 	struct json *body = NULL;
 	struct buffer error = {0};
 	enum status status = json_parse(record->body, NULL, &body);
-	if (status == STATUS_OK) {
-		if (record->kind == RECORD_DATASET)
-			status = on_dataset(dp, record, body, &error);
-		else if (record->kind == RECORD_FLOW)
-			status = on_flow(dp, record, body, &error);
-		else
-			status = on_revocation(dp, record, body);
-	}
+	if (status == STATUS_OK)
+		status = take(dp, record, body, &error);
 	if (status != STATUS_OK) { /* a record nobody understands admits nothing */
 		LOG(ERROR, "dp.record", log_text("tenant", record->ctx),
 			log_text("kind", text_of(record_kind_name(record->kind))), log_text("id", record->id),
@@ -312,10 +398,27 @@ static bool free_revocation(void *context, struct text key, void *value)
 	return true;
 }
 
+static bool free_planes(void *context, struct text key, void *value)
+{
+	(void)context, (void)key;
+	control_planes_free(value);
+	return true;
+}
+
+static bool free_letter(void *context, struct text key, void *value)
+{
+	(void)context, (void)key;
+	letter_free(value);
+	return true;
+}
+
 void records_free(struct dp *dp)
 {
-	static bool (*const free_one[DP_MAP_COUNT])(void *, struct text, void *) = {
-		[DP_DATASETS] = free_dataset, [DP_FLOWS] = free_flow, [DP_REVOCATIONS] = free_revocation};
+	static bool (*const free_one[DP_MAP_COUNT])(void *, struct text, void *) = {[DP_DATASETS] = free_dataset,
+		[DP_FLOWS] = free_flow,
+		[DP_REVOCATIONS] = free_revocation,
+		[DP_CONTROL_PLANES] = free_planes,
+		[DP_LETTERS] = free_letter};
 	for (int i = 0; i < DP_MAP_COUNT; i++) {
 		struct map *map = atomic_load_explicit(&dp->maps[i], memory_order_relaxed);
 		if (map != NULL)

@@ -11,8 +11,9 @@
 #include "tenants/dp/open_file.h"
 #include "tenants/dp/token.h"
 
-/* In-memory indexes by (ctx, id): struct dataset, struct flow, struct revocation. */
-enum dp_map { DP_DATASETS, DP_FLOWS, DP_REVOCATIONS, DP_MAP_COUNT };
+/* In-memory indexes by (ctx, id): struct dataset, struct flow, struct revocation, struct control_planes (id ""), struct
+ * letter (outbox.h). */
+enum dp_map { DP_DATASETS, DP_FLOWS, DP_REVOCATIONS, DP_CONTROL_PLANES, DP_LETTERS, DP_MAP_COUNT };
 
 struct revocation {
 	char *ctx, *jti;
@@ -20,6 +21,10 @@ struct revocation {
 };
 
 struct grave;
+struct replays;
+struct jwks;
+struct outbox;
+struct callback_tokens;
 
 struct dp {
 	struct dp_settings settings;
@@ -36,6 +41,9 @@ struct dp {
 	_Atomic uint64_t secrets;    /* grows with each change of a secret */
 	pthread_mutex_t graves_lock; /* never taken while serving */
 	struct grave *graves, **graves_end;
+	char process[ID_LENGTH + 1]; /* who we are among the processes on the database */
+	struct replays *replays;     /* NULL: not asked for */
+	atomic_bool is_stopping;
 };
 
 struct dp_worker {
@@ -46,6 +54,9 @@ struct dp_worker {
 	struct open_files *files;
 	struct pull *expiring; /* live pulls of flows that end by the clock */
 	struct timer *tick;
+	struct jwks *jwks;
+	struct outbox *outbox; /* of the first worker alone, and these: */
+	struct callback_tokens *callback_tokens;
 };
 
 #define DP_METRIC_LIST(X)                                                                                              \
@@ -59,6 +70,8 @@ struct dp_worker {
 	X(TOKEN_HIT, "celld_dp_token_cache_total", "result=\"hit\"", "Look-ups of cached token verdicts")                  \
 	X(TOKEN_MISS, "celld_dp_token_cache_total", "result=\"miss\"", "Look-ups of cached token verdicts")                \
 	X(CUTS, "celld_dp_cut_streams_total", NULL, "Live streams stopped because their flow ended")                       \
+	X(CALLBACK_SENT, "celld_dp_callbacks_total", "outcome=\"acknowledged\"", "Attempts to call control planes back")   \
+	X(CALLBACK_FAILED, "celld_dp_callbacks_total", "outcome=\"failed\"", "Attempts to call control planes back")       \
 	X(SOURCE_ERRORS, "celld_dp_source_errors_total", NULL, "Sources that failed before or after their head")
 enum dp_metric {
 #define DP_METRIC_MEMBER(name, series, labels, help) DP_##name,
