@@ -13,6 +13,7 @@ import pytest
 
 from wire import H2
 
+pytest_plugins = ["dps_fixture"]
 PROGRAMS = pathlib.Path(os.environ.get("CELLD_PROGRAMS", pathlib.Path(__file__).parents[2] / "build/debug/control"))
 A, B = "a" * 32, "b" * 32
 
