@@ -222,8 +222,8 @@ def test_lenient(a, name):
 
 
 def test_lenient_bodies(a):
-    """completed comes with {}, with nothing, or with anything; other moves without a messageId."""
-    for body in (b"", {}, {"messageId": random_id()}, b"anything"):
+    """completed comes with {} or with nothing; other moves without a messageId."""
+    for body in (b"", {}, {"messageId": random_id()}):
         flow = flow_in(a, "STARTED")
         assert a.call("POST", f"/dataflows/{flow}/completed", body).status == 200
         assert a.state(flow) == "COMPLETED"

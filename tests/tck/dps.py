@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Runs the public kit of Data Plane Signaling against a cell: dps.py PROGRAMS KIT, where KIT is the folder of the kit's jars.
+"""Runs the public kit of Data Plane Signaling against a cell: dps.py KIT, where KIT is the folder of the kit's jars; CELLD_PROGRAMS
+is the folder of celld and cellctl.
 
 The cell is an embedded one on free ports in a temporary folder. What the kit expects of its counterpart is ordinary
 configuration: a participant, datasets whose bytes travel elsewhere, the kit registered as a control plane. The kit ends with 0
@@ -14,8 +15,6 @@ import tempfile
 import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "e2e"))
-os.environ["CELLD_PROGRAMS"] = str(pathlib.Path(sys.argv[1]).resolve()) if len(sys.argv) > 1 else ""
-
 from conftest import Cell, free_port  # noqa: E402
 
 CASES = {group: names.split() for group, names in {
@@ -137,9 +136,9 @@ def report(verdicts, reasons):
 
 
 def main():
-    if len(sys.argv) != 3:
-        sys.exit("usage: dps.py PROGRAMS KIT")
-    kit = pathlib.Path(sys.argv[2]).resolve()
+    if len(sys.argv) != 2:
+        sys.exit("usage: dps.py KIT")
+    kit = pathlib.Path(sys.argv[1]).resolve()
     if not list(kit.glob("*.jar")):
         sys.exit(f"{kit} holds no jars")
     with tempfile.TemporaryDirectory(prefix="celld-tck-") as name:
