@@ -165,7 +165,8 @@ ILLEGAL = {
     "PREPARING": ["started", "suspend", "resume", "completed"],
     "PREPARED": ["suspend", "resume", "completed"],
     "STARTING": ["started", "suspend", "resume", "completed"],
-    "SUSPENDED": ["started", "completed"],
+    "STARTED": ["started", "resume"],
+    "SUSPENDED": ["started", "suspend", "completed"],
     "COMPLETED": ["started", "suspend", "resume", "terminate"],
     "TERMINATED": ["started", "suspend", "resume", "completed"],
 }

@@ -12,7 +12,7 @@ from signaling import HTTP_PULL, HTTP_PUSH, ControlPlane, Key, Signaling, random
 def test_control_plane_is_down_for_an_hour(own_cell, control_plane):
     """An hour in which it refuses, then is gone altogether, then the cell is killed: its callbacks wait, further and further apart,
     and come in order when it is back. The clock runs faster: what starts at a second here starts at milliseconds."""
-    cell = own_cell(settings={"dp": {"callback_first_ms": 20, "callback_last_ms": 1000}})
+    cell = own_cell(settings={"dp": {"callback_min_ms": 20, "callback_max_ms": 1000}})
     cell.start()
     signaling = set_up(cell, A, control_plane)
     cell.dataset(A, "quick", "external", {"readyAfterMs": "30", "completeAfterMs": "30"})
@@ -72,7 +72,7 @@ def test_a_silent_control_plane_holds_nobody_up(own_cell, control_plane):
 
 
 def test_callbacks_follow_the_registration(own_cell, control_plane):
-    cell = own_cell(settings={"dp": {"callback_first_ms": 20, "callback_last_ms": 200}})
+    cell = own_cell(settings={"dp": {"callback_min_ms": 20, "callback_max_ms": 200}})
     cell.start()
     signaling = set_up(cell, A, control_plane)
     cell.dataset(A, "soon", "external", {"readyAfterMs": "20"})
