@@ -192,6 +192,19 @@ static enum status open_router(struct cell *cell)
 		sizeof(rules) / sizeof(rules[0]), &cell->router);
 }
 
+/* Whatever networks a tenant may reach: the admin listeners are not for upstream calls. */
+static enum status forbid_admin_listeners(struct cell *cell)
+{
+	const struct listener_settings *listeners = cell->settings->server.listeners.items;
+	enum status status = STATUS_OK;
+	for (size_t i = 0; i < cell->settings->server.listeners.count && status == STATUS_OK; i++) {
+		struct text address = text_of(listeners[i].address);
+		if (listeners[i].role == LISTENER_ADMIN && !text_starts_with(address, TEXT("unix:")))
+			status = client_pool_forbid(cell->client, address, (uint16_t)server_port(cell->server, i));
+	}
+	return status;
+}
+
 static enum status cell_open(struct cell *cell, struct buffer *error)
 {
 	struct settings *settings = cell->settings;
@@ -220,6 +233,8 @@ static enum status cell_open(struct cell *cell, struct buffer *error)
 	cell->handler = (struct handler){router_handle, cell->router};
 	if (status == STATUS_OK)
 		status = server_open(cell->pool, &settings->server, &settings->limits, &cell->handler, &cell->server, error);
+	if (status == STATUS_OK)
+		status = forbid_admin_listeners(cell);
 	if (status == STATUS_OK)
 		status = store_load(cell->store, error);
 	if (status == STATUS_OK)

@@ -452,10 +452,16 @@ enum status client_pool_open(struct worker_pool *workers, const struct client_se
 	return STATUS_OK;
 }
 
+enum status client_pool_forbid(struct client_pool *pool, struct text address, uint16_t port)
+{
+	return own_sockets_add(&pool->forbidden, address, port);
+}
+
 void client_pool_free(struct client_pool *pool)
 {
 	if (pool == NULL)
 		return;
+	own_sockets_free(&pool->forbidden);
 	resolver_close(pool->resolver);
 	the_pool = NULL;
 	free(pool);
