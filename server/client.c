@@ -276,7 +276,8 @@ enum status client_check_url(struct worker *worker, const struct url *url, const
 	if (!resolver_literal(url->host, &answer))
 		return STATUS_OK;
 	for (unsigned i = 0; i < answer.count; i++) {
-		if (!address_is_allowed(rules, &answer.addresses[i].any))
+		if (!address_is_allowed(rules, &answer.addresses[i].any) ||
+			own_sockets_contain(&client->pool->forbidden, &answer.addresses[i].any, url->port))
 			return STATUS_FORBIDDEN;
 	}
 	return STATUS_OK;

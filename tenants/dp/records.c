@@ -176,7 +176,6 @@ static enum status on_flow(struct dp *dp, const struct record *record, const str
 		return status;
 	terms->revision = record->revision;
 	struct flow *flow = find_own(dp, DP_FLOWS, record);
-	outbox_wake(dp, record->ctx, record->id);
 	if (flow == NULL) {
 		flow = flow_new(record->ctx, record->id, terms, dp->workers);
 		if (flow == NULL) {
@@ -186,6 +185,8 @@ static enum status on_flow(struct dp *dp, const struct record *record, const str
 		status = publish(dp, DP_FLOWS, record->ctx, record->id, flow);
 		if (status != STATUS_OK)
 			flow_free(flow);
+		else
+			outbox_wake(dp, record->ctx, record->id);
 		return status;
 	}
 	struct flow_terms *old = atomic_exchange_explicit(&flow->terms, terms, memory_order_acq_rel);
@@ -193,6 +194,7 @@ static enum status on_flow(struct dp *dp, const struct record *record, const str
 		strcmp(old->counter_party, terms->counter_party) != 0)
 		cut_everywhere(dp, flow);
 	retire(dp, flow_terms_free, old);
+	outbox_wake(dp, record->ctx, record->id);
 	return STATUS_OK;
 }
 

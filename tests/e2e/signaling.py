@@ -128,7 +128,7 @@ class ControlPlane:
                     outer.requests.append((self.command, self.path))
                 found = re.fullmatch(r"/transfers/([^/]+)/dataflow/([a-z]+)", self.path)
                 if self.command == "POST" and found:
-                    self.say(outer.on_callback(urllib.parse.unquote(found[1]), found[2], body, dict(self.headers)))
+                    self.say(outer.on_callback(urllib.parse.unquote(found[1]), found[2], body, self.headers))
                 elif self.path in outer.routes:
                     self.say(*outer.routes[self.path](body, dict(self.headers)))
                 else:
