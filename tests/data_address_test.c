@@ -23,7 +23,8 @@ static void test_read(void **state)
 		const char *body, *wrong; /* NULL: good */
 	} cases[] = {
 		{"{\"endpointType\":\"t\"}", NULL},
-		{"{\"@type\":\"DataAddress\",\"endpointType\":\"t\",\"endpoint\":\"https://a/\",\"endpointProperties\":[]}", NULL},
+		{"{\"@type\":\"DataAddress\",\"endpointType\":\"t\",\"endpoint\":\"https://a/\",\"endpointProperties\":[]}",
+			NULL},
 		{"{\"endpointType\":\"t\",\"other\":1,\"endpointProperties\":[{\"name\":\"n\",\"value\":\"\"}]}", NULL},
 		{"{}", "dataAddress.endpointType"},
 		{"[]", "dataAddress"},
@@ -55,9 +56,10 @@ static void test_print(void **state)
 	struct buffer error = {0}, whole = {0}, stored = {0};
 	(void)state;
 	assert_int_equal(
-		parse("{\"endpointType\":\"t\",\"endpoint\":\"https://a/\",\"endpointProperties\":["
-			  "{\"name\":\"https://w3id.org/edc/v0.0.1/ns/authorization\",\"value\":\"s3cret\"},"
-			  "{\"name\":\"authType\",\"value\":\"bearer\"},{\"name\":\"tx-auth:refreshToken\",\"value\":\"r3fresh\"}]}",
+		parse(
+			"{\"endpointType\":\"t\",\"endpoint\":\"https://a/\",\"endpointProperties\":["
+			"{\"name\":\"https://w3id.org/edc/v0.0.1/ns/authorization\",\"value\":\"s3cret\"},"
+			"{\"name\":\"authType\",\"value\":\"bearer\"},{\"name\":\"tx-auth:refreshToken\",\"value\":\"r3fresh\"}]}",
 			&address, &error),
 		STATUS_OK);
 	assert_true(data_address_has_secrets(address));

@@ -27,8 +27,7 @@ static bool is_named(struct text spelling, struct text name)
 		return true;
 	for (size_t i = 0; i < sizeof(namespaces) / sizeof(namespaces[0]); i++) {
 		struct text start = text_of(namespaces[i]);
-		if (text_starts_with(spelling, start) &&
-			text_equals(text_slice(spelling, start.length, spelling.length), name))
+		if (text_starts_with(spelling, start) && text_equals(text_slice(spelling, start.length, spelling.length), name))
 			return true;
 	}
 	return false;

@@ -9,8 +9,7 @@ struct data_address;
 /* {"@type","endpointType","endpoint","endpointProperties":[{"@type","name","value"}]}: the types may be missing, the
  * properties may be missing or empty, unknown members are ignored, of two properties with one name the first counts.
  * At most 64 properties, 16 KiB a value. `error` gets one line that names the member. */
-enum status data_address_parse(
-	const struct json *body, struct data_address **address, struct buffer *error) MUST_CHECK;
+enum status data_address_parse(const struct json *body, struct data_address **address, struct buffer *error) MUST_CHECK;
 struct data_address *data_address_new(struct text endpoint_type, struct text endpoint); /* NULL: out of memory */
 bool data_address_add(struct data_address *address, struct text name, struct text value);
 struct text data_address_type(const struct data_address *address);

@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "server/base/log.h"
+#include "tenants/dp/key_mapping.h"
 #include "tenants/dp/pull.h"
+#include "tenants/dp/transfer_types.h"
 
 /* --- old versions are freed in the order they were replaced: a version shares memory with the one made from it */
 
@@ -192,19 +194,26 @@ static enum status on_flow(struct dp *dp, const struct record *record, const str
 	return STATUS_OK;
 }
 
-static enum status on_dataset(struct dp *dp, const struct record *record, const struct json *body, struct buffer *error)
+/* --- kinds whose record becomes one object, replaced whole */
+
+struct document_kind {
+	enum record_kind record;
+	enum dp_map map;
+	enum status (*build)(
+		struct dp *dp, const struct record *record, const struct json *body, void **object, struct buffer *error);
+	void (*release)(void *object);
+};
+
+static enum status build_dataset(
+	struct dp *dp, const struct record *record, const struct json *body, void **object, struct buffer *error)
 {
-	struct dataset *dataset, *old = find_own(dp, DP_DATASETS, record);
+	struct dataset *dataset;
 	enum status status = dataset_build(record->ctx, record->id, body, dp->workers, &dataset, error);
 	if (status != STATUS_OK)
 		return status;
 	dataset->revision = record->revision;
-	status = publish(dp, DP_DATASETS, record->ctx, record->id, dataset);
-	if (status == STATUS_OK)
-		retire(dp, dataset_unref, old);
-	else
-		dataset_unref(dataset);
-	return status;
+	*object = dataset;
+	return STATUS_OK;
 }
 
 static void revocation_free(void *object)
@@ -217,41 +226,95 @@ static void revocation_free(void *object)
 	}
 }
 
-static enum status on_revocation(struct dp *dp, const struct record *record, const struct json *body)
+static enum status build_revocation(
+	struct dp *dp, const struct record *record, const struct json *body, void **object, struct buffer *error)
 {
-	struct revocation *revocation = calloc(1, sizeof(*revocation)), *old = find_own(dp, DP_REVOCATIONS, record);
-	enum status status = STATUS_NO_MEMORY;
-	if (revocation != NULL) {
-		revocation->ctx = text_copy(record->ctx);
-		revocation->jti = text_copy(record->id);
-		if (!json_integer(json_member(body, "expiresAt"), &revocation->expires_ms))
-			revocation->expires_ms = INT64_MAX;
-		if (revocation->ctx != NULL && revocation->jti != NULL)
-			status = publish(dp, DP_REVOCATIONS, record->ctx, record->id, revocation);
-	}
-	if (status == STATUS_OK)
-		retire(dp, revocation_free, old);
-	else
+	struct revocation *revocation = calloc(1, sizeof(*revocation));
+	(void)dp, (void)error;
+	if (revocation == NULL)
+		return STATUS_NO_MEMORY;
+	revocation->ctx = text_copy(record->ctx);
+	revocation->jti = text_copy(record->id);
+	if (!json_integer(json_member(body, "expiresAt"), &revocation->expires_ms))
+		revocation->expires_ms = INT64_MAX;
+	if (revocation->ctx == NULL || revocation->jti == NULL) {
 		revocation_free(revocation);
+		return STATUS_NO_MEMORY;
+	}
+	*object = revocation;
+	return STATUS_OK;
+}
+
+static enum status build_transfer_types(
+	struct dp *dp, const struct record *record, const struct json *body, void **object, struct buffer *error)
+{
+	struct transfer_types *types = NULL;
+	enum status status = transfer_types_build(body, &types, error);
+	(void)dp, (void)record;
+	*object = types;
+	return status;
+}
+
+static enum status build_key_mapping(
+	struct dp *dp, const struct record *record, const struct json *body, void **object, struct buffer *error)
+{
+	struct key_mapping *mapping = NULL;
+	enum status status = key_mapping_build(body, false, &mapping, error);
+	(void)dp, (void)record;
+	*object = mapping;
+	return status;
+}
+
+static const struct document_kind documents[] = {
+	{RECORD_DATASET, DP_DATASETS, build_dataset, dataset_unref},
+	{RECORD_REVOCATION, DP_REVOCATIONS, build_revocation, revocation_free},
+	{RECORD_TRANSFER_TYPES, DP_TRANSFER_TYPES, build_transfer_types, transfer_types_free},
+	{RECORD_KEY_MAPPING, DP_KEY_MAPPINGS, build_key_mapping, key_mapping_free},
+};
+enum { DOCUMENT_COUNT = sizeof(documents) / sizeof(documents[0]) };
+
+/* NULL: a flow, or none of ours. */
+static const struct document_kind *document_of(enum record_kind record)
+{
+	for (size_t i = 0; i < DOCUMENT_COUNT; i++) {
+		if (documents[i].record == record)
+			return &documents[i];
+	}
+	return NULL;
+}
+
+static enum status on_document(struct dp *dp, const struct document_kind *kind, const struct record *record,
+	const struct json *body, struct buffer *error)
+{
+	void *old = find_own(dp, kind->map, record), *object = NULL;
+	enum status status = kind->build(dp, record, body, &object, error);
+	if (status != STATUS_OK)
+		return status;
+	status = publish(dp, kind->map, record->ctx, record->id, object);
+	if (status == STATUS_OK)
+		retire(dp, kind->release, old);
+	else
+		kind->release(object);
 	return status;
 }
 
 static void on_gone(struct dp *dp, const struct record *record)
 {
-	if (record->kind == RECORD_FLOW) {
+	const struct document_kind *kind = document_of(record->kind);
+	if (kind == NULL) {
 		flow_gone(dp, record);
 		return;
 	}
-	enum dp_map which = record->kind == RECORD_DATASET ? DP_DATASETS : DP_REVOCATIONS;
-	void *old = find_own(dp, which, record);
-	if (old != NULL && publish(dp, which, record->ctx, record->id, NULL) == STATUS_OK)
-		retire(dp, which == DP_DATASETS ? dataset_unref : revocation_free, old);
+	void *old = find_own(dp, kind->map, record);
+	if (old != NULL && publish(dp, kind->map, record->ctx, record->id, NULL) == STATUS_OK)
+		retire(dp, kind->release, old);
 }
 
 static void on_record(void *context, const struct record *record)
 {
 	struct dp *dp = context;
-	if (record->kind != RECORD_DATASET && record->kind != RECORD_FLOW && record->kind != RECORD_REVOCATION)
+	const struct document_kind *kind = document_of(record->kind);
+	if (kind == NULL && record->kind != RECORD_FLOW)
 		return;
 	if (record->body.bytes == NULL) {
 		on_gone(dp, record);
@@ -260,14 +323,8 @@ static void on_record(void *context, const struct record *record)
 	struct json *body = NULL;
 	struct buffer error = {0};
 	enum status status = json_parse(record->body, NULL, &body);
-	if (status == STATUS_OK) {
-		if (record->kind == RECORD_DATASET)
-			status = on_dataset(dp, record, body, &error);
-		else if (record->kind == RECORD_FLOW)
-			status = on_flow(dp, record, body, &error);
-		else
-			status = on_revocation(dp, record, body);
-	}
+	if (status == STATUS_OK)
+		status = kind == NULL ? on_flow(dp, record, body, &error) : on_document(dp, kind, record, body, &error);
 	if (status != STATUS_OK) { /* a record nobody understands admits nothing */
 		LOG(ERROR, "dp.record", log_text("tenant", record->ctx),
 			log_text("kind", text_of(record_kind_name(record->kind))), log_text("id", record->id),
@@ -291,10 +348,10 @@ void records_listen(struct dp *dp)
 	registry_observe(dp->registry, on_participant, NULL, dp);
 }
 
-static bool free_dataset(void *context, struct text key, void *value)
+static bool free_document(void *context, struct text key, void *value)
 {
-	(void)context, (void)key;
-	dataset_unref(value);
+	(void)key;
+	((const struct document_kind *)context)->release(value);
 	return true;
 }
 
@@ -305,21 +362,17 @@ static bool free_flow(void *context, struct text key, void *value)
 	return true;
 }
 
-static bool free_revocation(void *context, struct text key, void *value)
-{
-	(void)context, (void)key;
-	revocation_free(value);
-	return true;
-}
-
 void records_free(struct dp *dp)
 {
-	static bool (*const free_one[DP_MAP_COUNT])(void *, struct text, void *) = {
-		[DP_DATASETS] = free_dataset, [DP_FLOWS] = free_flow, [DP_REVOCATIONS] = free_revocation};
-	for (int i = 0; i < DP_MAP_COUNT; i++) {
-		struct map *map = atomic_load_explicit(&dp->maps[i], memory_order_relaxed);
-		if (map != NULL)
-			map_each(map, free_one[i], NULL);
-		map_free(map);
+	struct map *maps[DP_MAP_COUNT];
+	for (int i = 0; i < DP_MAP_COUNT; i++)
+		maps[i] = atomic_load_explicit(&dp->maps[i], memory_order_relaxed);
+	if (maps[DP_FLOWS] != NULL)
+		map_each(maps[DP_FLOWS], free_flow, NULL);
+	for (size_t i = 0; i < DOCUMENT_COUNT; i++) {
+		if (maps[documents[i].map] != NULL)
+			map_each(maps[documents[i].map], free_document, (void *)(uintptr_t)&documents[i]);
 	}
+	for (int i = 0; i < DP_MAP_COUNT; i++)
+		map_free(maps[i]);
 }

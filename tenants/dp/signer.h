@@ -1,5 +1,5 @@
-/* Signs JWTs with a participant's data plane key: the key stays in the vault, its public half is a record. A participant
- * without a key gets one. */
+/* Signs JWTs with a participant's data plane key: the key stays in the vault, its public half is a record. A
+ * participant without a key gets one. */
 #pragma once
 
 #include "tenants/dp/dp.h"
@@ -12,7 +12,7 @@
 typedef void signed_done(void *context, enum status status, struct text token);
 /* On `worker`. claims: a JSON object, copied. `done` runs once on `worker`; before this returns only for NOT_FOUND and
  * NO_MEMORY. Nothing takes it back: whoever may go away keeps the context alive until then. */
-void signer_sign(struct dp *dp, struct worker *worker, struct text ctx, struct text claims, signed_done *done,
-	void *context);
+void signer_sign(
+	struct dp *dp, struct worker *worker, struct text ctx, struct text claims, signed_done *done, void *context);
 /* The public half; NULL: none yet. On a worker, until it returns to its loop. */
 const struct key *signer_key(const struct participant *participant);

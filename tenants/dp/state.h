@@ -11,8 +11,8 @@
 #include "tenants/dp/open_file.h"
 #include "tenants/dp/token.h"
 
-/* In-memory indexes by (ctx, id): struct dataset, struct flow, struct revocation. */
-enum dp_map { DP_DATASETS, DP_FLOWS, DP_REVOCATIONS, DP_MAP_COUNT };
+/* In-memory indexes by (ctx, id): struct dataset, flow, revocation, transfer_types, key_mapping. */
+enum dp_map { DP_DATASETS, DP_FLOWS, DP_REVOCATIONS, DP_TRANSFER_TYPES, DP_KEY_MAPPINGS, DP_MAP_COUNT };
 
 struct revocation {
 	char *ctx, *jti;

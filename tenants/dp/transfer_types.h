@@ -30,11 +30,14 @@ struct transfer_types {
 };
 
 enum { TRANSFER_TYPES_MAX = 64, ENDPOINT_CHOICES_MAX = 64 };
+/* The id of the record: a tenant has one. */
+#define TRANSFER_TYPES_ID TEXT("transfer-types")
 
 /* {"participantContextId","mappings":{profile:{"transferType","endpointType","tokenSource"?,"endpoint"?,
  * "endpointMappings"?:[{"key","value","endpoint"}],"txRenewalSupport"?}}}. Unknown members are INVALID; `error` gets
  * one line that names the member. An optional member may be null. */
-enum status transfer_types_build(const struct json *body, struct transfer_types **types, struct buffer *error) MUST_CHECK;
+enum status transfer_types_build(
+	const struct json *body, struct transfer_types **types, struct buffer *error) MUST_CHECK;
 void transfer_types_free(void *types);
 
 /* On a worker, valid until it returns to its loop. NULL: the tenant does not serve this profile. Profiles are compared
