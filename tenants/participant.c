@@ -148,6 +148,15 @@ static enum status read_vpas(const struct json *entries, struct participant *par
 	return STATUS_OK;
 }
 
+static enum status read_clear(const struct json *entries, struct participant *participant, struct buffer *error)
+{
+	struct text value = json_member_text(entries, "celld.dps.clear");
+	participant->dps_clear = text_equals(value, TEXT("true"));
+	if (value.bytes == NULL || participant->dps_clear || text_equals(value, TEXT("false")))
+		return STATUS_OK;
+	return wrong(error, "celld.dps.clear", "must be true or false");
+}
+
 static enum status read_entries(const struct json *entries, struct participant *participant, struct buffer *error)
 {
 	enum status status = read_limits(entries, &participant->limits, error);
@@ -157,6 +166,8 @@ static enum status read_entries(const struct json *entries, struct participant *
 		status = read_hosts(entries, participant, error);
 	if (status == STATUS_OK)
 		status = read_vpas(entries, participant, error);
+	if (status == STATUS_OK)
+		status = read_clear(entries, participant, error);
 	return status;
 }
 

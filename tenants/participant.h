@@ -52,7 +52,8 @@ struct participant {
 	struct tenant_limits limits;
 	struct network *allowed_networks; /* what its sources may reach besides public addresses */
 	size_t allowed_network_count;
-	char **hosts; /* extra host names that lead to this tenant */
+	bool dps_clear; /* its peers may be spoken to over http: entry celld.dps.clear */
+	char **hosts;   /* extra host names that lead to this tenant */
 	size_t host_count;
 	struct key **keys; /* public keys its own tokens are checked with */
 	size_t key_count;

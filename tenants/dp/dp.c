@@ -21,6 +21,10 @@ const struct setting dp_settings_table[] = {
 		"directory of file sources: <source_root>/<ctx>/<path>; default <state directory>/sources"),
 	SETTING(token_lifetime_ms, SETTING_MILLISECONDS, "1 h", 1000, 31536000000,
 		"how long an access token is good when the request does not say; a flow's own expiry bounds it"),
+	SETTING(renewal_lifetime_ms, SETTING_MILLISECONDS, "300 s", 1000, 31536000000,
+		"how long an access token is good that its consumer can renew"),
+	SETTING(renewal_grace_ms, SETTING_MILLISECONDS, "30 d", 0, 31536000000,
+		"how long ago an access token may have expired that is to be renewed"),
 	SETTING(token_cache, SETTING_INTEGER, "16384", 16, 1048576, "token verdicts remembered by each worker"),
 	SETTING(open_files, SETTING_INTEGER, "1024", 1, 65536, "open files kept by each worker"),
 	SETTING(source_ms, SETTING_MILLISECONDS, "30 s", 10, 3600000, "how long a source may stay silent"),
@@ -135,6 +139,11 @@ enum status dp_open(const struct dp_settings *settings, struct worker_pool *pool
 		return status;
 	}
 	register_metrics();
+	status = did_resolver_open(pool, registry, &made->resolver);
+	if (status != STATUS_OK) {
+		dp_free(made);
+		return status;
+	}
 	made->slot = worker_slot_new();
 	worker_pool_on_start(pool, on_start, made);
 	worker_pool_on_stop(pool, on_stop, made);
@@ -148,6 +157,7 @@ void dp_free(struct dp *dp)
 	if (dp == NULL)
 		return;
 	records_free(dp);
+	did_resolver_free(dp->resolver);
 	if (dp->root >= 0)
 		close(dp->root);
 	pthread_mutex_destroy(&dp->graves_lock);

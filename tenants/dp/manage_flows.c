@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "tenants/dp/operation.h"
+#include "tenants/dp/renewal.h"
 
 static void print(const void *value, struct buffer *into)
 {
@@ -46,8 +47,10 @@ static void store(struct operation *operation, const struct flow_terms *terms, s
 	flow_terms_print(terms, id, &operation->answer);
 	buffer_append_byte(&operation->answer, '}');
 	struct transaction *transaction = transaction_new();
+	bool is_over = terms->state == FLOW_TERMINATED || terms->state == FLOW_COMPLETED;
 	if (transaction != NULL &&
-		!transaction_put(transaction, operation->ctx, RECORD_FLOW, id, buffer_text(&operation->answer), expected)) {
+		(!transaction_put(transaction, operation->ctx, RECORD_FLOW, id, buffer_text(&operation->answer), expected) ||
+			(is_over && !renewal_end(operation->dp, transaction, operation->ctx, id)))) {
 		transaction_free(transaction);
 		transaction = NULL;
 	}
@@ -139,7 +142,8 @@ void flows_delete(struct operation *operation, struct text body)
 		return;
 	struct transaction *transaction = transaction_new();
 	if (transaction != NULL &&
-		!transaction_delete(transaction, operation->ctx, RECORD_FLOW, operation->id, REVISION_ANY)) {
+		(!transaction_delete(transaction, operation->ctx, RECORD_FLOW, operation->id, REVISION_ANY) ||
+			!renewal_end(operation->dp, transaction, operation->ctx, operation->id))) {
 		transaction_free(transaction);
 		transaction = NULL;
 	}

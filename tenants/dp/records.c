@@ -6,6 +6,7 @@
 #include "server/base/log.h"
 #include "tenants/dp/key_mapping.h"
 #include "tenants/dp/pull.h"
+#include "tenants/dp/renewal.h"
 #include "tenants/dp/transfer_types.h"
 
 /* --- old versions are freed in the order they were replaced: a version shares memory with the one made from it */
@@ -265,11 +266,25 @@ static enum status build_key_mapping(
 	return status;
 }
 
+static enum status build_renewal(
+	struct dp *dp, const struct record *record, const struct json *body, void **object, struct buffer *error)
+{
+	struct renewal *renewal;
+	enum status status = renewal_parse(record->ctx, record->id, body, &renewal);
+	(void)dp, (void)error;
+	if (status != STATUS_OK)
+		return status;
+	renewal->revision = record->revision;
+	*object = renewal;
+	return STATUS_OK;
+}
+
 static const struct document_kind documents[] = {
 	{RECORD_DATASET, DP_DATASETS, build_dataset, dataset_unref},
 	{RECORD_REVOCATION, DP_REVOCATIONS, build_revocation, revocation_free},
 	{RECORD_TRANSFER_TYPES, DP_TRANSFER_TYPES, build_transfer_types, transfer_types_free},
 	{RECORD_KEY_MAPPING, DP_KEY_MAPPINGS, build_key_mapping, key_mapping_free},
+	{RECORD_RENEWAL, DP_RENEWALS, build_renewal, renewal_free},
 };
 enum { DOCUMENT_COUNT = sizeof(documents) / sizeof(documents[0]) };
 

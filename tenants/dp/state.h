@@ -5,14 +5,24 @@
 #include <stdatomic.h>
 
 #include "server/base/map.h"
+#include "tenants/did_resolver.h"
 #include "tenants/dp/dataset.h"
 #include "tenants/dp/dp.h"
 #include "tenants/dp/flow.h"
 #include "tenants/dp/open_file.h"
 #include "tenants/dp/token.h"
 
-/* In-memory indexes by (ctx, id): struct dataset, flow, revocation, transfer_types, key_mapping. */
-enum dp_map { DP_DATASETS, DP_FLOWS, DP_REVOCATIONS, DP_TRANSFER_TYPES, DP_KEY_MAPPINGS, DP_MAP_COUNT };
+/* In-memory indexes by (ctx, id): struct dataset, flow, revocation, transfer_types, key_mapping, renewal (id: the
+ * flow's). */
+enum dp_map {
+	DP_DATASETS,
+	DP_FLOWS,
+	DP_REVOCATIONS,
+	DP_TRANSFER_TYPES,
+	DP_KEY_MAPPINGS,
+	DP_RENEWALS,
+	DP_MAP_COUNT
+};
 
 struct revocation {
 	char *ctx, *jti;
@@ -28,6 +38,7 @@ struct dp {
 	struct vault *vault;
 	struct registry *registry;
 	struct access *access;
+	struct did_resolver *resolver;
 	_Atomic(struct map *) maps[DP_MAP_COUNT]; /* written by the store's thread */
 	bool loading;                             /* until the first batch nobody reads */
 	unsigned workers;
@@ -58,6 +69,9 @@ struct dp_worker {
 	X(PULL_BROKEN, "celld_dp_pulls_total", "outcome=\"broken\"", "Pulls by outcome")                                   \
 	X(TOKEN_HIT, "celld_dp_token_cache_total", "result=\"hit\"", "Look-ups of cached token verdicts")                  \
 	X(TOKEN_MISS, "celld_dp_token_cache_total", "result=\"miss\"", "Look-ups of cached token verdicts")                \
+	X(RENEWED, "celld_dp_renewals_total", "outcome=\"renewed\"", "Tokens renewed for consumers")                       \
+	X(RENEWAL_REPLAYED, "celld_dp_renewals_total", "outcome=\"repeated\"", "Tokens renewed for consumers")             \
+	X(RENEWAL_REFUSED, "celld_dp_renewals_total", "outcome=\"refused\"", "Tokens renewed for consumers")               \
 	X(CUTS, "celld_dp_cut_streams_total", NULL, "Live streams stopped because their flow ended")                       \
 	X(SOURCE_ERRORS, "celld_dp_source_errors_total", NULL, "Sources that failed before or after their head")
 enum dp_metric {
