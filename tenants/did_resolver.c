@@ -157,11 +157,13 @@ static bool may_force(struct entry *entry)
 	return true;
 }
 
-static void answer(const struct entry *entry, const struct waiter *waiter)
+static void answer(struct entry *entry, const struct waiter *waiter)
 {
 	const struct key *key = entry->document == NULL
 								? NULL
 								: did_document_find(entry->document, (struct text){waiter->kid, waiter->length});
+	if (key != NULL && entry->forced < FORCED_MAX)
+		entry->forced++; /* a fetch that found its key was no waste */
 	waiter->done(waiter->context, key != NULL ? STATUS_OK : entry->document == NULL ? entry->failure : STATUS_NOT_FOUND,
 		key);
 }
