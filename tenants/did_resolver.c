@@ -265,7 +265,7 @@ static enum status call_host(struct entry *entry)
 	struct url url;
 	if (participant == NULL)
 		return STATUS_UNAVAILABLE;
-	enum status status = did_web_url(text_of(entry->did), participant->dps_clear, &text);
+	enum status status = did_web_url(text_of(entry->did), participant->signaling.allows_clear, &text);
 	if (status == STATUS_OK)
 		status = url_parse(buffer_text(&text), &url);
 	if (status == STATUS_OK) {

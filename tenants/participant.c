@@ -151,8 +151,8 @@ static enum status read_vpas(const struct json *entries, struct participant *par
 static enum status read_clear(const struct json *entries, struct participant *participant, struct buffer *error)
 {
 	struct text value = json_member_text(entries, "celld.dps.clear");
-	participant->dps_clear = text_equals(value, TEXT("true"));
-	if (value.bytes == NULL || participant->dps_clear || text_equals(value, TEXT("false")))
+	participant->signaling.allows_clear = text_equals(value, TEXT("true"));
+	if (value.bytes == NULL || participant->signaling.allows_clear || text_equals(value, TEXT("false")))
 		return STATUS_OK;
 	return wrong(error, "celld.dps.clear", "must be true or false");
 }

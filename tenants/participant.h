@@ -41,6 +41,11 @@ struct tenant_limits {
 	int64_t weight;
 };
 
+/* Data Plane Signaling, from the entries celld.dps.*. */
+struct signaling_rules {
+	bool allows_clear; /* http:// endpoints, and did:web over http */
+};
+
 struct participant {
 	char ctx[ID_LENGTH + 1];
 	enum participant_state state;
@@ -52,7 +57,7 @@ struct participant {
 	struct tenant_limits limits;
 	struct network *allowed_networks; /* what its sources may reach besides public addresses */
 	size_t allowed_network_count;
-	bool dps_clear; /* its peers may be spoken to over http: entry celld.dps.clear */
+	struct signaling_rules signaling;
 	char **hosts;   /* extra host names that lead to this tenant */
 	size_t host_count;
 	struct key **keys; /* public keys its own tokens are checked with */
