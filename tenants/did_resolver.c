@@ -30,13 +30,13 @@ struct waiter {
 
 struct entry {
 	struct home *home;
-	struct entry *next;                 /* in its bucket */
-	struct entry *newer, *older;        /* by use */
-	struct did_document *document;      /* NULL: none, `failure` says why */
+	struct entry *next;            /* in its bucket */
+	struct entry *newer, *older;   /* by use */
+	struct did_document *document; /* NULL: none, `failure` says why */
 	enum status failure;
-	uint64_t until_ms;                  /* of document or failure; 0: nothing is known */
-	uint64_t forced_ms;                 /* when the allowance was last counted */
-	unsigned forced;                    /* what is left of it */
+	uint64_t until_ms;  /* of document or failure; 0: nothing is known */
+	uint64_t forced_ms; /* when the allowance was last counted */
+	unsigned forced;    /* what is left of it */
 	bool is_fetching;
 	struct client_call *call;
 	struct timer *timer;
@@ -159,12 +159,14 @@ static bool may_force(struct entry *entry)
 
 static void answer(struct entry *entry, const struct waiter *waiter)
 {
-	const struct key *key = entry->document == NULL
-								? NULL
-								: did_document_find(entry->document, (struct text){waiter->kid, waiter->length});
+	const struct key *key =
+		entry->document == NULL ? NULL : did_document_find(entry->document, (struct text){waiter->kid, waiter->length});
 	if (key != NULL && entry->forced < FORCED_MAX)
 		entry->forced++; /* a fetch that found its key was no waste */
-	waiter->done(waiter->context, key != NULL ? STATUS_OK : entry->document == NULL ? entry->failure : STATUS_NOT_FOUND,
+	waiter->done(waiter->context,
+		key != NULL               ? STATUS_OK
+		: entry->document == NULL ? entry->failure
+								  : STATUS_NOT_FOUND,
 		key);
 }
 
@@ -203,8 +205,9 @@ static void finish(struct entry *entry, enum status status, struct did_document 
 static void read_document(struct entry *entry)
 {
 	struct did_document *document = NULL;
-	enum status status =
-		entry->body.failed ? STATUS_NO_MEMORY : did_document_parse(buffer_text(&entry->body), text_of(entry->did), &document);
+	enum status status = entry->body.failed
+							 ? STATUS_NO_MEMORY
+							 : did_document_parse(buffer_text(&entry->body), text_of(entry->did), &document);
 	finish(entry, status, document);
 }
 
@@ -371,8 +374,7 @@ static void on_stop(void *context, struct worker *worker)
 	worker_slot_set(worker, resolver->slot, NULL);
 }
 
-enum status did_resolver_open(
-	struct worker_pool *pool, const struct registry *registry, struct did_resolver **resolver)
+enum status did_resolver_open(struct worker_pool *pool, const struct registry *registry, struct did_resolver **resolver)
 {
 	struct did_resolver *made = calloc(1, sizeof(*made));
 	if (made == NULL)

@@ -58,7 +58,7 @@ struct participant {
 	struct network *allowed_networks; /* what its sources may reach besides public addresses */
 	size_t allowed_network_count;
 	struct signaling_rules signaling;
-	char **hosts;   /* extra host names that lead to this tenant */
+	char **hosts; /* extra host names that lead to this tenant */
 	size_t host_count;
 	struct key **keys; /* public keys its own tokens are checked with */
 	size_t key_count;

@@ -9,6 +9,7 @@
 
 #include "server/base/log.h"
 #include "server/base/metric.h"
+#include "tenants/dp/held_token.h"
 #include "tenants/dp/pull.h"
 
 #define SETTING(name, kind_, preset_, low, high, help_)                                                                \
@@ -65,6 +66,7 @@ static void close_worker(struct dp_worker *home)
 	if (home == NULL)
 		return;
 	timer_free(home->tick);
+	holdings_free(home->holdings);
 	open_files_free(home->files);
 	verdicts_free(home->verdicts);
 	free(home);
@@ -81,8 +83,9 @@ static enum status on_start(void *context, struct worker *worker)
 	home->index = worker_index(worker);
 	home->verdicts = verdicts_new((size_t)dp->settings.token_cache);
 	home->files = open_files_new(dp->root, (size_t)dp->settings.open_files);
+	home->holdings = holdings_new(dp, worker);
 	home->tick = timer_new(worker, pull_tick, home);
-	if (home->verdicts == NULL || home->files == NULL || home->tick == NULL) {
+	if (home->verdicts == NULL || home->files == NULL || home->holdings == NULL || home->tick == NULL) {
 		close_worker(home);
 		return STATUS_NO_MEMORY;
 	}

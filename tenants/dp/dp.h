@@ -30,6 +30,10 @@ enum status dp_open(const struct dp_settings *settings, struct worker_pool *pool
 void dp_pull(void *dp, struct exchange *exchange, const struct route *route);
 /* The public API: POST {ctx}/token (and /token/refresh) renews a consumer's token, all else is a pull. */
 void dp_public(void *dp, struct exchange *exchange, const struct route *route);
+/* For the participant's own applications: GET /tokens/{ctx}/{flow}, the token it holds of a flow, and GET or HEAD
+ * /api/local/{ctx}/{flow}/..., the flow's data fetched with it. Callers need management-api:tokens:read. */
+void dp_token(void *dp, struct exchange *exchange, const struct route *route);
+void dp_local(void *dp, struct exchange *exchange, const struct route *route);
 /* Management of datasets, flows and tokens: /api/cell/v1/participants/{ctx}/(datasets|flows|secrets)... */
 void dp_manage(void *dp, struct exchange *exchange, const struct route *route);
 /* After the workers have stopped. */

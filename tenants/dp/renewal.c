@@ -75,7 +75,8 @@ void renewal_free(void *object)
 	free(renewal);
 }
 
-static enum status put(struct transaction *transaction, const struct renewal *renewal, struct text ctx, int64_t expected)
+static enum status put(
+	struct transaction *transaction, const struct renewal *renewal, struct text ctx, int64_t expected)
 {
 	struct buffer body = {0};
 	buffer_printf(&body, "{\"issuedAt\":%lld,\"counterParty\":", (long long)renewal->issued_ms);
@@ -103,8 +104,7 @@ enum status renewal_issue(struct transaction *transaction, struct text ctx, stru
 	int64_t now_ms, char token[REFRESH_TOKEN_LENGTH + 1])
 {
 	uint8_t bytes[REFRESH_TOKEN_BYTES];
-	struct renewal first = {
-		.issued_ms = now_ms, .flow = text_copy(flow), .counter_party = text_copy(counter_party)};
+	struct renewal first = {.issued_ms = now_ms, .flow = text_copy(flow), .counter_party = text_copy(counter_party)};
 	random_bytes(bytes, sizeof(bytes));
 	token_print(bytes, token);
 	wipe(bytes, sizeof(bytes));
@@ -140,8 +140,7 @@ enum renewal_verdict renewal_judge(const struct renewal *renewal, struct text to
 	return renewal->has_previous && is_digest(digest, renewal->previous) ? RENEWAL_REPLAYED : RENEWAL_UNKNOWN;
 }
 
-static enum status derive(
-	struct text token, const uint8_t nonce[DIGEST_BYTES], char next[REFRESH_TOKEN_LENGTH + 1])
+static enum status derive(struct text token, const uint8_t nonce[DIGEST_BYTES], char next[REFRESH_TOKEN_LENGTH + 1])
 {
 	uint8_t bytes[DIGEST_BYTES];
 	enum status status = digest_hmac(token, (struct text){(const char *)nonce, DIGEST_BYTES}, bytes);
@@ -164,8 +163,7 @@ enum status renewal_rotate(const struct renewal *renewal, struct text token, str
 	return status == STATUS_OK ? put(transaction, &rotated, text_of(renewal->ctx), renewal->revision) : status;
 }
 
-enum status renewal_repeat(
-	const struct renewal *renewal, struct text token, char current[REFRESH_TOKEN_LENGTH + 1])
+enum status renewal_repeat(const struct renewal *renewal, struct text token, char current[REFRESH_TOKEN_LENGTH + 1])
 {
 	return derive(token, renewal->nonce, current);
 }

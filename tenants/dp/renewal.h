@@ -1,6 +1,6 @@
-/* Refresh tokens of flows (dps.md 4.3), rotated with acknowledgement (dataplane.md 1.4): the token that replaces another
- * is in force at once, but the other stays good until its holder presents the new one. An answer that got lost on the
- * way is so asked for again: a replay of the old token brings the current one.
+/* Refresh tokens of flows (dps.md 4.3), rotated with acknowledgement (dataplane.md 1.4): the token that replaces
+ * another is in force at once, but the other stays good until its holder presents the new one. An answer that got lost
+ * on the way is so asked for again: a replay of the old token brings the current one.
  *
  * Kept are SHA-256 digests alone (record RENEWAL, id: the flow's). The new token is HMAC(old token, nonce of the
  * record): whoever presents the old token lets us make the same new one again, and nobody who reads the record can. */
@@ -41,8 +41,8 @@ enum renewal_verdict {
 	RENEWAL_REPLAYED, /* already replaced, its replacement not yet seen */
 };
 enum renewal_verdict renewal_judge(const struct renewal *renewal, struct text token);
-/* CURRENT: replaces `token` in the transaction, which fails with CONFLICT when somebody else just did. `next`: the token
- * to hand out once it is committed. */
+/* CURRENT: replaces `token` in the transaction, which fails with CONFLICT when somebody else just did. `next`: the
+ * token to hand out once it is committed. */
 enum status renewal_rotate(const struct renewal *renewal, struct text token, struct transaction *transaction,
 	char next[REFRESH_TOKEN_LENGTH + 1]) MUST_CHECK;
 /* REPLAYED: the current token, again. */

@@ -144,8 +144,9 @@ static void sign(struct renewal_call *call)
 	struct buffer claims = {0};
 	char jti[ID_LENGTH + 1];
 	int64_t now_ms = worker_wall_ms(call->worker), expires_s = 0;
-	if (participant == NULL || access_claims_print(participant, flow, terms, call->dp->settings.renewal_lifetime_ms / 1000,
-								   now_ms, jti, &expires_s, &claims) != STATUS_OK) {
+	if (participant == NULL ||
+		access_claims_print(participant, flow, terms, call->dp->settings.renewal_lifetime_ms / 1000, now_ms, jti,
+			&expires_s, &claims) != STATUS_OK) {
 		buffer_free(&claims);
 		refuse_now(call);
 		return;
@@ -283,7 +284,8 @@ static bool check_access_token(struct renewal_call *call, const struct participa
 	if (token.length == 0 || token.length > TOKEN_BYTES_MAX || jws_parse(token, &jws) != STATUS_OK)
 		return false;
 	const struct key *key = find_key(participant, jws.kid);
-	bool is_good = key != NULL && jws_verify(&jws, key) == STATUS_OK && read_access_claims(call, participant, jws.claims);
+	bool is_good =
+		key != NULL && jws_verify(&jws, key) == STATUS_OK && read_access_claims(call, participant, jws.claims);
 	jws_free(&jws);
 	return is_good;
 }

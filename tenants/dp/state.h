@@ -14,15 +14,7 @@
 
 /* In-memory indexes by (ctx, id): struct dataset, flow, revocation, transfer_types, key_mapping, renewal (id: the
  * flow's). */
-enum dp_map {
-	DP_DATASETS,
-	DP_FLOWS,
-	DP_REVOCATIONS,
-	DP_TRANSFER_TYPES,
-	DP_KEY_MAPPINGS,
-	DP_RENEWALS,
-	DP_MAP_COUNT
-};
+enum dp_map { DP_DATASETS, DP_FLOWS, DP_REVOCATIONS, DP_TRANSFER_TYPES, DP_KEY_MAPPINGS, DP_RENEWALS, DP_MAP_COUNT };
 
 struct revocation {
 	char *ctx, *jti;
@@ -55,7 +47,8 @@ struct dp_worker {
 	unsigned index;
 	struct verdicts *verdicts;
 	struct open_files *files;
-	struct pull *expiring; /* live pulls of flows that end by the clock */
+	struct holdings *holdings; /* of the tokens this worker keeps */
+	struct pull *expiring;     /* live pulls of flows that end by the clock */
 	struct timer *tick;
 };
 
@@ -72,6 +65,12 @@ struct dp_worker {
 	X(RENEWED, "celld_dp_renewals_total", "outcome=\"renewed\"", "Tokens renewed for consumers")                       \
 	X(RENEWAL_REPLAYED, "celld_dp_renewals_total", "outcome=\"repeated\"", "Tokens renewed for consumers")             \
 	X(RENEWAL_REFUSED, "celld_dp_renewals_total", "outcome=\"refused\"", "Tokens renewed for consumers")               \
+	X(RENEWAL_RECEIVED, "celld_dp_own_renewals_total", "outcome=\"renewed\"", "Own tokens renewed at providers")       \
+	X(RENEWAL_FAILED, "celld_dp_own_renewals_total", "outcome=\"failed\"", "Own tokens renewed at providers")          \
+	X(LOCAL_OK, "celld_dp_local_pulls_total", "outcome=\"ok\"", "Pulls for own applications")                          \
+	X(LOCAL_FAILED, "celld_dp_local_pulls_total", "outcome=\"failed\"", "Pulls for own applications")                  \
+	X(LOCAL_CORRUPT, "celld_dp_local_corrupt_total", NULL, "Pulls for own applications whose digest did not match")    \
+	X(LOCAL_RESUMED, "celld_dp_local_resumes_total", NULL, "Pulls for own applications taken up after a cut")          \
 	X(CUTS, "celld_dp_cut_streams_total", NULL, "Live streams stopped because their flow ended")                       \
 	X(SOURCE_ERRORS, "celld_dp_source_errors_total", NULL, "Sources that failed before or after their head")
 enum dp_metric {

@@ -25,5 +25,4 @@ const struct key *did_document_find(const struct did_document *document, struct 
 void did_document_free(struct did_document *document); /* NULL is fine */
 
 /* The document of a participant: each key under its own fragment, for authentication and assertion. */
-enum status did_document_print(
-	struct text did, struct key *const *keys, size_t count, struct buffer *into) MUST_CHECK;
+enum status did_document_print(struct text did, struct key *const *keys, size_t count, struct buffer *into) MUST_CHECK;
