@@ -21,6 +21,7 @@
 #include "server/client.h"
 #include "server/server.h"
 #include "tenants/cp/management.h"
+#include "tenants/did_host.h"
 #include "tenants/dp/dp.h"
 
 enum { EXIT_CONFIG = 2 };
@@ -82,6 +83,7 @@ struct cell {
 	struct registry *registry;
 	struct management *management;
 	struct dp *dp;
+	struct did_host *did_host;
 	struct router *router;
 	struct server *server;
 	struct admin admin;
@@ -174,7 +176,7 @@ static enum status open_router(struct cell *cell)
 {
 	struct admin *admin = &cell->admin;
 	const struct route_rule rules[] = {
-		{TEXT("/api/public"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, true, {"dp", dp_pull, cell->dp}},
+		{TEXT("/api/public"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, true, {"dp", dp_public, cell->dp}},
 		{TEXT("/api/v1"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, false, {"dp", dp_signaling, cell->dp}},
 		{TEXT("/api/cell/v1/participants"), ROUTE_CELL, 0, LISTENER_PUBLIC, false, {"dp", dp_manage, cell->dp}},
 		{TEXT("/api/cell/v1/participants"), ROUTE_CELL, 0, LISTENER_ADMIN, false, {"dp", dp_manage, cell->dp}},
@@ -186,7 +188,13 @@ static enum status open_router(struct cell *cell)
 			{"cp", management_handle, cell->management}},
 		{TEXT("/metrics"), ROUTE_CELL, 0, LISTENER_ADMIN, false, {"admin", admin_metrics, admin}},
 		{TEXT("/healthz"), ROUTE_CELL, 0, LISTENER_ADMIN, false, {"admin", admin_health, admin}},
+		{TEXT("/tokens"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, false, {"dp", dp_token, cell->dp}},
+		{TEXT("/tokens"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_ADMIN, false, {"dp", dp_token, cell->dp}},
+		{TEXT("/api/siglet/tokens"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, false, {"dp", dp_token, cell->dp}},
+		{TEXT("/api/local"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, false, {"dp", dp_local, cell->dp}},
+		{TEXT("/api/local"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_ADMIN, false, {"dp", dp_local, cell->dp}},
 		{TEXT("/"), ROUTE_CELL, 0, LISTENER_ADMIN, false, {"admin", admin_page, admin}},
+		{TEXT("/"), ROUTE_CELL, 0, LISTENER_PUBLIC, false, {"did", did_host_handle, cell->did_host}},
 	};
 	return router_open(cell->registry, cell->pool, &cell->settings->tenant, &cell->settings->router, rules,
 		sizeof(rules) / sizeof(rules[0]), &cell->router);
@@ -228,6 +236,8 @@ static enum status cell_open(struct cell *cell, struct buffer *error)
 		status = management_open(cell->store, cell->vault, cell->registry, cell->access, &cell->management);
 	if (status == STATUS_OK)
 		status = dp_open(&settings->dp, cell->pool, cell->store, cell->vault, cell->registry, cell->access, &cell->dp);
+	if (status == STATUS_OK)
+		status = did_host_open(cell->registry, cell->pool, &cell->did_host);
 	if (status == STATUS_OK)
 		status = open_router(cell);
 	cell->handler = (struct handler){router_handle, cell->router};
@@ -271,6 +281,7 @@ static void cell_close(struct cell *cell)
 		worker_pool_stop(cell->pool);
 	server_free(cell->server);
 	router_free(cell->router);
+	did_host_free(cell->did_host);
 	dp_free(cell->dp);
 	management_free(cell->management);
 	client_pool_free(cell->client);

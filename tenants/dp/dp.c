@@ -10,6 +10,7 @@
 #include "server/base/log.h"
 #include "server/base/metric.h"
 #include "tenants/dp/callback.h"
+#include "tenants/dp/held_token.h"
 #include "tenants/dp/jwks.h"
 #include "tenants/dp/outbox.h"
 #include "tenants/dp/pull.h"
@@ -25,6 +26,10 @@ const struct setting dp_settings_table[] = {
 		"directory of file sources: <source_root>/<ctx>/<path>; default <state directory>/sources"),
 	SETTING(token_lifetime_ms, SETTING_MILLISECONDS, "1 h", 1000, 31536000000,
 		"how long an access token is good when the request does not say; a flow's own expiry bounds it"),
+	SETTING(renewal_lifetime_ms, SETTING_MILLISECONDS, "300 s", 1000, 31536000000,
+		"how long an access token is good that its consumer can renew"),
+	SETTING(renewal_grace_ms, SETTING_MILLISECONDS, "30 d", 0, 31536000000,
+		"how long ago an access token may have expired that is to be renewed"),
 	SETTING(token_cache, SETTING_INTEGER, "16384", 16, 1048576, "token verdicts remembered by each worker"),
 	SETTING(open_files, SETTING_INTEGER, "1024", 1, 65536, "open files kept by each worker"),
 	SETTING(source_ms, SETTING_MILLISECONDS, "30 s", 10, 3600000, "how long a source may stay silent"),
@@ -82,6 +87,7 @@ static void close_worker(struct dp_worker *home)
 	callback_tokens_free(home->callback_tokens);
 	jwks_free(home->jwks);
 	timer_free(home->tick);
+	holdings_free(home->holdings);
 	open_files_free(home->files);
 	verdicts_free(home->verdicts);
 	free(home);
@@ -98,9 +104,11 @@ static enum status on_start(void *context, struct worker *worker)
 	home->index = worker_index(worker);
 	home->verdicts = verdicts_new((size_t)dp->settings.token_cache);
 	home->files = open_files_new(dp->root, (size_t)dp->settings.open_files);
+	home->holdings = holdings_new(dp, worker);
 	home->tick = timer_new(worker, pull_tick, home);
 	home->jwks = jwks_new(worker, dp->settings.jwks_ms, (uint32_t)dp->settings.callback_timeout_ms);
-	if (home->verdicts == NULL || home->files == NULL || home->tick == NULL || home->jwks == NULL) {
+	if (home->verdicts == NULL || home->files == NULL || home->holdings == NULL || home->tick == NULL ||
+		home->jwks == NULL) {
 		close_worker(home);
 		return STATUS_NO_MEMORY;
 	}
@@ -160,6 +168,11 @@ enum status dp_open(const struct dp_settings *settings, struct worker_pool *pool
 		return status;
 	}
 	register_metrics();
+	status = did_resolver_open(pool, registry, &made->resolver);
+	if (status != STATUS_OK) {
+		dp_free(made);
+		return status;
+	}
 	made->slot = worker_slot_new();
 	worker_pool_on_start(pool, on_start, made);
 	worker_pool_on_stop(pool, on_stop, made);
@@ -180,6 +193,7 @@ void dp_free(struct dp *dp)
 		return;
 	records_free(dp);
 	replays_free(dp->replays);
+	did_resolver_free(dp->resolver);
 	if (dp->root >= 0)
 		close(dp->root);
 	pthread_mutex_destroy(&dp->graves_lock);

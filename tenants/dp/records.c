@@ -5,8 +5,11 @@
 
 #include "server/base/log.h"
 #include "tenants/dp/control_plane.h"
+#include "tenants/dp/key_mapping.h"
 #include "tenants/dp/outbox.h"
 #include "tenants/dp/pull.h"
+#include "tenants/dp/renewal.h"
+#include "tenants/dp/transfer_types.h"
 
 /* --- old versions are freed in the order they were replaced: a version shares memory with the one made from it */
 
@@ -198,19 +201,27 @@ static enum status on_flow(struct dp *dp, const struct record *record, const str
 	return STATUS_OK;
 }
 
-static enum status on_dataset(struct dp *dp, const struct record *record, const struct json *body, struct buffer *error)
+/* --- kinds whose record becomes one object, replaced whole */
+
+struct document_kind {
+	enum record_kind record;
+	enum dp_map map;
+	enum status (*build)(
+		struct dp *dp, const struct record *record, const struct json *body, void **object, struct buffer *error);
+	void (*release)(void *object);
+	void (*on_published)(struct dp *dp, const void *object); /* may be NULL */
+};
+
+static enum status build_dataset(
+	struct dp *dp, const struct record *record, const struct json *body, void **object, struct buffer *error)
 {
-	struct dataset *dataset, *old = find_own(dp, DP_DATASETS, record);
+	struct dataset *dataset;
 	enum status status = dataset_build(record->ctx, record->id, body, dp->workers, &dataset, error);
 	if (status != STATUS_OK)
 		return status;
 	dataset->revision = record->revision;
-	status = publish(dp, DP_DATASETS, record->ctx, record->id, dataset);
-	if (status == STATUS_OK)
-		retire(dp, dataset_unref, old);
-	else
-		dataset_unref(dataset);
-	return status;
+	*object = dataset;
+	return STATUS_OK;
 }
 
 static void revocation_free(void *object)
@@ -223,23 +234,113 @@ static void revocation_free(void *object)
 	}
 }
 
-static enum status on_revocation(struct dp *dp, const struct record *record, const struct json *body)
+static enum status build_revocation(
+	struct dp *dp, const struct record *record, const struct json *body, void **object, struct buffer *error)
 {
-	struct revocation *revocation = calloc(1, sizeof(*revocation)), *old = find_own(dp, DP_REVOCATIONS, record);
-	enum status status = STATUS_NO_MEMORY;
-	if (revocation != NULL) {
-		revocation->ctx = text_copy(record->ctx);
-		revocation->jti = text_copy(record->id);
-		if (!json_integer(json_member(body, "expiresAt"), &revocation->expires_ms))
-			revocation->expires_ms = INT64_MAX;
-		if (revocation->ctx != NULL && revocation->jti != NULL)
-			status = publish(dp, DP_REVOCATIONS, record->ctx, record->id, revocation);
-	}
-	if (status == STATUS_OK)
-		retire(dp, revocation_free, old);
-	else
+	struct revocation *revocation = calloc(1, sizeof(*revocation));
+	(void)dp, (void)error;
+	if (revocation == NULL)
+		return STATUS_NO_MEMORY;
+	revocation->ctx = text_copy(record->ctx);
+	revocation->jti = text_copy(record->id);
+	if (!json_integer(json_member(body, "expiresAt"), &revocation->expires_ms))
+		revocation->expires_ms = INT64_MAX;
+	if (revocation->ctx == NULL || revocation->jti == NULL) {
 		revocation_free(revocation);
+		return STATUS_NO_MEMORY;
+	}
+	*object = revocation;
+	return STATUS_OK;
+}
+
+static enum status build_transfer_types(
+	struct dp *dp, const struct record *record, const struct json *body, void **object, struct buffer *error)
+{
+	struct transfer_types *types = NULL;
+	enum status status = transfer_types_build(body, &types, error);
+	(void)dp, (void)record;
+	*object = types;
 	return status;
+}
+
+static enum status build_key_mapping(
+	struct dp *dp, const struct record *record, const struct json *body, void **object, struct buffer *error)
+{
+	struct key_mapping *mapping = NULL;
+	enum status status = key_mapping_build(body, false, &mapping, error);
+	(void)dp, (void)record;
+	*object = mapping;
+	return status;
+}
+
+static enum status build_renewal(
+	struct dp *dp, const struct record *record, const struct json *body, void **object, struct buffer *error)
+{
+	struct renewal *renewal;
+	enum status status = renewal_parse(record->ctx, record->id, body, &renewal);
+	(void)dp, (void)error;
+	if (status != STATUS_OK)
+		return status;
+	renewal->revision = record->revision;
+	*object = renewal;
+	return STATUS_OK;
+}
+
+static enum status build_letter(
+	struct dp *dp, const struct record *record, const struct json *body, void **object, struct buffer *error)
+{
+	struct letter *letter;
+	enum status status = letter_parse(record->ctx, body, &letter);
+	(void)dp, (void)error;
+	if (status != STATUS_OK)
+		return status;
+	letter->revision = record->revision;
+	*object = letter;
+	return STATUS_OK;
+}
+
+static void wake_letter(struct dp *dp, const void *object)
+{
+	const struct letter *letter = object;
+	outbox_wake(dp, text_of(letter->ctx), text_of(letter->flow));
+}
+
+static const struct document_kind documents[] = {
+	{RECORD_DATASET, DP_DATASETS, build_dataset, dataset_unref, NULL},
+	{RECORD_REVOCATION, DP_REVOCATIONS, build_revocation, revocation_free, NULL},
+	{RECORD_TRANSFER_TYPES, DP_TRANSFER_TYPES, build_transfer_types, transfer_types_free, NULL},
+	{RECORD_KEY_MAPPING, DP_KEY_MAPPINGS, build_key_mapping, key_mapping_free, NULL},
+	{RECORD_RENEWAL, DP_RENEWALS, build_renewal, renewal_free, NULL},
+	{RECORD_OUTBOX, DP_LETTERS, build_letter, letter_free, wake_letter},
+};
+enum { DOCUMENT_COUNT = sizeof(documents) / sizeof(documents[0]) };
+
+/* NULL: a flow, or none of ours. */
+static const struct document_kind *document_of(enum record_kind record)
+{
+	for (size_t i = 0; i < DOCUMENT_COUNT; i++) {
+		if (documents[i].record == record)
+			return &documents[i];
+	}
+	return NULL;
+}
+
+static enum status on_document(struct dp *dp, const struct document_kind *kind, const struct record *record,
+	const struct json *body, struct buffer *error)
+{
+	void *old = find_own(dp, kind->map, record), *object = NULL;
+	enum status status = kind->build(dp, record, body, &object, error);
+	if (status != STATUS_OK)
+		return status;
+	status = publish(dp, kind->map, record->ctx, record->id, object);
+	if (status != STATUS_OK) {
+		kind->release(object);
+		return status;
+	}
+	retire(dp, kind->release, old);
+	if (kind->on_published != NULL)
+		kind->on_published(dp, object);
+	return STATUS_OK;
 }
 
 /* All control planes of a participant are one list: `plane` (taken over) takes the place of the one with its id, NULL
@@ -275,77 +376,33 @@ static enum status on_control_plane(
 	return change_planes(dp, record, plane);
 }
 
-static enum status on_letter(struct dp *dp, const struct record *record, const struct json *body)
-{
-	struct letter *letter = NULL, *old = find_own(dp, DP_LETTERS, record);
-	enum status status = letter_parse(record->ctx, body, &letter);
-	if (status != STATUS_OK)
-		return status;
-	letter->revision = record->revision;
-	status = publish(dp, DP_LETTERS, record->ctx, record->id, letter);
-	if (status == STATUS_OK) {
-		retire(dp, letter_free, old);
-		outbox_wake(dp, record->ctx, text_of(letter->flow));
-	} else {
-		letter_free(letter);
-	}
-	return status;
-}
-
-/* Kinds that are one object each in one map. */
-static const struct index {
-	enum record_kind kind;
-	enum dp_map map;
-	void (*release)(void *object);
-} indexes[] = {{RECORD_DATASET, DP_DATASETS, dataset_unref}, {RECORD_REVOCATION, DP_REVOCATIONS, revocation_free},
-	{RECORD_OUTBOX, DP_LETTERS, letter_free}};
-
 static void on_gone(struct dp *dp, const struct record *record)
 {
+	const struct document_kind *kind = document_of(record->kind);
 	if (record->kind == RECORD_FLOW)
 		flow_gone(dp, record);
-	else if (record->kind == RECORD_CONTROL_PLANE && change_planes(dp, record, NULL) != STATUS_OK)
+	else if (kind == NULL && change_planes(dp, record, NULL) != STATUS_OK)
 		LOG(ERROR, "dp.record", log_text("tenant", record->ctx), log_text("error", TEXT("out of memory")));
-	for (size_t i = 0; i < sizeof(indexes) / sizeof(indexes[0]); i++) {
-		void *old = record->kind == indexes[i].kind ? find_own(dp, indexes[i].map, record) : NULL;
-		if (old != NULL && publish(dp, indexes[i].map, record->ctx, record->id, NULL) == STATUS_OK)
-			retire(dp, indexes[i].release, old);
-	}
+	if (kind == NULL)
+		return;
+	void *old = find_own(dp, kind->map, record);
+	if (old != NULL && publish(dp, kind->map, record->ctx, record->id, NULL) == STATUS_OK)
+		retire(dp, kind->release, old);
 }
 
-static bool is_ours(enum record_kind kind)
+static enum status take(struct dp *dp, const struct document_kind *kind, const struct record *record,
+	const struct json *body, struct buffer *error)
 {
-	static const enum record_kind ours[] = {
-		RECORD_DATASET, RECORD_FLOW, RECORD_REVOCATION, RECORD_CONTROL_PLANE, RECORD_OUTBOX};
-	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
-		if (ours[i] == kind)
-			return true;
-	}
-	return false;
-}
-
-static enum status take(struct dp *dp, const struct record *record, const struct json *body, struct buffer *error)
-{
-	switch (record->kind) {
-	case RECORD_DATASET:
-		return on_dataset(dp, record, body, error);
-	case RECORD_FLOW:
-		return on_flow(dp, record, body, error);
-	case RECORD_REVOCATION:
-		return on_revocation(dp, record, body);
-	case RECORD_CONTROL_PLANE:
-		return on_control_plane(dp, record, body, error);
-	case RECORD_OUTBOX:
-		return on_letter(dp, record, body);
-	default:
-		return STATUS_INTERNAL;
-	}
+	if (kind != NULL)
+		return on_document(dp, kind, record, body, error);
+	return record->kind == RECORD_FLOW ? on_flow(dp, record, body, error) : on_control_plane(dp, record, body, error);
 }
 
 static void on_record(void *context, const struct record *record)
 {
 	struct dp *dp = context;
-	if (!is_ours(record->kind))
+	const struct document_kind *kind = document_of(record->kind);
+	if (kind == NULL && record->kind != RECORD_FLOW && record->kind != RECORD_CONTROL_PLANE)
 		return;
 	if (record->body.bytes == NULL) {
 		on_gone(dp, record);
@@ -355,7 +412,7 @@ static void on_record(void *context, const struct record *record)
 	struct buffer error = {0};
 	enum status status = json_parse(record->body, NULL, &body);
 	if (status == STATUS_OK)
-		status = take(dp, record, body, &error);
+		status = take(dp, kind, record, body, &error);
 	if (status != STATUS_OK) { /* a record nobody understands admits nothing */
 		LOG(ERROR, "dp.record", log_text("tenant", record->ctx),
 			log_text("kind", text_of(record_kind_name(record->kind))), log_text("id", record->id),
@@ -379,10 +436,10 @@ void records_listen(struct dp *dp)
 	registry_observe(dp->registry, on_participant, NULL, dp);
 }
 
-static bool free_dataset(void *context, struct text key, void *value)
+static bool free_document(void *context, struct text key, void *value)
 {
-	(void)context, (void)key;
-	dataset_unref(value);
+	(void)key;
+	((const struct document_kind *)context)->release(value);
 	return true;
 }
 
@@ -393,13 +450,6 @@ static bool free_flow(void *context, struct text key, void *value)
 	return true;
 }
 
-static bool free_revocation(void *context, struct text key, void *value)
-{
-	(void)context, (void)key;
-	revocation_free(value);
-	return true;
-}
-
 static bool free_planes(void *context, struct text key, void *value)
 {
 	(void)context, (void)key;
@@ -407,24 +457,19 @@ static bool free_planes(void *context, struct text key, void *value)
 	return true;
 }
 
-static bool free_letter(void *context, struct text key, void *value)
-{
-	(void)context, (void)key;
-	letter_free(value);
-	return true;
-}
-
 void records_free(struct dp *dp)
 {
-	static bool (*const free_one[DP_MAP_COUNT])(void *, struct text, void *) = {[DP_DATASETS] = free_dataset,
-		[DP_FLOWS] = free_flow,
-		[DP_REVOCATIONS] = free_revocation,
-		[DP_CONTROL_PLANES] = free_planes,
-		[DP_LETTERS] = free_letter};
-	for (int i = 0; i < DP_MAP_COUNT; i++) {
-		struct map *map = atomic_load_explicit(&dp->maps[i], memory_order_relaxed);
-		if (map != NULL)
-			map_each(map, free_one[i], NULL);
-		map_free(map);
+	struct map *maps[DP_MAP_COUNT];
+	for (int i = 0; i < DP_MAP_COUNT; i++)
+		maps[i] = atomic_load_explicit(&dp->maps[i], memory_order_relaxed);
+	if (maps[DP_FLOWS] != NULL)
+		map_each(maps[DP_FLOWS], free_flow, NULL);
+	if (maps[DP_CONTROL_PLANES] != NULL)
+		map_each(maps[DP_CONTROL_PLANES], free_planes, NULL);
+	for (size_t i = 0; i < DOCUMENT_COUNT; i++) {
+		if (maps[documents[i].map] != NULL)
+			map_each(maps[documents[i].map], free_document, (void *)(uintptr_t)&documents[i]);
 	}
+	for (int i = 0; i < DP_MAP_COUNT; i++)
+		map_free(maps[i]);
 }

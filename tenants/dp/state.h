@@ -5,15 +5,26 @@
 #include <stdatomic.h>
 
 #include "server/base/map.h"
+#include "tenants/did_resolver.h"
 #include "tenants/dp/dataset.h"
 #include "tenants/dp/dp.h"
 #include "tenants/dp/flow.h"
 #include "tenants/dp/open_file.h"
 #include "tenants/dp/token.h"
 
-/* In-memory indexes by (ctx, id): struct dataset, struct flow, struct revocation, struct control_planes (id ""), struct
- * letter (outbox.h). */
-enum dp_map { DP_DATASETS, DP_FLOWS, DP_REVOCATIONS, DP_CONTROL_PLANES, DP_LETTERS, DP_MAP_COUNT };
+/* In-memory indexes by (ctx, id): struct dataset, flow, revocation, transfer_types, key_mapping, renewal (id: the
+ * flow's), control_planes (id: ""), letter (outbox.h). */
+enum dp_map {
+	DP_DATASETS,
+	DP_FLOWS,
+	DP_REVOCATIONS,
+	DP_TRANSFER_TYPES,
+	DP_KEY_MAPPINGS,
+	DP_RENEWALS,
+	DP_CONTROL_PLANES,
+	DP_LETTERS,
+	DP_MAP_COUNT
+};
 
 struct revocation {
 	char *ctx, *jti;
@@ -33,6 +44,7 @@ struct dp {
 	struct vault *vault;
 	struct registry *registry;
 	struct access *access;
+	struct did_resolver *resolver;
 	_Atomic(struct map *) maps[DP_MAP_COUNT]; /* written by the store's thread */
 	bool loading;                             /* until the first batch nobody reads */
 	unsigned workers;
@@ -52,7 +64,8 @@ struct dp_worker {
 	unsigned index;
 	struct verdicts *verdicts;
 	struct open_files *files;
-	struct pull *expiring; /* live pulls of flows that end by the clock */
+	struct holdings *holdings; /* of the tokens this worker keeps */
+	struct pull *expiring;     /* live pulls of flows that end by the clock */
 	struct timer *tick;
 	struct jwks *jwks;
 	struct outbox *outbox; /* of the first worker alone, and these: */
@@ -69,6 +82,15 @@ struct dp_worker {
 	X(PULL_BROKEN, "celld_dp_pulls_total", "outcome=\"broken\"", "Pulls by outcome")                                   \
 	X(TOKEN_HIT, "celld_dp_token_cache_total", "result=\"hit\"", "Look-ups of cached token verdicts")                  \
 	X(TOKEN_MISS, "celld_dp_token_cache_total", "result=\"miss\"", "Look-ups of cached token verdicts")                \
+	X(RENEWED, "celld_dp_renewals_total", "outcome=\"renewed\"", "Tokens renewed for consumers")                       \
+	X(RENEWAL_REPLAYED, "celld_dp_renewals_total", "outcome=\"repeated\"", "Tokens renewed for consumers")             \
+	X(RENEWAL_REFUSED, "celld_dp_renewals_total", "outcome=\"refused\"", "Tokens renewed for consumers")               \
+	X(RENEWAL_RECEIVED, "celld_dp_own_renewals_total", "outcome=\"renewed\"", "Own tokens renewed at providers")       \
+	X(RENEWAL_FAILED, "celld_dp_own_renewals_total", "outcome=\"failed\"", "Own tokens renewed at providers")          \
+	X(LOCAL_OK, "celld_dp_local_pulls_total", "outcome=\"ok\"", "Pulls for own applications")                          \
+	X(LOCAL_FAILED, "celld_dp_local_pulls_total", "outcome=\"failed\"", "Pulls for own applications")                  \
+	X(LOCAL_CORRUPT, "celld_dp_local_corrupt_total", NULL, "Pulls for own applications whose digest did not match")    \
+	X(LOCAL_RESUMED, "celld_dp_local_resumes_total", NULL, "Pulls for own applications taken up after a cut")          \
 	X(CUTS, "celld_dp_cut_streams_total", NULL, "Live streams stopped because their flow ended")                       \
 	X(CALLBACK_SENT, "celld_dp_callbacks_total", "outcome=\"acknowledged\"", "Attempts to call control planes back")   \
 	X(CALLBACK_FAILED, "celld_dp_callbacks_total", "outcome=\"failed\"", "Attempts to call control planes back")       \
