@@ -21,6 +21,7 @@
 #include "server/client.h"
 #include "server/server.h"
 #include "tenants/cp/management.h"
+#include "tenants/did_host.h"
 #include "tenants/dp/dp.h"
 
 enum { EXIT_CONFIG = 2 };
@@ -82,6 +83,7 @@ struct cell {
 	struct registry *registry;
 	struct management *management;
 	struct dp *dp;
+	struct did_host *did_host;
 	struct router *router;
 	struct server *server;
 	struct admin admin;
@@ -205,7 +207,8 @@ static enum status open_router(struct cell *cell)
 {
 	struct admin *admin = &cell->admin;
 	const struct route_rule rules[] = {
-		{TEXT("/api/public"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, true, {"dp", dp_pull, cell->dp}},
+		{TEXT("/api/public"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, true, {"dp", dp_public, cell->dp}},
+		{TEXT("/api/v1"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, false, {"dp", dp_signaling, cell->dp}},
 		{TEXT("/api/cell/v1/participants"), ROUTE_CELL, 0, LISTENER_PUBLIC, false, {"dp", dp_manage, cell->dp}},
 		{TEXT("/api/cell/v1/participants"), ROUTE_CELL, 0, LISTENER_ADMIN, false, {"dp", dp_manage, cell->dp}},
 		{TEXT("/api/cell/v1/status"), ROUTE_CELL, 0, LISTENER_PUBLIC, false, {"admin", admin_status, admin}},
@@ -216,7 +219,13 @@ static enum status open_router(struct cell *cell)
 			{"cp", management_handle, cell->management}},
 		{TEXT("/metrics"), ROUTE_CELL, 0, LISTENER_ADMIN, false, {"admin", admin_metrics, admin}},
 		{TEXT("/healthz"), ROUTE_CELL, 0, LISTENER_ADMIN, false, {"admin", admin_health, admin}},
+		{TEXT("/tokens"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, false, {"dp", dp_token, cell->dp}},
+		{TEXT("/tokens"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_ADMIN, false, {"dp", dp_token, cell->dp}},
+		{TEXT("/api/siglet/tokens"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, false, {"dp", dp_token, cell->dp}},
+		{TEXT("/api/local"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, false, {"dp", dp_local, cell->dp}},
+		{TEXT("/api/local"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_ADMIN, false, {"dp", dp_local, cell->dp}},
 		{TEXT("/"), ROUTE_CELL, 0, LISTENER_ADMIN, false, {"admin", admin_page, admin}},
+		{TEXT("/"), ROUTE_CELL, 0, LISTENER_PUBLIC, false, {"did", did_host_handle, cell->did_host}},
 	};
 	return router_open(cell->registry, cell->pool, &cell->settings->tenant, &cell->settings->router, rules,
 		sizeof(rules) / sizeof(rules[0]), &cell->router);
@@ -226,6 +235,19 @@ static bool is_participant(void *context, struct text sub)
 {
 	const struct cell *cell = context;
 	return id_is_valid(sub) && registry_find(cell->registry, sub) != NULL;
+}
+
+/* Whatever networks a tenant may reach: the admin listeners are not for upstream calls. */
+static enum status forbid_admin_listeners(struct cell *cell)
+{
+	const struct listener_settings *listeners = cell->settings->server.listeners.items;
+	enum status status = STATUS_OK;
+	for (size_t i = 0; i < cell->settings->server.listeners.count && status == STATUS_OK; i++) {
+		struct text address = text_of(listeners[i].address);
+		if (listeners[i].role == LISTENER_ADMIN && !text_starts_with(address, TEXT("unix:")))
+			status = client_pool_forbid(cell->client, address, (uint16_t)server_port(cell->server, i));
+	}
+	return status;
 }
 
 static enum status cell_open(struct cell *cell, struct buffer *error)
@@ -256,10 +278,14 @@ static enum status cell_open(struct cell *cell, struct buffer *error)
 	if (status == STATUS_OK)
 		status = dp_open(&settings->dp, cell->pool, cell->store, cell->vault, cell->registry, cell->access, &cell->dp);
 	if (status == STATUS_OK)
+		status = did_host_open(cell->registry, cell->pool, &cell->did_host);
+	if (status == STATUS_OK)
 		status = open_router(cell);
 	cell->handler = (struct handler){router_handle, cell->router};
 	if (status == STATUS_OK)
 		status = server_open(cell->pool, &settings->server, &settings->limits, &cell->handler, &cell->server, error);
+	if (status == STATUS_OK)
+		status = forbid_admin_listeners(cell);
 	if (status == STATUS_OK)
 		status = store_load(cell->store, error);
 	if (status == STATUS_OK)
@@ -280,8 +306,13 @@ static void cell_close(struct cell *cell)
 	/* What answers workers ends before them; what workers use ends after. The store's last answers may ask the vault
 	 * to forget: it ends when they have been heard. */
 	sem_t turned;
-	store_close(cell->store);
 	sem_init(&turned, 0, 0);
+	if (cell->dp != NULL) {
+		dp_stop(cell->dp, on_turned, &turned);
+		while (sem_wait(&turned) != 0)
+			;
+	}
+	store_close(cell->store);
 	worker_pool_barrier(cell->pool, on_turned, &turned);
 	while (sem_wait(&turned) != 0)
 		;
@@ -291,6 +322,7 @@ static void cell_close(struct cell *cell)
 		worker_pool_stop(cell->pool);
 	server_free(cell->server);
 	router_free(cell->router);
+	did_host_free(cell->did_host);
 	dp_free(cell->dp);
 	management_free(cell->management);
 	client_pool_free(cell->client);

@@ -12,7 +12,7 @@
 #include "server/base/clock.h"
 #include "server/base/metric.h"
 
-enum { SLOTS_MAX = 16, HOOKS_MAX = 16 };
+enum { SLOTS_MAX = 32, HOOKS_MAX = 64 };
 
 struct worker {
 	struct worker_pool *pool;

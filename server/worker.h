@@ -62,7 +62,7 @@ void worker_run_later(struct worker *worker);
 /* The worker the calling thread is, or NULL. */
 struct worker *worker_current(void);
 /* A per-worker slot for a room's own per-worker state. Keys are handed out at start (before worker_pool_start), at
- * most 16. */
+ * most 32. */
 int worker_slot_new(void);
 void worker_slot_set(struct worker *worker, int slot, void *value);
 void *worker_slot(const struct worker *worker, int slot);

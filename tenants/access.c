@@ -324,7 +324,7 @@ static void refuse_participant(struct exchange *exchange)
 			 "\"invalidValue\":null}]"));
 }
 
-static struct text bearer_token(const struct exchange *exchange)
+struct text access_bearer(const struct exchange *exchange)
 {
 	struct text value = exchange_header(exchange, TEXT("authorization"));
 	size_t space = text_find(value, ' ');
@@ -354,7 +354,7 @@ static const struct key *key_for(struct access *access, const struct jws *jws, s
 	return NULL;
 }
 
-static enum status check_token(struct access *access, struct text token, struct jws *jws)
+enum status access_verify(struct access *access, struct text token, struct jws *jws)
 {
 	struct token_rules rules = {.need_expiry = true, .leeway_s = LEEWAY_S, .now_s = clock_wall_ms() / 1000};
 	int64_t expires_s;
@@ -377,7 +377,7 @@ bool access_allow(struct access *access, struct exchange *exchange, struct text 
 {
 	struct jws jws;
 	bool everywhere;
-	if (check_token(access, bearer_token(exchange), &jws) != STATUS_OK) {
+	if (access_verify(access, access_bearer(exchange), &jws) != STATUS_OK) {
 		refuse_token(exchange);
 		return false;
 	}

@@ -5,7 +5,7 @@
 
 #include "server/base/config.h"
 #include "server/exchange.h"
-#include "tenants/jose/jwk.h"
+#include "tenants/jose/jws.h"
 
 enum access_action { ACCESS_READ, ACCESS_WRITE, ACCESS_ADMIN };
 
@@ -41,6 +41,11 @@ bool scope_satisfies(
  * cfm.md 6.3) and returns false. */
 bool access_allow(struct access *access, struct exchange *exchange, struct text api, struct text resource,
 	enum access_action action, struct text ctx);
+/* A token of the cell's own key or of the identity provider: its claims, for who decides by more than scopes.
+ * UNAUTHORIZED, INVALID: it is not one, or no longer good. jws_free what is OK. */
+enum status access_verify(struct access *access, struct text token, struct jws *jws) MUST_CHECK;
+/* The one token of "Authorization: Bearer"; TEXT_NONE: none, or several. */
+struct text access_bearer(const struct exchange *exchange);
 /* Mints a token with the cell's own key: for cellctl and the demo. lifetime_s: 1 .. 366 days; subject may not be empty.
  */
 enum status access_token(struct access *access, struct text subject, struct text scopes, int64_t lifetime_s,

@@ -26,6 +26,7 @@ struct operation {
 	char *names;
 	int status;           /* of the answer when all goes well */
 	struct buffer answer; /* JSON; empty: none */
+	bool is_renewable;    /* of a token to be made: with a refresh token */
 };
 
 void operation_answer(struct operation *operation, int status);

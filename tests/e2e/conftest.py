@@ -13,6 +13,7 @@ import pytest
 
 from wire import H2
 
+pytest_plugins = ["dps_fixture"]
 PROGRAMS = pathlib.Path(os.environ.get("CELLD_PROGRAMS", pathlib.Path(__file__).parents[2] / "build/debug/control"))
 A, B = "a" * 32, "b" * 32
 
@@ -100,10 +101,10 @@ class Cell:
         except ValueError:
             return 0, ""
 
-    def metric(self, name):
-        """Sum of all series of this name."""
+    def metric(self, name, label=""):
+        """Sum of all series of this name, with this label."""
         _, body = self.admin("/metrics")
-        return sum(float(line.rsplit(" ", 1)[1]) for line in body.splitlines() if line.split("{")[0].split(" ")[0] == name)
+        return sum(float(line.rsplit(" ", 1)[1]) for line in body.splitlines() if line.split("{")[0].split(" ")[0] == name and label in line)
 
     def log_tail(self, lines=15):
         return "\n".join((self.folder / "cell.log").read_text(errors="replace").splitlines()[-lines:])
