@@ -354,8 +354,9 @@ static enum status check_token(struct access *access, struct text token, struct 
 	return status;
 }
 
-bool access_allow(struct access *access, struct exchange *exchange, struct text api, struct text resource,
-	enum access_action action, struct text ctx)
+/* ctx: of whom; absent: everybody's. `whoever`: the caller's own, whichever that is. */
+static bool judge(struct access *access, struct exchange *exchange, struct text api, struct text resource,
+	enum access_action action, struct text ctx, bool whoever)
 {
 	struct jws jws;
 	bool everywhere;
@@ -364,7 +365,7 @@ bool access_allow(struct access *access, struct exchange *exchange, struct text 
 		return false;
 	}
 	bool satisfied = scope_satisfies(json_member_text(jws.claims, "scope"), api, resource, action, &everywhere);
-	bool owner = ctx.length > 0 && text_equals(json_member_text(jws.claims, "sub"), ctx);
+	bool owner = whoever || (ctx.length > 0 && text_equals(json_member_text(jws.claims, "sub"), ctx));
 	jws_free(&jws);
 	if (satisfied && (everywhere || owner))
 		return true;
@@ -375,6 +376,18 @@ bool access_allow(struct access *access, struct exchange *exchange, struct text 
 	else
 		refuse_participant(exchange);
 	return false;
+}
+
+bool access_allow(struct access *access, struct exchange *exchange, struct text api, struct text resource,
+	enum access_action action, struct text ctx)
+{
+	return judge(access, exchange, api, resource, action, ctx, false);
+}
+
+bool access_allow_scope(
+	struct access *access, struct exchange *exchange, struct text api, struct text resource, enum access_action action)
+{
+	return judge(access, exchange, api, resource, action, TEXT_NONE, true);
 }
 
 /* --- minting */

@@ -63,6 +63,7 @@ static void close_worker(struct dp_worker *home)
 	timer_free(home->tick);
 	open_files_free(home->files);
 	verdicts_free(home->verdicts);
+	buffer_free(&home->key_set);
 	free(home);
 }
 

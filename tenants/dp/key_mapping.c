@@ -18,8 +18,7 @@ static bool is_visible(struct text text, size_t limit)
 	return text.length > 0 && text.length <= limit;
 }
 
-static enum status read_text(
-	const struct json *body, const char *name, size_t limit, char **into, struct buffer *error)
+static enum status read_text(const struct json *body, const char *name, size_t limit, char **into, struct buffer *error)
 {
 	struct text value = json_member_text(body, name);
 	if (!is_visible(value, limit)) {
@@ -48,8 +47,7 @@ static enum status check_members(const struct json *body, bool strict, struct bu
 	return STATUS_INVALID;
 }
 
-enum status key_mapping_build(
-	const struct json *body, bool strict, struct key_mapping **mapping, struct buffer *error)
+enum status key_mapping_build(const struct json *body, bool strict, struct key_mapping **mapping, struct buffer *error)
 {
 	if (body == NULL || json_kind(body) != JSON_OBJECT) {
 		buffer_printf(error, "body: must be a JSON object");

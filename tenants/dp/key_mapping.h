@@ -2,7 +2,8 @@
  * /key-mappings (cfm.md 4.4 G).
  *
  * The fabric tells of a key as soon as the participant's identity exists, which may be before its participant context
- * exists here: such a mapping waits as a record of the cell itself, and counts from the moment the participant is there.
+ * exists here: such a mapping waits as a record of the cell itself, and counts from the moment the participant is
+ * there.
  */
 #pragma once
 

@@ -46,6 +46,8 @@ struct dp_worker {
 	struct open_files *files;
 	struct pull *expiring; /* live pulls of flows that end by the clock */
 	struct timer *tick;
+	struct buffer key_set; /* public_keys.c: as printed at key_set_ms */
+	uint64_t key_set_ms;
 };
 
 #define DP_METRIC_LIST(X)                                                                                              \
