@@ -52,7 +52,9 @@ static bool is_base64_byte(char byte)
 
 static char next(const struct scan *scan)
 {
-	return scan->rest.length > 0 ? scan->rest.bytes[0] : '\0';
+	if (scan->rest.length == 0)
+		return 0;
+	return scan->rest.bytes[0];
 }
 
 static bool take(struct scan *scan, char byte)
@@ -217,7 +219,9 @@ void digest_print(enum hash_kind kind, const uint8_t *bytes, struct buffer *into
 		group |= i + 2 < length ? bytes[i + 2] : 0;
 		for (size_t k = 0; k < 4; k++) {
 			char digit = digits[group >> (18 - 6 * k) & 63];
-			buffer_append_byte(into, i + k > length ? '=' : digit);
+			if (i + k > length)
+				digit = '=';
+			buffer_append_byte(into, digit);
 		}
 	}
 	buffer_append_byte(into, ':');
