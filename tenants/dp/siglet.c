@@ -42,11 +42,10 @@ static struct json *parse(struct operation *operation, struct text body)
 
 /* --- changes */
 
-static struct transaction *add_put(struct transaction *transaction, struct text ctx, enum record_kind kind,
-	struct text id, struct text record)
+static struct transaction *add_put(
+	struct transaction *transaction, struct text ctx, enum record_kind kind, struct text id, struct text record)
 {
-	if (transaction != NULL && record.length > 0 &&
-		transaction_put(transaction, ctx, kind, id, record, REVISION_ANY))
+	if (transaction != NULL && record.length > 0 && transaction_put(transaction, ctx, kind, id, record, REVISION_ANY))
 		return transaction;
 	transaction_free(transaction);
 	return NULL;
@@ -68,8 +67,7 @@ static struct transaction *put_record(
 {
 	struct buffer record = {0};
 	key_mapping_print(mapping, true, &record);
-	transaction =
-		add_put(transaction, ctx, RECORD_KEY_MAPPING, id, record.failed ? TEXT_NONE : buffer_text(&record));
+	transaction = add_put(transaction, ctx, RECORD_KEY_MAPPING, id, record.failed ? TEXT_NONE : buffer_text(&record));
 	buffer_free(&record);
 	return transaction;
 }
@@ -120,8 +118,7 @@ static void store_mapping(struct operation *operation, const struct key_mapping 
 		sweep.transaction = put_record(sweep.transaction, mapping, KEY_MAPPING_WAITING, operation->ctx);
 	} else {
 		if (dp_find(dp, DP_KEY_MAPPINGS, KEY_MAPPING_WAITING, operation->ctx) != NULL)
-			sweep.transaction =
-				add_delete(sweep.transaction, KEY_MAPPING_WAITING, RECORD_KEY_MAPPING, operation->ctx);
+			sweep.transaction = add_delete(sweep.transaction, KEY_MAPPING_WAITING, RECORD_KEY_MAPPING, operation->ctx);
 		sweep.transaction = put_record(sweep.transaction, mapping, operation->ctx, KEY_MAPPING_ID);
 	}
 	operation_submit(operation, sweep.transaction);
@@ -196,8 +193,8 @@ static void types_put(struct operation *operation, struct text body)
 		struct text record = text_of(types->body);
 		if (operation->status == 201)
 			buffer_append(&operation->answer, record);
-		operation_submit(operation,
-			add_put(transaction_new(), operation->ctx, RECORD_TRANSFER_TYPES, TRANSFER_TYPES_ID, record));
+		operation_submit(
+			operation, add_put(transaction_new(), operation->ctx, RECORD_TRANSFER_TYPES, TRANSFER_TYPES_ID, record));
 	}
 	transfer_types_free(types);
 	buffer_free(&error);
