@@ -125,6 +125,10 @@ int64_t clock_wall_ms(void)
 {
 	return fake.wall_ms;
 }
+uint64_t clock_monotonic_ms(void)
+{
+	return (uint64_t)fake.wall_ms;
+}
 int worker_slot_new(void)
 {
 	return fake.slot_count++ % 16;
@@ -188,6 +192,7 @@ struct shot {
 	struct header request[16];
 	struct header headers[64];
 	unsigned header_count;
+	struct header trailer;
 	bool has_responded, is_closed;
 	enum status outcome;
 	void (*on_body)(struct exchange *exchange, const uint8_t *bytes, size_t length, bool ended);
@@ -243,6 +248,12 @@ bool exchange_add_header(struct exchange *exchange, struct text name, struct tex
 	if (shot->header_count == 64)
 		return false;
 	shot->headers[shot->header_count++] = (struct header){name, value};
+	return true;
+}
+bool exchange_add_trailer(struct exchange *exchange, struct text name, struct text value)
+{
+	struct shot *shot = shot_of(exchange);
+	shot->trailer = (struct header){name, value};
 	return true;
 }
 void exchange_receive(struct exchange *exchange, void (*on_body)(struct exchange *, const uint8_t *, size_t, bool))

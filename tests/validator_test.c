@@ -129,8 +129,7 @@ static void lists_lose_what_is_not_of_the_dataset(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(bindings_differ_in_every_part),
-		cmocka_unit_test(tags_of_files), cmocka_unit_test(tags_of_sources),
-		cmocka_unit_test(lists_lose_what_is_not_of_the_dataset)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(bindings_differ_in_every_part), cmocka_unit_test(tags_of_files),
+		cmocka_unit_test(tags_of_sources), cmocka_unit_test(lists_lose_what_is_not_of_the_dataset)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

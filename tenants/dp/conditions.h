@@ -1,5 +1,6 @@
 /* Conditions of a consumer's request on their way to a source, and the source's tag on its way back: the consumer knows
- * tags that are bound to the dataset (validator.h), the source its own. For sources that answer requests of their own. */
+ * tags that are bound to the dataset (validator.h), the source its own. For sources that answer requests of their own.
+ */
 #pragma once
 
 #include "tenants/dp/pull.h"

@@ -96,7 +96,7 @@ static enum status bind_part(
 {
 	struct text version = property(properties, "version");
 	part->has_version = version.bytes != NULL;
-	for (size_t i = 0; i < version.length; i++) {
+	for (size_t i = 0; part->has_version && i < version.length; i++) {
 		if ((unsigned char)version.bytes[i] < 0x21 || (unsigned char)version.bytes[i] > 0x7e)
 			return wrong(error, "version", "must be visible ASCII characters");
 	}

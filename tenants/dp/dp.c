@@ -24,6 +24,9 @@ const struct setting dp_settings_table[] = {
 	SETTING(token_cache, SETTING_INTEGER, "16384", 16, 1048576, "token verdicts remembered by each worker"),
 	SETTING(open_files, SETTING_INTEGER, "1024", 1, 65536, "open files kept by each worker"),
 	SETTING(source_ms, SETTING_MILLISECONDS, "30 s", 10, 3600000, "how long a source may stay silent"),
+	SETTING(digest_wait_ms, SETTING_MILLISECONDS, "2 s", 0, 3600000,
+		"how long an answer waits for the digest of its file when one is wanted and not known yet; then it goes "
+		"without"),
 };
 const size_t dp_settings_count = sizeof(dp_settings_table) / sizeof(dp_settings_table[0]);
 
@@ -62,6 +65,7 @@ static void close_worker(struct dp_worker *home)
 		return;
 	timer_free(home->tick);
 	open_files_free(home->files);
+	digest_lane_close(home->digests);
 	verdicts_free(home->verdicts);
 	buffer_free(&home->key_set);
 	free(home);
@@ -78,8 +82,9 @@ static enum status on_start(void *context, struct worker *worker)
 	home->index = worker_index(worker);
 	home->verdicts = verdicts_new((size_t)dp->settings.token_cache);
 	home->files = open_files_new(dp->root, (size_t)dp->settings.open_files);
+	home->digests = digest_lane_open(dp->digests, worker);
 	home->tick = timer_new(worker, pull_tick, home);
-	if (home->verdicts == NULL || home->files == NULL || home->tick == NULL) {
+	if (home->verdicts == NULL || home->files == NULL || home->digests == NULL || home->tick == NULL) {
 		close_worker(home);
 		return STATUS_NO_MEMORY;
 	}
@@ -129,6 +134,8 @@ enum status dp_open(const struct dp_settings *settings, struct worker_pool *pool
 		atomic_store_explicit(&made->maps[i], map, memory_order_release);
 		status = map == NULL ? STATUS_NO_MEMORY : STATUS_OK;
 	}
+	if (status == STATUS_OK && (made->digests = digests_new(made->root)) == NULL)
+		status = STATUS_NO_MEMORY;
 	if (status == STATUS_OK)
 		status = mapping_guard_install();
 	if (status != STATUS_OK) {
@@ -149,6 +156,7 @@ void dp_free(struct dp *dp)
 	if (dp == NULL)
 		return;
 	records_free(dp);
+	digests_free(dp->digests);
 	if (dp->root >= 0)
 		close(dp->root);
 	pthread_mutex_destroy(&dp->graves_lock);

@@ -17,6 +17,7 @@ struct dp_settings {
 	int64_t token_cache;       /* verdicts per worker: 16,384 */
 	int64_t open_files;        /* cached per worker: 1,024 */
 	int64_t source_ms;         /* how long a source may stay silent: 30 s */
+	int64_t digest_wait_ms;    /* how long an answer waits for a digest that is asked for: 2 s */
 };
 extern const struct setting dp_settings_table[];
 extern const size_t dp_settings_count;

@@ -8,7 +8,7 @@
 #include "server/http_date.h"
 #include "server/path.h"
 #include "server/range.h"
-#include "tenants/dp/pull.h"
+#include "tenants/dp/file_digests.h"
 #include "tenants/dp/validator.h"
 
 enum { CHECK_BYTES = 4 * 1024 * 1024, PATH_LIMIT = 4000, PIECES_MAX = 2 * RANGES_MAX + 1 };
@@ -27,6 +27,8 @@ struct piece {
 struct file_pull {
 	const struct open_file *file;
 	char etag[FILE_TAG_LENGTH + 1]; /* strong */
+	struct text path;               /* absent: no digest is wanted */
+	struct file_digests digests;
 	struct file_window window;
 	unsigned piece, count;
 	int64_t at;        /* inside the piece */
@@ -139,6 +141,8 @@ static enum body_state on_read(struct exchange *exchange, uint8_t *frame, size_t
 		if (!open_file_is_same(state->file))
 			result = BODY_FAILED;
 	}
+	if (result != BODY_FAILED && !file_digests_pass(&state->digests, frame, *count, result == BODY_END))
+		result = BODY_FAILED;
 	if (result == BODY_FAILED) {
 		dp_count(DP_SOURCE_ERRORS);
 		*count = 0;
@@ -273,8 +277,10 @@ static enum range_verdict wanted_ranges(
 	return range_parse(range, (uint64_t)state->file->size, ranges);
 }
 
-static void respond(struct pull *pull, struct text content_type)
+/* The digest may have to be waited for: then this runs once more. */
+static void respond(struct pull *pull)
 {
+	struct text content_type = text_of(((const struct file_source *)pull->part->source)->content_type);
 	struct exchange *exchange = pull->exchange;
 	struct file_pull *state = pull->source_state;
 	int64_t now = worker_wall_ms(exchange->worker) / 1000;
@@ -290,6 +296,8 @@ static void respond(struct pull *pull, struct text content_type)
 		answer_bodiless(pull, status);
 		return;
 	}
+	if (file_digests_wait(&state->digests, state->path, state->file, respond))
+		return;
 	exchange->status = status;
 	bool is_planned = ranges.count == 1 ? plan_one(exchange, state, &ranges.at[0], content_type)
 										: plan_multipart(exchange, state, &ranges, content_type);
@@ -300,6 +308,10 @@ static void respond(struct pull *pull, struct text content_type)
 	exchange->response_length = 0;
 	for (unsigned i = 0; i < state->count; i++)
 		exchange->response_length += state->pieces[i].length;
+	if (!file_digests_begin(&state->digests, exchange->response_length)) {
+		pull_refuse(pull, 503, TEXT_NONE);
+		return;
+	}
 	exchange->read_body = on_read;
 	exchange_respond(exchange);
 }
@@ -348,7 +360,12 @@ static void file_start(struct pull *pull)
 	}
 	pull->source_state = state;
 	file_tag_print(pull->part->binding, pull->part->has_version, below, state->file, state->etag);
-	respond(pull, text_of(source->content_type));
+	file_digests_read(&state->digests, pull);
+	if (state->digests.wants_repr) {
+		state->path = exchange_copy(pull->exchange, path);
+		state->digests.wants_repr = state->path.bytes != NULL;
+	}
+	respond(pull);
 }
 
 static void file_close(struct pull *pull)
@@ -356,6 +373,7 @@ static void file_close(struct pull *pull)
 	struct file_pull *state = pull->source_state;
 	if (state == NULL)
 		return;
+	file_digests_close(&state->digests);
 	file_window_close(&state->window);
 	open_file_release(pull->home->files, state->file);
 }

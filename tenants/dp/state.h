@@ -6,6 +6,7 @@
 
 #include "server/base/map.h"
 #include "tenants/dp/dataset.h"
+#include "tenants/dp/digests.h"
 #include "tenants/dp/dp.h"
 #include "tenants/dp/flow.h"
 #include "tenants/dp/open_file.h"
@@ -32,7 +33,8 @@ struct dp {
 	bool loading;                             /* until the first batch nobody reads */
 	unsigned workers;
 	int slot;
-	int root;                    /* directory of file sources */
+	int root; /* directory of file sources */
+	struct digests *digests;
 	_Atomic uint64_t secrets;    /* grows with each change of a secret */
 	pthread_mutex_t graves_lock; /* never taken while serving */
 	struct grave *graves, **graves_end;
@@ -44,6 +46,7 @@ struct dp_worker {
 	unsigned index;
 	struct verdicts *verdicts;
 	struct open_files *files;
+	struct digest_lane *digests;
 	struct pull *expiring; /* live pulls of flows that end by the clock */
 	struct timer *tick;
 	struct buffer key_set; /* public_keys.c: as printed at key_set_ms */

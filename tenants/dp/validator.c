@@ -28,8 +28,8 @@ enum status binding_make(
 	return STATUS_OK;
 }
 
-/* FNV-1a: the same in every process and on every cell, as text_hash is not. Paths of one dataset are told apart, no more:
- * a tag is compared with those of one resource alone. */
+/* FNV-1a: the same in every process and on every cell, as text_hash is not. Paths of one dataset are told apart, no
+ * more: a tag is compared with those of one resource alone. */
 static uint64_t path_hash(struct text path)
 {
 	uint64_t hash = UINT64_C(0xcbf29ce484222325);
