@@ -372,8 +372,9 @@ enum status access_verify(struct access *access, struct text token, struct jws *
 	return status;
 }
 
-bool access_allow(struct access *access, struct exchange *exchange, struct text api, struct text resource,
-	enum access_action action, struct text ctx)
+/* ctx: of whom; absent: everybody's. `whoever`: the caller's own, whichever that is. */
+static bool judge(struct access *access, struct exchange *exchange, struct text api, struct text resource,
+	enum access_action action, struct text ctx, bool whoever)
 {
 	struct jws jws;
 	bool everywhere;
@@ -383,8 +384,10 @@ bool access_allow(struct access *access, struct exchange *exchange, struct text 
 	}
 	struct text scopes = json_member_text(jws.claims, "scope"), sub = json_member_text(jws.claims, "sub");
 	bool satisfied = scope_satisfies(scopes, api, resource, action, &everywhere);
-	bool owner = ctx.length > 0 && text_equals(sub, ctx);
-	if (!everywhere && access->is_participant != NULL && !access->is_participant(access->participants, sub)) {
+	bool owner = whoever || (ctx.length > 0 && text_equals(sub, ctx));
+	/* of the management API alone: a subject of others may be a control plane, or a participant yet to come */
+	if (!everywhere && text_equals(api, TEXT("management-api")) && access->is_participant != NULL &&
+		!access->is_participant(access->participants, sub)) {
 		refuse_stranger(exchange, sub);
 		jws_free(&jws);
 		return false;
@@ -399,6 +402,18 @@ bool access_allow(struct access *access, struct exchange *exchange, struct text 
 	else
 		refuse_participant(exchange);
 	return false;
+}
+
+bool access_allow(struct access *access, struct exchange *exchange, struct text api, struct text resource,
+	enum access_action action, struct text ctx)
+{
+	return judge(access, exchange, api, resource, action, ctx, false);
+}
+
+bool access_allow_scope(
+	struct access *access, struct exchange *exchange, struct text api, struct text resource, enum access_action action)
+{
+	return judge(access, exchange, api, resource, action, TEXT_NONE, true);
 }
 
 /* --- minting */

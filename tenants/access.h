@@ -46,6 +46,10 @@ bool access_allow(struct access *access, struct exchange *exchange, struct text 
 enum status access_verify(struct access *access, struct text token, struct jws *jws) MUST_CHECK;
 /* The one token of "Authorization: Bearer"; TEXT_NONE: none, or several. */
 struct text access_bearer(const struct exchange *exchange);
+/* The first half of it, for a call whose ctx stands in its body: a good token with this scope, whoever it is of. Before
+ * the body is read; access_allow follows with the ctx. */
+bool access_allow_scope(
+	struct access *access, struct exchange *exchange, struct text api, struct text resource, enum access_action action);
 /* Mints a token with the cell's own key: for cellctl and the demo. lifetime_s: 1 .. 366 days; subject may not be empty.
  */
 enum status access_token(struct access *access, struct text subject, struct text scopes, int64_t lifetime_s,

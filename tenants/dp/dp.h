@@ -19,6 +19,7 @@ struct dp_settings {
 	int64_t token_cache;         /* verdicts per worker: 16,384 */
 	int64_t open_files;          /* cached per worker: 1,024 */
 	int64_t source_ms;           /* how long a source may stay silent: 30 s */
+	int64_t digest_wait_ms;      /* how long an answer waits for a digest that is asked for: 2 s */
 	/* Data Plane Signaling */
 	char *public_url;                         /* NULL: as the caller reached us */
 	int64_t callback_min_ms, callback_max_ms; /* between attempts: 1 s, doubled to 60 s */

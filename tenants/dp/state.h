@@ -7,6 +7,7 @@
 #include "server/base/map.h"
 #include "tenants/did_resolver.h"
 #include "tenants/dp/dataset.h"
+#include "tenants/dp/digests.h"
 #include "tenants/dp/dp.h"
 #include "tenants/dp/flow.h"
 #include "tenants/dp/open_file.h"
@@ -49,7 +50,8 @@ struct dp {
 	bool loading;                             /* until the first batch nobody reads */
 	unsigned workers;
 	int slot;
-	int root;                    /* directory of file sources */
+	int root; /* directory of file sources */
+	struct digests *digests;
 	_Atomic uint64_t secrets;    /* grows with each change of a secret */
 	pthread_mutex_t graves_lock; /* never taken while serving */
 	struct grave *graves, **graves_end;
@@ -70,6 +72,9 @@ struct dp_worker {
 	struct jwks *jwks;
 	struct outbox *outbox; /* of the first worker alone, and these: */
 	struct callback_tokens *callback_tokens;
+	struct digest_lane *digests;
+	struct buffer key_set; /* public_keys.c: as printed at key_set_ms */
+	uint64_t key_set_ms;
 };
 
 #define DP_METRIC_LIST(X)                                                                                              \
