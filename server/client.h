@@ -34,6 +34,10 @@ enum status client_check_url(
 
 struct client_call;
 
+/* What an upstream is spoken to in. HTTP_ANY: what TLS agrees on, else 1.1. HTTP_2 in the clear: with prior
+ * knowledge. */
+enum http_version { HTTP_ANY, HTTP_1, HTTP_2 };
+
 struct client_request {
 	struct text tenant; /* pool key */
 	const struct url *url;
@@ -42,9 +46,9 @@ struct client_request {
 	size_t header_count;
 	int64_t body_length; /* 0: none; -1: unknown (chunked) */
 	const struct address_rules *rules;
-	struct text ca_file;      /* TLS identity: absent = the settings' */
-	uint32_t read_ms;         /* 0: the settings' */
-	bool whole_body_prefetch; /* reserved, false */
+	struct text ca_file; /* TLS identity: absent = the settings' */
+	uint32_t read_ms;    /* 0: the settings' */
+	enum http_version version;
 };
 
 struct client_response {
@@ -52,7 +56,6 @@ struct client_response {
 	const struct header *headers; /* lower-case names; borrowed until client_call_close */
 	size_t header_count;
 	int64_t length; /* -1: unknown */
-	bool has_trailers;
 };
 
 /* All called on the call's worker, never from inside client_call_start. */

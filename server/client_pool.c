@@ -15,13 +15,11 @@ static SSL_CTX *make_context(OSSL_LIB_CTX *library, const char *ca_file)
 	SSL_CTX *context = SSL_CTX_new_ex(library, NULL, TLS_client_method());
 	if (context == NULL)
 		return NULL;
-	static const unsigned char protocols[] = "\x02h2\x08http/1.1";
 	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
 	SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 								  SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
 	SSL_CTX_set_options(context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
 	bool is_set = SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1 &&
-				  SSL_CTX_set_alpn_protos(context, protocols, sizeof(protocols) - 1) == 0 &&
 				  (ca_file == NULL ? SSL_CTX_set_default_verify_paths(context)
 								   : SSL_CTX_load_verify_locations(context, ca_file, NULL)) == 1;
 	ERR_clear_error();
@@ -85,9 +83,9 @@ void identities_free(struct client *client)
 struct origin *origin_get(struct client *client, const struct client_request *request, enum status *status)
 {
 	const struct url *url = request->url;
-	char room[KEY_ROOM], port[2] = {(char)(url->port >> 8), (char)(url->port & 255)};
+	char room[KEY_ROOM], port[3] = {(char)(url->port >> 8), (char)(url->port & 255), (char)request->version};
 	const struct text parts[] = {
-		request->tenant, url->tls ? TEXT("https") : TEXT("http"), url->host, {port, 2}, request->ca_file};
+		request->tenant, url->tls ? TEXT("https") : TEXT("http"), url->host, {port, sizeof(port)}, request->ca_file};
 	struct text key = map_key(room, sizeof(room), parts, 5);
 	if (key.length == 0) {
 		*status = STATUS_TOO_LARGE;
@@ -107,7 +105,9 @@ struct origin *origin_get(struct client *client, const struct client_request *re
 	}
 	made->client = client;
 	made->identity = identity;
-	made->is_tls = made->may_share = url->tls;
+	made->is_tls = url->tls;
+	made->version = request->version;
+	made->may_share = request->version == HTTP_2 || (request->version == HTTP_ANY && url->tls);
 	made->port = url->port;
 	made->queue_end = &made->queue;
 	made->key_length = key.length;

@@ -163,6 +163,7 @@ struct origin {
 	struct client_call *queue, **queue_end;
 	bool is_tls, is_pump_due;
 	bool may_share; /* a connection that is coming up may serve all that wait */
+	enum http_version version;
 	uint16_t port;
 	char *host;
 	size_t key_length;

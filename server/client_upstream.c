@@ -269,7 +269,12 @@ static void on_up(struct upstream *upstream)
 	unsigned length = 0;
 	if (upstream->ssl != NULL)
 		SSL_get0_alpn_selected(upstream->ssl, &name, &length);
-	bool is_h2 = text_equals((struct text){(const char *)name, length}, TEXT("h2"));
+	bool is_h2 = upstream->ssl != NULL ? text_equals((struct text){(const char *)name, length}, TEXT("h2"))
+									   : origin->version == HTTP_2;
+	if (origin->version == HTTP_2 && !is_h2) {
+		upstream_fail(upstream, STATUS_PROTOCOL);
+		return;
+	}
 	client_count(CLIENT_CONNECTED);
 	end_opening(upstream, is_h2);
 	upstream->protocol = is_h2 ? &client_h2 : &client_h1;
@@ -305,13 +310,24 @@ static void handshake(struct upstream *upstream)
 		upstream_fail(upstream, STATUS_UNAVAILABLE);
 }
 
+/* by enum http_version: what is offered */
+static const struct {
+	const unsigned char *protocols;
+	unsigned length;
+} offers[] = {
+	[HTTP_ANY] = {(const unsigned char *)"\x02h2\x08http/1.1", 12},
+	[HTTP_1] = {(const unsigned char *)"\x08http/1.1", 9},
+	[HTTP_2] = {(const unsigned char *)"\x02h2", 3},
+};
+
 static bool start_tls(struct upstream *upstream)
 {
 	const struct origin *origin = upstream->origin;
 	struct resolver_answer literal;
 	bool is_address = resolver_literal(text_of(origin->host), &literal);
 	upstream->ssl = SSL_new(origin->identity->context);
-	if (upstream->ssl == NULL || SSL_set_fd(upstream->ssl, upstream->descriptor) != 1)
+	if (upstream->ssl == NULL || SSL_set_fd(upstream->ssl, upstream->descriptor) != 1 ||
+		SSL_set_alpn_protos(upstream->ssl, offers[origin->version].protocols, offers[origin->version].length) != 0)
 		return false;
 	X509_VERIFY_PARAM *rules = SSL_get0_param(upstream->ssl);
 	X509_VERIFY_PARAM_set_hostflags(rules, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);

@@ -14,7 +14,7 @@
 #include "tenants/jose/jws.h"
 #include "tenants/vault/safe_file.h"
 
-enum { KEYS_MAX = 64, JWKS_BYTES_MAX = 1024 * 1024, KEY_BYTES_MAX = 16 * 1024, LEEWAY_S = 30 };
+enum { KEYS_MAX = 64, JWKS_BYTES_MAX = 1024 * 1024, KEY_BYTES_MAX = 16 * 1024, LEEWAY_S = 30, SUBJECT_SHOWN = 128 };
 #define LIFETIME_MAX_S ((int64_t)366 * 24 * 3600)
 
 static const struct text cell_issuer = {"urn:celld:cell", 14};
@@ -48,6 +48,8 @@ struct access {
 	char *jwks_file, *issuer;
 	struct key *own;
 	_Atomic(struct trust *) trust;
+	bool (*is_participant)(void *context, struct text sub);
+	void *participants;
 };
 
 /* --- opening */
@@ -198,6 +200,13 @@ enum status access_open(
 	return STATUS_OK;
 }
 
+void access_know_participants(
+	struct access *access, bool (*is_participant)(void *context, struct text sub), void *context)
+{
+	access->is_participant = is_participant;
+	access->participants = context;
+}
+
 enum status access_reload(struct access *access, struct buffer *error)
 {
 	struct trust *trust = NULL;
@@ -298,6 +307,15 @@ static void refuse_scope(struct exchange *exchange, struct text api, struct text
 	buffer_free(&body);
 }
 
+static void refuse_stranger(struct exchange *exchange, struct text sub)
+{
+	struct buffer body = {.bytes = NULL};
+	buffer_printf(&body, "Not authorized: No participant for 'sub = %.*s' found",
+		TEXT_ARGUMENTS(text_slice(sub, 0, SUBJECT_SHOWN)));
+	answer(exchange, 401, TEXT("text/plain"), buffer_text(&body));
+	buffer_free(&body);
+}
+
 /* The same for a participant that is not the caller and for one that does not exist. */
 static void refuse_participant(struct exchange *exchange)
 {
@@ -363,8 +381,14 @@ bool access_allow(struct access *access, struct exchange *exchange, struct text 
 		refuse_token(exchange);
 		return false;
 	}
-	bool satisfied = scope_satisfies(json_member_text(jws.claims, "scope"), api, resource, action, &everywhere);
-	bool owner = ctx.length > 0 && text_equals(json_member_text(jws.claims, "sub"), ctx);
+	struct text scopes = json_member_text(jws.claims, "scope"), sub = json_member_text(jws.claims, "sub");
+	bool satisfied = scope_satisfies(scopes, api, resource, action, &everywhere);
+	bool owner = ctx.length > 0 && text_equals(sub, ctx);
+	if (!everywhere && access->is_participant != NULL && !access->is_participant(access->participants, sub)) {
+		refuse_stranger(exchange, sub);
+		jws_free(&jws);
+		return false;
+	}
 	jws_free(&jws);
 	if (satisfied && (everywhere || owner))
 		return true;

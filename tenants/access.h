@@ -24,6 +24,10 @@ struct access;
  * there already, and nobody may read while access_reload runs. Settings are copied. */
 enum status access_open(const struct access_settings *settings, struct worker_pool *pool, struct access **access,
 	struct buffer *error) MUST_CHECK;
+/* Before the workers start: who is a participant. Callers other than <api>:admin must be one (cfm.md 6.5): 401. Not
+ * set: all are. */
+void access_know_participants(
+	struct access *access, bool (*is_participant)(void *context, struct text sub), void *context);
 /* Reads jwks_file again, on the thread that opened; on failure the keys of before stay. */
 enum status access_reload(struct access *access, struct buffer *error) MUST_CHECK;
 /* After the workers have stopped. */

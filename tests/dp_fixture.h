@@ -27,7 +27,7 @@
 #define CONSUMER "did:web:consumer.example"
 
 /* --- log and metrics: counted only */
-enum log_level log_threshold = LOG_ERROR;
+_Atomic(enum log_level) log_threshold = LOG_ERROR;
 void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t count)
 {
 	(void)level, (void)event, (void)fields, (void)count;
@@ -105,6 +105,15 @@ void worker_pool_retire(struct worker_pool *pool, void (*release)(void *object),
 	assert_true(fake.retired_count < 4096);
 	fake.retired[fake.retired_count].release = release;
 	fake.retired[fake.retired_count++].object = object;
+}
+void worker_pool_barrier(struct worker_pool *pool, void (*done)(void *context), void *context)
+{
+	(void)pool;
+	done(context);
+}
+struct worker *worker_current(void)
+{
+	return fake_worker;
 }
 unsigned worker_index(const struct worker *worker)
 {
@@ -464,6 +473,16 @@ bool access_allow(struct access *access, struct exchange *exchange, struct text 
 	(void)access, (void)exchange, (void)api, (void)resource, (void)action, (void)ctx;
 	return true;
 }
+enum status access_verify(struct access *access, struct text token, struct jws *jws)
+{
+	(void)access, (void)token, (void)jws;
+	return STATUS_UNAUTHORIZED;
+}
+struct text access_bearer(const struct exchange *exchange)
+{
+	(void)exchange;
+	return TEXT_NONE;
+}
 static const char *fake_secret = "vault-secret";
 static unsigned fake_secret_reads;
 void vault_secret_get(
@@ -517,6 +536,11 @@ struct client_call {
 static struct client_call fake_call;
 static unsigned fake_calls;
 static enum status fake_call_status;
+enum status client_check_url(struct worker *worker, const struct url *url, const struct address_rules *rules)
+{
+	(void)worker, (void)url, (void)rules;
+	return STATUS_OK;
+}
 enum status client_call_start(struct worker *worker, const struct client_request *request,
 	const struct client_events *events, void *state, struct client_call **call)
 {
