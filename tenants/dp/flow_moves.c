@@ -73,11 +73,11 @@ static void on_forgotten(void *context, enum status status, struct text result)
 	(void)context, (void)status, (void)result;
 }
 
-void flow_forget_secrets(const struct dp *dp, struct worker *worker, struct text ctx, struct text flow)
+void flow_forget_secrets(const struct dp *dp, struct worker *worker, struct text ctx, struct text flow, bool all)
 {
-	static const char *const kept[] = {"address", "offer"};
+	static const char *const kept[] = {"offer", "address"};
 	char alias[FLOW_ALIAS_MAX];
-	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+	for (size_t i = 0; i < (all ? sizeof(kept) / sizeof(kept[0]) : 1); i++) {
 		flow_alias(flow, kept[i], alias);
 		vault_delete(dp->vault, ctx, text_of(alias), worker, on_forgotten, NULL);
 	}

@@ -23,8 +23,8 @@ bool flow_move_into(const struct dp *dp, struct transaction *transaction, const 
 	enum flow_event event, int64_t now_ms) MUST_CHECK;
 /* When a flow in this state is to be moved on by the clock; 0: never. */
 int64_t flow_due(const struct dp *dp, struct text ctx, const struct flow_terms *terms, int64_t now_ms);
-/* Secrets of a flow that has ended, out of the vault. */
-void flow_forget_secrets(const struct dp *dp, struct worker *worker, struct text ctx, struct text flow);
+/* Out of the vault: the offer of a callback that has arrived; `all`: whatever there is of a flow that has ended. */
+void flow_forget_secrets(const struct dp *dp, struct worker *worker, struct text ctx, struct text flow, bool all);
 
 /* On the outbox's worker: does what is due by the clock. `done` runs once, later. */
 void flow_move_due(

@@ -245,14 +245,28 @@ static void resume_later(struct lane *lane)
 	timer_set(lane->timer, RETRY_MS);
 }
 
-static void on_dropped(void *context, enum status status, int64_t revision)
+/* What the vault kept for the callback, or for a flow that is over. */
+static void forget_secrets(const struct lane *lane)
+{
+	const struct dp_worker *home = lane->outbox->home;
+	const struct flow *flow = dp_find(home->dp, DP_FLOWS, text_of(lane->ctx), text_of(lane->flow));
+	if (flow == NULL || flow_is_final(flow))
+		flow_forget_secrets(home->dp, home->worker, text_of(lane->ctx), text_of(lane->flow), true);
+	else if (lane->kind == LETTER_PREPARED || lane->kind == LETTER_STARTED)
+		flow_forget_secrets(home->dp, home->worker, text_of(lane->ctx), text_of(lane->flow), false);
+}
+
+static void on_settled(void *context, enum status status, int64_t revision)
 {
 	struct lane *lane = context;
 	(void)revision;
-	if (status == STATUS_OK)
-		resume(lane);
-	else
+	if (status != STATUS_OK) {
 		resume_later(lane);
+		return;
+	}
+	if (!atomic_load_explicit(&lane->outbox->home->dp->is_stopping, memory_order_relaxed))
+		forget_secrets(lane);
+	resume(lane);
 }
 
 static void submit(struct lane *lane, struct transaction *transaction,
@@ -275,7 +289,8 @@ static void settle(struct lane *lane, const struct letter *letter)
 	if (is_made && flow != NULL && letter->kind == LETTER_COMPLETED && lane->is_acknowledged && !flow_is_final(flow))
 		is_made = flow_move_into(dp, transaction, flow, FLOW_ON_FINISH, now_of(lane));
 	if (is_made) {
-		submit(lane, transaction, on_dropped);
+		lane->kind = letter->kind;
+		submit(lane, transaction, on_settled);
 		return;
 	}
 	transaction_free(transaction);

@@ -200,7 +200,8 @@ static void on_stored(void *context, enum status status, int64_t revision)
 		signal_refuse(signal, 404, NULL);
 	} else {
 		if (flow_is_final(flow))
-			flow_forget_secrets(signal->home->dp, signal->home->worker, text_of(signal->ctx), text_of(signal->id));
+			flow_forget_secrets(
+				signal->home->dp, signal->home->worker, text_of(signal->ctx), text_of(signal->id), true);
 		answer_verb(signal, terms_of(flow)->state);
 	}
 }
