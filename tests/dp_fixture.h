@@ -65,8 +65,9 @@ struct timer {
 	void (*fire)(void *context);
 	void *context;
 	int64_t due_ms; /* 0: not set */
+	struct timer *next;
 };
-static struct timer *fake_timer;
+static struct timer *fake_timers;
 
 unsigned worker_pool_count(const struct worker_pool *pool)
 {
@@ -152,8 +153,8 @@ struct timer *timer_new(struct worker *worker, void (*fire)(void *context), void
 {
 	(void)worker;
 	struct timer *timer = calloc(1, sizeof(*timer));
-	*timer = (struct timer){.fire = fire, .context = context};
-	return fake_timer = timer;
+	*timer = (struct timer){.fire = fire, .context = context, .next = fake_timers};
+	return fake_timers = timer;
 }
 void timer_set(struct timer *timer, uint64_t after_ms)
 {
@@ -165,7 +166,24 @@ void timer_cancel(struct timer *timer)
 }
 void timer_free(struct timer *timer)
 {
-	free(timer);
+	for (struct timer **at = &fake_timers; *at != NULL; at = &(*at)->next) {
+		if (*at == timer) {
+			*at = timer->next;
+			free(timer);
+			return;
+		}
+	}
+}
+static bool fake_fire_one(void)
+{
+	for (struct timer *timer = fake_timers; timer != NULL; timer = timer->next) {
+		if (timer->due_ms == 0 || timer->due_ms > fake.wall_ms)
+			continue;
+		timer->due_ms = 0;
+		timer->fire(timer->context);
+		return true; /* the list may be another one */
+	}
+	return false;
 }
 /* One turn: posted tasks, then what was retired. */
 static void fake_turn(void)
@@ -179,15 +197,13 @@ static void fake_turn(void)
 		fake.retired[i].release(fake.retired[i].object);
 	fake.retired_count = 0;
 }
-/* Lets the clock run in steps of one millisecond, firing the data plane's timer. */
+/* Lets the clock run in steps of one millisecond, firing the timers that are due. */
 static inline void fake_pass(int64_t milliseconds)
 {
 	for (; milliseconds > 0; milliseconds--) {
 		fake.wall_ms++;
-		if (fake_timer->due_ms != 0 && fake_timer->due_ms <= fake.wall_ms) {
-			fake_timer->due_ms = 0;
-			fake_timer->fire(fake_timer->context);
-		}
+		while (fake_fire_one())
+			;
 	}
 }
 
