@@ -58,7 +58,8 @@ static bool start_over(struct transfer *transfer)
 {
 	transfer->offset = 0;
 	transfer->tag[0] = 0;
-	if (transfer->file != stdout && (ftruncate(fileno(transfer->file), 0) != 0 || fseek(transfer->file, 0, SEEK_SET) != 0))
+	if (transfer->file != stdout &&
+		(ftruncate(fileno(transfer->file), 0) != 0 || fseek(transfer->file, 0, SEEK_SET) != 0))
 		return fail(transfer, strerror(errno));
 	return start_digest(transfer) || fail(transfer, "out of memory");
 }
@@ -115,7 +116,8 @@ static void read_range(struct transfer *transfer, struct text range)
 	size_t slash = text_find(rest, '/');
 	if (text_to_unsigned(text_slice(rest, 0, text_find(rest, '-')), INT64_MAX, &number) == STATUS_OK)
 		transfer->first = (int64_t)number;
-	if (slash < rest.length && text_to_unsigned(text_slice(rest, slash + 1, rest.length), INT64_MAX, &number) == STATUS_OK)
+	if (slash < rest.length &&
+		text_to_unsigned(text_slice(rest, slash + 1, rest.length), INT64_MAX, &number) == STATUS_OK)
 		transfer->total = (int64_t)number;
 }
 
@@ -175,8 +177,8 @@ static void show(struct transfer *transfer, bool is_last)
 		return;
 	transfer->shown_ms = now_ms;
 	if (transfer->total > 0)
-		fprintf(stderr, "\r%lld of %lld MiB, %d %% ", (long long)(transfer->offset >> 20), (long long)(transfer->total >> 20),
-			(int)(100.0 * (double)transfer->offset / (double)transfer->total));
+		fprintf(stderr, "\r%lld of %lld MiB, %d %% ", (long long)(transfer->offset >> 20),
+			(long long)(transfer->total >> 20), (int)(100.0 * (double)transfer->offset / (double)transfer->total));
 	else
 		fprintf(stderr, "\r%lld MiB ", (long long)(transfer->offset >> 20));
 	if (is_last)
@@ -297,8 +299,8 @@ static bool judge(struct transfer *transfer, CURLcode code, const char *error)
 		read_error(transfer);
 		return transfer->status < 500 || transfer->status == 502;
 	}
-	bool is_final = code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_PEER_FAILED_VERIFICATION ||
-					code == CURLE_SSL_CACERT_BADFILE;
+	bool is_final = code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL ||
+					code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE;
 	fail(transfer, error[0] != 0 ? error : "the cell cannot be reached");
 	return is_final;
 }
@@ -384,7 +386,8 @@ static void print_result(const struct transfer *transfer)
 	if (transfer->file == stdout)
 		return;
 	if (transfer->call->options[OPTION_JSON] != NULL)
-		printf("{\"bytes\":%lld,\"checked\":%s}\n", (long long)transfer->offset, transfer->has_digest ? "true" : "false");
+		printf(
+			"{\"bytes\":%lld,\"checked\":%s}\n", (long long)transfer->offset, transfer->has_digest ? "true" : "false");
 	else
 		printf("%lld bytes, digest %s\n", (long long)transfer->offset, proof);
 }

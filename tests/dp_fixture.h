@@ -359,7 +359,7 @@ static void shot_free(struct shot *shot)
 	free(shot);
 }
 /* Pulls the body in frames of `room` until it ends, fails or waits. */
-static enum body_state shot_read(struct shot *shot, size_t room)
+static inline enum body_state shot_read(struct shot *shot, size_t room)
 {
 	if (shot->exchange.read_body == NULL) {
 		buffer_append(&shot->body, shot->exchange.response_text);
@@ -374,7 +374,7 @@ static enum body_state shot_read(struct shot *shot, size_t room)
 	free(frame);
 	return shot->end;
 }
-static struct text shot_header(const struct shot *shot, const char *name)
+static inline struct text shot_header(const struct shot *shot, const char *name)
 {
 	for (unsigned i = 0; i < shot->header_count; i++) {
 		if (text_equals(shot->headers[i].name, text_of(name)))
@@ -674,7 +674,7 @@ static int manage_status(const char *method, const char *rest, const char *body)
 	return status;
 }
 /* A token of the flow: "Bearer ..."; static memory. */
-static const char *flow_token(const char *flow)
+static inline const char *flow_token(const char *flow)
 {
 	static char value[4096];
 	char path[256];
@@ -689,7 +689,7 @@ static const char *flow_token(const char *flow)
 	shot_free(shot);
 	return value;
 }
-static struct shot *pull(const char *method, const char *rest, const char *const *headers)
+static inline struct shot *pull(const char *method, const char *rest, const char *const *headers)
 {
 	struct shot *shot = shot_new(method, rest, headers);
 	struct text path = text_of(rest);
