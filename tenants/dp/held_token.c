@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "server/base/log.h"
+#include "tenants/dp/flow_moves.h"
 #include "tenants/dp/renewal_request.h"
 #include "tenants/dp/state.h"
 #include "tenants/jose/jws.h"
@@ -51,10 +52,10 @@ struct holdings {
 	size_t count;
 };
 
-bool address_alias_print(struct text flow, char into[ADDRESS_ALIAS_MAX])
+/* Store and vault are on their way out: nothing new is asked of them. */
+static bool is_stopping(const struct holdings *home)
 {
-	int length = snprintf(into, ADDRESS_ALIAS_MAX, "flow:%.*s:address", TEXT_ARGUMENTS(flow));
-	return length > 0 && length < ADDRESS_ALIAS_MAX;
+	return atomic_load_explicit(&home->dp->is_stopping, memory_order_relaxed);
 }
 
 /* --- answers go back to who asked */
@@ -248,10 +249,11 @@ static void on_kept(void *context, enum status status, struct text result)
 static void keep(struct holding *holding)
 {
 	struct buffer json = {0};
-	char alias[ADDRESS_ALIAS_MAX];
+	char alias[FLOW_ALIAS_MAX];
 	struct holdings *home = holding->home;
 	data_address_print(holding->address, true, &json);
-	if (json.failed || !address_alias_print(text_of(holding->flow), alias))
+	flow_alias(text_of(holding->flow), "address", alias);
+	if (json.failed || is_stopping(home))
 		on_kept(holding, STATUS_NO_MEMORY, TEXT_NONE);
 	else
 		vault_secret_put(
@@ -326,6 +328,11 @@ static void renew(void *context)
 		serve(holding, false);
 		return;
 	}
+	if (is_stopping(home)) {
+		holding->is_busy = false;
+		answer_all(holding, STATUS_UNAVAILABLE);
+		return;
+	}
 	holding->is_busy = true;
 	renewal_request_start(home->dp, home->worker, text_of(holding->ctx), holding->address,
 		text_of(terms->counter_party), on_renewed, holding, &holding->request);
@@ -382,13 +389,15 @@ static void on_loaded(void *context, enum status status, struct text value)
 static void load(struct holding *holding, const struct flow_terms *terms)
 {
 	struct holdings *home = holding->home;
-	char alias[ADDRESS_ALIAS_MAX];
+	char alias[FLOW_ALIAS_MAX];
+	if (is_stopping(home)) {
+		answer_all(holding, STATUS_UNAVAILABLE);
+		return;
+	}
 	holding->revision = terms->revision;
 	holding->is_busy = true;
-	if (address_alias_print(text_of(holding->flow), alias))
-		vault_secret_get(home->dp->vault, text_of(holding->ctx), text_of(alias), home->worker, on_loaded, holding);
-	else
-		on_loaded(holding, STATUS_NOT_FOUND, TEXT_NONE);
+	flow_alias(text_of(holding->flow), "address", alias);
+	vault_secret_get(home->dp->vault, text_of(holding->ctx), text_of(alias), home->worker, on_loaded, holding);
 }
 
 /* --- serving those who ask */

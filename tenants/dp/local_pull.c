@@ -317,7 +317,6 @@ static size_t collect_headers(
 		into[count++] = (struct header){TEXT("if-range"), pull->tag};
 	} else {
 		into[count++] = (struct header){TEXT("want-repr-digest"), TEXT("sha-256=10")};
-		into[count++] = (struct header){TEXT("want-content-digest"), TEXT("sha-256=10")};
 	}
 	if (exchange->traceparent.bytes != NULL)
 		into[count++] = (struct header){TEXT("traceparent"), exchange->traceparent};
