@@ -8,11 +8,6 @@
 
 enum { NETWORKS_MAX = 64, HOSTS_MAX = 32, HOST_LENGTH_MAX = 253, LIST_MAX = 8192 };
 
-/* The transfer profiles in circulation (dps.md 4.1). */
-static const char profiles_preset[] = "http-pull,http-push,HttpData-PULL,HttpData-PUSH,"
-									  "https://w3id.org/dspace-sig/profile/http-pull,"
-									  "https://w3id.org/dspace-sig/profile/http-push";
-
 static const char *const state_names[] = {
 #define STATE_NAME(name, number, text) text,
 	PARTICIPANT_STATE_LIST(STATE_NAME)
@@ -202,7 +197,7 @@ static bool is_listed(const char *list, struct text wanted)
 bool participant_has_profile(const struct participant *participant, struct text profile)
 {
 	const char *list = participant->signaling.profiles;
-	return is_listed(list == NULL ? profiles_preset : list, profile);
+	return list != NULL && is_listed(list, profile);
 }
 
 bool participant_is_named(const struct participant *participant, struct text name)

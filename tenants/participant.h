@@ -45,7 +45,7 @@ struct tenant_limits {
 struct signaling_rules {
 	bool allows_clear;  /* http:// endpoints, and did:web over http */
 	bool needs_renewal; /* the address of an http-pull flow must be renewable */
-	char *profiles;     /* comma list of the accepted ones; NULL: the preset */
+	char *profiles;     /* comma list of the accepted ones; NULL: the usual ones */
 	char *participants; /* comma list of names this participant goes by besides its identity; NULL: none */
 };
 
@@ -68,7 +68,7 @@ struct participant {
 	char *body;   /* the participant record as stored: properties etc. (kept off the data path) */
 	char *config; /* the configuration record, or NULL; private entries are vault references, never values */
 };
-/* Does it take flows of this transfer profile? */
+/* Does its configuration list this transfer profile? */
 bool participant_has_profile(const struct participant *participant, struct text profile);
 /* Is this its identity, or one of its other names? */
 bool participant_is_named(const struct participant *participant, struct text name);

@@ -8,6 +8,7 @@
 #include "server/base/log.h"
 #include "tenants/dp/offer.h"
 #include "tenants/dp/outbox.h"
+#include "tenants/dp/renewal.h"
 #include "tenants/dp/source_external.h"
 
 enum { RETRY_MS = 1000, ERROR_MAX = 1024 };
@@ -39,12 +40,11 @@ bool flow_store_into(const struct dp *dp, struct transaction *transaction, struc
 	const struct flow_terms *terms, int64_t expected)
 {
 	struct buffer body = {0};
-	(void)dp;
 	flow_terms_print(terms, id, &body);
 	buffer_append_byte(&body, '}');
 	bool is_put = !body.failed && transaction_put(transaction, ctx, RECORD_FLOW, id, buffer_text(&body), expected);
 	buffer_free(&body);
-	return is_put;
+	return is_put && (!flow_state_is_final(terms->state) || renewal_end(dp, transaction, ctx, id));
 }
 
 bool flow_move_into(const struct dp *dp, struct transaction *transaction, const struct flow *flow,
@@ -59,8 +59,7 @@ bool flow_move_into(const struct dp *dp, struct transaction *transaction, const 
 
 int64_t flow_due(const struct dp *dp, struct text ctx, const struct flow_terms *terms, int64_t now_ms)
 {
-	const struct external_source *external =
-		dataset_external(dp_find(dp, DP_DATASETS, ctx, text_of(terms->dataset)));
+	const struct external_source *external = dataset_external(dp_find(dp, DP_DATASETS, ctx, text_of(terms->dataset)));
 	int64_t after_ms = 0;
 	if (external != NULL && terms->state == FLOW_STARTED)
 		after_ms = external->complete_after_ms;
@@ -74,11 +73,11 @@ static void on_forgotten(void *context, enum status status, struct text result)
 	(void)context, (void)status, (void)result;
 }
 
-void flow_forget_secrets(const struct dp *dp, struct worker *worker, struct text ctx, struct text flow)
+void flow_forget_secrets(const struct dp *dp, struct worker *worker, struct text ctx, struct text flow, bool all)
 {
-	static const char *const kept[] = {"address", "offer"};
+	static const char *const kept[] = {"offer", "address"};
 	char alias[FLOW_ALIAS_MAX];
-	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+	for (size_t i = 0; i < (all ? sizeof(kept) / sizeof(kept[0]) : 1); i++) {
 		flow_alias(flow, kept[i], alias);
 		vault_delete(dp->vault, ctx, text_of(alias), worker, on_forgotten, NULL);
 	}
@@ -141,8 +140,8 @@ static void on_offer(void *context, enum status status, struct text address)
 		return;
 	}
 	flow_alias(text_of(move->flow), "offer", alias);
-	vault_secret_put(move->home->dp->vault, text_of(move->ctx), text_of(alias), address, move->home->worker,
-		on_offer_kept, move);
+	vault_secret_put(
+		move->home->dp->vault, text_of(move->ctx), text_of(alias), address, move->home->worker, on_offer_kept, move);
 }
 
 /* PREPARING and STARTING: what took a while is there. */
@@ -276,7 +275,8 @@ static void notice_new(struct dp *dp, struct text ctx, struct text flow, const s
 			return;
 		}
 	}
-	LOG(ERROR, "flow.notice", log_text("tenant", ctx), log_text("flow", flow), log_text("error", TEXT("out of memory")));
+	LOG(ERROR, "flow.notice", log_text("tenant", ctx), log_text("flow", flow),
+		log_text("error", TEXT("out of memory")));
 	if (notice != NULL)
 		notice_free(notice);
 }

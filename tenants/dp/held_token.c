@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "server/base/log.h"
+#include "tenants/dp/flow_moves.h"
 #include "tenants/dp/renewal_request.h"
 #include "tenants/dp/state.h"
 #include "tenants/jose/jws.h"
@@ -51,10 +52,10 @@ struct holdings {
 	size_t count;
 };
 
-bool address_alias_print(struct text flow, char into[ADDRESS_ALIAS_MAX])
+/* Store and vault are on their way out: nothing new is asked of them. */
+static bool is_stopping(const struct holdings *home)
 {
-	int length = snprintf(into, ADDRESS_ALIAS_MAX, "flow:%.*s:address", TEXT_ARGUMENTS(flow));
-	return length > 0 && length < ADDRESS_ALIAS_MAX;
+	return atomic_load_explicit(&home->dp->is_stopping, memory_order_relaxed);
 }
 
 /* --- answers go back to who asked */
@@ -72,8 +73,7 @@ static void question_free(struct question *question)
 static void run_answer(struct task *task)
 {
 	struct question *question = (struct question *)task;
-	const struct held_token token = {
-		.endpoint = question->endpoint == NULL ? TEXT_NONE : text_of(question->endpoint),
+	const struct held_token token = {.endpoint = question->endpoint == NULL ? TEXT_NONE : text_of(question->endpoint),
 		.endpoint_type = question->endpoint_type == NULL ? TEXT_NONE : text_of(question->endpoint_type),
 		.token = question->token == NULL ? TEXT_NONE : secret_expose(question->token),
 		.expires_ms = question->expires_ms};
@@ -95,8 +95,8 @@ static void answer_token(struct question *question, const struct holding *holdin
 	question->endpoint_type = text_copy(data_address_type(holding->address));
 	question->token = token.length == 0 ? NULL : secret_new(token);
 	question->expires_ms = holding->expires_ms;
-	bool is_whole = question->endpoint != NULL && question->endpoint_type != NULL &&
-					(token.length == 0 || question->token != NULL);
+	bool is_whole =
+		question->endpoint != NULL && question->endpoint_type != NULL && (token.length == 0 || question->token != NULL);
 	answer(question, is_whole ? STATUS_OK : STATUS_NO_MEMORY);
 }
 
@@ -215,8 +215,7 @@ static void load(struct holding *holding, const struct flow_terms *terms);
 static const struct flow_terms *find_terms(const struct holding *holding, enum status *status)
 {
 	const struct flow *flow = dp_find(holding->home->dp, DP_FLOWS, text_of(holding->ctx), text_of(holding->flow));
-	const struct flow_terms *terms =
-		flow == NULL ? NULL : atomic_load_explicit(&flow->terms, memory_order_acquire);
+	const struct flow_terms *terms = flow == NULL ? NULL : atomic_load_explicit(&flow->terms, memory_order_acquire);
 	*status = flow == NULL ? STATUS_NOT_FOUND : STATUS_CONFLICT;
 	bool holds = terms != NULL && terms->role == FLOW_CONSUMER && !flow_terms_is_push(terms) &&
 				 terms->address != NULL && flow_terms_admit(terms, worker_wall_ms(holding->home->worker));
@@ -250,14 +249,15 @@ static void on_kept(void *context, enum status status, struct text result)
 static void keep(struct holding *holding)
 {
 	struct buffer json = {0};
-	char alias[ADDRESS_ALIAS_MAX];
+	char alias[FLOW_ALIAS_MAX];
 	struct holdings *home = holding->home;
 	data_address_print(holding->address, true, &json);
-	if (json.failed || !address_alias_print(text_of(holding->flow), alias))
+	flow_alias(text_of(holding->flow), "address", alias);
+	if (json.failed || is_stopping(home))
 		on_kept(holding, STATUS_NO_MEMORY, TEXT_NONE);
 	else
-		vault_secret_put(home->dp->vault, text_of(holding->ctx), text_of(alias), buffer_text(&json), home->worker,
-			on_kept, holding);
+		vault_secret_put(
+			home->dp->vault, text_of(holding->ctx), text_of(alias), buffer_text(&json), home->worker, on_kept, holding);
 	if (json.bytes != NULL)
 		wipe(json.bytes, json.length);
 	buffer_free(&json);
@@ -328,6 +328,11 @@ static void renew(void *context)
 		serve(holding, false);
 		return;
 	}
+	if (is_stopping(home)) {
+		holding->is_busy = false;
+		answer_all(holding, STATUS_UNAVAILABLE);
+		return;
+	}
 	holding->is_busy = true;
 	renewal_request_start(home->dp, home->worker, text_of(holding->ctx), holding->address,
 		text_of(terms->counter_party), on_renewed, holding, &holding->request);
@@ -369,7 +374,8 @@ static void on_loaded(void *context, enum status status, struct text value)
 	struct text token = data_address_property(address, "authorization");
 	uint64_t lifetime_s;
 	int64_t expires_ms = token_expiry_ms(token), now_ms = worker_wall_ms(holding->home->worker);
-	if (expires_ms == 0 && text_to_unsigned(data_address_property(address, "expiresIn"), INT32_MAX, &lifetime_s) == STATUS_OK)
+	if (expires_ms == 0 &&
+		text_to_unsigned(data_address_property(address, "expiresIn"), INT32_MAX, &lifetime_s) == STATUS_OK)
 		expires_ms = terms->changed_ms + (int64_t)lifetime_s * 1000;
 	set_expiry(holding, now_ms, expires_ms);
 	if (holding->is_reloaded && is_same) {
@@ -383,14 +389,15 @@ static void on_loaded(void *context, enum status status, struct text value)
 static void load(struct holding *holding, const struct flow_terms *terms)
 {
 	struct holdings *home = holding->home;
-	char alias[ADDRESS_ALIAS_MAX];
+	char alias[FLOW_ALIAS_MAX];
+	if (is_stopping(home)) {
+		answer_all(holding, STATUS_UNAVAILABLE);
+		return;
+	}
 	holding->revision = terms->revision;
 	holding->is_busy = true;
-	if (address_alias_print(text_of(holding->flow), alias))
-		vault_secret_get(
-			home->dp->vault, text_of(holding->ctx), text_of(alias), home->worker, on_loaded, holding);
-	else
-		on_loaded(holding, STATUS_NOT_FOUND, TEXT_NONE);
+	flow_alias(text_of(holding->flow), "address", alias);
+	vault_secret_get(home->dp->vault, text_of(holding->ctx), text_of(alias), home->worker, on_loaded, holding);
 }
 
 /* --- serving those who ask */

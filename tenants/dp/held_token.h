@@ -1,12 +1,8 @@
-/* Access tokens this participant holds as a consumer: the addresses of its pull flows, from the vault, kept in memory by
- * one worker for each flow and renewed there, once for all who ask. */
+/* Access tokens this participant holds as a consumer: the addresses of its pull flows, from the vault, kept in memory
+ * by one worker for each flow and renewed there, once for all who ask. */
 #pragma once
 
 #include "tenants/dp/dp.h"
-
-/* The vault's alias of the address a flow received. False: it does not fit. */
-enum { ADDRESS_ALIAS_MAX = 256 };
-bool address_alias_print(struct text flow, char into[ADDRESS_ALIAS_MAX]);
 
 struct held_token {
 	struct text endpoint, endpoint_type;

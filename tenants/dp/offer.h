@@ -9,9 +9,7 @@ bool flow_terms_offers(const struct flow_terms *terms);
 /* address: JSON with its secrets, borrowed for the call; absent unless OK. */
 typedef void offer_done(void *context, enum status status, struct text address);
 /* On the worker. `terms`: as they will be stored; used before this returns. What must be stored along with the offer is
- * put into `transaction`, which stays the caller's and must live until `done`. `done` runs once on this worker, perhaps
- * before this returns; nothing takes it back. */
+ * put into `transaction` before this returns. `done` runs once on this worker, perhaps before this returns; nothing
+ * takes it back. */
 void offer_make(struct dp_worker *home, struct text ctx, struct text flow, const struct flow_terms *terms,
 	struct transaction *transaction, offer_done *done, void *context);
-/* The endpointType of a profile's addresses (dps.md 4.1). */
-struct text offer_type(struct text profile);

@@ -66,8 +66,7 @@ enum status letter_parse(struct text ctx, const struct json *body, struct letter
 	if (made == NULL)
 		return STATUS_NO_MEMORY;
 	if (number == LETTER_COUNT || ctx.length != ID_LENGTH || owner.length != ID_LENGTH || flow.length == 0 ||
-		message.length != ID_LENGTH ||
-		!json_integer(json_member(body, "until"), &made->until_ms) ||
+		message.length != ID_LENGTH || !json_integer(json_member(body, "until"), &made->until_ms) ||
 		!json_integer(json_member(body, "queuedAt"), &made->queued_ms) ||
 		!json_integer(json_member(body, "attempts"), &made->attempts)) {
 		free(made);
@@ -105,15 +104,16 @@ static bool put(struct transaction *transaction, const struct letter *letter, in
 	buffer_append_json(&body, text_of(letter->flow));
 	buffer_printf(&body,
 		",\"callback\":\"%s\",\"messageId\":\"%s\",\"owner\":\"%s\",\"until\":%lld,\"queuedAt\":%lld,\"attempts\":%lld",
-		kinds[letter->kind].segment, letter->message, letter->owner, (long long)letter->until_ms, (long long)letter->queued_ms,
-		(long long)letter->attempts);
+		kinds[letter->kind].segment, letter->message, letter->owner, (long long)letter->until_ms,
+		(long long)letter->queued_ms, (long long)letter->attempts);
 	if (letter->error != NULL) {
 		buffer_append(&body, TEXT(",\"error\":"));
 		buffer_append_json(&body, text_of(letter->error));
 	}
 	buffer_append_byte(&body, '}');
-	bool is_put = !body.failed && transaction_put(transaction, text_of(letter->ctx), RECORD_OUTBOX,
-									  letter_id(text_of(letter->flow), letter->kind, room), buffer_text(&body), expected);
+	bool is_put =
+		!body.failed && transaction_put(transaction, text_of(letter->ctx), RECORD_OUTBOX,
+							letter_id(text_of(letter->flow), letter->kind, room), buffer_text(&body), expected);
 	buffer_free(&body);
 	return is_put;
 }
@@ -129,8 +129,8 @@ bool outbox_put(const struct dp *dp, struct transaction *transaction, struct tex
 	id_random(letter.message);
 	letter.flow = text_copy(flow);
 	letter.error = error.bytes == NULL ? NULL : text_copy(error);
-	bool is_put = letter.flow != NULL && (error.bytes == NULL || letter.error != NULL) &&
-				  put(transaction, &letter, REVISION_ANY);
+	bool is_put =
+		letter.flow != NULL && (error.bytes == NULL || letter.error != NULL) && put(transaction, &letter, REVISION_ANY);
 	free(letter.flow);
 	free(letter.error);
 	return is_put;
@@ -158,8 +158,7 @@ static bool lane_index(struct outbox *outbox, struct text ctx, struct text flow,
 	char room[ID_ROOM];
 	struct text key = map_key(room, sizeof(room), (const struct text[]){ctx, flow}, 2);
 	struct map *old = outbox->lanes, *next = old;
-	if (key.length == 0 ||
-		(lane != NULL ? map_put(old, key, lane, &next) : map_remove(old, key, &next)) != STATUS_OK)
+	if (key.length == 0 || (lane != NULL ? map_put(old, key, lane, &next) : map_remove(old, key, &next)) != STATUS_OK)
 		return false;
 	outbox->lanes = next;
 	if (next != old)
@@ -211,8 +210,7 @@ static void lane_end(struct lane *lane)
 static struct letter *lane_letter(const struct lane *lane, enum letter_kind kind)
 {
 	char room[ID_ROOM];
-	return dp_find(
-		lane->outbox->home->dp, DP_LETTERS, text_of(lane->ctx), letter_id(text_of(lane->flow), kind, room));
+	return dp_find(lane->outbox->home->dp, DP_LETTERS, text_of(lane->ctx), letter_id(text_of(lane->flow), kind, room));
 }
 
 static int64_t now_of(const struct lane *lane)
@@ -247,14 +245,28 @@ static void resume_later(struct lane *lane)
 	timer_set(lane->timer, RETRY_MS);
 }
 
-static void on_dropped(void *context, enum status status, int64_t revision)
+/* What the vault kept for the callback, or for a flow that is over. */
+static void forget_secrets(const struct lane *lane)
+{
+	const struct dp_worker *home = lane->outbox->home;
+	const struct flow *flow = dp_find(home->dp, DP_FLOWS, text_of(lane->ctx), text_of(lane->flow));
+	if (flow == NULL || flow_is_final(flow))
+		flow_forget_secrets(home->dp, home->worker, text_of(lane->ctx), text_of(lane->flow), true);
+	else if (lane->kind == LETTER_PREPARED || lane->kind == LETTER_STARTED)
+		flow_forget_secrets(home->dp, home->worker, text_of(lane->ctx), text_of(lane->flow), false);
+}
+
+static void on_settled(void *context, enum status status, int64_t revision)
 {
 	struct lane *lane = context;
 	(void)revision;
-	if (status == STATUS_OK)
-		resume(lane);
-	else
+	if (status != STATUS_OK) {
 		resume_later(lane);
+		return;
+	}
+	if (!atomic_load_explicit(&lane->outbox->home->dp->is_stopping, memory_order_relaxed))
+		forget_secrets(lane);
+	resume(lane);
 }
 
 static void submit(struct lane *lane, struct transaction *transaction,
@@ -277,7 +289,8 @@ static void settle(struct lane *lane, const struct letter *letter)
 	if (is_made && flow != NULL && letter->kind == LETTER_COMPLETED && lane->is_acknowledged && !flow_is_final(flow))
 		is_made = flow_move_into(dp, transaction, flow, FLOW_ON_FINISH, now_of(lane));
 	if (is_made) {
-		submit(lane, transaction, on_dropped);
+		lane->kind = letter->kind;
+		submit(lane, transaction, on_settled);
 		return;
 	}
 	transaction_free(transaction);

@@ -7,6 +7,7 @@
 #include "tenants/dp/offer.h"
 #include "tenants/dp/outbox.h"
 #include "tenants/dp/signaling.h"
+#include "tenants/dp/transfer_types.h"
 
 enum { ATTEMPTS_MAX = 5, MESSAGES_MAX = 16, LIFETIME_MAX_S = 366 * 24 * 3600 };
 
@@ -105,7 +106,8 @@ static bool wrong(struct signal *signal, const char *detail)
 	return false;
 }
 
-static bool check_url(struct signal *signal, const struct participant *participant, struct text text, const char *detail)
+static bool check_url(
+	struct signal *signal, const struct participant *participant, struct text text, const char *detail)
 {
 	struct url url;
 	if (url_parse(text, &url) != STATUS_OK || (!url.tls && !participant->signaling.allows_clear))
@@ -172,8 +174,8 @@ static bool check_address(struct signal *signal, const struct participant *parti
 	if (needs_renewal && !is_renewable(address))
 		return wrong(signal, "dataAddress: lacks properties for renewal");
 	struct text refresh = data_address_property(address, "refreshEndpoint");
-	return check_url(signal, participant, data_address_endpoint(address),
-			   "dataAddress.endpoint: must be an https URL") &&
+	return check_url(
+			   signal, participant, data_address_endpoint(address), "dataAddress.endpoint: must be an https URL") &&
 		   (refresh.bytes == NULL ||
 			   check_url(signal, participant, refresh, "dataAddress.refreshEndpoint: must be an https URL"));
 }
@@ -198,7 +200,8 @@ static void on_stored(void *context, enum status status, int64_t revision)
 		signal_refuse(signal, 404, NULL);
 	} else {
 		if (flow_is_final(flow))
-			flow_forget_secrets(signal->home->dp, signal->home->worker, text_of(signal->ctx), text_of(signal->id));
+			flow_forget_secrets(
+				signal->home->dp, signal->home->worker, text_of(signal->ctx), text_of(signal->id), true);
 		answer_verb(signal, terms_of(flow)->state);
 	}
 }
@@ -328,10 +331,7 @@ static void on_offer(void *context, enum status status, struct text address)
 	struct transaction *transaction = signal->transaction;
 	signal->transaction = NULL;
 	signal->is_pending = true;
-	if (transaction != NULL)
-		store_submit(signal->home->dp->store, transaction, signal->home->worker, on_stored, signal);
-	else
-		on_stored(signal, STATUS_OK, 0); /* said again: nothing changes */
+	store_submit(signal->home->dp->store, transaction, signal->home->worker, on_stored, signal);
 }
 
 static void refuse_move(struct signal *signal, const struct flow *flow)
@@ -420,8 +420,13 @@ static void answer_again(struct signal *signal, const struct flow *flow)
 		answer_verb(signal, terms->state);
 		return;
 	}
+	signal->transaction = transaction_new(); /* for the token that renews; the flow stays as it is */
+	if (signal->transaction == NULL) {
+		signal_refuse(signal, 503, NULL);
+		return;
+	}
 	signal->is_pending = true;
-	offer_make(signal->home, text_of(signal->ctx), text_of(signal->id), terms, NULL, on_offer, signal);
+	offer_make(signal->home, text_of(signal->ctx), text_of(signal->id), terms, signal->transaction, on_offer, signal);
 }
 
 static bool is_repeated(const struct signal *signal, const struct flow_terms *terms)
@@ -439,6 +444,16 @@ static bool is_repeated(const struct signal *signal, const struct flow_terms *te
 }
 
 /* --- new flows */
+
+/* The tenant's own document decides alone; else the list of its configuration; else the usual profiles. */
+static bool takes_profile(const struct signal *signal, const struct participant *participant, struct text profile)
+{
+	struct text ctx = text_of(signal->ctx);
+	if (participant->signaling.profiles != NULL &&
+		dp_find(signal->home->dp, DP_TRANSFER_TYPES, ctx, TRANSFER_TYPES_ID) == NULL)
+		return participant_has_profile(participant, profile);
+	return transfer_types_find(signal->home->dp, ctx, profile) != NULL;
+}
 
 static enum flow_event new_event(const struct signal *signal)
 {
@@ -459,7 +474,7 @@ static void create(struct signal *signal)
 		return;
 	if (!participant_is_named(participant, field(signal, MESSAGE_FIELD_PARTICIPANT))) {
 		signal_refuse(signal, 403, "participantId: is not this participant");
-	} else if (!participant_has_profile(participant, field(signal, MESSAGE_FIELD_PROFILE))) {
+	} else if (!takes_profile(signal, participant, field(signal, MESSAGE_FIELD_PROFILE))) {
 		signal_refuse(signal, 400, "profile: is not one of this participant's");
 	} else if (flow != NULL && is_repeated(signal, terms_of(flow))) {
 		answer_again(signal, flow);
