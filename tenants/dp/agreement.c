@@ -78,6 +78,18 @@ enum status agreement_terms_parse(const struct json *body, struct agreement_term
 	return STATUS_OK;
 }
 
+struct agreement_terms *agreement_terms_deny(void)
+{
+	struct agreement_terms *terms = calloc(1, sizeof(*terms));
+	if (terms != NULL)
+		terms->policy = policy_deny();
+	if (terms == NULL || terms->policy == NULL || (terms->body = text_copy(TEXT("{}"))) == NULL) {
+		agreement_terms_free(terms);
+		return NULL;
+	}
+	return terms;
+}
+
 void agreement_terms_free(void *object)
 {
 	struct agreement_terms *terms = object;
@@ -171,7 +183,7 @@ static uint64_t bytes_of(const struct book_totals *totals)
 }
 
 enum status agreement_book(
-	struct agreement *agreement, struct text cell, int64_t revision, const struct book_totals *totals, bool is_counted)
+	struct agreement *agreement, struct text cell, const struct book_totals *totals, bool is_counted)
 {
 	struct book_slot *slot = find_slot(agreement, cell);
 	if (slot == NULL)
@@ -185,8 +197,23 @@ enum status agreement_book(
 			&agreement->uses, totals->of[BOOK_USES] - slot->totals.of[BOOK_USES], memory_order_relaxed);
 	}
 	slot->totals = *totals;
-	slot->revision = revision;
 	return STATUS_OK;
+}
+
+void agreement_forget_book(struct agreement *agreement, struct text cell)
+{
+	static const struct book_totals none;
+	if (agreement_book(agreement, cell, &none, false) != STATUS_OK)
+		return;
+	for (struct book_slot **at = &agreement->slots; *at != NULL; at = &(*at)->next) {
+		struct book_slot *slot = *at;
+		if (!text_equals(text_of(slot->cell), cell))
+			continue;
+		*at = slot->next;
+		free(slot->cell);
+		free(slot);
+		return;
+	}
 }
 
 /* --- on a worker */

@@ -45,6 +45,8 @@ struct agreement_terms {
  * is kept. `error` gets one line that names the member. */
 enum status agreement_terms_parse(
 	const struct json *body, struct agreement_terms **terms, struct buffer *error) MUST_CHECK;
+/* For a record that cannot be read: nothing is allowed. NULL: out of memory. */
+struct agreement_terms *agreement_terms_deny(void);
 void agreement_terms_free(void *terms);
 
 struct pull;
@@ -64,7 +66,6 @@ struct agreement_lane {
 struct book_slot {
 	struct book_slot *next;
 	char *cell;
-	int64_t revision;
 	struct book_totals totals;
 };
 
@@ -86,10 +87,11 @@ struct agreement *agreement_new(struct text ctx, struct text id, unsigned worker
 bool agreement_make_lanes(struct agreement *agreement);
 void agreement_hold(struct agreement *agreement);
 void agreement_drop(void *agreement);
-/* Store's thread: the totals that a cell has stored; TEXT_NONE for those of this process says only what is durable: its
- * counters knew them before. */
-enum status agreement_book(struct agreement *agreement, struct text cell, int64_t revision,
-	const struct book_totals *totals, bool is_counted) MUST_CHECK;
+/* Store's thread: the totals that a cell has stored. is_counted: the counters of this process know them already. */
+enum status agreement_book(
+	struct agreement *agreement, struct text cell, const struct book_totals *totals, bool is_counted) MUST_CHECK;
+/* Store's thread: what the cell has stored is gone. */
+void agreement_forget_book(struct agreement *agreement, struct text cell);
 
 /* --- on a worker */
 

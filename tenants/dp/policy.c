@@ -15,6 +15,21 @@ const char *policy_reason_name(enum policy_reason reason)
 	return names[reason];
 }
 
+struct policy *policy_deny(void)
+{
+	struct policy *policy = calloc(1, sizeof(*policy));
+	struct rule *rule = calloc(1, sizeof(*rule));
+	if (policy == NULL || rule == NULL) {
+		free(policy);
+		free(rule);
+		return NULL;
+	}
+	*rule = (struct rule){.kind = RULE_ANY, .reason = POLICY_UNENFORCEABLE};
+	policy->rules = rule;
+	policy->rule_count = policy->rule_room = 1;
+	return policy;
+}
+
 void policy_free(struct policy *policy)
 {
 	if (policy == NULL)

@@ -54,6 +54,8 @@ struct policy;
  * 0: unknown. INVALID: it is no policy, `error` gets one line that names the member. */
 enum status policy_compile(
 	const struct json *document, int64_t signed_ms, struct policy **policy, struct buffer *error) MUST_CHECK;
+/* Allows nothing: what stands for a policy that can no longer be read. NULL: out of memory. */
+struct policy *policy_deny(void);
 void policy_free(struct policy *policy);
 /* What cannot be enforced, one short text each, as "leftOperand payAmount". */
 size_t policy_unenforceable_count(const struct policy *policy);

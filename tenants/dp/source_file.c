@@ -298,7 +298,7 @@ static void respond(struct pull *pull, struct text content_type)
 	for (unsigned i = 0; i < state->count; i++)
 		exchange->response_length += state->pieces[i].length;
 	exchange->read_body = on_read;
-	exchange_respond(exchange);
+	pull_respond(pull);
 }
 
 /* property path + decoded segments; INVALID when a segment cannot be a file name */
