@@ -209,6 +209,8 @@ bool participant_is_named(const struct participant *participant, struct text nam
 {
 	const char *list = participant->signaling.participants;
 	return text_equals(name, text_of(participant->identity)) || (list != NULL && is_listed(list, name));
+}
+
 static enum status read_region(const struct json *entries, struct participant *participant, struct buffer *error)
 {
 	struct text region = json_member_text(entries, "celld.region");

@@ -214,8 +214,9 @@ void flows_move(struct operation *operation, struct text body)
 		buffer_free(&detail);
 		return;
 	}
-	const char *obstacle =
-		to == FLOW_STARTED ? agreement_obstacle(operation->dp, operation->ctx, text_of(terms.agreement)) : NULL;
+	const char *obstacle = moves[move].state == FLOW_STARTED
+							   ? agreement_obstacle(operation->dp, operation->ctx, text_of(terms.agreement))
+							   : NULL;
 	if (obstacle != NULL) {
 		operation_refuse(operation, 409, obstacle);
 		return;

@@ -564,6 +564,13 @@ static bool free_flow(void *context, struct text key, void *value)
 	return true;
 }
 
+static bool free_agreement(void *context, struct text key, void *value)
+{
+	(void)context, (void)key;
+	agreement_drop(value);
+	return true;
+}
+
 static bool free_planes(void *context, struct text key, void *value)
 {
 	(void)context, (void)key;
