@@ -14,7 +14,8 @@
 #define Y "\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0\""
 #define EC "{\"kty\":\"EC\",\"crv\":\"P-256\"," X "," Y "}"
 #define OKP "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}"
-#define METHOD(id, jwk) "{\"id\":\"" id "\",\"type\":\"JsonWebKey2020\",\"controller\":\"" DID "\",\"publicKeyJwk\":" jwk "}"
+#define METHOD(id, jwk)                                                                                                \
+	"{\"id\":\"" id "\",\"type\":\"JsonWebKey2020\",\"controller\":\"" DID "\",\"publicKeyJwk\":" jwk "}"
 #define DOCUMENT(methods) "{\"id\":\"" DID "\",\"verificationMethod\":[" methods "]}"
 
 static void test_urls(void **state)
@@ -108,7 +109,8 @@ static void test_documents(void **state)
 		{DOCUMENT(METHOD("#a#b", EC)), 0},
 		{DOCUMENT("{\"id\":\"#k\",\"type\":\"JsonWebKey\",\"publicKeyJwk\":" EC "}"), 1},
 		{DOCUMENT("{\"id\":\"#k\",\"type\":\"Multikey\",\"publicKeyJwk\":" EC "}"), 0},
-		{DOCUMENT("{\"id\":\"#k\",\"type\":\"JsonWebKey2020\",\"controller\":\"did:web:x\",\"publicKeyJwk\":" EC "}"), 0},
+		{DOCUMENT("{\"id\":\"#k\",\"type\":\"JsonWebKey2020\",\"controller\":\"did:web:x\",\"publicKeyJwk\":" EC "}"),
+			0},
 		{DOCUMENT("{\"id\":\"#k\",\"type\":\"JsonWebKey2020\",\"controller\":1,\"publicKeyJwk\":" EC "}"), 0},
 		{DOCUMENT("{\"id\":\"#k\",\"type\":\"JsonWebKey2020\",\"publicKeyJwk\":\"x\"}"), 0},
 		{DOCUMENT(METHOD("#k", "{\"kty\":\"EC\",\"crv\":\"secp256k1\"," X "," Y "}") "," METHOD("#l", EC)), 1},
@@ -137,8 +139,8 @@ static void test_look_up(void **state)
 	static const struct {
 		const char *kid;
 		bool is_there;
-	} cases[] = {{DID "#k", true}, {"did:web:example.com%3a8080:a#k", true}, {"#k", true}, {"k", true},
-		{"ctx#k", true}, {"did:web:other#k", false}, {DID, false}, {DID "#x", false}, {DID "#", false}, {"", false}};
+	} cases[] = {{DID "#k", true}, {"did:web:example.com%3a8080:a#k", true}, {"#k", true}, {"k", true}, {"ctx#k", true},
+		{"did:web:other#k", false}, {DID, false}, {DID "#x", false}, {DID "#", false}, {"", false}};
 	struct did_document *document = NULL;
 	(void)state;
 	assert_int_equal(did_document_parse(TEXT(DOCUMENT(METHOD("#k", EC))), TEXT(DID), &document), STATUS_OK);

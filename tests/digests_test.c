@@ -112,8 +112,7 @@ static void on_ask(struct task *task)
 	struct digest_lane *lane = worker_slot(worker_current(), fixture.slot);
 	struct open_files *files = open_files_new(fixture.root, 4);
 	const struct open_file *file = NULL;
-	question->status =
-		open_file_get(files, CTX, text_of(question->name), worker_now_ms(worker_current()), &file);
+	question->status = open_file_get(files, CTX, text_of(question->name), worker_now_ms(worker_current()), &file);
 	if (question->status == STATUS_OK) {
 		struct open_file claimed = *file;
 		if (question->size_claimed != 0)

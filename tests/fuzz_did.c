@@ -12,8 +12,10 @@ static void check_url(struct text did)
 	struct buffer text = {.bytes = NULL};
 	struct url url;
 	if (did_web_url(did, false, &text) == STATUS_OK) {
-		bool is_below = text_ends_with(buffer_text(&text), TEXT("/did.json")) && text_find(buffer_text(&text), '?') == text.length;
-		if (!is_below || (url_parse(buffer_text(&text), &url) == STATUS_OK && !text_ends_with(url.path, TEXT("/did.json"))))
+		bool is_below =
+			text_ends_with(buffer_text(&text), TEXT("/did.json")) && text_find(buffer_text(&text), '?') == text.length;
+		if (!is_below ||
+			(url_parse(buffer_text(&text), &url) == STATUS_OK && !text_ends_with(url.path, TEXT("/did.json"))))
 			abort();
 	}
 	buffer_free(&text);

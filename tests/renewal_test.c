@@ -25,8 +25,7 @@ static void commit(struct transaction *transaction)
 static void issue(char token[REFRESH_TOKEN_LENGTH + 1])
 {
 	struct transaction *transaction = transaction_new();
-	assert_int_equal(
-		renewal_issue(transaction, TEXT(CTX), TEXT(FLOW), TEXT(CONSUMER), fake.wall_ms, token), STATUS_OK);
+	assert_int_equal(renewal_issue(transaction, TEXT(CTX), TEXT(FLOW), TEXT(CONSUMER), fake.wall_ms, token), STATUS_OK);
 	commit(transaction);
 }
 
@@ -110,7 +109,9 @@ static void test_records(void **state)
 		bool good;
 	} cases[] = {
 		{"{\"issuedAt\":1,\"counterParty\":\"c\",\"current\":\"" HEX "\"}", true},
-		{"{\"issuedAt\":1,\"counterParty\":\"c\",\"current\":\"" HEX "\",\"previous\":\"" HEX "\",\"nonce\":\"" HEX "\"}", true},
+		{"{\"issuedAt\":1,\"counterParty\":\"c\",\"current\":\"" HEX "\",\"previous\":\"" HEX "\",\"nonce\":\"" HEX
+		 "\"}",
+			true},
 		{"{\"issuedAt\":1,\"counterParty\":\"c\",\"current\":\"" HEX "\",\"previous\":\"" HEX "\"}", false},
 		{"{\"issuedAt\":1,\"counterParty\":\"c\",\"current\":\"0" HEX "\"}", false},
 		{"{\"issuedAt\":1,\"counterParty\":\"c\",\"current\":\"\"}", false},
@@ -144,11 +145,14 @@ static void test_end_with_the_flow(void **state)
 {
 	static const char *const ends[] = {"terminate", "complete", NULL};
 	(void)state;
-	assert_int_equal(manage_status("PUT", "/" CTX "/datasets/d", "{\"id\":\"d\",\"type\":\"http\",\"properties\":{\"baseUrl\":\"http://x/\"}}"), 201);
+	assert_int_equal(manage_status("PUT", "/" CTX "/datasets/d",
+						 "{\"id\":\"d\",\"type\":\"http\",\"properties\":{\"baseUrl\":\"http://x/\"}}"),
+		201);
 	for (int i = 0; i < 3; i++) {
 		char token[REFRESH_TOKEN_LENGTH + 1], path[128];
-		assert_int_equal(manage_status("POST", "/" CTX "/flows",
-							 "{\"id\":\"" FLOW "\",\"datasetId\":\"d\",\"agreementId\":\"a\",\"counterParty\":\"" CONSUMER "\"}"),
+		assert_int_equal(
+			manage_status("POST", "/" CTX "/flows",
+				"{\"id\":\"" FLOW "\",\"datasetId\":\"d\",\"agreementId\":\"a\",\"counterParty\":\"" CONSUMER "\"}"),
 			201);
 		issue(token);
 		assert_int_equal(manage_status("POST", "/" CTX "/flows/" FLOW "/suspend", ""), 200);
@@ -173,8 +177,8 @@ static void test_offer(void **state)
 		.lifetime_s = 300};
 	static const struct {
 		const char *name, *value;
-	} expected[] = {{"authorization", "access"}, {"authType", "bearer"}, {"refreshToken", "refresh"}, {"expiresIn", "300"},
-		{"refreshEndpoint", "https://p/token"}};
+	} expected[] = {{"authorization", "access"}, {"authType", "bearer"}, {"refreshToken", "refresh"},
+		{"expiresIn", "300"}, {"refreshEndpoint", "https://p/token"}};
 	(void)state;
 	for (int legacy = 0; legacy < 2; legacy++) {
 		struct data_address *address = data_address_new(TEXT("t"), TEXT("https://p"));
@@ -200,11 +204,8 @@ static void test_offer(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_issue),
-		cmocka_unit_test(test_rotation),
-		cmocka_unit_test(test_strangers),
-		cmocka_unit_test(test_records),
-		cmocka_unit_test(test_end_with_the_flow),
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_issue), cmocka_unit_test(test_rotation),
+		cmocka_unit_test(test_strangers), cmocka_unit_test(test_records), cmocka_unit_test(test_end_with_the_flow),
 		cmocka_unit_test(test_offer)};
 	return cmocka_run_group_tests(tests, dp_setup, dp_teardown);
 }

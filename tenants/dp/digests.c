@@ -23,7 +23,7 @@ enum {
 };
 
 struct job {
-	struct task task; /* first */
+	struct task task;         /* first */
 	struct digest_lane *lane; /* the worker's: NULL when it has gone */
 	struct worker *worker;
 	struct job *next_in_lane, *next_in_queue;

@@ -20,8 +20,8 @@ void file_digests_read(struct file_digests *digests, struct pull *pull)
 {
 	digests->pull = pull;
 	digests->wants_repr = read_wish(pull->exchange, TEXT("want-repr-digest"), &digests->repr);
-	digests->wants_content = pull->method == METHOD_GET &&
-							 read_wish(pull->exchange, TEXT("want-content-digest"), &digests->content);
+	digests->wants_content =
+		pull->method == METHOD_GET && read_wish(pull->exchange, TEXT("want-content-digest"), &digests->content);
 }
 
 static void go_on(struct file_digests *digests)

@@ -23,8 +23,8 @@ struct file_digests {
 /* Reads the wishes of the pull's request. All-zero before. */
 void file_digests_read(struct file_digests *digests, struct pull *pull);
 /* True: `ready` runs later, then the head can be made; false: now. */
-bool file_digests_wait(struct file_digests *digests, struct text path, const struct open_file *file,
-	void (*ready)(struct pull *pull));
+bool file_digests_wait(
+	struct file_digests *digests, struct text path, const struct open_file *file, void (*ready)(struct pull *pull));
 /* Adds what the head says; before the length is known to the engine. False: 503. */
 bool file_digests_begin(struct file_digests *digests, int64_t length) MUST_CHECK;
 /* Bytes that go out; `ended`: the last. False: fail the body. */

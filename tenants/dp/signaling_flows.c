@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tenants/dp/agreement_record.h"
 #include "tenants/dp/fetch.h"
 #include "tenants/dp/flow_moves.h"
 #include "tenants/dp/offer.h"
@@ -465,6 +466,15 @@ static enum flow_event new_event(const struct signal *signal)
 	return is_later ? FLOW_ON_PREPARE_LATER : FLOW_ON_PREPARE;
 }
 
+/* A flow whose agreement cannot be kept does not start. True: refused. */
+static bool refuse_agreement(struct signal *signal, struct text agreement)
+{
+	const char *obstacle = agreement_obstacle(signal->home->dp, text_of(signal->ctx), agreement);
+	if (obstacle != NULL)
+		signal_refuse(signal, 409, obstacle);
+	return obstacle != NULL;
+}
+
 static void create(struct signal *signal)
 {
 	const struct participant *participant = signal_participant(signal);
@@ -483,6 +493,8 @@ static void create(struct signal *signal)
 	} else if (signal->verb == SIGNALING_START &&
 			   dp_find(signal->home->dp, DP_DATASETS, text_of(signal->ctx), dataset) == NULL) {
 		signal_refuse(signal, 404, "datasetId: there is no such dataset");
+	} else if (signal->verb == SIGNALING_START && refuse_agreement(signal, field(signal, MESSAGE_FIELD_AGREEMENT))) {
+		return;
 	} else {
 		const struct flow_terms terms = {.role = signal->verb == SIGNALING_START ? FLOW_PROVIDER : FLOW_CONSUMER,
 			.profile = (char *)(uintptr_t)field(signal, MESSAGE_FIELD_PROFILE).bytes};
@@ -519,6 +531,9 @@ static void move(struct signal *signal)
 		refuse_move(signal, flow);
 	else if (to == terms->state)
 		answer_verb(signal, to);
+	else if (signal->verb == SIGNALING_RESUME && terms->role == FLOW_PROVIDER &&
+			 refuse_agreement(signal, text_of(terms->agreement)))
+		return;
 	else if (signal->attempts > 0 || check_address(signal, participant, terms))
 		keep_secrets(signal);
 }

@@ -271,7 +271,7 @@ static void on_head(void *context, struct client_call *call, const struct client
 	exchange->status = response->status;
 	exchange->response_length = response->length;
 	exchange->read_body = on_read;
-	exchange_respond(exchange);
+	pull_respond(state->pull);
 }
 
 static void on_readable(void *context, struct client_call *call)
