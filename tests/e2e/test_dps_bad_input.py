@@ -48,7 +48,10 @@ def test_member_is_wrong(a, name, value):
 
 
 def test_too_large(a):
-    is_refused(a.prepare(random_id(), metadata={"text": "x" * (2 << 20)}), 413)
+    message = a.message(random_id(), "http-pull", metadata={"text": "x" * (2 << 20)})
+    status, answer = a.cell.call("POST", f"/api/v1/{A}/dataflows/prepare", message, token=a.token)
+    assert status == 413, answer
+    is_refused(a.prepare(random_id(), metadata={"text": "x" * (40 << 10)}), 400)
 
 
 # --- 400: addresses
