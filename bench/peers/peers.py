@@ -1,14 +1,15 @@
-"""./dev bench peers: celld beside nginx in one run, one worker on one core, load and source on the other; a table of ratios.
+"""./dev bench peers: celld beside nginx, HAProxy, h2o, nghttpx and nghttpd in one run, one worker on one core, load and source on the other.
 
-Options: --rounds N (3), --seconds S (3, a row), --rows NAME,NAME, --json FILE. Every request to every server carries the same authorization
-header; celld checks it. CPU is the server processes' own time. Medians over the rounds; quote ratios, not absolute figures."""
+Options: --rounds N (3), --seconds S (3, a row), --rows NAME,NAME, --peers NAME,NAME, --json FILE. Every request to every server carries the same
+authorization header; celld checks it. CPU is the server processes' own time. Medians over the rounds; quote ratios, not absolute figures.
+Run as root it takes a network of its own, whose congestion control does not pace: pacing on loopback would measure timers."""
 import argparse
+import getpass
 import json
 import os
 import pathlib
 import re
 import shutil
-import signal
 import socket
 import ssl
 import statistics
@@ -84,15 +85,21 @@ def render(name, run, **values):
     return path
 
 
-class Nginx:
-    name = "nginx"
+class Peer:
+    """Another server: its configuration is rendered into the run's folder, its process pinned like celld's."""
     paths = {"tiny": "/tiny.txt", "json": "/json", "file": "/64m.bin", "proxied": "/up/64m.bin"}
+    rows = frozenset(paths)
 
     def __init__(self, run, source_port):
         self.port, self.clear = bench.free_port(), bench.free_port()
-        config = render("nginx.conf", run, WORKERS=1, TLS_PORT=self.port, CLEAR_PORT=self.clear, JSON_PORT=source_port)
-        self.process = subprocess.Popen(["/usr/sbin/nginx", "-e", run / "nginx.err", "-c", config], preexec_fn=pinned(SERVER_CORE))
-        wait_port(self.port, self.process, "nginx")
+        config = render(self.config, run, WORKERS=1, TLS_PORT=self.port, CLEAR_PORT=self.clear, JSON_PORT=source_port, USER=getpass.getuser()) if self.config else None
+        both = run / "tls/both.pem"
+        if not both.exists():
+            both.write_bytes((run / "tls/cert.pem").read_bytes() + (run / "tls/key.pem").read_bytes())
+            both.chmod(0o600)
+        self.log = open(run / f"{self.name}.log", "ab")
+        self.process = subprocess.Popen(self.command(run, config), preexec_fn=pinned(SERVER_CORE), stdout=self.log, stderr=self.log)
+        wait_port(self.port, self.process, self.name)
         time.sleep(0.2)
 
     @property
@@ -101,11 +108,58 @@ class Nginx:
 
     def stop(self):
         self.process.terminate()
-        self.process.wait()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
+
+class Nginx(Peer):
+    name, config = "nginx", "nginx.conf"
+
+    def command(self, run, config):
+        return ["/usr/sbin/nginx", "-e", run / "nginx.err", "-c", config]
+
+
+class HAProxy(Peer):
+    name, config = "haproxy", "haproxy.cfg"
+    rows = frozenset(["tiny", "json", "proxied"])  # it serves no files; the small one is in its configuration
+
+    def command(self, run, config):
+        return ["/usr/sbin/haproxy", "-db", "-f", config]
+
+
+class H2o(Peer):
+    name, config = "h2o", "h2o.conf"
+
+    def command(self, run, config):
+        return ["/usr/bin/h2o", "-m", "worker", "-c", config]
+
+
+class Nghttpx(Peer):
+    name, config = "nghttpx", "nghttpx.conf"
+    rows = frozenset(["json", "proxied"])
+
+    def command(self, run, config):
+        return ["/usr/sbin/nghttpx", f"--conf={config}"]
+
+
+class Nghttpd(Peer):
+    name, config = "nghttpd", None
+    rows = frozenset(["tiny", "file"])
+
+    def command(self, run, config):
+        return ["/usr/sbin/nghttpd", "-a", "127.0.0.1", "-d", run / "www", "-n", "1", "--max-concurrent-streams=256", str(self.port), run / "tls/key.pem", run / "tls/cert.pem"]
+
+
+PEERS = {kind.name: kind for kind in (Nginx, HAProxy, H2o, Nghttpx, Nghttpd)}
 
 
 class Celld:
     name = "celld"
+    rows = Peer.rows
     paths = {"tiny": bench.public("/files/tiny.txt"), "json": bench.public("/json"), "file": bench.public("/files/64m.bin"), "proxied": bench.public("/up/64m.bin")}
 
     def __init__(self, run, source_port):
@@ -122,15 +176,25 @@ class Celld:
         self.cell.stop()
 
 
-def h2load(url, token, requests, connections, streams):
+def h2load(url, token, requests, connections, streams, options=()):
     command = ["/usr/bin/h2load", "-c", str(connections), "-m", str(streams), "-t", "1", "-n", str(requests), "-H", f"authorization: {token}",
-        "--tls13-ciphers=TLS_AES_128_GCM_SHA256", "--groups=X25519:P-256", "-w", "24", "-W", "24", url]
+        "--tls13-ciphers=TLS_AES_128_GCM_SHA256", "--groups=X25519:P-256", "-w", "24", "-W", "24", *options, url]
     output = subprocess.run(command, preexec_fn=pinned(LOAD_CORE), capture_output=True, text=True, timeout=120).stdout
     rate = re.search(r"finished in [\d.]+\w+, ([\d.]+) req/s", output)
     counts = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored", output)
     if not rate or not counts or int(counts[2]) or int(counts[3]) or int(counts[1]) != requests:
         raise RuntimeError(f"{url}: {output[-600:]}")
     return float(rate[1])
+
+
+# option of --rows, row, path, where, h2load's options (with any: one connection, one request at a time)
+BULK = (
+    ("file", "64 MiB file h2+TLS", "file", "https://127.0.0.1:{port}", ()),
+    ("body", "64 MiB proxied h2+TLS", "proxied", "https://127.0.0.1:{port}", ()),
+    ("clear", "64 MiB file h2c", "file", "http://127.0.0.1:{clear}", ()),
+    ("clear", "64 MiB proxied h2c", "proxied", "http://127.0.0.1:{clear}", ()),
+    ("h1", "64 MiB file HTTP/1.1+TLS", "file", "https://127.0.0.1:{port}", ("--h1",)),
+)
 
 
 class Bench:
@@ -165,12 +229,12 @@ class Bench:
         self.note(f"{row}, requests/s", server.name, speed)
         self.note(f"{row}, CPU us/request", server.name, (cpu_seconds(server.pid) - before) / requests * 1e6)
 
-    def bulk(self, row, server, path, streams):
-        url = f"https://127.0.0.1:{server.port}{server.paths[path]}"
-        h2load(url, self.token, streams, 1, streams)
+    def bulk(self, row, server, path, streams, url="https://127.0.0.1:{port}", options=()):
+        url = url.format(port=server.port, clear=server.clear) + server.paths[path]
+        h2load(url, self.token, streams, 1, streams, options)
         count = 16 * max(1, streams // 4)
         before = cpu_seconds(server.pid)
-        h2load(url, self.token, count, 1, streams)
+        h2load(url, self.token, count, 1, streams, options)
         self.note(f"{row}, {streams} stream{'s' if streams > 1 else ''}, CPU-s/GiB", server.name,
             (cpu_seconds(server.pid) - before) / (count * SIZES["64m.bin"] / GIB))
 
@@ -206,7 +270,6 @@ class Bench:
         few = rss_kib(cell.process.pid)
         management = cell.ctl("access-token", "--scopes", "management-api:admin")
         management = management["token"] if isinstance(management, dict) else management
-        body = self.run / "participants"
         create_participants(port, management, count)
         cell.stop()
         cell.start(config, pin=SERVER_CORE)
@@ -246,22 +309,25 @@ class Bench:
             cell.stop()
             self.note("start to first byte served, ms", "celld", took.get("ms", float("nan")))
 
+    def measure_one(self, server):
+        if self.wants("small") and "tiny" in server.rows:
+            self.rate("small file h2+TLS", server, "tiny")
+        if self.wants("proxied") and "json" in server.rows:
+            self.rate("1 KiB proxied h2+TLS", server, "json")
+        for name, row, path, url, options in BULK:
+            if self.wants(name) and path in server.rows:
+                for streams in (1,) if options else (1, 10):
+                    self.bulk(row, server, path, streams, url, options)
+        if self.wants("idle") and server.name != "nghttpd":
+            self.idle(server)
+
     def measure(self):
+        kinds = [Celld] + [PEERS[name] for name in self.arguments.peers.split(",")]
         for round in range(self.arguments.rounds):
-            for kind in ((Nginx, Celld) if round % 2 == 0 else (Celld, Nginx)):
+            for kind in kinds if round % 2 == 0 else kinds[::-1]:
                 server = kind(self.run, self.source_port)
                 try:
-                    if self.wants("small"):
-                        self.rate("small file h2+TLS", server, "tiny")
-                    if self.wants("proxied"):
-                        self.rate("1 KiB proxied h2+TLS", server, "json")
-                    for streams in (1, 10):
-                        if self.wants("file"):
-                            self.bulk("64 MiB file h2+TLS", server, "file", streams)
-                        if self.wants("body"):
-                            self.bulk("64 MiB proxied h2+TLS", server, "proxied", streams)
-                    if self.wants("idle"):
-                        self.idle(server)
+                    self.measure_one(server)
                 finally:
                     server.stop()
         if self.wants("tenants"):
@@ -273,17 +339,20 @@ class Bench:
         return not self.arguments.rows or row in self.arguments.rows.split(",")
 
     def report(self):
-        print(f"\n{'':52}{'celld':>12}{'nginx':>12}{'celld/nginx':>14}{'spread':>16}")
+        """Medians; the last two columns compare with the best of the others, round by round."""
+        names = [name for name in ("celld", *self.arguments.peers.split(",")) if any(name in row for row in self.results.values())]
+        print(f"\n{'':44}" + "".join(f"{name:>12}" for name in names) + f"{'celld/best':>12}{'spread':>14}")
         for row, by_server in self.results.items():
-            ours = statistics.median(by_server["celld"])
-            other = by_server.get("nginx") or by_server.get("celld with few")
-            line = f"{row:52}{ours:12.2f}"
-            if other:
-                ratios = sorted(a / b for a, b in zip(by_server["celld"], other))
-                line += f"{statistics.median(other):12.2f}{ours / statistics.median(other):14.3f}{f'{ratios[0]:.2f}..{ratios[-1]:.2f}':>16}"
+            medians = {name: statistics.median(values) for name, values in by_server.items()}
+            line = f"{row:44}" + "".join(f"{medians[name]:12.2f}" if name in medians else f"{'':12}" for name in names)
+            others = {name: median for name, median in medians.items() if name != "celld"}
+            if others:
+                best = (max if "requests/s" in row else min)(others, key=others.get)
+                ratios = sorted(a / b for a, b in zip(by_server["celld"], by_server[best]))
+                line += f"{statistics.median(ratios):12.3f}{f'{ratios[0]:.2f}..{ratios[-1]:.2f}':>14}"
             print(line)
         if any("celld with few" in by_server for by_server in self.results.values()):
-            print("(more participants: the second column is the same cell with one participant)")
+            print("(more participants: compared with the same cell with one participant)")
 
 
 def create_participants(port, management, count):
@@ -312,13 +381,27 @@ def create_participants(port, management, count):
         sys.exit(f"participants could not be created: {failures[:3]}")
 
 
+def take_own_network():
+    """Again, in a network namespace with a congestion control that does not pace; where that is not allowed, as it is."""
+    enter = 'ip link set lo up && echo reno >/proc/sys/net/ipv4/tcp_congestion_control && exec "$@"'
+    if os.environ.get("CELLD_BENCH_NETWORK") or subprocess.run(["unshare", "-n", "sh", "-c", enter, "sh", "true"], capture_output=True).returncode:
+        return
+    os.environ["CELLD_BENCH_NETWORK"] = "own"
+    os.execvp("unshare", ["unshare", "-n", "sh", "-c", enter, "sh", sys.executable, *sys.argv])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3)
-    parser.add_argument("--rows", help="small,proxied,file,body,idle,tenants,start")
+    parser.add_argument("--rows", help="small,proxied,file,body,clear,h1,idle,tenants,start")
+    parser.add_argument("--peers", default=",".join(PEERS))
     parser.add_argument("--json", type=pathlib.Path, default=bench.ROOT / "build/bench/peers.json")
     arguments = parser.parse_args()
+    unknown = set(arguments.peers.split(",")) - set(PEERS)
+    if unknown:
+        parser.error(f"no such peer: {', '.join(sorted(unknown))}")
+    take_own_network()
     run = Bench(arguments)
     try:
         run.measure()
