@@ -263,8 +263,8 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error_
 	return 0;
 }
 
-/* A small body that is still on its way is read over: some clients take a reset, even one without an error, for the loss
- * of the answer they already have (RFC 9113 section 8.1 forbids them to). */
+/* A small body that is still on its way is read over: some clients take a reset, even one without an error, for the
+ * loss of the answer they already have (RFC 9113 section 8.1 forbids them to). */
 static bool is_rest_small(const struct stream *stream)
 {
 	int64_t length = stream->exchange.request_length;
@@ -282,7 +282,7 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 				  (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
 	if (!is_end || stream == NULL)
 		return 0;
-	stream->is_counted = true; /* the whole response has left */
+	stream->is_counted = true;                          /* the whole response has left */
 	if (!stream->is_end_seen && !is_rest_small(stream)) /* it is not wanted */
 		nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR);
 	return 0;
