@@ -565,6 +565,18 @@ void vault_key_create(struct vault *vault, struct text ctx, struct text alias, e
 	done(context, STATUS_OK, buffer_text(&jwk));
 	buffer_free(&jwk);
 }
+void vault_key_import(struct vault *vault, struct text ctx, struct text alias, struct text private,
+	struct worker *worker, vault_done *done, void *context)
+{
+	(void)private;
+	vault_key_create(vault, ctx, alias, KEY_ES256, worker, done, context);
+}
+void vault_key_public(
+	struct vault *vault, struct text ctx, struct text alias, struct worker *worker, vault_done *done, void *context)
+{
+	(void)vault, (void)ctx, (void)alias, (void)worker;
+	done(context, STATUS_NOT_FOUND, TEXT_NONE);
+}
 void vault_sign(struct vault *vault, struct text ctx, struct text alias, struct text bytes, struct worker *worker,
 	vault_done *done, void *context)
 {

@@ -30,6 +30,7 @@ static const struct endpoint endpoints[] = {
 	{"PUT", "agreements", 2, NULL, ACCESS_WRITE, true, agreements_put},
 	{"DELETE", "agreements", 2, NULL, ACCESS_WRITE, false, agreements_delete},
 	{"GET", "agreements", 3, "book", ACCESS_READ, false, agreements_book},
+	{"PUT", "keys", 2, NULL, ACCESS_WRITE, true, keys_put},
 	{"PUT", "secrets", 2, NULL, ACCESS_WRITE, true, secrets_put},
 	{"DELETE", "secrets", 2, NULL, ACCESS_WRITE, false, secrets_delete},
 };

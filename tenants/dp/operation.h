@@ -61,6 +61,7 @@ void flows_move(struct operation *operation, struct text body);
 void flows_delete(struct operation *operation, struct text body);
 void tokens_create(struct operation *operation, struct text body);
 void tokens_revoke(struct operation *operation, struct text body);
+void keys_put(struct operation *operation, struct text body);
 void secrets_put(struct operation *operation, struct text body);
 void secrets_delete(struct operation *operation, struct text body);
 

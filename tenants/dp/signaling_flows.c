@@ -290,6 +290,9 @@ static void draft_new(const struct signal *signal, struct draft *draft)
 	terms->created_ms = worker_wall_ms(signal->home->worker);
 }
 
+/* Of a flow whose record names none. */
+static char managed_profile[] = "https://w3id.org/dspace-sig/profile/http-pull";
+
 /* What the record will say. CONFLICT: the table refuses. */
 static enum status draft_make(const struct signal *signal, const struct flow *flow, struct draft *draft)
 {
@@ -300,6 +303,11 @@ static enum status draft_make(const struct signal *signal, const struct flow *fl
 		*terms = *terms_of(flow);
 	else
 		draft_new(signal, draft);
+	/* made by the management API, which asks for neither: an address needs both */
+	if (terms->public_url == NULL)
+		terms->public_url = signal->public_url;
+	if (terms->profile == NULL)
+		terms->profile = managed_profile;
 	enum status status = flow_terms_move(terms, signal->event, now_ms);
 	if (status != STATUS_OK)
 		return status;

@@ -6,6 +6,8 @@ import time
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from wire import H2
+
 CONTEXT = ["https://w3id.org/edc/connector/management/v2"]
 BASE = "/api/mgmt/v5beta/participants"
 P = "5" * 32
@@ -125,3 +127,22 @@ def test_bad_datasets_and_flows_name_the_member(cell):
         status, answer = cell.call("POST", f"{base}/{path}", document)
         assert status == 400, (document, answer)
         assert where in json.dumps(answer), (document, answer)
+
+
+def test_a_refusal_does_not_reset_a_small_body_on_its_way(cell):
+    """curl 7.88 takes a reset without error that comes before its body has left for a failure of the whole call."""
+    path = f"/api/cell/v1/participants/{P}/flows"
+    with H2(cell.port) as connection:
+        stream = connection.start(path, "POST", [("content-length", "5")], end=False)
+        answer = connection.wait(stream, until=lambda response: response.ended)
+        assert answer.status == 401 and answer.reset is None
+        connection.send(stream, b"12345", end=True)
+        again = connection.get("/health")
+        assert again.status == 200 and answer.reset is None
+        # a large one is told to stop at once, one that never comes after a while
+        large = connection.start(path, "POST", [("content-length", "5000000")], end=False)
+        late = connection.start(path, "POST", [("content-length", "5")], end=False)
+        for stream in (large, late):
+            while connection.responses[stream].reset is None:
+                assert connection.pump(10)
+            assert connection.responses[stream].reset == 0 and connection.responses[stream].status == 401
