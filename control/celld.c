@@ -25,6 +25,7 @@
 #include "tenants/dp/dp.h"
 #include "tenants/dp/public_keys.h"
 #include "tenants/dp/siglet.h"
+#include "tenants/dp/signer.h"
 
 enum { EXIT_CONFIG = 2 };
 
@@ -285,7 +286,7 @@ static enum status cell_open(struct cell *cell, struct buffer *error)
 	if (status == STATUS_OK)
 		status = dp_open(&settings->dp, cell->pool, cell->store, cell->vault, cell->registry, cell->access, &cell->dp);
 	if (status == STATUS_OK)
-		status = did_host_open(cell->registry, cell->pool, &cell->did_host);
+		status = did_host_open(cell->registry, cell->pool, signer_key_name, cell->dp, &cell->did_host);
 	if (status == STATUS_OK)
 		status = open_router(cell);
 	cell->handler = (struct handler){router_handle, cell->router};

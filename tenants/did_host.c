@@ -9,9 +9,13 @@
 #include "server/base/map.h"
 #include "tenants/jose/did.h"
 
+enum { KEYS_MAX = 64 };
+
 struct did_host {
 	const struct registry *registry;
 	struct worker_pool *pool;
+	did_key_name *name;
+	void *context;                    /* of name */
 	_Atomic(struct map *) identities; /* normal form of the DID -> struct owner */
 	bool is_loading;
 };
@@ -112,7 +116,8 @@ static void on_batch(void *context)
 	((struct did_host *)context)->is_loading = false;
 }
 
-enum status did_host_open(struct registry *registry, struct worker_pool *pool, struct did_host **host)
+enum status did_host_open(
+	struct registry *registry, struct worker_pool *pool, did_key_name *name, void *context, struct did_host **host)
 {
 	struct did_host *made = calloc(1, sizeof(*made));
 	struct map *map = map_new();
@@ -123,6 +128,8 @@ enum status did_host_open(struct registry *registry, struct worker_pool *pool, s
 	}
 	made->registry = registry;
 	made->pool = pool;
+	made->name = name;
+	made->context = context;
 	made->is_loading = true;
 	atomic_init(&made->identities, map);
 	registry_observe(registry, on_change, on_batch, made);
@@ -182,6 +189,15 @@ static const struct participant *find(const struct did_host *host, const struct 
 	return participant != NULL && participant->state == PARTICIPANT_ACTIVATED ? participant : NULL;
 }
 
+static enum status print(const struct did_host *host, const struct participant *participant, struct buffer *into)
+{
+	struct text ids[KEYS_MAX];
+	size_t count = participant->key_count < KEYS_MAX ? participant->key_count : KEYS_MAX;
+	for (size_t i = 0; i < count; i++)
+		ids[i] = host->name(host->context, participant, participant->keys[i]);
+	return did_document_print(text_of(participant->identity), participant->keys, ids, count, into);
+}
+
 void did_host_handle(void *context, struct exchange *exchange, const struct route *route)
 {
 	bool is_read = text_equals(exchange->method, TEXT("GET")) || text_equals(exchange->method, TEXT("HEAD"));
@@ -191,8 +207,7 @@ void did_host_handle(void *context, struct exchange *exchange, const struct rout
 		answer_problem(exchange, 404, TEXT_NONE);
 		return;
 	}
-	if (did_document_print(text_of(participant->identity), participant->keys, participant->key_count, &document) !=
-		STATUS_OK) {
+	if (print(context, participant, &document) != STATUS_OK) {
 		answer_problem(exchange, 503, TEXT_NONE);
 	} else {
 		/* a new key is asked for by its kid, past the caches */

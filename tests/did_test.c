@@ -159,12 +159,13 @@ static void test_own_document(void **state)
 	(void)state;
 	assert_int_equal(key_generate(KEY_ES256, TEXT("ctx#dataplane-01234567"), &keys[0]), STATUS_OK);
 	assert_int_equal(key_generate(KEY_EDDSA, TEXT("ctx#other-76543210"), &keys[1]), STATUS_OK);
-	assert_int_equal(did_document_print(TEXT(DID), keys, 2, &json), STATUS_OK);
+	const struct text ids[2] = {TEXT_NONE, TEXT(DID "#named")};
+	assert_int_equal(did_document_print(TEXT(DID), keys, ids, 2, &json), STATUS_OK);
 	assert_int_equal(did_document_parse(buffer_text(&json), TEXT(DID), &document), STATUS_OK);
 	assert_int_equal(did_document_count(document), 2);
 	uint8_t signature[64];
 	for (int i = 0; i < 2; i++) {
-		const struct key *key = did_document_find(document, key_id(keys[i]));
+		const struct key *key = did_document_find(document, i == 0 ? key_id(keys[i]) : ids[i]);
 		assert_non_null(key);
 		assert_int_equal(key_sign(keys[i], TEXT("text"), signature), STATUS_OK);
 		assert_int_equal(key_verify(key, TEXT("text"), (struct text){(const char *)signature, 64}), STATUS_OK);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tenants/dp/key_mapping.h"
 #include "tenants/dp/state.h"
 #include "tenants/jose/jws.h"
 
@@ -40,31 +41,66 @@ static void on_signature(void *context, enum status status, struct text signatur
 	finish(signing, status == STATUS_OK || status == STATUS_NO_MEMORY ? status : STATUS_UNAVAILABLE);
 }
 
-const struct key *signer_key(const struct participant *participant)
+/* kid = "<ctx>#<alias>-<8 hex>" */
+static const struct key *find_key(const struct participant *participant, struct text alias)
 {
-	/* kid = "<ctx>#dataplane-<8 hex>" */
+	enum { HEX = 8 };
 	for (size_t i = 0; i < participant->key_count; i++) {
 		struct text kid = key_id(participant->keys[i]);
-		if (text_starts_with(text_slice(kid, text_find(kid, '#'), kid.length), TEXT("#dataplane-")))
+		size_t at = text_find(kid, '#') + 1;
+		if (kid.length == at + alias.length + 1 + HEX && text_equals(text_slice(kid, at, at + alias.length), alias))
 			return participant->keys[i];
 	}
 	return NULL;
 }
 
-/* "<did>#<fragment>": the key as the participant's own DID document has it (did_document_print). */
-static void print_method(const struct participant *participant, const struct key *key, struct buffer *into)
+const struct key *signer_key(const struct participant *participant)
 {
+	return find_key(participant, SIGNER_ALIAS);
+}
+
+/* The key that proofs are signed with: what the fabric has mapped, as far as this cell has it. */
+static const struct key *proof_key(
+	const struct participant *participant, const struct key_mapping *mapping, struct text *alias)
+{
+	const struct key *key = mapping == NULL ? NULL : find_key(participant, text_of(mapping->key_name));
+	*alias = key == NULL ? SIGNER_ALIAS : text_of(mapping->key_name);
+	return key != NULL ? key : signer_key(participant);
+}
+
+struct text signer_key_name(void *context, const struct participant *participant, const struct key *key)
+{
+	const struct key_mapping *mapping = key_mapping_find(context, text_of(participant->ctx));
+	struct text alias, identity = text_of(participant->identity);
+	if (mapping == NULL || proof_key(participant, mapping, &alias) != key)
+		return TEXT_NONE;
+	struct text kid = text_of(mapping->kid);
+	/* a name in another DID cannot stand in this one's document */
+	return text_starts_with(kid, identity) && kid.length > identity.length && kid.bytes[identity.length] == '#'
+			   ? kid
+			   : TEXT_NONE;
+}
+
+/* "<did>#<fragment>": the key as the participant's DID document has it, here (did_document_print) or where the fabric
+ * publishes it. */
+static void print_method(
+	const struct signing *signing, const struct participant *participant, const struct key *key, struct buffer *into)
+{
+	const struct key_mapping *mapping = key_mapping_find(signing->dp, text_of(participant->ctx));
 	struct text kid = key_id(key);
-	size_t mark = text_find(kid, '#');
+	if (mapping != NULL) {
+		buffer_append(into, text_of(mapping->kid));
+		return;
+	}
 	buffer_append(into, text_of(participant->identity));
-	buffer_append(into, text_slice(kid, mark, kid.length));
+	buffer_append(into, text_slice(kid, text_find(kid, '#'), kid.length));
 }
 
 static enum status make_input(struct signing *signing, const struct participant *participant, const struct key *key)
 {
 	struct buffer header = {0}, kid = {0};
 	if (signing->is_proof)
-		print_method(participant, key, &kid);
+		print_method(signing, participant, key, &kid);
 	else
 		buffer_append(&kid, key_id(key));
 	header.failed = kid.failed;
@@ -161,7 +197,11 @@ static void on_key(void *context, enum status status, struct text jwk)
 static void sign(struct signing *signing)
 {
 	const struct participant *participant = registry_find(signing->dp->registry, text_of(signing->ctx));
-	const struct key *key = participant == NULL ? NULL : signer_key(participant);
+	struct text alias = SIGNER_ALIAS;
+	const struct key *key = participant == NULL ? NULL
+							: signing->is_proof
+								? proof_key(participant, key_mapping_find(signing->dp, text_of(signing->ctx)), &alias)
+								: signer_key(participant);
 	enum status status = participant == NULL ? STATUS_NOT_FOUND : STATUS_OK;
 	if (status == STATUS_OK && key == NULL) {
 		make_key(signing);
@@ -172,8 +212,8 @@ static void sign(struct signing *signing)
 	if (status != STATUS_OK)
 		finish(signing, status);
 	else
-		vault_sign(signing->dp->vault, text_of(signing->ctx), SIGNER_ALIAS, buffer_text(&signing->input),
-			signing->worker, on_signature, signing);
+		vault_sign(signing->dp->vault, text_of(signing->ctx), alias, buffer_text(&signing->input), signing->worker,
+			on_signature, signing);
 }
 
 static void start(struct dp *dp, struct worker *worker, struct text ctx, struct text claims, bool is_proof,

@@ -14,8 +14,11 @@ typedef void signed_done(void *context, enum status status, struct text token);
  * NO_MEMORY. Nothing takes it back: whoever may go away keeps the context alive until then. */
 void signer_sign(
 	struct dp *dp, struct worker *worker, struct text ctx, struct text claims, signed_done *done, void *context);
-/* The same for somebody who looks the key up in this participant's DID document: its kid is "<did>#<fragment>". */
+/* The same for somebody who looks the key up in this participant's DID document: its kid is what the participant's key
+ * mapping says, else "<did>#<fragment>". */
 void signer_prove(
 	struct dp *dp, struct worker *worker, struct text ctx, struct text claims, signed_done *done, void *context);
 /* The public half; NULL: none yet. On a worker, until it returns to its loop. */
 const struct key *signer_key(const struct participant *participant);
+/* A did_key_name (did_host.h); dp: a struct dp. */
+struct text signer_key_name(void *dp, const struct participant *participant, const struct key *key);

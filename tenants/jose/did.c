@@ -229,12 +229,23 @@ void did_document_free(struct did_document *document)
 
 /* --- our own */
 
-static void append_id(struct text did, const struct key *key, struct buffer *into)
+struct printed {
+	struct text did;
+	struct key *const *keys;
+	const struct text *ids;
+	size_t count;
+};
+
+static void append_id(const struct printed *document, size_t i, struct buffer *into)
 {
 	struct buffer id = {0};
-	struct text kid = key_id(key);
+	struct text kid = key_id(document->keys[i]);
 	size_t mark = text_find(kid, '#');
-	buffer_append(&id, did);
+	if (document->ids != NULL && document->ids[i].length > 0) {
+		buffer_append_json(into, document->ids[i]);
+		return;
+	}
+	buffer_append(&id, document->did);
 	buffer_append_byte(&id, '#');
 	buffer_append(&id, mark == kid.length ? kid : text_slice(kid, mark + 1, kid.length));
 	into->failed = into->failed || id.failed;
@@ -242,32 +253,31 @@ static void append_id(struct text did, const struct key *key, struct buffer *int
 	buffer_free(&id);
 }
 
-static void append_relation(
-	const char *name, struct text did, struct key *const *keys, size_t count, struct buffer *into)
+static void append_relation(const char *name, const struct printed *document, struct buffer *into)
 {
 	buffer_printf(into, ",\"%s\":[", name);
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < document->count; i++) {
 		if (i > 0)
 			buffer_append_byte(into, ',');
-		append_id(did, keys[i], into);
+		append_id(document, i, into);
 	}
 	buffer_append_byte(into, ']');
 }
 
 /* The key's own text, but under the method's id. */
-static enum status append_method(struct text did, const struct key *key, struct buffer *into)
+static enum status append_method(const struct printed *document, size_t i, struct buffer *into)
 {
 	struct buffer jwk = {0};
 	struct json *root = NULL;
-	enum status status = key_to_public_jwk(key, &jwk);
+	enum status status = key_to_public_jwk(document->keys[i], &jwk);
 	if (status == STATUS_OK)
 		status = json_parse(buffer_text(&jwk), NULL, &root);
 	if (status == STATUS_OK) {
 		json_remove(root, "kid");
 		buffer_append(into, TEXT("{\"id\":"));
-		append_id(did, key, into);
+		append_id(document, i, into);
 		buffer_append(into, TEXT(",\"type\":\"JsonWebKey2020\",\"controller\":"));
-		buffer_append_json(into, did);
+		buffer_append_json(into, document->did);
 		buffer_append(into, TEXT(",\"publicKeyJwk\":"));
 		json_print(root, into);
 		buffer_append_byte(into, '}');
@@ -277,8 +287,10 @@ static enum status append_method(struct text did, const struct key *key, struct 
 	return status;
 }
 
-enum status did_document_print(struct text did, struct key *const *keys, size_t count, struct buffer *into)
+enum status did_document_print(
+	struct text did, struct key *const *keys, const struct text *ids, size_t count, struct buffer *into)
 {
+	const struct printed document = {did, keys, ids, count};
 	enum status status = STATUS_OK;
 	buffer_append(into, TEXT("{\"@context\":[\"https://www.w3.org/ns/did/v1\","
 							 "\"https://w3id.org/security/suites/jws-2020/v1\"],\"id\":"));
@@ -287,12 +299,12 @@ enum status did_document_print(struct text did, struct key *const *keys, size_t 
 	for (size_t i = 0; i < count && status == STATUS_OK; i++) {
 		if (i > 0)
 			buffer_append_byte(into, ',');
-		status = append_method(did, keys[i], into);
+		status = append_method(&document, i, into);
 	}
 	buffer_append_byte(into, ']');
-	append_relation("authentication", did, keys, count, into);
-	append_relation("assertionMethod", did, keys, count, into);
-	append_relation("capabilityInvocation", did, keys, count, into);
+	append_relation("authentication", &document, into);
+	append_relation("assertionMethod", &document, into);
+	append_relation("capabilityInvocation", &document, into);
 	buffer_append_byte(into, '}');
 	return status == STATUS_OK && into->failed ? STATUS_NO_MEMORY : status;
 }

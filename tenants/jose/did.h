@@ -24,5 +24,7 @@ size_t did_document_count(const struct did_document *document);
 const struct key *did_document_find(const struct did_document *document, struct text kid);
 void did_document_free(struct did_document *document); /* NULL is fine */
 
-/* The document of a participant: each key under its own fragment, for authentication and assertion. */
-enum status did_document_print(struct text did, struct key *const *keys, size_t count, struct buffer *into) MUST_CHECK;
+/* The document of a participant: each key for authentication and assertion, under ids[i], or (absent, or `ids` NULL)
+ * under the fragment of its own id. */
+enum status did_document_print(
+	struct text did, struct key *const *keys, const struct text *ids, size_t count, struct buffer *into) MUST_CHECK;
