@@ -172,8 +172,12 @@ static bool requested_did(const struct exchange *exchange, struct text path, str
 	struct text rest = text_slice(path, 0, path.length - end.length);
 	if (text_equals(rest, TEXT("/.well-known")))
 		return !did->failed;
-	for (size_t i = 0; i < rest.length; i++)
-		buffer_append_byte(did, rest.bytes[i] == '/' ? ':' : rest.bytes[i]);
+	for (size_t i = 0; i < rest.length; i++) {
+		if (rest.bytes[i] == '/')
+			buffer_append_byte(did, ':');
+		else
+			buffer_append_byte(did, rest.bytes[i]);
+	}
 	return rest.length > 0 && !did->failed;
 }
 

@@ -51,7 +51,9 @@ static bool append_host(struct text host, struct buffer *url)
 		char byte = host.bytes[i];
 		if (!is_unreserved(byte) || byte == '_' || byte == '~')
 			return false;
-		buffer_append_byte(url, byte >= 'A' && byte <= 'Z' ? (char)(byte - 'A' + 'a') : byte);
+		if (byte >= 'A' && byte <= 'Z')
+			byte = (char)(byte - 'A' + 'a');
+		buffer_append_byte(url, byte);
 	}
 	if (url->length == start)
 		return false;
