@@ -279,6 +279,15 @@ struct text access_bearer(const struct exchange *exchange)
 	return text_trim(text_slice(value, space, value.length));
 }
 
+/* Clients of older connectors know no other header than X-Api-Key (dataplane.md 1.4). */
+static struct text caller_token(const struct exchange *exchange)
+{
+	static const struct text key = {"x-api-key", 9};
+	bool is_key =
+		exchange_header_count(exchange, TEXT("authorization")) == 0 && exchange_header_count(exchange, key) == 1;
+	return is_key ? exchange_header(exchange, key) : access_bearer(exchange);
+}
+
 /* The own key for its kid; else the provider's key of that kid, or its only key when the token names none. */
 static const struct key *key_for(struct access *access, const struct jws *jws, struct text *issuer)
 {
@@ -323,7 +332,7 @@ static bool judge(struct access *access, struct exchange *exchange, struct text 
 {
 	struct jws jws;
 	bool everywhere;
-	if (access_verify(access, access_bearer(exchange), &jws) != STATUS_OK) {
+	if (access_verify(access, caller_token(exchange), &jws) != STATUS_OK) {
 		refuse_token(exchange);
 		return false;
 	}
