@@ -7,7 +7,7 @@
 #include "tenants/dp/headers.h"
 #include "tenants/dp/http_source.h"
 
-enum { REQUEST_HEADERS_MAX = 64 };
+enum { REQUEST_HEADERS_MAX = 64, TRAILERS_PASSED = 8 };
 
 struct http_pull {
 	struct credential_waiter waiter; /* first */
@@ -218,6 +218,17 @@ static void on_writable(void *context, struct client_call *call)
 
 /* --- the answer */
 
+/* In the memory of the call, which is closed in on_close. */
+static void pass_trailers(const struct http_pull *state, struct exchange *exchange)
+{
+	struct header trailers[TRAILERS_PASSED];
+	unsigned count = client_call_trailers(state->call, trailers, TRAILERS_PASSED);
+	for (unsigned i = 0; i < count; i++) {
+		if (trailer_goes_to_consumer(trailers[i].name))
+			(void)exchange_add_trailer(exchange, trailers[i].name, trailers[i].value);
+	}
+}
+
 static enum body_state on_read(struct exchange *exchange, uint8_t *frame, size_t room, size_t *count)
 {
 	struct pull *pull = exchange->state;
@@ -228,6 +239,8 @@ static enum body_state on_read(struct exchange *exchange, uint8_t *frame, size_t
 		dp_count(DP_SOURCE_ERRORS);
 	else
 		pull_count(pull, *count);
+	if (result == BODY_END)
+		pass_trailers(state, exchange);
 	return result;
 }
 
