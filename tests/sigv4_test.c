@@ -34,8 +34,7 @@ static const struct {
 	size_t count;
 	const char *names, *signature;
 } examples[] = {
-	{"GET object", "GET", "/test.txt", NULL, EMPTY,
-		{HOST, {TEXT("range"), TEXT("bytes=0-9")}, PAYLOAD(EMPTY), DATE}, 4,
+	{"GET object", "GET", "/test.txt", NULL, EMPTY, {HOST, {TEXT("range"), TEXT("bytes=0-9")}, PAYLOAD(EMPTY), DATE}, 4,
 		"host;range;x-amz-content-sha256;x-amz-date",
 		"f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"},
 	{"PUT object", "PUT", "/test%24file.text", NULL, WELCOME,

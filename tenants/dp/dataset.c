@@ -8,7 +8,7 @@
 
 enum { PARTS_MAX = 32, PART_PATH_MAX = 256 };
 
-static const struct source_driver *const drivers[] = {&source_file, &source_http};
+static const struct source_driver *const drivers[] = {&source_file, &source_http, &source_s3};
 
 static const char *const method_names[] = {
 #define METHOD_NAME(name) #name,
@@ -103,7 +103,7 @@ static enum status build_part(
 			driver = drivers[i];
 	}
 	if (driver == NULL)
-		return wrong(error, "type", "must be \"file\" or \"http\"");
+		return wrong(error, "type", "must be \"file\", \"http\" or \"s3\"");
 	const struct json *properties = json_member(body, "properties");
 	if (properties == NULL || json_kind(properties) != JSON_OBJECT)
 		return wrong(error, "properties", "must be an object");

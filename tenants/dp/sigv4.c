@@ -84,11 +84,10 @@ static void append_scope(const struct sigv4_request *request, const char *time, 
 	buffer_append(into, TEXT("/aws4_request"));
 }
 
-static enum status derive_key(const struct sigv4_request *request, const struct sigv4_keys *keys, const char *time,
-	uint8_t key[DIGEST_BYTES])
+static enum status derive_key(
+	const struct sigv4_request *request, const struct sigv4_keys *keys, const char *time, uint8_t key[DIGEST_BYTES])
 {
-	const struct text steps[] = {
-		{time, DATE_LENGTH}, request->region, request->service, TEXT("aws4_request")};
+	const struct text steps[] = {{time, DATE_LENGTH}, request->region, request->service, TEXT("aws4_request")};
 	struct buffer first = {0};
 	buffer_append(&first, TEXT("AWS4"));
 	buffer_append(&first, keys->secret_key);
