@@ -323,6 +323,11 @@ size_t client_call_write(struct client_call *call, const uint8_t *bytes, size_t 
 	return call->protocol->write(call, bytes, length, ended);
 }
 
+bool client_call_is_sent(const struct client_call *call)
+{
+	return call->body_length == 0 || call->is_request_over;
+}
+
 enum status client_call_error(const struct client_call *call)
 {
 	return call->error;

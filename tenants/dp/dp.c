@@ -10,6 +10,7 @@
 #include "server/base/log.h"
 #include "server/base/metric.h"
 #include "tenants/dp/pull.h"
+#include "tenants/dp/push.h"
 
 #define SETTING(name, kind_, preset_, low, high, help_)                                                                \
 	{                                                                                                                  \
@@ -24,6 +25,15 @@ const struct setting dp_settings_table[] = {
 	SETTING(token_cache, SETTING_INTEGER, "16384", 16, 1048576, "token verdicts remembered by each worker"),
 	SETTING(open_files, SETTING_INTEGER, "1024", 1, 65536, "open files kept by each worker"),
 	SETTING(source_ms, SETTING_MILLISECONDS, "30 s", 10, 3600000, "how long a source may stay silent"),
+	SETTING(pushes, SETTING_INTEGER, "4", 1, 1024, "pushes of one tenant at once; others wait in order"),
+	SETTING(
+		push_segment, SETTING_BYTES, "8 MiB", 65536, 1073741824, "what a receiver of segments acknowledges at once"),
+	SETTING(push_retries, SETTING_INTEGER, "10", 0, 1000,
+		"attempts of a push after a failure, in a row without a byte acknowledged"),
+	SETTING(push_pause_ms, SETTING_MILLISECONDS, "500 ms", 1, 30000,
+		"pause before the first of them; it doubles up to 30 s"),
+	SETTING(push_ms, SETTING_MILLISECONDS, "60 s", 10, 3600000,
+		"how long the receiver of a push may stay silent, or take no byte"),
 };
 const size_t dp_settings_count = sizeof(dp_settings_table) / sizeof(dp_settings_table[0]);
 
@@ -60,6 +70,7 @@ static void close_worker(struct dp_worker *home)
 {
 	if (home == NULL)
 		return;
+	pushes_close_worker(home);
 	timer_free(home->tick);
 	open_files_free(home->files);
 	verdicts_free(home->verdicts);

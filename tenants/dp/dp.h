@@ -17,6 +17,11 @@ struct dp_settings {
 	int64_t token_cache;       /* verdicts per worker: 16,384 */
 	int64_t open_files;        /* cached per worker: 1,024 */
 	int64_t source_ms;         /* how long a source may stay silent: 30 s */
+	int64_t pushes;            /* at once, of one tenant: 4 */
+	int64_t push_segment;      /* bytes a receiver acknowledges at once: 8 MiB */
+	int64_t push_retries;      /* in a row without progress: 10 */
+	int64_t push_pause_ms;     /* before the first of them; doubles up to 30 s: 500 ms */
+	int64_t push_ms;           /* how long a receiver may stay silent, or take no byte: 60 s */
 };
 extern const struct setting dp_settings_table[];
 extern const size_t dp_settings_count;

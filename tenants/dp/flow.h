@@ -70,6 +70,7 @@ bool flow_terms_is_push(const struct flow_terms *terms);
 bool flow_terms_admit(const struct flow_terms *terms, int64_t now_ms);
 
 struct pull;
+struct push;
 
 /* One worker's live streams of the flow; touched by that worker alone, but for the counters. */
 struct flow_lane {
@@ -83,6 +84,7 @@ struct flow {
 	_Atomic(struct flow_terms *) terms; /* replaced by the store's thread, the old retired */
 	unsigned lane_count;
 	struct flow_lane *lanes; /* one per worker */
+	struct push *push;       /* of a provider's push flow; made by the store's thread */
 };
 
 /* Takes the terms over on success. */

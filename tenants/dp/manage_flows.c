@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tenants/dp/data_address.h"
 #include "tenants/dp/operation.h"
 
 static void print(const void *value, struct buffer *into)
@@ -54,13 +55,34 @@ static void store(struct operation *operation, const struct flow_terms *terms, s
 	operation_submit(operation, transaction);
 }
 
+/* A record is no place for secrets: they are put into the vault first. */
+static bool has_secrets(const struct flow_terms *terms)
+{
+	struct json *root = NULL;
+	struct data_address *address = NULL;
+	struct buffer error = {0};
+	bool has = terms->address != NULL && json_parse(text_of(terms->address), NULL, &root) == STATUS_OK &&
+			   (data_address_parse(root, &address, &error) != STATUS_OK || data_address_has_secrets(address));
+	data_address_free(address);
+	buffer_free(&error);
+	json_free(root);
+	return has;
+}
+
 static void create(struct operation *operation, struct flow_terms *terms, struct text id)
 {
 	if (!name_is_valid(id, MANAGE_ID_MAX)) {
 		operation_refuse(operation, 400, "id: must be 1 to 128 of A-Z a-z 0-9 - _ . :");
 		return;
 	}
-	if (dp_find(operation->dp, DP_DATASETS, operation->ctx, text_of(terms->dataset)) == NULL) {
+	if (has_secrets(terms)) {
+		operation_refuse(operation, 400,
+			"dataAddress: must be a DataAddress without secrets; the whole one is put as secret flow:<id>:address");
+		return;
+	}
+	/* what a consumer receives needs no dataset of its own */
+	if (terms->role == FLOW_PROVIDER &&
+		dp_find(operation->dp, DP_DATASETS, operation->ctx, text_of(terms->dataset)) == NULL) {
 		operation_refuse(operation, 400, "datasetId: there is no such dataset");
 		return;
 	}

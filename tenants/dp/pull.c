@@ -188,7 +188,7 @@ static void on_close(struct exchange *exchange, enum status outcome)
 		count_outcome(exchange->status);
 }
 
-static struct pull *admit(struct dp_worker *home, struct exchange *exchange, struct flow *flow)
+struct pull *pull_admit(struct dp_worker *home, struct exchange *exchange, struct flow *flow)
 {
 	struct pull *pull = exchange_allocate(exchange, sizeof(*pull));
 	if (pull == NULL)
@@ -265,7 +265,7 @@ void dp_pull(void *context, struct exchange *exchange, const struct route *route
 			is_known ? TEXT("this token does not open this") : TEXT("a valid access token is required"));
 		return;
 	}
-	struct pull *pull = admit(home, exchange, flow);
+	struct pull *pull = pull_admit(home, exchange, flow);
 	if (pull == NULL)
 		refuse(exchange, 503, TEXT_NONE);
 	else

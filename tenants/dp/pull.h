@@ -19,6 +19,9 @@ struct pull {
 	uint64_t counted;
 };
 
+/* Admits an exchange to a flow: from now on it stands in its lane and is cut with it; its on_close is the pull's. NULL:
+ * out of memory. */
+struct pull *pull_admit(struct dp_worker *home, struct exchange *exchange, struct flow *flow);
 /* Books bytes to the flow: called by what produces them. */
 void pull_count(struct pull *pull, size_t bytes);
 /* Answers a problem and counts it. */

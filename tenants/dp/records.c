@@ -5,6 +5,7 @@
 
 #include "server/base/log.h"
 #include "tenants/dp/pull.h"
+#include "tenants/dp/push.h"
 
 /* --- old versions are freed in the order they were replaced: a version shares memory with the one made from it */
 
@@ -117,20 +118,29 @@ static void cut_everywhere(struct dp *dp, struct flow *flow)
 	}
 }
 
-static bool cut_if_of(void *context, struct text key, void *value)
+struct search {
+	struct dp *dp;
+	const char *ctx;
+	bool is_serving;
+};
+
+static bool tell_flow_of(void *context, struct text key, void *value)
 {
-	struct {
-		struct dp *dp;
-		const char *ctx;
-	} *search = context;
+	const struct search *search = context;
 	struct flow *flow = value;
 	(void)key;
-	if (strcmp(flow->ctx, search->ctx) == 0)
+	if (strcmp(flow->ctx, search->ctx) != 0)
+		return true;
+	if (search->is_serving) {
+		pushes_flow_changed(search->dp, flow, atomic_load_explicit(&flow->terms, memory_order_relaxed));
+	} else {
 		cut_everywhere(search->dp, flow);
+		pushes_flow_held(search->dp, flow);
+	}
 	return true;
 }
 
-static bool is_serving(const struct participant *participant)
+bool dp_serves(const struct participant *participant)
 {
 	return participant != NULL && participant->state == PARTICIPANT_ACTIVATED &&
 		   (participant->vpas >> VPA_DATAPLANE & 1U) != 0;
@@ -140,13 +150,10 @@ static void on_participant(
 	void *context, const char *ctx, const struct participant *participant, const struct participant *previous)
 {
 	struct dp *dp = context;
-	if (!is_serving(previous) || is_serving(participant) || dp->loading)
+	if (dp_serves(previous) == dp_serves(participant) || dp->loading)
 		return;
-	struct {
-		struct dp *dp;
-		const char *ctx;
-	} search = {dp, ctx};
-	map_each(atomic_load_explicit(&dp->maps[DP_FLOWS], memory_order_relaxed), cut_if_of, &search);
+	struct search search = {dp, ctx, dp_serves(participant)};
+	map_each(atomic_load_explicit(&dp->maps[DP_FLOWS], memory_order_relaxed), tell_flow_of, &search);
 }
 
 /* --- records */
@@ -162,6 +169,7 @@ static void flow_gone(struct dp *dp, const struct record *record)
 	if (flow == NULL || publish(dp, DP_FLOWS, record->ctx, record->id, NULL) != STATUS_OK)
 		return;
 	cut_everywhere(dp, flow);
+	pushes_flow_gone(dp, flow);
 	retire(dp, flow_free, flow);
 }
 
@@ -180,7 +188,9 @@ static enum status on_flow(struct dp *dp, const struct record *record, const str
 			return STATUS_NO_MEMORY;
 		}
 		status = publish(dp, DP_FLOWS, record->ctx, record->id, flow);
-		if (status != STATUS_OK)
+		if (status == STATUS_OK)
+			pushes_flow_changed(dp, flow, terms);
+		else
 			flow_free(flow);
 		return status;
 	}
@@ -188,6 +198,7 @@ static enum status on_flow(struct dp *dp, const struct record *record, const str
 	if (terms->state != FLOW_STARTED || strcmp(old->dataset, terms->dataset) != 0 ||
 		strcmp(old->counter_party, terms->counter_party) != 0)
 		cut_everywhere(dp, flow);
+	pushes_flow_changed(dp, flow, terms);
 	retire(dp, flow_terms_free, old);
 	return STATUS_OK;
 }
@@ -248,9 +259,21 @@ static void on_gone(struct dp *dp, const struct record *record)
 		retire(dp, which == DP_DATASETS ? dataset_unref : revocation_free, old);
 }
 
+/* Later ones are our own. */
+static void load_push(struct dp *dp, const struct record *record)
+{
+	struct flow *flow = find_own(dp, DP_FLOWS, record);
+	struct json *body = NULL;
+	if (flow != NULL && json_parse(record->body, NULL, &body) == STATUS_OK)
+		pushes_load_progress(flow, body);
+	json_free(body);
+}
+
 static void on_record(void *context, const struct record *record)
 {
 	struct dp *dp = context;
+	if (record->kind == RECORD_PUSH && dp->loading && record->body.bytes != NULL)
+		load_push(dp, record);
 	if (record->kind != RECORD_DATASET && record->kind != RECORD_FLOW && record->kind != RECORD_REVOCATION)
 		return;
 	if (record->body.bytes == NULL) {

@@ -45,7 +45,8 @@ static enum status refuse_inline_secrets(const struct json *properties, struct b
 	static const char *const names[] = {"accessKeyId", "secretAccessKey", "sessionToken", "secret"};
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (property(properties, names[i]).bytes != NULL)
-			return wrong(error, names[i], "a secret is not kept in a record: put it into the vault, name it in keyName");
+			return wrong(
+				error, names[i], "a secret is not kept in a record: put it into the vault, name it in keyName");
 	}
 	return STATUS_OK;
 }
@@ -90,20 +91,21 @@ static enum status read_origin(
 		given.query.bytes != NULL) {
 		bool failed = text.failed;
 		buffer_free(&text);
-		return failed ? STATUS_NO_MEMORY : wrong(error, "endpointOverride", "must be an http or https URL without a path");
+		return failed ? STATUS_NO_MEMORY
+					  : wrong(error, "endpointOverride", "must be an http or https URL without a path");
 	}
 	struct buffer origin = {0}, host = {0};
 	bool is_v6 = text_find(given.host, ':') < given.host.length;
-	buffer_printf(&origin, "%s://%.*s%s%s%.*s%s:%u", given.tls ? "https" : "http",
-		in_path ? 0 : (int)bucket.length, bucket.bytes, in_path ? "" : ".", is_v6 ? "[" : "",
-		TEXT_ARGUMENTS(given.host), is_v6 ? "]" : "", given.port);
+	buffer_printf(&origin, "%s://%.*s%s%s%.*s%s:%u", given.tls ? "https" : "http", in_path ? 0 : (int)bucket.length,
+		bucket.bytes, in_path ? "" : ".", is_v6 ? "[" : "", TEXT_ARGUMENTS(given.host), is_v6 ? "]" : "", given.port);
 	buffer_free(&text);
 	bool failed = origin.failed;
 	into->origin = buffer_take(&origin);
 	if (failed || into->origin == NULL)
 		return STATUS_NO_MEMORY;
 	if (url_parse(text_of(into->origin), &into->url) != STATUS_OK)
-		return wrong(error, "endpointOverride", "gives no host with the bucket before it: use addressingStyle \"path\"");
+		return wrong(
+			error, "endpointOverride", "gives no host with the bucket before it: use addressingStyle \"path\"");
 	buffer_printf(&host, is_v6 ? "[%.*s]" : "%.*s", TEXT_ARGUMENTS(into->url.host));
 	if (into->url.port != (into->url.tls ? 443 : 80))
 		buffer_printf(&host, ":%u", into->url.port);

@@ -10,8 +10,8 @@ enum { S3_KEY_MAX = 1024, S3_HEADERS_MAX = 16 };
 struct s3_bucket {
 	struct url url; /* of the store: into `origin` */
 	char *origin;
-	char *host;        /* as the Host field has it */
-	char *base;        /* "" (virtual-host style) or "/<bucket>" */
+	char *host; /* as the Host field has it */
+	char *base; /* "" (virtual-host style) or "/<bucket>" */
 	char *region;
 	char *secret_name; /* vault alias of {"accessKeyId","secretAccessKey"[,"sessionToken"]} */
 };
@@ -23,10 +23,10 @@ void s3_bucket_clear(struct s3_bucket *bucket);
 
 struct s3_request {
 	struct text method;
-	struct text key;                /* as the store has it: not escaped, no leading slash needed */
-	struct text query;              /* escaped and sorted; may be absent */
-	struct text payload;            /* hex digest of the body, or SIGV4_UNSIGNED */
-	const struct header *headers;   /* besides those that are signed; at most S3_HEADERS_MAX - 6 */
+	struct text key;              /* as the store has it: not escaped, no leading slash needed */
+	struct text query;            /* escaped and sorted; may be absent */
+	struct text payload;          /* hex digest of the body, or SIGV4_UNSIGNED */
+	const struct header *headers; /* besides those that are signed; at most S3_HEADERS_MAX - 6 */
 	size_t header_count;
 };
 

@@ -159,8 +159,8 @@ static void send_request(struct s3_pull *state)
 		.header_count = collect_headers(state, headers)};
 	enum status status = secret == NULL || participant == NULL ? STATUS_UNAVAILABLE : STATUS_OK;
 	if (status == STATUS_OK)
-		status = s3_call_build(&source->bucket, &request, secret_expose(secret),
-			worker_wall_ms(pull->home->worker) / 1000, &signed_call);
+		status = s3_call_build(
+			&source->bucket, &request, secret_expose(secret), worker_wall_ms(pull->home->worker) / 1000, &signed_call);
 	if (status == STATUS_OK) {
 		struct address_rules addresses = participant_address_rules(participant);
 		const struct client_request call = {.tenant = text_of(pull->flow->ctx),

@@ -45,6 +45,7 @@ struct dp_worker {
 	struct verdicts *verdicts;
 	struct open_files *files;
 	struct pull *expiring; /* live pulls of flows that end by the clock */
+	struct push *pushes;   /* of the tenants whose pushes run here */
 	struct timer *tick;
 };
 
@@ -59,6 +60,9 @@ struct dp_worker {
 	X(TOKEN_HIT, "celld_dp_token_cache_total", "result=\"hit\"", "Look-ups of cached token verdicts")                  \
 	X(TOKEN_MISS, "celld_dp_token_cache_total", "result=\"miss\"", "Look-ups of cached token verdicts")                \
 	X(CUTS, "celld_dp_cut_streams_total", NULL, "Live streams stopped because their flow ended")                       \
+	X(PUSH_OK, "celld_dp_pushes_total", "outcome=\"ok\"", "Pushes that ended")                                         \
+	X(PUSH_FAILED, "celld_dp_pushes_total", "outcome=\"failed\"", "Pushes that ended")                                 \
+	X(PUSH_RETRIED, "celld_dp_push_retries_total", NULL, "Attempts of pushes that failed and are made again")          \
 	X(SOURCE_ERRORS, "celld_dp_source_errors_total", NULL, "Sources that failed before or after their head")
 enum dp_metric {
 #define DP_METRIC_MEMBER(name, series, labels, help) DP_##name,
@@ -70,6 +74,8 @@ void dp_count(enum dp_metric metric);
 
 /* On a worker: valid until it returns to its loop. */
 void *dp_find(const struct dp *dp, enum dp_map map, struct text ctx, struct text id);
+/* Its data plane is open to the world. NULL is fine: false. */
+bool dp_serves(const struct participant *participant);
 struct dp_worker *dp_here(const struct dp *dp, struct worker *worker);
 /* records.c: the listener that keeps the maps, and the end of a participant. */
 void records_listen(struct dp *dp);

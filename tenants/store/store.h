@@ -30,7 +30,8 @@ struct store;
 	X(KEY_MAPPING, "key_mapping")                                                                                      \
 	X(RENEWAL, "renewal")                                                                                              \
 	X(BOOK, "book")                                                                                                    \
-	X(RECEIPT, "receipt")
+	X(RECEIPT, "receipt")                                                                                              \
+	X(PUSH, "push")
 
 enum record_kind {
 #define RECORD_MEMBER(name, text) RECORD_##name,
