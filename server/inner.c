@@ -127,8 +127,8 @@ static bool copy_request(struct exchange *exchange, const struct inner_request *
 	if (headers == NULL || exchange->method.bytes == NULL || exchange->target.bytes == NULL)
 		return false;
 	for (unsigned i = 0; i < request->header_count; i++) {
-		headers[i] = (struct header){exchange_copy(exchange, request->headers[i].name),
-			exchange_copy(exchange, request->headers[i].value)};
+		headers[i] = (struct header){
+			exchange_copy(exchange, request->headers[i].name), exchange_copy(exchange, request->headers[i].value)};
 		if (headers[i].name.bytes == NULL || headers[i].value.bytes == NULL)
 			return false;
 	}
@@ -191,8 +191,7 @@ enum body_state inner_read(struct inner *inner, uint8_t *into, size_t room, size
 	*count = 0;
 	if (stream->is_finished)
 		return BODY_FAILED;
-	enum body_state state =
-		stream_has_body(stream) ? stream_produce(stream, into, room, count) : BODY_END;
+	enum body_state state = stream_has_body(stream) ? stream_produce(stream, into, room, count) : BODY_END;
 	if (stream->is_abort_pending) { /* inside read_body */
 		stream->is_abort_pending = false;
 		*count = 0;

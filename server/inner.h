@@ -24,8 +24,8 @@ struct inner_events {
 
 /* Copies the request's texts; the share is the asker's, until inner_close. NULL: out of memory. The runtime is called
  * by the asker: it gets inner_exchange(). */
-struct inner *inner_new(struct worker *worker, const struct inner_request *request, const struct inner_events *events,
-	void *state);
+struct inner *inner_new(
+	struct worker *worker, const struct inner_request *request, const struct inner_events *events, void *state);
 struct exchange *inner_exchange(struct inner *inner);
 /* Of the response; TEXT_NONE when absent. Until inner_close, or the end of the body. */
 struct text inner_header(const struct inner *inner, struct text name);

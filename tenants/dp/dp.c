@@ -9,6 +9,7 @@
 
 #include "server/base/log.h"
 #include "server/base/metric.h"
+#include "tenants/dp/disk.h"
 #include "tenants/dp/pull.h"
 #include "tenants/dp/push.h"
 
@@ -25,6 +26,7 @@ const struct setting dp_settings_table[] = {
 	SETTING(token_cache, SETTING_INTEGER, "16384", 16, 1048576, "token verdicts remembered by each worker"),
 	SETTING(open_files, SETTING_INTEGER, "1024", 1, 65536, "open files kept by each worker"),
 	SETTING(source_ms, SETTING_MILLISECONDS, "30 s", 10, 3600000, "how long a source may stay silent"),
+	SETTING(received_bytes, SETTING_BYTES, "64 GiB", 1, (int64_t)1 << 50, "the largest object a file sink takes"),
 	SETTING(pushes, SETTING_INTEGER, "4", 1, 1024, "pushes of one tenant at once; others wait in order"),
 	SETTING(
 		push_segment, SETTING_BYTES, "8 MiB", 65536, 1073741824, "what a receiver of segments acknowledges at once"),
@@ -72,6 +74,7 @@ static void close_worker(struct dp_worker *home)
 		return;
 	pushes_close_worker(home);
 	timer_free(home->tick);
+	disk_drain(home->dp->disk);
 	open_files_free(home->files);
 	verdicts_free(home->verdicts);
 	free(home);
@@ -134,6 +137,9 @@ enum status dp_open(const struct dp_settings *settings, struct worker_pool *pool
 		LOG(ERROR, "dp.open",
 			log_text("source_root", text_of(settings->source_root == NULL ? "" : settings->source_root)),
 			log_text("error", text_of(status_text(status))));
+	made->disk = status == STATUS_OK ? disk_new() : NULL;
+	if (status == STATUS_OK && made->disk == NULL)
+		status = STATUS_NO_MEMORY;
 	for (int i = 0; i < DP_MAP_COUNT && status == STATUS_OK; i++) {
 		struct map *map = map_new();
 		atomic_store_explicit(&made->maps[i], map, memory_order_release);
@@ -159,6 +165,7 @@ void dp_free(struct dp *dp)
 	if (dp == NULL)
 		return;
 	records_free(dp);
+	disk_free(dp->disk);
 	if (dp->root >= 0)
 		close(dp->root);
 	pthread_mutex_destroy(&dp->graves_lock);

@@ -18,6 +18,7 @@ struct dp_settings {
 	int64_t open_files;        /* cached per worker: 1,024 */
 	int64_t source_ms;         /* how long a source may stay silent: 30 s */
 	int64_t pushes;            /* at once, of one tenant: 4 */
+	int64_t received_bytes;    /* of one object in a file sink: 64 GiB */
 	int64_t push_segment;      /* bytes a receiver acknowledges at once: 8 MiB */
 	int64_t push_retries;      /* in a row without progress: 10 */
 	int64_t push_pause_ms;     /* before the first of them; doubles up to 30 s: 500 ms */
@@ -31,6 +32,8 @@ enum status dp_open(const struct dp_settings *settings, struct worker_pool *pool
 	struct vault *vault, struct registry *registry, struct access *access, struct dp **dp) MUST_CHECK;
 /* Public pull: /api/public/{ctx}/... ; rest is what follows the ctx. */
 void dp_pull(void *dp, struct exchange *exchange, const struct route *route);
+/* Where this cell receives what others push: /api/ingest/{ctx}/{flow}[/path]; see ingest.h. */
+void dp_ingest(void *dp, struct exchange *exchange, const struct route *route);
 /* Management of datasets, flows and tokens: /api/cell/v1/participants/{ctx}/(datasets|flows|secrets)... */
 void dp_manage(void *dp, struct exchange *exchange, const struct route *route);
 /* After the workers have stopped. */

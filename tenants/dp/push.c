@@ -300,8 +300,8 @@ void pushes_flow_changed(struct dp *dp, struct flow *flow, const struct flow_ter
 	else if (terms->state == FLOW_STARTED)
 		post(dp, flow, COMMAND_START, terms->changed_ms);
 	else
-		post(dp, flow,
-			terms->state == FLOW_COMPLETED || terms->state == FLOW_TERMINATED ? COMMAND_END : COMMAND_STOP, 0);
+		post(dp, flow, terms->state == FLOW_COMPLETED || terms->state == FLOW_TERMINATED ? COMMAND_END : COMMAND_STOP,
+			0);
 }
 
 void pushes_flow_held(struct dp *dp, struct flow *flow)

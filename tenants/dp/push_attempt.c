@@ -147,7 +147,8 @@ struct push_attempt *push_attempt_start(struct push *push)
 	buffer_printf(&alias, "flow:%s:address", push->id);
 	if (attempt == NULL || participant == NULL || dataset == NULL || alias.failed)
 		goto failed;
-	const struct share_limits limits = {.weight = (uint32_t)(participant->limits.weight > 0 ? participant->limits.weight : 1),
+	const struct share_limits limits = {
+		.weight = (uint32_t)(participant->limits.weight > 0 ? participant->limits.weight : 1),
 		.bytes_per_second = (uint64_t)participant->limits.bytes_per_second};
 	attempt->share = share_new(push->home->worker, &limits);
 	attempt->block = malloc(PUSH_BLOCK);
@@ -158,8 +159,7 @@ struct push_attempt *push_attempt_start(struct push *push)
 	dataset_ref(dataset);
 	find_part(attempt);
 	attempt->is_waiting = true;
-	vault_secret_get(
-		push->dp->vault, text_of(push->ctx), buffer_text(&alias), push->home->worker, on_address, attempt);
+	vault_secret_get(push->dp->vault, text_of(push->ctx), buffer_text(&alias), push->home->worker, on_address, attempt);
 	buffer_free(&alias);
 	return attempt;
 failed:

@@ -23,9 +23,9 @@ struct push_attempt {
 	bool takes_segments;
 	/* where from */
 	struct inner *source;
-	int64_t total;         /* -1: not known */
-	int64_t at;            /* offset of the next byte to send */
-	int64_t skip;          /* bytes to leave out first: a source without ranges */
+	int64_t total; /* -1: not known */
+	int64_t at;    /* offset of the next byte to send */
+	int64_t skip;  /* bytes to leave out first: a source without ranges */
 	char content_type[256];
 	/* the request under way */
 	bool is_whole, is_sent, is_draining;

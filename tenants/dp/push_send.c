@@ -117,8 +117,7 @@ static void on_probed(void *context, struct client_call *probe, const struct cli
 	int status = response->status;
 	(void)probe;
 	attempt->takes_segments =
-		status < 300 &&
-		text_to_unsigned(header_of(response, TEXT("upload-offset")), INT64_MAX, &offset) == STATUS_OK;
+		status < 300 && text_to_unsigned(header_of(response, TEXT("upload-offset")), INT64_MAX, &offset) == STATUS_OK;
 	end_call(attempt);
 	/* a receiver that is down; one that does not know HEAD, or does not like it, is another thing */
 	if (status == 408 || status == 425 || status == 429 || (status >= 500 && status != 501)) {
@@ -229,8 +228,7 @@ void attempt_pump(struct push_attempt *attempt)
 			attempt_end(attempt, ATTEMPT_AGAIN, "the source is shorter than it said");
 			return;
 		}
-		size_t taken =
-			client_call_write(attempt->call, attempt->block + attempt->held_at, attempt->held, is_last);
+		size_t taken = client_call_write(attempt->call, attempt->block + attempt->held_at, attempt->held, is_last);
 		if (taken > 0)
 			attempt->moved_ms = worker_now_ms(attempt->push->home->worker);
 		attempt->held_at += taken;

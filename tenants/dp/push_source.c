@@ -30,8 +30,8 @@ static struct text validator_of(const struct inner *source)
 static bool is_rest(struct text range, int64_t offset, int64_t length)
 {
 	char expected[80];
-	int printed = snprintf(expected, sizeof(expected), "bytes %lld-%lld/%lld", (long long)offset,
-		(long long)length - 1, (long long)length);
+	int printed = snprintf(expected, sizeof(expected), "bytes %lld-%lld/%lld", (long long)offset, (long long)length - 1,
+		(long long)length);
 	return text_equals(range, (struct text){expected, (size_t)printed});
 }
 
@@ -121,9 +121,8 @@ void attempt_open_source(struct push_attempt *attempt, int64_t offset)
 		return;
 	}
 	attempt->source = inner_new(push->home->worker, &request, &events, attempt);
-	struct pull *pull = attempt->source == NULL
-							? NULL
-							: pull_admit(push->home, inner_exchange(attempt->source), push->flow);
+	struct pull *pull =
+		attempt->source == NULL ? NULL : pull_admit(push->home, inner_exchange(attempt->source), push->flow);
 	if (pull == NULL) {
 		attempt_end(attempt, ATTEMPT_AGAIN, "out of memory");
 		return;

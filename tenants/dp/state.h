@@ -33,6 +33,7 @@ struct dp {
 	unsigned workers;
 	int slot;
 	int root;                    /* directory of file sources */
+	struct disk *disk;           /* threads for what may block on files */
 	_Atomic uint64_t secrets;    /* grows with each change of a secret */
 	pthread_mutex_t graves_lock; /* never taken while serving */
 	struct grave *graves, **graves_end;
