@@ -74,8 +74,8 @@ static void begin(struct disk *disk)
 	disk->has_begun = true;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	while (disk->thread_count < THREADS &&
-		   pthread_create(&disk->threads[disk->thread_count], NULL, run_thread, disk) == 0)
+	while (
+		disk->thread_count < THREADS && pthread_create(&disk->threads[disk->thread_count], NULL, run_thread, disk) == 0)
 		disk->thread_count++;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }

@@ -7,7 +7,7 @@ struct disk;
 
 /* Embed it. Whoever submits a job leaves it alone until `done`. */
 struct disk_job {
-	struct task task; /* first */
+	struct task task;                   /* first */
 	void (*run)(struct disk_job *job);  /* on a thread of the disk's */
 	void (*done)(struct disk_job *job); /* later, on the worker that submitted it */
 	struct disk *disk;

@@ -184,8 +184,9 @@ static struct text name_of(struct exchange *exchange, struct text path)
 	while (path_next(&path, &segment)) {
 		if (length > 0)
 			name[length++] = '/';
-		if (++count > SEGMENTS_MAX || percent_decode(segment, name + length, segment.length + 1, &decoded) != STATUS_OK ||
-			decoded.length == 0 || decoded.bytes[0] == '.')
+		if (++count > SEGMENTS_MAX ||
+			percent_decode(segment, name + length, segment.length + 1, &decoded) != STATUS_OK || decoded.length == 0 ||
+			decoded.bytes[0] == '.')
 			return TEXT_NONE;
 		for (size_t i = 0; i < decoded.length; i++) {
 			if ((unsigned char)decoded.bytes[i] < 0x20 || decoded.bytes[i] == 0x7f || decoded.bytes[i] == '/')
@@ -273,7 +274,10 @@ void dp_ingest(void *context, struct exchange *exchange, const struct route *rou
 		bool is_known = status == STATUS_OK || status == STATUS_FORBIDDEN;
 		if (!is_known)
 			exchange_add_header(exchange, TEXT("www-authenticate"), TEXT("Bearer"));
-		answer_problem(exchange, status == STATUS_NO_MEMORY ? 503 : is_known ? 403 : 401,
+		answer_problem(exchange,
+			status == STATUS_NO_MEMORY ? 503
+			: is_known                 ? 403
+									   : 401,
 			is_known ? TEXT("this token does not open this") : TEXT("a valid access token is required"));
 		return;
 	}

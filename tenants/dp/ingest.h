@@ -1,6 +1,6 @@
-/* The consumer's side of a push: POST or PUT /api/ingest/{ctx}/{flow}[/path] with a token of the flow takes an object, or
- * a segment of it (Content-Range), into the flow's sink; HEAD tells how much is there (Upload-Offset). The protocol is
- * that of push.h. Only for push flows of consumers, while they are PREPARED or STARTED. */
+/* The consumer's side of a push: POST or PUT /api/ingest/{ctx}/{flow}[/path] with a token of the flow takes an object,
+ * or a segment of it (Content-Range), into the flow's sink; HEAD tells how much is there (Upload-Offset). The protocol
+ * is that of push.h. Only for push flows of consumers, while they are PREPARED or STARTED. */
 #pragma once
 
 #include "tenants/dp/dp.h"

@@ -1,9 +1,9 @@
 /* The types of sink, and which one a flow has. */
 #include "tenants/dp/sink.h"
 
-extern const struct sink_driver sink_file;
+extern const struct sink_driver sink_file, sink_http;
 
-static const struct sink_driver *const drivers[] = {&sink_file};
+static const struct sink_driver *const drivers[] = {&sink_file, &sink_http};
 
 const struct sink_driver *sink_driver_find(struct text type)
 {
@@ -16,7 +16,7 @@ const struct sink_driver *sink_driver_find(struct text type)
 
 const char *sink_types(void)
 {
-	return "\"file\"";
+	return "\"file\" or \"http\"";
 }
 
 void intake_choose(struct intake *intake)

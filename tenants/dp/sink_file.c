@@ -24,7 +24,7 @@ struct file_sink {
 
 /* Lives until its last job is done, which may be after the intake. */
 struct file_intake {
-	struct disk_job job; /* first */
+	struct disk_job job;   /* first */
 	struct intake *intake; /* NULL: closed */
 	struct disk *disk;
 	struct worker *worker;
@@ -101,7 +101,8 @@ static void work_open(struct file_intake *state)
 	state->status = open_directory(state);
 	if (state->status != STATUS_OK)
 		return;
-	state->descriptor = open_file_beneath(state->directory, state->part, O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY, 0640);
+	state->descriptor =
+		open_file_beneath(state->directory, state->part, O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY, 0640);
 	bool is_free = state->descriptor >= 0 && flock(state->descriptor, LOCK_EX | LOCK_NB) == 0;
 	if (state->descriptor < 0 || fstat(state->descriptor, &found) != 0) {
 		state->status = status_of_errno(errno);
@@ -110,7 +111,8 @@ static void work_open(struct file_intake *state)
 	state->offset = found.st_size;
 	if (!S_ISREG(found.st_mode))
 		state->status = STATUS_NOT_FOUND;
-	else if (!is_free || found.st_nlink == 0) /* the request before this one is still being taken, or was just dropped */
+	else if (!is_free ||
+			 found.st_nlink == 0) /* the request before this one is still being taken, or was just dropped */
 		state->status = STATUS_CONFLICT;
 	else if (state->first == 0)
 		state->status = ftruncate(state->descriptor, 0) == 0 ? STATUS_OK : status_of_errno(errno);
@@ -127,8 +129,8 @@ static void work_write(struct file_intake *state)
 	if (state->at + (int64_t)state->bytes.length > state->limit)
 		state->status = STATUS_TOO_LARGE;
 	while (state->status == STATUS_OK && done < state->bytes.length) {
-		ssize_t count = pwrite(
-			state->descriptor, state->bytes.bytes + done, state->bytes.length - done, state->at + (int64_t)done);
+		ssize_t count =
+			pwrite(state->descriptor, state->bytes.bytes + done, state->bytes.length - done, state->at + (int64_t)done);
 		if (count > 0)
 			done += (size_t)count;
 		else if (count < 0 && errno != EINTR)
@@ -181,8 +183,7 @@ static void run(struct disk_job *job)
 
 static void done(struct disk_job *job);
 
-static void submit(
-	struct file_intake *state, void (*work)(struct file_intake *), void (*tell)(struct file_intake *))
+static void submit(struct file_intake *state, void (*work)(struct file_intake *), void (*tell)(struct file_intake *))
 {
 	state->is_busy = true;
 	state->work = work;
@@ -269,7 +270,7 @@ static void file_open(struct intake *intake)
 		state->status = STATUS_TOO_LARGE;
 	submit(state,
 		state->status != STATUS_OK ? work_nothing
-		: intake->is_question	   ? work_question
+		: intake->is_question      ? work_question
 								   : work_open,
 		tell_opened);
 }

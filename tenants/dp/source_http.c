@@ -36,22 +36,12 @@ static size_t collect_headers(const struct http_pull *state, struct header *head
 	const struct pull *pull = state->relay.pull;
 	const struct exchange *exchange = pull->exchange;
 	const struct http_source *source = pull->part->source;
-	const struct credential_lane *lane = &source->lanes[pull->home->index];
-	size_t count = 0;
-	for (size_t i = 0; i < source->header_count; i++)
-		headers[count++] = source->headers[i];
+	size_t count = http_source_headers(source, &source->lanes[pull->home->index], headers);
 	for (unsigned i = 0; i < exchange->header_count && count < REQUEST_HEADERS_MAX - 8; i++) {
 		struct text name = exchange->headers[i].name;
 		if (header_goes_to_source(name) && !is_set(source, name))
 			headers[count++] = exchange->headers[i];
 	}
-	if (source->credential.header != NULL) {
-		const struct secret *value = source->credential.literal != NULL ? source->credential.literal : lane->value;
-		if (value != NULL)
-			headers[count++] = (struct header){text_of(source->credential.header), secret_expose(value)};
-	}
-	if (lane->bearer != NULL)
-		headers[count++] = (struct header){TEXT("authorization"), secret_expose(lane->bearer)};
 	if (state->has_body) {
 		struct text type = exchange_header(exchange, TEXT("content-type"));
 		if (type.bytes == NULL)

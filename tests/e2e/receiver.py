@@ -3,7 +3,7 @@ import socket
 import threading
 import time
 
-REASONS = {200: "OK", 204: "No Content", 308: "Permanent Redirect", 401: "Unauthorized", 404: "Not Found", 409: "Conflict",
+REASONS = {200: "OK", 204: "No Content", 308: "Permanent Redirect", 401: "Unauthorized", 404: "Not Found", 409: "Conflict", 413: "Content Too Large", 507: "Insufficient Storage",
     500: "Internal Server Error", 501: "Not Implemented", 503: "Service Unavailable"}
 
 

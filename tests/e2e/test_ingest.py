@@ -11,7 +11,7 @@ import time
 import pytest
 
 from conftest import A, B, Cell, wait_for
-from test_push import BIG, PROFILE, SEGMENT, SETTINGS, address, completed, move, push, state
+from test_push import BIG, PROFILE, SEGMENT, SETTINGS, address, completed, move, push, receiver, state  # noqa: F401 (receiver: a fixture)
 from wire import H2, h1
 
 
@@ -222,6 +222,75 @@ def test_several_parts_from_tenant_to_tenant(cell):
     completed(cell, link(cell, "parts", "parts"))
     assert received(cell, "parts", "one").read_bytes() == b"first"
     assert received(cell, "parts", "deep/two").read_bytes() == BIG[:1 << 20]
+
+
+def http_sink(cell, name, url, **properties):
+    status, body = cell.call("PUT", f"/api/cell/v1/participants/{B}/datasets/{name}", {"id": name, "sink": {
+        "type": "http", "properties": {"baseUrl": url, **properties}}})
+    assert status == 201, body
+    return name
+
+
+@pytest.mark.parametrize("resumable", [True, False])
+def test_an_http_sink(cell, receiver, resumable):  # noqa: F811
+    target = receiver(resumable=resumable, token="sink-token-canary")
+    assert cell.call("PUT", f"/api/cell/v1/participants/{B}/secrets/sink", {"value": "Bearer sink-token-canary"})[0] == 204
+    name = http_sink(cell, f"http-{resumable}", target.url, authKey="Authorization", secretName="sink", method="PUT")
+    completed(cell, link(cell, f"http-{resumable}", sink=name), 60)
+    assert target.whole["/in"] == BIG
+    segments = [fields for method, _, fields in target.requests if method == "PUT"]
+    assert len(segments) == (len(BIG) // SEGMENT if resumable else 1)
+
+
+def test_an_http_sink_that_breaks_off(cell, receiver):  # noqa: F811
+    target = receiver()
+    cuts = [0]
+
+    def cut(total):
+        if cuts[0] < 5 and total > (cuts[0] + 1) * (2 << 20):
+            cuts[0] += 1
+            raise ConnectionError("ordered")
+    target.on_bytes = cut
+    name = http_sink(cell, "http-cut", target.url)
+    completed(cell, link(cell, "http-cut", sink=name), 60)
+    assert cuts[0] == 5 and target.whole["/in"] == BIG
+
+
+@pytest.mark.parametrize("answer,status", [(401, 502), (404, 503), (409, 409), (413, 413), (500, 503), (507, 507)])
+def test_what_an_http_sink_says(cell, receiver, answer, status):  # noqa: F811
+    target = receiver()
+    target.before_body = lambda path, head: answer
+    path, token = consumer(cell, f"http-{answer}", http_sink(cell, f"http-{answer}", target.url))
+    assert send(cell, path, token, body=b"x" * 100_000).status == status
+    target.stop()
+    target.start()
+
+
+def test_an_http_sink_that_is_not_there(cell, receiver):  # noqa: F811
+    target = receiver()
+    target.stop()
+    path, token = consumer(cell, "http-gone", http_sink(cell, "http-gone", target.url))
+    assert send(cell, path, token, body=b"x" * 100_000).status == 503
+    assert send(cell, path, token, "HEAD").status == 503
+    target.start()
+
+
+def test_a_slow_http_sink_holds_the_sender_back(cell, receiver):  # noqa: F811
+    target = receiver()
+    gate = threading.Event()
+    target.on_bytes = lambda total: gate.wait(30)
+    path, token = consumer(cell, "http-slow", http_sink(cell, "http-slow", target.url))
+    sent = [0]
+    with socket.create_connection(("127.0.0.1", cell.clear_port)) as plain:
+        plain.sendall(f"PUT {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Length: {1 << 30}\r\n\r\n".encode())
+        plain.settimeout(1)
+        try:
+            while sent[0] < 1 << 30:
+                sent[0] += plain.send(b"z" * 65536)
+        except TimeoutError:
+            pass
+        assert 65536 <= sent[0] < 32 << 20, "kernel buffers and a window, not the whole body"
+    gate.set()
 
 
 def test_both_sides_are_killed_again_and_again(own_cell, tmp_path):
