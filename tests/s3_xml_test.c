@@ -26,8 +26,8 @@ static void test_texts(void **state)
 	static const struct {
 		const char *xml, *text; /* NULL: refused */
 	} cases[] = {{"<T>plain</T>", "plain"}, {"<T></T>", ""}, {"<T>&quot;a&amp;b&quot;</T>", "\"a&b\""},
-		{"<T>&#34;&#39;&lt;&gt;</T>", "\"'<>"}, {"<T>12345678901</T>", NULL}, {"<T>a&b;</T>", NULL}, {"<T>a<b</T>", NULL},
-		{"<T>a\nb</T>", NULL}, {"<T>open", NULL}, {"<U>x</U>", NULL}, {"", NULL}};
+		{"<T>&#34;&#39;&lt;&gt;</T>", "\"'<>"}, {"<T>12345678901</T>", NULL}, {"<T>a&b;</T>", NULL},
+		{"<T>a<b</T>", NULL}, {"<T>a\nb</T>", NULL}, {"<T>open", NULL}, {"<U>x</U>", NULL}, {"", NULL}};
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		char into[11];
@@ -40,7 +40,8 @@ static void test_texts(void **state)
 
 static void test_numbers(void **state)
 {
-	static const char *const wrong[] = {"<N>-1</N>", "<N>1.5</N>", "<N> 1</N>", "<N></N>", "<N>99999999999999999999</N>"};
+	static const char *const wrong[] = {
+		"<N>-1</N>", "<N>1.5</N>", "<N> 1</N>", "<N></N>", "<N>99999999999999999999</N>"};
 	int64_t number = 7;
 	(void)state;
 	assert_true(s3_xml_number(TEXT("<N>9223372036854775807</N>"), "N", &number) && number == INT64_MAX);

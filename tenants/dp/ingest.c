@@ -40,6 +40,7 @@ static void refuse(struct ingest *ingest, enum status status)
 		{STATUS_TOO_LARGE, 413, "the object is larger than its limit"}, {STATUS_REFUSED, 507, "there is no room"},
 		{STATUS_NOT_FOUND, 400, "the path cannot be the name of an object"},
 		{STATUS_INVALID, 400, "the body does not have the length that was said"},
+		{STATUS_PROTOCOL, 400, "this sink takes segments of whole multiples of 8 MiB"},
 		{STATUS_NO_MEMORY, 503, "out of memory"}, {STATUS_TIMEOUT, 504, "the sink did not answer in time"},
 		{STATUS_FORBIDDEN, 502, "the sink is not to be reached"},
 		{STATUS_UNAVAILABLE, 503, "the sink does not answer"}};

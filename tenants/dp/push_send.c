@@ -124,7 +124,8 @@ static void on_probed(void *context, struct client_call *probe, const struct cli
 		end_by_status(attempt, status);
 		return;
 	}
-	bool may_go_on = attempt->takes_segments && progress->validator[0] != 0 && progress->length >= 0 &&
+	/* only after an acknowledgement: else what is there may be of an earlier version */
+	bool may_go_on = attempt->takes_segments && progress->validator[0] != 0 && progress->offset > 0 &&
 					 (int64_t)offset <= progress->length;
 	if (may_go_on && offset > 0 && (int64_t)offset == progress->length) {
 		progress->offset = progress->length;
@@ -271,10 +272,11 @@ static void on_writable(void *context, struct client_call *sending)
 static void acknowledge(struct push_attempt *attempt)
 {
 	struct push *push = attempt->push;
+	bool is_first = push->progress.offset == 0;
 	push->failures = 0;
 	push->progress.offset = attempt->at;
 	push->is_dirty = true;
-	if (worker_now_ms(push->home->worker) - push->saved_ms >= SAVE_MS)
+	if (is_first || worker_now_ms(push->home->worker) - push->saved_ms >= SAVE_MS)
 		push_progress_save(push);
 	bool is_over = attempt->is_whole || attempt->at == attempt->total;
 	if (is_over)

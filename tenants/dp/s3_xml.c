@@ -7,14 +7,13 @@
 static const struct {
 	const char *escape;
 	char byte;
-} escapes[] = {{"&quot;", '"'}, {"&apos;", '\''}, {"&amp;", '&'}, {"&lt;", '<'}, {"&gt;", '>'}, {"&#34;", '"'},
-	{"&#39;", '\''}};
+} escapes[] = {
+	{"&quot;", '"'}, {"&apos;", '\''}, {"&amp;", '&'}, {"&lt;", '<'}, {"&gt;", '>'}, {"&#34;", '"'}, {"&#39;", '\''}};
 enum { ESCAPES = sizeof(escapes) / sizeof(escapes[0]), NAME_MAX_LENGTH = 40 };
 
 static bool find(struct text whole, struct text part, size_t *at)
 {
-	const char *found =
-		whole.length == 0 ? NULL : memmem(whole.bytes, whole.length, part.bytes, part.length);
+	const char *found = whole.length == 0 ? NULL : memmem(whole.bytes, whole.length, part.bytes, part.length);
 	if (found == NULL)
 		return false;
 	*at = (size_t)(found - whole.bytes);

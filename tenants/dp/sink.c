@@ -1,9 +1,9 @@
 /* The types of sink, and which one a flow has. */
 #include "tenants/dp/sink.h"
 
-extern const struct sink_driver sink_file, sink_http;
+extern const struct sink_driver sink_file, sink_http, sink_s3;
 
-static const struct sink_driver *const drivers[] = {&sink_file, &sink_http};
+static const struct sink_driver *const drivers[] = {&sink_file, &sink_http, &sink_s3};
 
 const struct sink_driver *sink_driver_find(struct text type)
 {
@@ -16,7 +16,7 @@ const struct sink_driver *sink_driver_find(struct text type)
 
 const char *sink_types(void)
 {
-	return "\"file\" or \"http\"";
+	return "\"file\", \"http\" or \"s3\"";
 }
 
 void intake_choose(struct intake *intake)

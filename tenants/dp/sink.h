@@ -26,7 +26,8 @@ struct intake {
 /* Called by the driver on the pull's worker, never inside its functions. */
 struct intake_events {
 	/* OK: write may begin. CONFLICT: `offset` bytes are there, and `first` is another; or someone else is writing.
-	 * TOO_LARGE, REFUSED (no room), NOT_FOUND (a name that cannot be), UNAVAILABLE, ... */
+	 * PROTOCOL: such segments
+	 * are not for this sink. TOO_LARGE, REFUSED (no room), NOT_FOUND (a name that cannot be), UNAVAILABLE, ... */
 	void (*opened)(struct intake *intake, enum status status, int64_t offset);
 	/* The bytes of the last write are taken. */
 	void (*written)(struct intake *intake, enum status status, size_t length);

@@ -1,6 +1,6 @@
 /* Sink "http": what comes goes on to an HTTP server (HttpData as a sink, dataplane.md section 1.1): method POST, PUT or
- * PATCH, with the segment's Content-Range; its HEAD tells the offset, if it knows one. Nothing is kept here but what the
- * connection does not take now. */
+ * PATCH, with the segment's Content-Range; its HEAD tells the offset, if it knows one. Nothing is kept here but what
+ * the connection does not take now. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,7 +64,7 @@ static void tell(struct http_intake *state)
 static void fail(struct http_intake *state, enum status why)
 {
 	if (state->failed == STATUS_OK)
-		state->failed = why;
+		state->failed = why == STATUS_PROTOCOL ? STATUS_UNAVAILABLE : why;
 	tell(state);
 }
 
@@ -84,8 +84,7 @@ static bool build_url(struct http_intake *state, const struct http_source *sink,
 	return !state->path.failed;
 }
 
-static size_t collect_headers(
-	struct http_intake *state, const struct http_source *sink, struct header *headers)
+static size_t collect_headers(struct http_intake *state, const struct http_source *sink, struct header *headers)
 {
 	const struct intake *intake = state->intake;
 	size_t count = http_source_headers(sink, &sink->lanes[intake->pull->home->index], headers);
@@ -124,7 +123,9 @@ static void begin(struct http_intake *state)
 		.method = intake->is_question ? TEXT("HEAD") : text_of(sink->method),
 		.headers = headers,
 		.header_count = collect_headers(state, sink, headers),
-		.body_length = intake->is_question ? 0 : intake->end < 0 ? -1 : intake->end - intake->first,
+		.body_length = intake->is_question ? 0
+					   : intake->end < 0   ? -1
+										   : intake->end - intake->first,
 		.rules = &addresses,
 		.read_ms = (uint32_t)dp->settings.source_ms};
 	enum status status = state->range.failed
@@ -143,8 +144,8 @@ static void pump(struct http_intake *state)
 	if (state->call == NULL)
 		return;
 	if (state->is_writing && !state->is_queued) {
-		state->sent += client_call_write(state->call, (const uint8_t *)state->bytes.bytes + state->sent,
-			state->bytes.length - state->sent, false);
+		state->sent += client_call_write(
+			state->call, (const uint8_t *)state->bytes.bytes + state->sent, state->bytes.length - state->sent, false);
 		if (state->sent == state->bytes.length)
 			tell(state);
 	} else if (state->is_finishing) {
@@ -200,7 +201,7 @@ static void on_head(void *context, struct client_call *call, const struct client
 	}
 	enum status status = status_of(response->status, state->intake->is_segment);
 	if (status == STATUS_OK && !(state->is_finishing && client_call_is_sent(call)))
-		status = STATUS_PROTOCOL; /* an answer to what has not been said */
+		status = STATUS_UNAVAILABLE; /* an answer to what has not been said */
 	if (status != STATUS_OK)
 		state->failed = status;
 	tell(state);

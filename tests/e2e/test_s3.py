@@ -1,19 +1,32 @@
-"""S3 as a source, against a store that checks each signature itself."""
+"""S3 as a source and as a sink, against a store that checks each signature itself."""
 import os
+import socket
 
 import pytest
 
-from conftest import A, Cell, wait_for
-from s3 import Store
-from test_push import SETTINGS, address, completed, push, receiver  # noqa: F401 (a fixture)
+from conftest import A, B, Cell, wait_for
+from s3 import Refusal, Store
+from test_ingest import consumer, link, offset, segment, send
+from test_push import completed, push, receiver  # noqa: F401 (a fixture)
 
-BIG = os.urandom(1 << 20) * 24
+BIG = os.urandom(1 << 20) * 36 + b"tail"
+PART = 8 << 20
+
+
+def make(folder):
+    cell = Cell(folder, settings={"dp": {"push_pause_ms": 20, "push_retries": 20}})
+    cell.config["client"] = {"ca_file": str(cell.certificate)}
+    cell.start()
+    cell.participant(A)
+    cell.participant(B)
+    cell.file(A, "big.bin", BIG)
+    cell.dataset(A, "big", "file", {"path": "big.bin"})
+    return cell
 
 
 @pytest.fixture(scope="module")
 def cell(tmp_path_factory):
-    cell = Cell(tmp_path_factory.mktemp("s3"), settings=SETTINGS).start()
-    cell.participant(A)
+    cell = make(tmp_path_factory.mktemp("s3"))
     yield cell
     cell.stop()
 
@@ -148,7 +161,7 @@ def test_secrets_stay_in_the_vault(cell, store):
 def test_a_big_object_whole_and_in_parts(cell, store):
     server = store()
     server.put("big", BIG)
-    token, path = share(cell, server, "big", objectName="big")
+    token, path = share(cell, server, "big-object", objectName="big")
     assert bytes(cell.pull(token, path, deadline=60).body) == BIG
     third = len(BIG) // 3
     pieces = [cell.pull(token, path, headers=[("range", f"bytes={at}-{at + third - 1}")], deadline=60) for at in range(0, len(BIG), third)]
@@ -173,10 +186,137 @@ def test_an_object_is_pushed_through_cuts(cell, store, receiver):  # noqa: F811
     cuts = [0]
 
     def cut(total):
-        if cuts[0] < 4 and total > (cuts[0] + 1) * (4 << 20):
+        if cuts[0] < 3 and total > (cuts[0] + 1) * (9 << 20):
             cuts[0] += 1
             raise ConnectionError("ordered")
     target.on_bytes = cut
     completed(cell, push(cell, "pushed", target.url), 60)
-    assert target.whole["/in"] == BIG and cuts[0] == 4
-    assert [headers.get("Range") or headers.get("range") for method, _, headers in server.requests if method == "GET"][1:] != [None] * 4
+    assert target.whole["/in"] == BIG and cuts[0] == 3
+    ranges = [headers.get("range") for method, _, headers in server.requests if method == "GET"]
+    assert ranges[0] is None and len(ranges) == 4 and all(ranges[1:]), ranges
+
+
+# --- as a sink
+
+def sink(cell, server, name, **properties):
+    assert cell.call("PUT", f"/api/cell/v1/participants/{B}/secrets/s3-{name}", {"value": server.secret_json()})[0] == 204
+    status, body = cell.call("PUT", f"/api/cell/v1/participants/{B}/datasets/{name}", {"id": name, "sink": {"type": "s3", "properties": {
+        "region": server.region, "bucketName": server.bucket, "endpointOverride": server.url, "keyName": f"s3-{name}", **properties}}})
+    assert status == 201, body
+    return name
+
+
+def parts_sent(server):
+    return [target for method, target, _ in server.requests if method == "PUT" and "partNumber" in target]
+
+
+def test_a_push_becomes_a_multipart_upload(cell, store):
+    server = store()
+    completed(cell, link(cell, "multipart", sink=sink(cell, server, "multipart", folderName="in box")), 60)
+    assert server.objects["in box/multipart/data"][0] == BIG and not server.uploads and not server.aborted
+    assert len(parts_sent(server)) == len(BIG) // PART + 1 and server.most_busy <= 2
+
+
+def test_whole_objects_of_all_sizes(cell, store):
+    server = store()
+    path, token = consumer(cell, "sizes", sink(cell, server, "sizes", objectName="o&<>.bin"))
+    for size in (0, 1, PART - 1, PART, PART + 1, 3 * PART):
+        response = send(cell, path, token, "POST", BIG[:size], [("content-type", "text/x")])
+        assert response.status == 204, size
+        assert server.objects["o&<>.bin"][0] == BIG[:size] and server.objects["o&<>.bin"][1] == "text/x"
+    assert not server.uploads and not server.aborted and server.most_busy <= 2
+    assert offset(cell, path, token) == 3 * PART
+    assert send(cell, f"{path}/below", token, body=b"x").status == 400
+
+
+def test_an_object_of_unknown_length(cell, store):
+    server = store()
+    path, token = consumer(cell, "unknown", sink(cell, server, "unknown"))
+    with socket.create_connection(("127.0.0.1", cell.clear_port)) as plain:
+        plain.sendall(f"POST {path}/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        for at in range(0, len(BIG), 1 << 20):
+            piece = BIG[at:at + (1 << 20)]
+            plain.sendall(b"%x\r\n" % len(piece) + piece + b"\r\n")
+        plain.sendall(b"0\r\n\r\n")
+        assert plain.recv(100).startswith(b"HTTP/1.1 204")
+    assert server.objects["unknown/x"][0] == BIG and len(parts_sent(server)) == 3
+
+
+def test_segments_must_fit(cell, store):
+    server = store()
+    path, token = consumer(cell, "fit", sink(cell, server, "fit"))
+    for first, last in ((0, 1 << 20), (1 << 20, 2 * PART), (PART, PART + 5)):
+        assert segment(cell, path, token, BIG, first, last).status == 400
+    assert segment(cell, path, token, BIG, 0, PART).status == 204
+    assert segment(cell, path, token, BIG, 2 * PART, 3 * PART).status == 409
+    assert offset(cell, path, token) == PART
+    # a small object in one segment needs no upload
+    assert segment(cell, f"{path}/small", token, b"small", 0, 5).status == 204
+    assert server.objects["fit/small"][0] == b"small" and offset(cell, f"{path}/small", token) == 5
+    # from 0: what was begun is given up
+    assert segment(cell, path, token, BIG, 0, PART).status == 204
+    assert len(server.aborted) == 1 and offset(cell, path, token) == PART
+
+
+def test_a_cut_whole_is_aborted_and_a_cut_segment_is_not(cell, store):
+    server = store()
+    path, token = consumer(cell, "half", sink(cell, server, "half"))
+    for extra, aborted in (("", 1), (f"Content-Range: bytes 0-{4 * PART - 1}/{len(BIG)}\r\n", 1)):
+        parts = len(parts_sent(server))
+        with socket.create_connection(("127.0.0.1", cell.clear_port)) as plain:
+            plain.sendall(f"PUT {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Length: {4 * PART}\r\n{extra}\r\n".encode())
+            plain.sendall(BIG[:PART + 1000])
+            wait_for(lambda: len(parts_sent(server)) > parts and server.busy == 0, what="the first part")
+        wait_for(lambda: len(server.aborted) == aborted, what="the abort")
+    assert wait_for(lambda: offset(cell, path, token), what="the offset") == PART and len(server.uploads) == 1
+
+
+def test_a_store_with_moods(cell, store):
+    server = store()
+    moods = iter([True, False, True, False, False, True] + [False] * 1000)
+
+    def mood(request):
+        if request.command == "PUT" and next(moods):
+            raise Refusal(503, "SlowDown")
+    server.before = mood
+    completed(cell, link(cell, "moods", sink=sink(cell, server, "moods")), 60)
+    assert server.objects["moods/data"][0] == BIG
+
+
+def test_a_store_that_stays_down(cell, store):
+    server = store()
+
+    def down(request):
+        if "uploadId" in request.path and request.command in ("PUT", "POST"):
+            raise Refusal(500, "InternalError")
+    server.before = down
+    path, token = consumer(cell, "down", sink(cell, server, "down"))
+    assert send(cell, path, token, "POST", BIG).status == 503
+    wait_for(lambda: server.aborted and not server.uploads, what="the abort")
+    server.before = lambda request: None
+    assert send(cell, path, token, "POST", BIG).status == 204 and server.objects["down/data"][0] == BIG
+
+
+def test_a_wrong_key_is_no_room(cell, store):
+    server = store()
+    name = sink(cell, server, "wrong-key")
+    assert cell.call("PUT", f"/api/cell/v1/participants/{B}/secrets/s3-wrong-key", {"value": '{"accessKeyId":"AKIDEXAMPLE","secretAccessKey":"x"}'})[0] == 204
+    path, token = consumer(cell, "wrong-key", name)
+    assert send(cell, path, token, body=b"x").status == 502
+    assert send(cell, path, token, "HEAD").status == 502
+
+
+def test_kill_and_restart_with_an_s3_sink(store, tmp_path):
+    server, cell = store(), make(tmp_path)
+    try:
+        flow = link(cell, "killed", sink=sink(cell, server, "killed"))
+        for kill in range(2):
+            goal = kill * 2 + 1
+            wait_for(lambda: any(len(parts) >= goal for _, parts, _ in server.uploads.values()) or server.objects, 30, "parts")
+            cell.kill()
+            cell.start()
+        completed(cell, flow, 60)
+        assert server.objects["killed/data"][0] == BIG and not server.uploads
+        assert len(parts_sent(server)) <= len(BIG) // PART + 1 + 2 * 2
+    finally:
+        cell.stop()
