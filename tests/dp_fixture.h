@@ -101,6 +101,10 @@ void worker_post(struct worker *worker, struct task *task)
 	*fake.tasks_end = task;
 	fake.tasks_end = &task->next;
 }
+void worker_later(struct worker *worker, struct task *task)
+{
+	worker_post(worker, task);
+}
 void worker_pool_retire(struct worker_pool *pool, void (*release)(void *object), void *object)
 {
 	(void)pool;

@@ -1,5 +1,5 @@
-/* Sink "s3": objects of a bucket, by multipart uploads (AmazonS3 as a sink, dataplane.md section 1.1). Properties: those
- * of a bucket (s3_request.h), folderName, objectName (for a push without a path; else <flow>/<path>).
+/* Sink "s3": objects of a bucket, by multipart uploads (AmazonS3 as a sink, dataplane.md section 1.1). Properties:
+ * those of a bucket (s3_request.h), folderName, objectName (for a push without a path; else <flow>/<path>).
  *
  * Part n of an object always holds the bytes from (n - 1) * P on, P being 8 MiB, or 16 MiB for objects over 80,000 MiB
  * and of unknown length: so whatever parts an upload has, from whichever attempt, are the right ones. Segments must
@@ -113,11 +113,11 @@ static void fail(struct s3_intake *state, enum status why)
 
 static enum status status_of(int http)
 {
-	return http >= 200 && http < 300		? STATUS_OK
-		   : http == 401 || http == 403		? STATUS_FORBIDDEN
-		   : http == 413					? STATUS_TOO_LARGE
-		   : http == 507					? STATUS_REFUSED
-											: STATUS_UNAVAILABLE;
+	return http >= 200 && http < 300    ? STATUS_OK
+		   : http == 401 || http == 403 ? STATUS_FORBIDDEN
+		   : http == 413                ? STATUS_TOO_LARGE
+		   : http == 507                ? STATUS_REFUSED
+										: STATUS_UNAVAILABLE;
 }
 
 /* --- talks about the upload */
@@ -135,7 +135,7 @@ static bool say(struct s3_intake *state, struct text method, struct text query, 
 		/* uploads of a bucket are listed at its root */
 		.key = text_starts_with(query, TEXT("prefix=")) ? TEXT("") : buffer_text(&state->key),
 		.query = query,
-		.content_type = is_creation				   ? state->intake->content_type
+		.content_type = is_creation          ? state->intake->content_type
 						: body.bytes != NULL ? TEXT("application/xml")
 											 : TEXT_NONE,
 		.body = body};

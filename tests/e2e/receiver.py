@@ -129,6 +129,10 @@ class Receiver:
         status = self.before_body(path, fields)
         if status is not None:
             self.reply(connection, status)
+            connection.shutdown(socket.SHUT_WR)  # what comes is read, so that no reset overtakes the answer
+            connection.settimeout(2)
+            while connection.recv(65536):
+                pass
             return None
         assert method in ("PUT", "POST"), method
         total = None
