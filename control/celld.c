@@ -21,7 +21,10 @@
 #include "server/client.h"
 #include "server/server.h"
 #include "tenants/cp/management.h"
+#include "tenants/did_host.h"
 #include "tenants/dp/dp.h"
+#include "tenants/dp/public_keys.h"
+#include "tenants/dp/siglet.h"
 
 enum { EXIT_CONFIG = 2 };
 
@@ -82,6 +85,7 @@ struct cell {
 	struct registry *registry;
 	struct management *management;
 	struct dp *dp;
+	struct did_host *did_host;
 	struct router *router;
 	struct server *server;
 	struct admin admin;
@@ -122,13 +126,32 @@ static bool set_path(char **into, const char *state, const char *name)
 	return *into != NULL || asprintf(into, "%s/%s", state, name) >= 0;
 }
 
+/* What the tables cannot say: texts of a grammar of their own. */
+static bool check_texts(const struct settings *settings, const char *file, struct buffer *error)
+{
+#define LOWER "abcdefghijklmnopqrstuvwxyz0123456789-"
+	const struct {
+		const char *key, *value, *bytes, *allowed;
+	} texts[] = {{"tenant.domain", settings->tenant.domain, LOWER ".", "a host name in lower case"},
+		{"router.tenant_header", settings->router.tenant_header, LOWER, "a header name in lower case"}};
+#undef LOWER
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		if (texts[i].value == NULL || texts[i].value[strspn(texts[i].value, texts[i].bytes)] == 0)
+			continue;
+		buffer_printf(error, "%s: %s: must be %s", file == NULL ? "defaults" : file, texts[i].key, texts[i].allowed);
+		return false;
+	}
+	return true;
+}
+
 static struct settings *settings_load(const struct options *options, struct buffer *error)
 {
 	struct settings *settings = calloc(1, sizeof(*settings));
 	if (settings == NULL)
 		return NULL;
 	describe_sections(settings);
-	if (config_load(options->config, settings->sections, SECTIONS, error) != STATUS_OK) {
+	if (config_load(options->config, settings->sections, SECTIONS, error) != STATUS_OK ||
+		!check_texts(settings, options->config, error)) {
 		settings_free(settings);
 		return NULL;
 	}
@@ -164,18 +187,31 @@ static enum status open_log(struct cell *cell, struct buffer *error)
 	if (settings->file != NULL)
 		cell->log_descriptor = open(settings->file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
 	if (cell->log_descriptor < 0) {
-		buffer_printf(error, "log.file: %s: %s", settings->file, strerror(errno));
+		buffer_printf(error, "log.file: %s: %m", settings->file);
 		return STATUS_IO;
 	}
 	return log_open(cell->log_descriptor, (enum log_level)settings->level);
+}
+
+static enum status open_sources(const struct settings *settings, struct buffer *error)
+{
+	const char *root = settings->dp.source_root;
+	int descriptor = mkdir(root, 0750) == 0 || errno == EEXIST ? open(root, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+	if (descriptor < 0) {
+		buffer_printf(error, "dp.source_root: %s: %m", root);
+		return STATUS_IO;
+	}
+	close(descriptor);
+	return STATUS_OK;
 }
 
 static enum status open_router(struct cell *cell)
 {
 	struct admin *admin = &cell->admin;
 	const struct route_rule rules[] = {
-		{TEXT("/api/public"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, true, {"dp", dp_pull, cell->dp}},
+		{TEXT("/api/public"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, true, {"dp", dp_public, cell->dp}},
 		{TEXT("/api/ingest"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, true, {"dp", dp_ingest, cell->dp}},
+		{TEXT("/api/v1"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, false, {"dp", dp_signaling, cell->dp}},
 		{TEXT("/api/cell/v1/participants"), ROUTE_CELL, 0, LISTENER_PUBLIC, false, {"dp", dp_manage, cell->dp}},
 		{TEXT("/api/cell/v1/participants"), ROUTE_CELL, 0, LISTENER_ADMIN, false, {"dp", dp_manage, cell->dp}},
 		{TEXT("/api/cell/v1/status"), ROUTE_CELL, 0, LISTENER_PUBLIC, false, {"admin", admin_status, admin}},
@@ -184,12 +220,42 @@ static enum status open_router(struct cell *cell)
 			{"cp", management_handle, cell->management}},
 		{TEXT("/api/mgmt/v5beta/participants"), ROUTE_CELL, 0, LISTENER_ADMIN, false,
 			{"cp", management_handle, cell->management}},
+		{TEXT("/api/siglet/tokens"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, false, {"dp", dp_token, cell->dp}},
+		{TEXT("/api/siglet"), ROUTE_CELL, 0, LISTENER_PUBLIC, false, {"dp", siglet_handle, cell->dp}},
+		{TEXT("/transfer-type-mappings"), ROUTE_CELL, 0, LISTENER_PUBLIC, false, {"dp", siglet_types, cell->dp}},
+		{TEXT("/key-mappings"), ROUTE_CELL, 0, LISTENER_PUBLIC, false, {"dp", siglet_keys, cell->dp}},
+		{TEXT("/keys"), ROUTE_CELL, 0, LISTENER_PUBLIC, false, {"dp", public_keys, cell->dp}},
+		{TEXT("/health"), ROUTE_CELL, 0, LISTENER_PUBLIC, false, {"dp", siglet_health, cell->dp}},
 		{TEXT("/metrics"), ROUTE_CELL, 0, LISTENER_ADMIN, false, {"admin", admin_metrics, admin}},
 		{TEXT("/healthz"), ROUTE_CELL, 0, LISTENER_ADMIN, false, {"admin", admin_health, admin}},
+		{TEXT("/tokens"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, false, {"dp", dp_token, cell->dp}},
+		{TEXT("/tokens"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_ADMIN, false, {"dp", dp_token, cell->dp}},
+		{TEXT("/api/local"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, false, {"dp", dp_local, cell->dp}},
+		{TEXT("/api/local"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_ADMIN, false, {"dp", dp_local, cell->dp}},
 		{TEXT("/"), ROUTE_CELL, 0, LISTENER_ADMIN, false, {"admin", admin_page, admin}},
+		{TEXT("/"), ROUTE_CELL, 0, LISTENER_PUBLIC, false, {"did", did_host_handle, cell->did_host}},
 	};
 	return router_open(cell->registry, cell->pool, &cell->settings->tenant, &cell->settings->router, rules,
 		sizeof(rules) / sizeof(rules[0]), &cell->router);
+}
+
+static bool is_participant(void *context, struct text sub)
+{
+	const struct cell *cell = context;
+	return id_is_valid(sub) && registry_find(cell->registry, sub) != NULL;
+}
+
+/* Whatever networks a tenant may reach: the admin listeners are not for upstream calls. */
+static enum status forbid_admin_listeners(struct cell *cell)
+{
+	const struct listener_settings *listeners = cell->settings->server.listeners.items;
+	enum status status = STATUS_OK;
+	for (size_t i = 0; i < cell->settings->server.listeners.count && status == STATUS_OK; i++) {
+		struct text address = text_of(listeners[i].address);
+		if (listeners[i].role == LISTENER_ADMIN && !text_starts_with(address, TEXT("unix:")))
+			status = client_pool_forbid(cell->client, address, (uint16_t)server_port(cell->server, i));
+	}
+	return status;
 }
 
 static enum status cell_open(struct cell *cell, struct buffer *error)
@@ -207,6 +273,8 @@ static enum status cell_open(struct cell *cell, struct buffer *error)
 		status = access_open(&settings->access, cell->pool, &cell->access, error);
 	if (status == STATUS_OK)
 		status = registry_open(cell->store, cell->pool, &settings->tenant, &cell->registry);
+	if (status == STATUS_OK)
+		access_know_participants(cell->access, is_participant, cell);
 	cell->admin = (struct admin){
 		.store = cell->store, .registry = cell->registry, .access = cell->access, .started_ms = clock_wall_ms()};
 	if (status == STATUS_OK)
@@ -214,12 +282,18 @@ static enum status cell_open(struct cell *cell, struct buffer *error)
 	if (status == STATUS_OK)
 		status = management_open(cell->store, cell->vault, cell->registry, cell->access, &cell->management);
 	if (status == STATUS_OK)
+		status = open_sources(settings, error);
+	if (status == STATUS_OK)
 		status = dp_open(&settings->dp, cell->pool, cell->store, cell->vault, cell->registry, cell->access, &cell->dp);
+	if (status == STATUS_OK)
+		status = did_host_open(cell->registry, cell->pool, &cell->did_host);
 	if (status == STATUS_OK)
 		status = open_router(cell);
 	cell->handler = (struct handler){router_handle, cell->router};
 	if (status == STATUS_OK)
 		status = server_open(cell->pool, &settings->server, &settings->limits, &cell->handler, &cell->server, error);
+	if (status == STATUS_OK)
+		status = forbid_admin_listeners(cell);
 	if (status == STATUS_OK)
 		status = store_load(cell->store, error);
 	if (status == STATUS_OK)
@@ -240,8 +314,13 @@ static void cell_close(struct cell *cell)
 	/* What answers workers ends before them; what workers use ends after. The store's last answers may ask the vault
 	 * to forget: it ends when they have been heard. */
 	sem_t turned;
-	store_close(cell->store);
 	sem_init(&turned, 0, 0);
+	if (cell->dp != NULL) {
+		dp_stop(cell->dp, on_turned, &turned);
+		while (sem_wait(&turned) != 0)
+			;
+	}
+	store_close(cell->store);
 	worker_pool_barrier(cell->pool, on_turned, &turned);
 	while (sem_wait(&turned) != 0)
 		;
@@ -251,6 +330,7 @@ static void cell_close(struct cell *cell)
 		worker_pool_stop(cell->pool);
 	server_free(cell->server);
 	router_free(cell->router);
+	did_host_free(cell->did_host);
 	dp_free(cell->dp);
 	management_free(cell->management);
 	client_pool_free(cell->client);
@@ -277,30 +357,59 @@ static void say_ready(const struct cell *cell, uint64_t started_ms)
 		log_number("ms", clock_monotonic_ms() - started_ms));
 }
 
-/* A broken file, certificate or key set leaves everything as it was. Returns the settings to free at the end. */
-static void reload(struct cell *cell, const struct options *options, struct settings **kept)
+/* What a reload puts into force; the rest is for the next start. */
+static bool is_reloaded(const char *section, const char *key)
+{
+	static const char *const reloaded[][2] = {{"limits", NULL}, {"server", "certificate_file"}, {"server", "key_file"},
+		{"server", "client_ca_file"}, {"log", "level"}};
+	for (size_t i = 0; i < sizeof(reloaded) / sizeof(reloaded[0]); i++) {
+		if (strcmp(reloaded[i][0], section) == 0 && (reloaded[i][1] == NULL || strcmp(reloaded[i][1], key) == 0))
+			return true;
+	}
+	return false;
+}
+
+static void tell_what_waits(const struct settings *now, const struct settings *next)
+{
+	for (size_t i = 0; i < SECTIONS; i++) {
+		const struct setting_section *section = &now->sections[i];
+		for (size_t j = 0; j < section->count; j++) {
+			const struct setting *setting = &section->settings[j];
+			if (!is_reloaded(section->name, setting->key) &&
+				!config_is_same(setting, section->target, next->sections[i].target))
+				LOG(WARNING, "cell.setting_waits", log_text("section", text_of(section->name)),
+					log_text("key", text_of(setting->key)), log_text("until", TEXT("the next start")));
+		}
+	}
+}
+
+/* A broken certificate or key set leaves everything as it was. */
+static enum status apply(struct cell *cell, const struct settings *settings, struct buffer *error)
+{
+	enum status status = server_check_certificates(cell->server, &settings->server, error);
+	if (status == STATUS_OK)
+		status = access_reload(cell->access, error);
+	if (status == STATUS_OK)
+		status = server_reload_certificates(cell->server, &settings->server, error);
+	if (status == STATUS_OK)
+		status = server_change_limits(cell->server, &settings->limits);
+	return status;
+}
+
+static void reload(struct cell *cell, const struct options *options)
 {
 	struct buffer error = {0};
 	struct settings *settings = settings_load(options, &error);
-	enum status status = settings == NULL ? STATUS_INVALID : STATUS_OK;
-	if (status == STATUS_OK)
-		status = server_reload_certificates(cell->server, &settings->server, &error);
-	if (status == STATUS_OK)
-		status = access_reload(cell->access, &error);
-	if (status != STATUS_OK) {
-		LOG(ERROR, "cell.reload_refused",
-			log_text("error", error.length > 0 ? buffer_text(&error) : text_of(status_text(status))));
-		settings_free(settings);
-	} else {
+	enum status status = settings == NULL ? STATUS_INVALID : apply(cell, settings, &error);
+	if (status == STATUS_OK) {
 		log_threshold = (enum log_level)settings->log.level;
-		server_change_limits(cell->server, &settings->limits);
-		settings_free(*kept); /* the one before the last: its limits are of no new connection */
-		*kept = NULL;
-		/* connections accepted under the previous limits still read them */
+		tell_what_waits(cell->settings, settings);
 		LOG(INFO, "cell.reloaded", log_text("config", text_of(options->config == NULL ? "defaults" : options->config)));
-		settings->sections[0].target = &settings->server;
-		*kept = settings;
+	} else {
+		struct text what = error.length > 0 ? buffer_text(&error) : text_of(status_text(status));
+		LOG(ERROR, "cell.reload_refused", log_text("error", what));
 	}
+	settings_free(settings);
 	buffer_free(&error);
 }
 
@@ -312,15 +421,13 @@ static void on_drained(void *context)
 
 static void run(struct cell *cell, const struct options *options, const sigset_t *signals)
 {
-	struct settings *kept[64] = {0};
 	size_t reloads = 0;
 	for (;;) {
 		int number = 0;
 		if (sigwait(signals, &number) != 0)
 			continue;
 		if (number == SIGHUP) {
-			/* every version stays: a connection keeps the limits it was accepted under. A ring of the last ones */
-			reload(cell, options, &kept[reloads % 64]);
+			reload(cell, options);
 			reloads++;
 		} else if (number == SIGUSR2) {
 			break;
@@ -337,8 +444,6 @@ static void run(struct cell *cell, const struct options *options, const sigset_t
 	cell->settings = NULL;
 	cell_close(cell);
 	settings_free(settings);
-	for (size_t i = 0; i < 64; i++)
-		settings_free(kept[i]);
 }
 
 static void harden(void)
@@ -347,6 +452,7 @@ static void harden(void)
 	umask(077);
 	setrlimit(RLIMIT_CORE, &none);
 	prctl(PR_SET_DUMPABLE, 0);
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
@@ -374,10 +480,13 @@ static const struct option long_options[] = {{"config", required_argument, NULL,
 	{"print-config", no_argument, NULL, 'p'}, {"check-config", no_argument, NULL, 'k'},
 	{"version", no_argument, NULL, 'v'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
 
-static void parse_options(int count, char **arguments, struct options *options)
+/* -1: go on; else the exit code. */
+static int parse_options(int count, char **arguments, struct options *options)
 {
 	uint64_t workers;
-	for (int option; (option = getopt_long(count, arguments, "", long_options, NULL)) != -1;) {
+	/* before any thread */
+	for (int option;
+		 (option = getopt_long(count, arguments, "", long_options, NULL)) != -1;) { /* NOLINT(concurrency-mt-unsafe) */
 		switch (option) {
 		case 'c':
 			options->config = optarg;
@@ -388,7 +497,7 @@ static void parse_options(int count, char **arguments, struct options *options)
 		case 'w':
 			if (text_to_unsigned(text_of(optarg), WORKERS_MAX, &workers) != STATUS_OK || workers == 0) {
 				fprintf(stderr, "celld: --workers must be 1 to %d\n", WORKERS_MAX);
-				exit(EXIT_CONFIG);
+				return EXIT_CONFIG;
 			}
 			options->workers = (long)workers;
 			break;
@@ -400,25 +509,28 @@ static void parse_options(int count, char **arguments, struct options *options)
 			break;
 		case 'v':
 			puts("celld " CELLD_VERSION);
-			exit(0);
+			return 0;
 		case 'h':
 			print_usage(stdout);
-			exit(0);
+			return 0;
 		default:
-			exit(EXIT_CONFIG);
+			return EXIT_CONFIG;
 		}
 	}
 	if (optind < count) {
 		fprintf(stderr, "celld: unknown argument %s\n", arguments[optind]);
-		exit(EXIT_CONFIG);
+		return EXIT_CONFIG;
 	}
+	return -1;
 }
 
 int main(int count, char **arguments)
 {
 	uint64_t started_ms = clock_monotonic_ms();
 	struct options options = {.state = "state"};
-	parse_options(count, arguments, &options);
+	int code = parse_options(count, arguments, &options);
+	if (code >= 0)
+		return code;
 	harden();
 	struct buffer error = {0};
 	struct cell cell = {.settings = settings_load(&options, &error)};
@@ -434,7 +546,7 @@ int main(int count, char **arguments)
 		return 0;
 	}
 	if (mkdir(options.state, 0700) != 0 && errno != EEXIST) {
-		fprintf(stderr, "%s: %s\n", options.state, strerror(errno));
+		fprintf(stderr, "%s: %m\n", options.state);
 		return EXIT_CONFIG;
 	}
 	/* blocked before any thread starts, so that only the main thread takes them */
@@ -445,7 +557,8 @@ int main(int count, char **arguments)
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
 	if (cell_open(&cell, &error) != STATUS_OK) {
 		cell_close(&cell);
-		fprintf(stderr, "%s\n", error.bytes);
+		fprintf(stderr, "%s%s%s\n", options.config == NULL ? "" : options.config, options.config == NULL ? "" : ": ",
+			error.bytes);
 		buffer_free(&error);
 		return EXIT_CONFIG;
 	}

@@ -267,6 +267,22 @@ static struct client_call *call_new(struct client *client)
 	return call;
 }
 
+enum status client_check_url(struct worker *worker, const struct url *url, const struct address_rules *rules)
+{
+	struct resolver_answer answer;
+	const struct client *client = the_pool == NULL ? NULL : worker_slot(worker, the_pool->slot);
+	if (client == NULL)
+		return STATUS_UNAVAILABLE;
+	if (!resolver_literal(url->host, &answer))
+		return STATUS_OK;
+	for (unsigned i = 0; i < answer.count; i++) {
+		if (!address_is_allowed(rules, &answer.addresses[i].any) ||
+			own_sockets_contain(&client->pool->forbidden, &answer.addresses[i].any, url->port))
+			return STATUS_FORBIDDEN;
+	}
+	return STATUS_OK;
+}
+
 enum status client_call_start(struct worker *worker, const struct client_request *request,
 	const struct client_events *events, void *state, struct client_call **call)
 {
@@ -442,10 +458,16 @@ enum status client_pool_open(struct worker_pool *workers, const struct client_se
 	return STATUS_OK;
 }
 
+enum status client_pool_forbid(struct client_pool *pool, struct text address, uint16_t port)
+{
+	return own_sockets_add(&pool->forbidden, address, port);
+}
+
 void client_pool_free(struct client_pool *pool)
 {
 	if (pool == NULL)
 		return;
+	own_sockets_free(&pool->forbidden);
 	resolver_close(pool->resolver);
 	the_pool = NULL;
 	free(pool);

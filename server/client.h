@@ -24,7 +24,13 @@ extern const size_t client_settings_count;
 struct client_pool; /* process-wide: resolver, settings, TLS material; gives each worker its client */
 enum status client_pool_open(struct worker_pool *workers, const struct client_settings *settings,
 	struct client_pool **pool, struct buffer *error) MUST_CHECK;
+/* No call of any tenant reaches this listener of ours (see own_sockets_add). Before the workers start. */
+enum status client_pool_forbid(struct client_pool *pool, struct text address, uint16_t port) MUST_CHECK;
 void client_pool_free(struct client_pool *pool);
+
+/* On a worker: FORBIDDEN when the host is a literal address that the guard will refuse. Names are judged when used. */
+enum status client_check_url(
+	struct worker *worker, const struct url *url, const struct address_rules *rules) MUST_CHECK;
 
 struct client_call;
 
@@ -50,7 +56,6 @@ struct client_response {
 	const struct header *headers; /* lower-case names; borrowed until client_call_close */
 	size_t header_count;
 	int64_t length; /* -1: unknown */
-	bool has_trailers;
 };
 
 /* All called on the call's worker, never from inside client_call_start. */

@@ -8,6 +8,7 @@
 #include "server/base/metric.h"
 #include "server/client.h"
 #include "server/h1_parse.h"
+#include "server/own_sockets.h"
 #include "server/resolver.h"
 
 enum {
@@ -200,6 +201,7 @@ struct client {
 struct client_pool {
 	struct client_settings settings;
 	struct resolver *resolver;
+	struct own_sockets forbidden;
 	int slot;
 };
 

@@ -223,10 +223,16 @@ void upstream_want_read(struct upstream *upstream, bool want)
 
 /* --- calls */
 
-bool upstream_is_allowed(const struct upstream *upstream, const struct client_call *call)
+static bool may_reach(const struct upstream *upstream, const struct client_call *call, const struct sockaddr *address)
 {
 	const struct address_rules rules = {call->rules, call->rule_count};
-	return address_is_allowed(&rules, &upstream->addresses[upstream->address_at - 1].any);
+	return address_is_allowed(&rules, address) &&
+		   !own_sockets_contain(&call->client->pool->forbidden, address, upstream->origin->port);
+}
+
+bool upstream_is_allowed(const struct upstream *upstream, const struct client_call *call)
+{
+	return may_reach(upstream, call, &upstream->addresses[upstream->address_at - 1].any);
 }
 
 void upstream_begin(struct upstream *upstream, struct client_call *call)
@@ -421,12 +427,10 @@ static void connect_next(struct upstream *upstream)
 /* The guard: every address of the answer must be allowed, and only what was checked is connected to. */
 static enum status take_addresses(struct upstream *upstream, const struct resolver_answer *answer)
 {
-	const struct client_call *call = upstream->call;
-	const struct address_rules rules = {call->rules, call->rule_count};
 	if (answer->status != STATUS_OK || answer->count == 0)
 		return STATUS_UNAVAILABLE;
 	for (unsigned i = 0; i < answer->count; i++) {
-		if (!address_is_allowed(&rules, &answer->addresses[i].any))
+		if (!may_reach(upstream, upstream->call, &answer->addresses[i].any))
 			return STATUS_FORBIDDEN;
 	}
 	upstream->address_count = answer->count < 8 ? answer->count : 8;

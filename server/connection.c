@@ -366,7 +366,7 @@ static void protocol_open(struct connection *connection, const struct protocol *
 
 static void give(struct connection *connection, const uint8_t *bytes, size_t length)
 {
-	if (connection->is_closing || connection->is_closed || length == 0)
+	if (connection->is_closing || connection->is_closed)
 		return;
 	enum status status = connection->protocol->receive(connection, bytes, length);
 	if (status != STATUS_OK)
@@ -420,7 +420,7 @@ static void tell_protocols_apart(struct connection *connection)
 		return;
 	unsigned count = connection->first_length;
 	connection->first_length = 0;
-	give(connection, connection->first, count);
+	give(connection, connection->first, count); /* at least the byte that told */
 }
 
 static void give_first(struct connection *connection, const uint8_t *bytes, size_t length)
@@ -478,22 +478,39 @@ static size_t read_some(struct connection *connection)
 	return 0;
 }
 
+static void begin_turn(struct connection *connection)
+{
+	uint64_t turn = worker_turn(connection->engine->worker);
+	if (connection->turn == turn)
+		return;
+	connection->turn = turn;
+	connection->turn_input = 0;
+}
+
+/* Others first. TLS may hold bytes that the socket no longer shows: nothing else would wake us. */
+static void read_next_turn(struct connection *connection)
+{
+	connection->wants_read_again = true;
+	connection_flush_later(connection);
+}
+
 static void read_more(struct connection *connection)
 {
-	size_t total = 0;
+	begin_turn(connection);
+	if (connection->is_input_held)
+		give(connection, NULL, 0);
 	while (!connection->is_closed && !connection->is_closing && !connection->is_read_paused) {
-		if (total >= TURN_INPUT) { /* others first; TLS may hold bytes that the socket no longer shows */
-			connection->wants_read_again = true;
-			connection_flush_later(connection);
+		if (connection->turn_input >= TURN_INPUT || connection->is_input_held) {
+			read_next_turn(connection);
 			return;
 		}
 		size_t count = read_some(connection);
 		if (count == 0)
 			return;
-		total += count;
+		connection->turn_input += count;
 		take(connection, connection->engine->input, count);
 		bool has_more = connection->ssl != NULL && !connection->is_closed ? SSL_has_pending(connection->ssl) : false;
-		if (!has_more && count < INPUT_SIZE)
+		if (!has_more && !connection->is_input_held && count < INPUT_SIZE)
 			return; /* what came later wakes us again */
 	}
 }

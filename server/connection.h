@@ -18,8 +18,9 @@ struct protocol {
 	const char *name; /* "h2", "http/1.1" */
 	/* Begins; connection->session is its own. */
 	enum status (*open)(struct connection *connection);
-	/* Bytes from the peer, all of them taken (the protocol keeps what it cannot use yet). Not OK: the connection is
-	 * closed after what is queued has been flushed. */
+	/* Bytes from the peer, all of them taken (the protocol keeps what it cannot use yet). What is too much for one turn
+	 * it keeps with is_input_held: then it is called with no bytes in the next one, before anything is read. Not OK:
+	 * the connection is closed after what is queued has been flushed. */
 	enum status (*receive)(struct connection *connection, const uint8_t *bytes, size_t length);
 	/* Produces output while connection_can_write. Called at the end of a turn and when the socket is ready. */
 	void (*flush)(struct connection *connection);
@@ -53,6 +54,9 @@ struct connection {
 	enum connection_phase phase;
 	bool is_flush_queued, is_closing, is_failed, is_closed, is_draining, is_writing, wants_read_again, is_read_paused,
 		is_counted;
+	bool is_input_held; /* the protocol has input for the next turn */
+	uint64_t turn;      /* the turn that turn_input counts */
+	size_t turn_input;
 	bool is_trusted;               /* the peer is an ingress whose tenant header counts */
 	enum status why;               /* of the close */
 	uint64_t opened_ms, active_ms; /* active: last bytes in or out */

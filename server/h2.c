@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/frame_scan.h"
 #include "server/h2_head.h"
 #include "server/stream.h"
 
@@ -11,26 +12,31 @@ enum { TURN_OUTPUT = 512 * 1024, HEADERS_OUT_MAX = RESPONSE_HEADERS_MAX + 4, SMA
 /* A DATA frame with its head is one TLS record. */
 enum { FRAME_TLS = 16384 - 9, FRAME_CLEAR = 16384 };
 /* What a peer pays for what it provokes. */
-enum { COST_RESET = 3, COST_INVALID = 3, COST_CONTROL = 1, COST_SETTINGS = 2, COST_REFUSED_HEAD = 4 };
-
-/* The heads of frames as they pass, also of those that nghttp2 drops without a word. */
-struct frame_scan {
-	uint8_t head[9];
-	uint8_t seen;  /* bytes of the present head */
-	uint32_t skip; /* bytes of the preface or a payload still to pass */
+enum {
+	COST_RESET = 3,
+	COST_INVALID = 3,
+	COST_CONTROL = 1,
+	COST_SETTINGS = 2,
+	COST_CONTINUATION = 2,
+	COST_REFUSED_HEAD = 4,
+	EXCESS_FIELDS = 16 /* for one point: decoded, though nobody will look at them */
 };
-enum { FRAME_HEAD = 9, PREFACE = 24, RECENT_STREAMS = 16 };
+/* What one connection may have done in a turn before it waits behind the others. */
+enum { TURN_FRAMES = 64, TURN_STREAMS = 32 };
+enum { PREFACE = 24 };
 
 struct h2 {
 	struct connection *connection;
 	struct frame_scan scan;
-	int32_t recent[RECENT_STREAMS]; /* the last streams opened, to tell skipped ids from closed ones */
-	unsigned recent_at;
-	int32_t last_id;
 	nghttp2_session *session;
 	struct stream *streams;
 	int64_t opened;
 	unsigned trailer_fields;
+	uint32_t excess_fields;
+	uint64_t turn; /* what the two below count */
+	unsigned turn_frames, turn_streams;
+	struct buffer postponed; /* input for the turns to come, from `postponed_from` on */
+	size_t postponed_from;
 	bool is_warned, is_last_announced, has_settings, has_frame_buffer;
 };
 
@@ -59,6 +65,14 @@ static void charge(struct h2 *h2, unsigned points)
 		connection_close_later(h2->connection, STATUS_REFUSED);
 		return;
 	}
+}
+
+/* A field beyond the limits. Refusing is cheaper than serving, but not free: whoever goes on is cut off at once. */
+static int charge_excess(struct h2 *h2)
+{
+	if (++h2->excess_fields % EXCESS_FIELDS == 0)
+		charge(h2, COST_CONTROL);
+	return h2->connection->is_closing ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
 /* --- streams */
@@ -99,6 +113,19 @@ static void announce_last(struct h2 *h2)
 		NGHTTP2_NO_ERROR, NULL, 0);
 }
 
+/* Header blocks that nghttp2 decodes and drops without another word: of streams that are closed, or beyond a GOAWAY. */
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *head, void *context)
+{
+	struct h2 *h2 = context;
+	if (head->type != NGHTTP2_HEADERS || find_stream(h2, head->stream_id) != NULL)
+		return 0;
+	if (h2->is_warned || head->stream_id <= nghttp2_session_get_last_proc_stream_id(session))
+		charge(h2, COST_CONTROL + (unsigned)head->length / 256);
+	else if (h2->is_last_announced) /* it may not have heard yet */
+		charge(h2, COST_CONTROL + (unsigned)head->length / 4096);
+	return h2->connection->is_closing ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+}
+
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *context)
 {
 	struct h2 *h2 = context;
@@ -126,17 +153,27 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, nghtt
 	(void)session, (void)flags;
 	if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
 		/* trailers of a request: counted, not kept */
-		return ++h2->trailer_fields > h2->connection->limits->header_fields ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : 0;
+		if (++h2->trailer_fields <= h2->connection->limits->header_fields)
+			return 0;
+		if (stream == NULL || stream->is_finished)
+			return charge_excess(h2);
+		exchange_abort(&stream->exchange, STATUS_REFUSED);
+		charge(h2, COST_REFUSED_HEAD);
+		return 0;
 	}
 	if (stream == NULL)
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	bool was_refused = stream->is_refused;
 	enum status status = h2_head_add(stream, name, value);
-	if (status == STATUS_REFUSED && !was_refused) {
-		h2_head_release(stream); /* nothing of it will be used */
-		charge(h2, COST_REFUSED_HEAD);
-	}
-	return status == STATUS_NO_MEMORY ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : 0;
+	if (status == STATUS_NO_MEMORY)
+		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+	if (status != STATUS_REFUSED)
+		return 0;
+	if (was_refused)
+		return charge_excess(h2);
+	h2_head_release(stream); /* nothing of it will be used */
+	charge(h2, COST_REFUSED_HEAD);
+	return 0;
 }
 
 static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
@@ -187,7 +224,7 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 			connection_flush_later(h2->connection);
 		return 0;
 	}
-	if (is_end)
+	if (is_end && !stream->is_finished)
 		stream_deliver(stream, NULL, 0, true);
 	return 0;
 }
@@ -410,6 +447,7 @@ __attribute__((constructor)) static void make_callbacks(void)
 {
 	if (nghttp2_session_callbacks_new(&callbacks) != 0)
 		abort();
+	nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
 	nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
 	nghttp2_session_callbacks_set_on_header_callback2(callbacks, on_header);
 	nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_invalid_header);
@@ -511,82 +549,106 @@ static enum status h2_open(struct connection *connection)
 	return STATUS_OK;
 }
 
-/* An id below the last that was never opened (RFC 9113 section 5.1.1); older ones than the recent are not remembered.
- */
-static bool is_skipped(struct h2 *h2, int32_t id)
+static enum status take_head(struct h2 *h2, const struct frame_head *head)
 {
-	int32_t oldest = INT32_MAX;
-	if (id > h2->last_id) {
-		h2->last_id = id;
-		h2->recent[h2->recent_at++ % RECENT_STREAMS] = id;
-		return false;
-	}
-	for (unsigned i = 0; i < RECENT_STREAMS; i++) {
-		if (h2->recent[i] == id)
-			return false;
-		oldest = h2->recent[i] < oldest ? h2->recent[i] : oldest;
-	}
-	return id > oldest;
-}
-
-static enum status scan_head(struct h2 *h2)
-{
-	const uint8_t *head = h2->scan.head;
-	uint32_t length = (uint32_t)head[0] << 16 | (uint32_t)head[1] << 8 | head[2];
-	int32_t id =
-		(int32_t)(((uint32_t)head[5] << 24 | (uint32_t)head[6] << 16 | (uint32_t)head[7] << 8 | head[8]) & INT32_MAX);
-	h2->scan.skip = length;
-	bool is_empty_data = head[3] == NGHTTP2_DATA && length == 0 && (head[4] & NGHTTP2_FLAG_END_STREAM) == 0;
-	if (is_empty_data || head[3] > NGHTTP2_CONTINUATION) /* no progress, or an extension we do not speak */
+	bool is_empty_data =
+		head->type == NGHTTP2_DATA && head->length == 0 && (head->flags & NGHTTP2_FLAG_END_STREAM) == 0;
+	h2->turn_frames++;
+	if (is_empty_data || head->type > NGHTTP2_CONTINUATION) /* no progress, or an extension we do not speak */
 		charge(h2, COST_CONTROL);
-	return head[3] == NGHTTP2_HEADERS && is_skipped(h2, id) ? STATUS_PROTOCOL : STATUS_OK;
+	if (head->type == NGHTTP2_CONTINUATION)
+		charge(h2, COST_CONTINUATION);
+	if (head->type != NGHTTP2_HEADERS)
+		return STATUS_OK;
+	h2->turn_streams++;
+	return frame_scan_is_skipped(&h2->scan, head->id) ? STATUS_PROTOCOL : STATUS_OK;
 }
 
-static enum status scan_frames(struct h2 *h2, const uint8_t *bytes, size_t length)
+static bool is_turn_over(const struct h2 *h2)
 {
-	struct frame_scan *scan = &h2->scan;
-	while (length > 0) {
-		size_t part;
-		if (scan->skip > 0) {
-			part = length < scan->skip ? length : scan->skip;
-			scan->skip -= (uint32_t)part;
-		} else {
-			part = (size_t)(FRAME_HEAD - scan->seen) < length ? (size_t)(FRAME_HEAD - scan->seen) : length;
-			memcpy(scan->head + scan->seen, bytes, part);
-			scan->seen = (uint8_t)(scan->seen + part);
-			if (scan->seen == FRAME_HEAD) {
-				scan->seen = 0;
-				enum status status = scan_head(h2);
-				if (status != STATUS_OK)
-					return status;
-			}
-		}
-		bytes += part;
-		length -= part;
+	return h2->turn_frames >= TURN_FRAMES || h2->turn_streams >= TURN_STREAMS;
+}
+
+/* How many of the bytes are for this turn: to the end of a frame when there were many. */
+static enum status scan_frames(struct h2 *h2, const uint8_t *bytes, size_t length, size_t *count)
+{
+	*count = 0;
+	while (*count < length) {
+		struct frame_head head;
+		bool is_head;
+		if (is_turn_over(h2) && frame_scan_is_between(&h2->scan))
+			break;
+		*count += frame_scan_pass(&h2->scan, bytes + *count, length - *count, &head, &is_head);
+		enum status status = is_head ? take_head(h2, &head) : STATUS_OK;
+		if (status != STATUS_OK)
+			return status;
 	}
 	return STATUS_OK;
+}
+
+static enum status receive_now(struct h2 *h2, const uint8_t *bytes, size_t length)
+{
+	if (h2->connection->is_closing)
+		return STATUS_REFUSED;
+	ssize_t used = nghttp2_session_mem_recv(h2->session, bytes, length);
+	if (used < 0) { /* after a penalty the session has been told its end already, with its reason */
+		nghttp2_session_terminate_session(
+			h2->session, used == NGHTTP2_ERR_FLOODED ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
+		return STATUS_PROTOCOL;
+	}
+	if (nghttp2_session_get_outbound_queue_size(h2->session) > (size_t)h2->connection->limits->queued_frames) {
+		nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM);
+		return STATUS_REFUSED;
+	}
+	return STATUS_OK;
+}
+
+static enum status receive_some(struct h2 *h2, const uint8_t *bytes, size_t length, size_t *count)
+{
+	if (scan_frames(h2, bytes, length, count) != STATUS_OK) {
+		nghttp2_session_terminate_session(h2->session, NGHTTP2_PROTOCOL_ERROR);
+		return STATUS_PROTOCOL;
+	}
+	return *count > 0 ? receive_now(h2, bytes, *count) : STATUS_OK;
+}
+
+static void begin_turn(struct h2 *h2)
+{
+	uint64_t turn = worker_turn(h2->connection->engine->worker);
+	if (h2->turn == turn)
+		return;
+	h2->turn = turn;
+	h2->turn_frames = h2->turn_streams = 0;
+}
+
+/* Goes on with what an earlier turn left. */
+static enum status receive_postponed(struct h2 *h2)
+{
+	struct text left = text_slice(buffer_text(&h2->postponed), h2->postponed_from, h2->postponed.length);
+	size_t count;
+	enum status status = receive_some(h2, (const uint8_t *)left.bytes, left.length, &count);
+	h2->postponed_from += count;
+	if (h2->postponed_from == h2->postponed.length) {
+		buffer_free(&h2->postponed);
+		h2->postponed_from = 0;
+	}
+	return status;
 }
 
 static enum status h2_receive(struct connection *connection, const uint8_t *bytes, size_t length)
 {
 	struct h2 *h2 = connection->session;
-	if (scan_frames(h2, bytes, length) != STATUS_OK) {
-		nghttp2_session_terminate_session(h2->session, NGHTTP2_PROTOCOL_ERROR);
-		return STATUS_PROTOCOL;
-	}
-	if (connection->is_closing)
-		return STATUS_REFUSED;
-	ssize_t used = nghttp2_session_mem_recv(h2->session, bytes, length);
-	if (used < 0) {
-		nghttp2_session_terminate_session(
-			h2->session, used == NGHTTP2_ERR_FLOODED ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
-		return STATUS_PROTOCOL;
-	}
-	if (nghttp2_session_get_outbound_queue_size(h2->session) > (size_t)connection->limits->queued_frames) {
-		nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM);
-		return STATUS_REFUSED;
-	}
-	return STATUS_OK;
+	enum status status = STATUS_OK;
+	size_t count = 0;
+	begin_turn(h2);
+	if (!connection->is_input_held)
+		status = receive_some(h2, bytes, length, &count);
+	else if (!is_turn_over(h2))
+		status = receive_postponed(h2);
+	if (status == STATUS_OK && length > count)
+		buffer_append(&h2->postponed, (struct text){(const char *)bytes + count, length - count});
+	connection->is_input_held = h2->postponed.length > 0;
+	return h2->postponed.failed ? STATUS_NO_MEMORY : status;
 }
 
 static void h2_flush(struct connection *connection)
@@ -676,6 +738,7 @@ static void h2_close(struct connection *connection, enum status why)
 		stream_free(stream);
 	}
 	nghttp2_session_del(h2->session);
+	buffer_free(&h2->postponed);
 	free(h2);
 	connection->session = NULL;
 }

@@ -22,7 +22,8 @@ struct server {
 	struct worker_pool *pool;
 	const struct server_settings *settings;
 	const struct handler *handler;
-	_Atomic(const struct limits *) limits;
+	_Atomic(const struct limits *) limits; /* of `versions`, or the first */
+	struct limits_version *versions;
 	struct listener listeners[LISTENERS_MAX];
 	size_t listener_count;
 	bool has_tls;
@@ -36,6 +37,12 @@ struct server {
 	atomic_uint draining;
 	void (*on_drained)(void *context);
 	void *drained_context;
+};
+
+/* Limits that were in force: connections read those they were accepted under, so they stay until the end. */
+struct limits_version {
+	struct limits_version *before;
+	struct limits limits;
 };
 
 const struct handler *server_handler(const struct server *server)
@@ -65,7 +72,7 @@ static int64_t connection_limit(const struct server *server)
 	int64_t limit = server_limits(server)->connections;
 	/* the other half is for sources, stores and files */
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != RLIM_INFINITY && (int64_t)files.rlim_cur < limit * 2)
-		limit = (int64_t)files.rlim_cur / 2 + (int64_t)files.rlim_cur / 4;
+		limit = (int64_t)files.rlim_cur / 2;
 	return limit;
 }
 
@@ -224,6 +231,10 @@ static enum status open_listeners(struct server *server, struct buffer *error)
 		return STATUS_INVALID;
 	}
 	for (size_t i = 0; i < server->settings->listeners.count; i++) {
+		if (settings[i].client_certificates > 0 && server->settings->client_ca_file == NULL) {
+			buffer_printf(error, "server.client_ca_file: needed by a listener with client_certificates");
+			return STATUS_INVALID;
+		}
 		struct listener *listener = &server->listeners[server->listener_count++];
 		listener->settings = &settings[i];
 		listener->server = server;
@@ -280,6 +291,11 @@ void server_free(struct server *server)
 		listener_close(&server->listeners[i], worker_pool_count(server->pool));
 	tls_material_free(atomic_load_explicit(&server->material, memory_order_relaxed));
 	ticket_keys_free(server->tickets);
+	while (server->versions != NULL) {
+		struct limits_version *before = server->versions->before;
+		free(server->versions);
+		server->versions = before;
+	}
 	free(server);
 }
 
@@ -313,23 +329,41 @@ static void free_material(void *object)
 	tls_material_free(object);
 }
 
+static enum status load_material(
+	struct server *server, const struct server_settings *settings, struct tls_material **material, struct buffer *error)
+{
+	SSL_CTX *probe = NULL;
+	enum status status = tls_material_load(settings, material, error);
+	if (status != STATUS_OK)
+		return status;
+	status = tls_context_build(NULL, *material, server->tickets, &probe);
+	SSL_CTX_free(probe);
+	if (status != STATUS_OK) {
+		buffer_printf(error, "the certificate cannot be used");
+		tls_material_free(*material);
+	}
+	return status;
+}
+
+enum status server_check_certificates(
+	struct server *server, const struct server_settings *settings, struct buffer *error)
+{
+	struct tls_material *material = NULL;
+	enum status status = server->has_tls ? load_material(server, settings, &material, error) : STATUS_OK;
+	if (status == STATUS_OK)
+		tls_material_free(material);
+	return status;
+}
+
 enum status server_reload_certificates(
 	struct server *server, const struct server_settings *settings, struct buffer *error)
 {
 	struct tls_material *material = NULL;
-	SSL_CTX *probe = NULL;
 	if (!server->has_tls)
 		return STATUS_OK;
-	enum status status = tls_material_load(settings, &material, error);
+	enum status status = load_material(server, settings, &material, error);
 	if (status != STATUS_OK)
 		return status;
-	status = tls_context_build(NULL, material, server->tickets, &probe);
-	SSL_CTX_free(probe);
-	if (status != STATUS_OK) {
-		buffer_printf(error, "the certificate cannot be used");
-		tls_material_free(material);
-		return status;
-	}
 	struct tls_material *old = atomic_exchange_explicit(&server->material, material, memory_order_acq_rel);
 	for (unsigned i = 0; i < worker_pool_count(server->pool); i++) {
 		struct swap *swap = malloc(sizeof(*swap));
@@ -342,9 +376,17 @@ enum status server_reload_certificates(
 	return STATUS_OK;
 }
 
-void server_change_limits(struct server *server, const struct limits *limits)
+enum status server_change_limits(struct server *server, const struct limits *limits)
 {
-	atomic_store_explicit(&server->limits, limits, memory_order_release);
+	if (memcmp(server_limits(server), limits, sizeof(*limits)) == 0)
+		return STATUS_OK;
+	struct limits_version *version = malloc(sizeof(*version));
+	if (version == NULL)
+		return STATUS_NO_MEMORY;
+	*version = (struct limits_version){.before = server->versions, .limits = *limits};
+	server->versions = version;
+	atomic_store_explicit(&server->limits, &version->limits, memory_order_release);
+	return STATUS_OK;
 }
 
 /* --- drain */

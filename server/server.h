@@ -34,17 +34,18 @@ extern const size_t server_settings_count;
 
 struct server;
 
-/* Borrows settings, limits and handler until server_free. Registers its hooks with the pool; sockets are bound here, so
- * that errors show before any thread runs. `error` gets one line. */
+/* Borrows settings, limits (the first) and handler until server_free. Registers its hooks with the pool; sockets are
+ * bound here, so that errors show before any thread runs. `error` gets one line. */
 enum status server_open(struct worker_pool *pool, const struct server_settings *settings, const struct limits *limits,
 	const struct handler *handler, struct server **server, struct buffer *error) MUST_CHECK;
-/* From the main thread: reads certificate and key again and, if they are good, uses them for new handshakes on all
- * workers; on failure the old ones stay. */
+/* From the main thread: `check` reads certificate and key and tries them; `reload` does so and, if they are good, uses
+ * them for new handshakes on all workers; on failure the old ones stay. */
+enum status server_check_certificates(
+	struct server *server, const struct server_settings *settings, struct buffer *error) MUST_CHECK;
 enum status server_reload_certificates(
 	struct server *server, const struct server_settings *settings, struct buffer *error) MUST_CHECK;
-/* New limits for connections accepted from now on. `limits` borrowed like in server_open; the old one may be freed
- * after a worker_pool_barrier. */
-void server_change_limits(struct server *server, const struct limits *limits);
+/* From the main thread: new limits for connections accepted from now on, copied; those that are open keep theirs. */
+enum status server_change_limits(struct server *server, const struct limits *limits) MUST_CHECK;
 /* Stops accepting, sends GOAWAY / Connection: close, lets exchanges finish. `done` runs on the calling thread's behalf
  * on some worker when the last connection is gone or limits.drain_ms has passed. */
 void server_drain(struct server *server, void (*done)(void *context), void *context);

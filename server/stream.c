@@ -203,6 +203,19 @@ static void set_traceparent(struct stream *stream)
 		}                                                                                                              \
 	} while (0)
 
+/* TLS was opened for one name and the request is for another (RFC 9110 section 7.4): the client may try again on a
+ * connection of that name's own. An ingress that carries many tenants on one connection is believed. */
+static bool is_misdirected(const struct stream *stream)
+{
+	const SSL *ssl = stream->connection->ssl;
+	const char *name =
+		ssl == NULL || stream->connection->is_trusted ? NULL : SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+	if (name == NULL)
+		return false;
+	struct text authority = stream->exchange.authority;
+	return !text_equals_ignoring_case(text_slice(authority, 0, text_find(authority, ':')), text_of(name));
+}
+
 void stream_dispatch(struct stream *stream)
 {
 	struct exchange *exchange = &stream->exchange;
@@ -212,6 +225,8 @@ void stream_dispatch(struct stream *stream)
 	exchange->header_count = stream->header_count;
 	if (stream->is_refused && stream->refusal == 0)
 		stream->refusal = 431;
+	if (stream->refusal == 0 && is_misdirected(stream))
+		stream->refusal = 421;
 	set_traceparent(stream);
 	if (stream->refusal != 0) {
 		GUARDED(stream, answer_problem(exchange, stream->refusal, TEXT_NONE));
@@ -355,7 +370,7 @@ static void write_log(const struct stream *stream, enum status outcome, int64_t 
 		log_text("path", path), log_number("status", stream->is_responded ? exchange->status : 0),
 		log_number("sent", exchange->bytes_sent), log_number("received", exchange->bytes_received),
 		log_number("us", took_us), log_text("outcome", text_of(status_name(outcome))),
-		log_text("trace", text_slice(exchange->traceparent, 3, 35)));
+		log_text("client", exchange->client_identity), log_text("trace", text_slice(exchange->traceparent, 3, 35)));
 }
 
 static void count_request(const struct stream *stream, int64_t took_us)

@@ -21,18 +21,18 @@ struct tls_material {
 
 /* --- certificate and key */
 
-static enum status complain(struct buffer *error, const char *file, const char *what)
+static enum status complain(struct buffer *error, const char *key, const char *file, const char *what)
 {
-	buffer_printf(error, "%s: %s", file, what);
+	buffer_printf(error, "server.%s: %s: %s", key, file, what);
 	ERR_clear_error();
 	return STATUS_INVALID;
 }
 
-static enum status read_certificates(const char *file, STACK_OF(X509) * *chain, struct buffer *error)
+static enum status read_certificates(const char *key, const char *file, STACK_OF(X509) * *chain, struct buffer *error)
 {
 	BIO *input = BIO_new_file(file, "r");
 	if (input == NULL)
-		return complain(error, file, "cannot be read");
+		return complain(error, key, file, "cannot be read");
 	STACK_OF(X509) *read = sk_X509_new_null();
 	for (X509 *one; read != NULL && (one = PEM_read_bio_X509(input, NULL, NULL, NULL)) != NULL;) {
 		if (sk_X509_push(read, one) == 0)
@@ -42,7 +42,7 @@ static enum status read_certificates(const char *file, STACK_OF(X509) * *chain, 
 	ERR_clear_error();
 	if (read == NULL || sk_X509_num(read) == 0) {
 		sk_X509_pop_free(read, X509_free);
-		return complain(error, file, "holds no PEM certificate");
+		return complain(error, key, file, "holds no PEM certificate");
 	}
 	*chain = read;
 	return STATUS_OK;
@@ -52,11 +52,11 @@ static enum status read_key(const char *file, EVP_PKEY **key, struct buffer *err
 {
 	BIO *input = BIO_new_file(file, "r");
 	if (input == NULL)
-		return complain(error, file, "cannot be read");
+		return complain(error, "key_file", file, "cannot be read");
 	/* an encrypted key must not ask at the terminal */
 	*key = PEM_read_bio_PrivateKey(input, NULL, NULL, (void *)(uintptr_t) "");
 	BIO_free(input);
-	return *key == NULL ? complain(error, file, "holds no unencrypted PEM private key") : STATUS_OK;
+	return *key == NULL ? complain(error, "key_file", file, "holds no unencrypted PEM private key") : STATUS_OK;
 }
 
 void tls_material_free(struct tls_material *material)
@@ -81,15 +81,15 @@ enum status tls_material_load(
 		status = STATUS_INVALID;
 	}
 	if (status == STATUS_OK)
-		status = read_certificates(settings->certificate_file, &made->chain, error);
+		status = read_certificates("certificate_file", settings->certificate_file, &made->chain, error);
 	if (status == STATUS_OK)
 		status = read_key(settings->key_file, &made->key, error);
 	if (status == STATUS_OK && X509_check_private_key(sk_X509_value(made->chain, 0), made->key) != 1)
-		status = complain(error, settings->key_file, "is not the key of the certificate");
+		status = complain(error, "key_file", settings->key_file, "is not the key of the certificate");
 	if (status == STATUS_OK && X509_cmp_current_time(X509_get0_notAfter(sk_X509_value(made->chain, 0))) < 0)
-		status = complain(error, settings->certificate_file, "has expired");
+		status = complain(error, "certificate_file", settings->certificate_file, "has expired");
 	if (status == STATUS_OK && settings->client_ca_file != NULL)
-		status = read_certificates(settings->client_ca_file, &made->client_authorities, error);
+		status = read_certificates("client_ca_file", settings->client_ca_file, &made->client_authorities, error);
 	if (status != STATUS_OK) {
 		tls_material_free(made);
 		return status;
@@ -272,4 +272,10 @@ void tls_set_client_certificates(SSL *ssl, int wanted)
 {
 	static const int modes[] = {SSL_VERIFY_NONE, SSL_VERIFY_PEER, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT};
 	SSL_set_verify(ssl, modes[wanted], NULL);
+	if (modes[wanted] == SSL_VERIFY_NONE)
+		return;
+	/* A resumed session is not asked for its certificate again: not after another listener, which asked for none, gave
+	 * the ticket, and not after the authorities have changed. */
+	SSL_set_options(ssl, SSL_OP_NO_TICKET);
+	SSL_set_num_tickets(ssl, 0);
 }

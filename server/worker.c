@@ -12,7 +12,7 @@
 #include "server/base/clock.h"
 #include "server/base/metric.h"
 
-enum { SLOTS_MAX = 16, HOOKS_MAX = 16 };
+enum { SLOTS_MAX = 32, HOOKS_MAX = 64 };
 
 struct worker {
 	struct worker_pool *pool;
@@ -26,6 +26,7 @@ struct worker {
 	struct task *later, *later_end;
 	uint64_t now_ms;
 	int64_t wall_ms;
+	uint64_t turn;
 	bool is_stopping;
 	bool is_stale; /* the clocks were read in an earlier turn */
 	enum status start_status;
@@ -125,6 +126,7 @@ void worker_run_later(struct worker *worker)
 			task = next;
 		}
 	}
+	worker->turn++;
 }
 
 /* --- barriers: one task goes through all workers, the same way each time, so that barriers end in the order they began
@@ -374,6 +376,11 @@ int64_t worker_wall_ms(const struct worker *worker)
 	if (worker->is_stale)
 		refresh_clock((struct worker *)(uintptr_t)worker);
 	return worker->wall_ms;
+}
+
+uint64_t worker_turn(const struct worker *worker)
+{
+	return worker->turn;
 }
 
 int worker_slot_new(void)

@@ -53,6 +53,8 @@ struct event_base *worker_loop(struct worker *worker); /* for server/ only */
 /* The loop's time, refreshed once a turn. */
 uint64_t worker_now_ms(const struct worker *worker);
 int64_t worker_wall_ms(const struct worker *worker);
+/* Counts the turns of the loop, from 0: what is bounded for each turn begins anew when it changes. */
+uint64_t worker_turn(const struct worker *worker);
 /* Runs `task` at the end of this turn, after all ready events (flushes, frees). Not thread-safe. */
 void worker_later(struct worker *worker, struct task *task);
 /* For stop hooks: runs what was put off, now. */
@@ -60,7 +62,7 @@ void worker_run_later(struct worker *worker);
 /* The worker the calling thread is, or NULL. */
 struct worker *worker_current(void);
 /* A per-worker slot for a room's own per-worker state. Keys are handed out at start (before worker_pool_start), at
- * most 16. */
+ * most 32. */
 int worker_slot_new(void);
 void worker_slot_set(struct worker *worker, int slot, void *value);
 void *worker_slot(const struct worker *worker, int slot);

@@ -14,7 +14,7 @@
 #include "tenants/jose/jws.h"
 #include "tenants/vault/safe_file.h"
 
-enum { KEYS_MAX = 64, JWKS_BYTES_MAX = 1024 * 1024, KEY_BYTES_MAX = 16 * 1024, LEEWAY_S = 30 };
+enum { KEYS_MAX = 64, JWKS_BYTES_MAX = 1024 * 1024, KEY_BYTES_MAX = 16 * 1024, LEEWAY_S = 30, SUBJECT_SHOWN = 128 };
 #define LIFETIME_MAX_S ((int64_t)366 * 24 * 3600)
 
 static const struct text cell_issuer = {"urn:celld:cell", 14};
@@ -48,6 +48,8 @@ struct access {
 	char *jwks_file, *issuer;
 	struct key *own;
 	_Atomic(struct trust *) trust;
+	bool (*is_participant)(void *context, struct text sub);
+	void *participants;
 };
 
 /* --- opening */
@@ -198,6 +200,13 @@ enum status access_open(
 	return STATUS_OK;
 }
 
+void access_know_participants(
+	struct access *access, bool (*is_participant)(void *context, struct text sub), void *context)
+{
+	access->is_participant = is_participant;
+	access->participants = context;
+}
+
 enum status access_reload(struct access *access, struct buffer *error)
 {
 	struct trust *trust = NULL;
@@ -298,6 +307,15 @@ static void refuse_scope(struct exchange *exchange, struct text api, struct text
 	buffer_free(&body);
 }
 
+static void refuse_stranger(struct exchange *exchange, struct text sub)
+{
+	struct buffer body = {.bytes = NULL};
+	buffer_printf(&body, "Not authorized: No participant for 'sub = %.*s' found",
+		TEXT_ARGUMENTS(text_slice(sub, 0, SUBJECT_SHOWN)));
+	answer(exchange, 401, TEXT("text/plain"), buffer_text(&body));
+	buffer_free(&body);
+}
+
 /* The same for a participant that is not the caller and for one that does not exist. */
 static void refuse_participant(struct exchange *exchange)
 {
@@ -306,7 +324,7 @@ static void refuse_participant(struct exchange *exchange)
 			 "\"invalidValue\":null}]"));
 }
 
-static struct text bearer_token(const struct exchange *exchange)
+struct text access_bearer(const struct exchange *exchange)
 {
 	struct text value = exchange_header(exchange, TEXT("authorization"));
 	size_t space = text_find(value, ' ');
@@ -336,7 +354,7 @@ static const struct key *key_for(struct access *access, const struct jws *jws, s
 	return NULL;
 }
 
-static enum status check_token(struct access *access, struct text token, struct jws *jws)
+enum status access_verify(struct access *access, struct text token, struct jws *jws)
 {
 	struct token_rules rules = {.need_expiry = true, .leeway_s = LEEWAY_S, .now_s = clock_wall_ms() / 1000};
 	int64_t expires_s;
@@ -354,17 +372,26 @@ static enum status check_token(struct access *access, struct text token, struct 
 	return status;
 }
 
-bool access_allow(struct access *access, struct exchange *exchange, struct text api, struct text resource,
-	enum access_action action, struct text ctx)
+/* ctx: of whom; absent: everybody's. `whoever`: the caller's own, whichever that is. */
+static bool judge(struct access *access, struct exchange *exchange, struct text api, struct text resource,
+	enum access_action action, struct text ctx, bool whoever)
 {
 	struct jws jws;
 	bool everywhere;
-	if (check_token(access, bearer_token(exchange), &jws) != STATUS_OK) {
+	if (access_verify(access, access_bearer(exchange), &jws) != STATUS_OK) {
 		refuse_token(exchange);
 		return false;
 	}
-	bool satisfied = scope_satisfies(json_member_text(jws.claims, "scope"), api, resource, action, &everywhere);
-	bool owner = ctx.length > 0 && text_equals(json_member_text(jws.claims, "sub"), ctx);
+	struct text scopes = json_member_text(jws.claims, "scope"), sub = json_member_text(jws.claims, "sub");
+	bool satisfied = scope_satisfies(scopes, api, resource, action, &everywhere);
+	bool owner = whoever || (ctx.length > 0 && text_equals(sub, ctx));
+	/* of the management API alone: a subject of others may be a control plane, or a participant yet to come */
+	if (!everywhere && text_equals(api, TEXT("management-api")) && access->is_participant != NULL &&
+		!access->is_participant(access->participants, sub)) {
+		refuse_stranger(exchange, sub);
+		jws_free(&jws);
+		return false;
+	}
 	jws_free(&jws);
 	if (satisfied && (everywhere || owner))
 		return true;
@@ -375,6 +402,18 @@ bool access_allow(struct access *access, struct exchange *exchange, struct text 
 	else
 		refuse_participant(exchange);
 	return false;
+}
+
+bool access_allow(struct access *access, struct exchange *exchange, struct text api, struct text resource,
+	enum access_action action, struct text ctx)
+{
+	return judge(access, exchange, api, resource, action, ctx, false);
+}
+
+bool access_allow_scope(
+	struct access *access, struct exchange *exchange, struct text api, struct text resource, enum access_action action)
+{
+	return judge(access, exchange, api, resource, action, TEXT_NONE, true);
 }
 
 /* --- minting */

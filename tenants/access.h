@@ -5,7 +5,7 @@
 
 #include "server/base/config.h"
 #include "server/exchange.h"
-#include "tenants/jose/jwk.h"
+#include "tenants/jose/jws.h"
 
 enum access_action { ACCESS_READ, ACCESS_WRITE, ACCESS_ADMIN };
 
@@ -24,6 +24,10 @@ struct access;
  * there already, and nobody may read while access_reload runs. Settings are copied. */
 enum status access_open(const struct access_settings *settings, struct worker_pool *pool, struct access **access,
 	struct buffer *error) MUST_CHECK;
+/* Before the workers start: who is a participant. Callers other than <api>:admin must be one (cfm.md 6.5): 401. Not
+ * set: all are. */
+void access_know_participants(
+	struct access *access, bool (*is_participant)(void *context, struct text sub), void *context);
 /* Reads jwks_file again, on the thread that opened; on failure the keys of before stay. */
 enum status access_reload(struct access *access, struct buffer *error) MUST_CHECK;
 /* After the workers have stopped. */
@@ -37,6 +41,15 @@ bool scope_satisfies(
  * cfm.md 6.3) and returns false. */
 bool access_allow(struct access *access, struct exchange *exchange, struct text api, struct text resource,
 	enum access_action action, struct text ctx);
+/* A token of the cell's own key or of the identity provider: its claims, for who decides by more than scopes.
+ * UNAUTHORIZED, INVALID: it is not one, or no longer good. jws_free what is OK. */
+enum status access_verify(struct access *access, struct text token, struct jws *jws) MUST_CHECK;
+/* The one token of "Authorization: Bearer"; TEXT_NONE: none, or several. */
+struct text access_bearer(const struct exchange *exchange);
+/* The first half of it, for a call whose ctx stands in its body: a good token with this scope, whoever it is of. Before
+ * the body is read; access_allow follows with the ctx. */
+bool access_allow_scope(
+	struct access *access, struct exchange *exchange, struct text api, struct text resource, enum access_action action);
 /* Mints a token with the cell's own key: for cellctl and the demo. lifetime_s: 1 .. 366 days; subject may not be empty.
  */
 enum status access_token(struct access *access, struct text subject, struct text scopes, int64_t lifetime_s,

@@ -6,7 +6,7 @@
 
 #include "tenants/participant_build.h"
 
-enum { NETWORKS_MAX = 64, HOSTS_MAX = 32, HOST_LENGTH_MAX = 253 };
+enum { NETWORKS_MAX = 64, HOSTS_MAX = 32, HOST_LENGTH_MAX = 253, LIST_MAX = 8192 };
 
 static const char *const state_names[] = {
 #define STATE_NAME(name, number, text) text,
@@ -148,6 +148,64 @@ static enum status read_vpas(const struct json *entries, struct participant *par
 	return STATUS_OK;
 }
 
+static enum status read_flag(const struct json *entries, const char *entry, bool *flag, struct buffer *error)
+{
+	struct text value = json_member_text(entries, entry);
+	*flag = text_equals(value, TEXT("true"));
+	return value.bytes == NULL || *flag || text_equals(value, TEXT("false"))
+			   ? STATUS_OK
+			   : wrong(error, entry, "must be \"true\" or \"false\"");
+}
+
+/* A comma list of words. */
+static enum status read_list(const struct json *entries, const char *entry, char **list, struct buffer *error)
+{
+	struct text value = json_member_text(entries, entry), rest = value, part;
+	if (value.bytes == NULL)
+		return STATUS_OK;
+	bool is_good = value.length <= LIST_MAX;
+	for (bool done = false; is_good && text_next_part(&rest, ',', &part, &done);)
+		is_good = text_trim(part).length > 0;
+	if (!is_good)
+		return wrong(error, entry, "must be a comma list of at most 8192 bytes");
+	*list = text_copy(value);
+	return *list == NULL ? STATUS_NO_MEMORY : STATUS_OK;
+}
+
+static enum status read_signaling(const struct json *entries, struct signaling_rules *rules, struct buffer *error)
+{
+	enum status status = read_flag(entries, "celld.dps.clear", &rules->allows_clear, error);
+	if (status == STATUS_OK)
+		status = read_flag(entries, "celld.dps.renewal.required", &rules->needs_renewal, error);
+	if (status == STATUS_OK)
+		status = read_list(entries, "celld.dps.profiles", &rules->profiles, error);
+	if (status == STATUS_OK)
+		status = read_list(entries, "celld.dps.participant.ids", &rules->participants, error);
+	return status;
+}
+
+static bool is_listed(const char *list, struct text wanted)
+{
+	struct text rest = text_of(list), part;
+	for (bool done = false; text_next_part(&rest, ',', &part, &done);) {
+		if (wanted.length > 0 && text_equals(text_trim(part), wanted))
+			return true;
+	}
+	return false;
+}
+
+bool participant_has_profile(const struct participant *participant, struct text profile)
+{
+	const char *list = participant->signaling.profiles;
+	return list != NULL && is_listed(list, profile);
+}
+
+bool participant_is_named(const struct participant *participant, struct text name)
+{
+	const char *list = participant->signaling.participants;
+	return text_equals(name, text_of(participant->identity)) || (list != NULL && is_listed(list, name));
+}
+
 static enum status read_entries(const struct json *entries, struct participant *participant, struct buffer *error)
 {
 	enum status status = read_limits(entries, &participant->limits, error);
@@ -157,6 +215,8 @@ static enum status read_entries(const struct json *entries, struct participant *
 		status = read_hosts(entries, participant, error);
 	if (status == STATUS_OK)
 		status = read_vpas(entries, participant, error);
+	if (status == STATUS_OK)
+		status = read_signaling(entries, &participant->signaling, error);
 	return status;
 }
 
@@ -179,6 +239,8 @@ void participant_drop(struct participant *participant)
 		key_free(participant->keys[i]);
 	free(participant->keys);
 	free(participant->allowed_networks);
+	free(participant->signaling.profiles);
+	free(participant->signaling.participants);
 	free(participant->identity);
 	free(participant->body);
 	free(participant->config);

@@ -41,6 +41,14 @@ struct tenant_limits {
 	int64_t weight;
 };
 
+/* Data Plane Signaling, from the entries celld.dps.*. */
+struct signaling_rules {
+	bool allows_clear;  /* http:// endpoints, and did:web over http */
+	bool needs_renewal; /* the address of an http-pull flow must be renewable */
+	char *profiles;     /* comma list of the accepted ones; NULL: the usual ones */
+	char *participants; /* comma list of names this participant goes by besides its identity; NULL: none */
+};
+
 struct participant {
 	char ctx[ID_LENGTH + 1];
 	enum participant_state state;
@@ -54,9 +62,14 @@ struct participant {
 	size_t allowed_network_count;
 	char **hosts; /* extra host names that lead to this tenant */
 	size_t host_count;
+	struct signaling_rules signaling;
 	struct key **keys; /* public keys its own tokens are checked with */
 	size_t key_count;
 	char *body;   /* the participant record as stored: properties etc. (kept off the data path) */
 	char *config; /* the configuration record, or NULL; private entries are vault references, never values */
 };
+/* Does its configuration list this transfer profile? */
+bool participant_has_profile(const struct participant *participant, struct text profile);
+/* Is this its identity, or one of its other names? */
+bool participant_is_named(const struct participant *participant, struct text name);
 struct address_rules participant_address_rules(const struct participant *participant);

@@ -9,7 +9,7 @@
 #include "server/base/map.h"
 #include "tenants/participant_build.h"
 
-enum { OBSERVERS_MAX = 4, KEYS_MAX = 64 };
+enum { OBSERVERS_MAX = 8, KEYS_MAX = 64 };
 
 #define TENANT(name, kind_, ...)                                                                                       \
 	{                                                                                                                  \

@@ -20,7 +20,7 @@ extern const size_t tenant_settings_count;
 enum status registry_open(struct store *store, struct worker_pool *pool, const struct tenant_settings *settings,
 	struct registry **registry) MUST_CHECK;
 /* Told on the store's thread (or the loading thread) after the registry changed; `participant` NULL: it is gone;
- * `previous` may be NULL. Both stay valid through a worker_pool_barrier. Before store_load; at most 4. */
+ * `previous` may be NULL. Both stay valid through a worker_pool_barrier. Before store_load; at most 8. */
 void registry_observe(struct registry *registry,
 	void (*on_change)(
 		void *context, const char *ctx, const struct participant *participant, const struct participant *previous),

@@ -258,6 +258,34 @@ static void test_requests(void **state)
 	}
 }
 
+static bool is_p1(void *context, struct text sub)
+{
+	assert_ptr_equal(context, &request);
+	return text_equals(sub, TEXT("p1"));
+}
+
+static void test_callers_must_be_participants(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *subject, *granted;
+		int status;
+	} callers[] = {{"p1", "management-api:read", 0}, {"p2", "management-api:read", 401}, {"p2", "", 401},
+		{"p2", "identity-api:admin", 401}, {"p2", "management-api:assets:admin", 401},
+		{"p2", "management-api:admin", 0}};
+	access_know_participants(access_under_test, is_p1, &request);
+	for (size_t i = 0; i < COUNT(callers); i++) {
+		struct buffer value = cell_token(callers[i].subject, callers[i].granted);
+		allowed(value.bytes, "assets", ACCESS_READ, "p1");
+		if (request.status != callers[i].status)
+			fail_msg("caller %zu: %d", i, request.status);
+		if (request.status == 401)
+			assert_string_equal(request.body, "Not authorized: No participant for 'sub = p2' found");
+		buffer_free(&value);
+	}
+	access_know_participants(access_under_test, NULL, NULL);
+}
+
 static bool reads(const char *authorization)
 {
 	bool good = allowed(authorization, "assets", ACCESS_READ, "p1");
@@ -435,6 +463,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_scopes),
 		cmocka_unit_test(test_requests),
+		cmocka_unit_test(test_callers_must_be_participants),
 		cmocka_unit_test(test_authorization_header),
 		cmocka_unit_test(test_issuers),
 		cmocka_unit_test(test_reload),

@@ -29,7 +29,7 @@
 #define CONSUMER "did:web:consumer.example"
 
 /* --- log and metrics: counted only */
-enum log_level log_threshold = LOG_ERROR;
+_Atomic(enum log_level) log_threshold = LOG_ERROR;
 void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t count)
 {
 	(void)level, (void)event, (void)fields, (void)count;
@@ -67,8 +67,9 @@ struct timer {
 	void (*fire)(void *context);
 	void *context;
 	int64_t due_ms; /* 0: not set */
+	struct timer *next;
 };
-static struct timer *fake_timer;
+static struct timer *fake_timers;
 
 unsigned worker_pool_count(const struct worker_pool *pool)
 {
@@ -112,6 +113,15 @@ void worker_pool_retire(struct worker_pool *pool, void (*release)(void *object),
 	fake.retired[fake.retired_count].release = release;
 	fake.retired[fake.retired_count++].object = object;
 }
+void worker_pool_barrier(struct worker_pool *pool, void (*done)(void *context), void *context)
+{
+	(void)pool;
+	done(context);
+}
+struct worker *worker_current(void)
+{
+	return fake_worker;
+}
 unsigned worker_index(const struct worker *worker)
 {
 	(void)worker;
@@ -131,6 +141,10 @@ int64_t clock_wall_ms(void)
 {
 	return fake.wall_ms;
 }
+uint64_t clock_monotonic_ms(void)
+{
+	return (uint64_t)fake.wall_ms;
+}
 int worker_slot_new(void)
 {
 	return fake.slot_count++ % 16;
@@ -149,8 +163,8 @@ struct timer *timer_new(struct worker *worker, void (*fire)(void *context), void
 {
 	(void)worker;
 	struct timer *timer = calloc(1, sizeof(*timer));
-	*timer = (struct timer){.fire = fire, .context = context};
-	return fake_timer = timer;
+	*timer = (struct timer){.fire = fire, .context = context, .next = fake_timers};
+	return fake_timers = timer;
 }
 void timer_set(struct timer *timer, uint64_t after_ms)
 {
@@ -162,7 +176,24 @@ void timer_cancel(struct timer *timer)
 }
 void timer_free(struct timer *timer)
 {
-	free(timer);
+	for (struct timer **at = &fake_timers; *at != NULL; at = &(*at)->next) {
+		if (*at == timer) {
+			*at = timer->next;
+			free(timer);
+			return;
+		}
+	}
+}
+static bool fake_fire_one(void)
+{
+	for (struct timer *timer = fake_timers; timer != NULL; timer = timer->next) {
+		if (timer->due_ms == 0 || timer->due_ms > fake.wall_ms)
+			continue;
+		timer->due_ms = 0;
+		timer->fire(timer->context);
+		return true; /* the list may be another one */
+	}
+	return false;
 }
 /* One turn: posted tasks, then what was retired. */
 static void fake_turn(void)
@@ -176,15 +207,13 @@ static void fake_turn(void)
 		fake.retired[i].release(fake.retired[i].object);
 	fake.retired_count = 0;
 }
-/* Lets the clock run in steps of one millisecond, firing the data plane's timer. */
+/* Lets the clock run in steps of one millisecond, firing the timers that are due. */
 static inline void fake_pass(int64_t milliseconds)
 {
 	for (; milliseconds > 0; milliseconds--) {
 		fake.wall_ms++;
-		if (fake_timer->due_ms != 0 && fake_timer->due_ms <= fake.wall_ms) {
-			fake_timer->due_ms = 0;
-			fake_timer->fire(fake_timer->context);
-		}
+		while (fake_fire_one())
+			;
 	}
 }
 
@@ -194,6 +223,7 @@ struct shot {
 	struct header request[16];
 	struct header headers[64];
 	unsigned header_count;
+	struct header trailer;
 	bool has_responded, is_closed;
 	enum status outcome;
 	void (*on_body)(struct exchange *exchange, const uint8_t *bytes, size_t length, bool ended);
@@ -249,6 +279,12 @@ bool exchange_add_header(struct exchange *exchange, struct text name, struct tex
 	if (shot->header_count == 64)
 		return false;
 	shot->headers[shot->header_count++] = (struct header){name, value};
+	return true;
+}
+bool exchange_add_trailer(struct exchange *exchange, struct text name, struct text value)
+{
+	struct shot *shot = shot_of(exchange);
+	shot->trailer = (struct header){name, value};
 	return true;
 }
 void exchange_receive(struct exchange *exchange, void (*on_body)(struct exchange *, const uint8_t *, size_t, bool))
@@ -340,7 +376,7 @@ static void shot_free(struct shot *shot)
 	free(shot);
 }
 /* Pulls the body in frames of `room` until it ends, fails or waits. */
-static enum body_state shot_read(struct shot *shot, size_t room)
+static inline enum body_state shot_read(struct shot *shot, size_t room)
 {
 	if (shot->exchange.read_body == NULL) {
 		buffer_append(&shot->body, shot->exchange.response_text);
@@ -355,7 +391,7 @@ static enum body_state shot_read(struct shot *shot, size_t room)
 	free(frame);
 	return shot->end;
 }
-static struct text shot_header(const struct shot *shot, const char *name)
+static inline struct text shot_header(const struct shot *shot, const char *name)
 {
 	for (unsigned i = 0; i < shot->header_count; i++) {
 		if (text_equals(shot->headers[i].name, text_of(name)))
@@ -470,6 +506,21 @@ bool access_allow(struct access *access, struct exchange *exchange, struct text 
 	(void)access, (void)exchange, (void)api, (void)resource, (void)action, (void)ctx;
 	return true;
 }
+enum status access_verify(struct access *access, struct text token, struct jws *jws)
+{
+	(void)access, (void)token, (void)jws;
+	return STATUS_UNAUTHORIZED;
+}
+struct text access_bearer(const struct exchange *exchange)
+{
+	(void)exchange;
+	return TEXT_NONE;
+}
+bool access_allow_scope(
+	struct access *access, struct exchange *exchange, struct text api, struct text resource, enum access_action action)
+{
+	return access_allow(access, exchange, api, resource, action, TEXT_NONE);
+}
 static const char *fake_secret = "vault-secret";
 static unsigned fake_secret_reads;
 void vault_secret_get(
@@ -523,6 +574,11 @@ struct client_call {
 static struct client_call fake_call;
 static unsigned fake_calls;
 static enum status fake_call_status;
+enum status client_check_url(struct worker *worker, const struct url *url, const struct address_rules *rules)
+{
+	(void)worker, (void)url, (void)rules;
+	return STATUS_OK;
+}
 enum status client_call_start(struct worker *worker, const struct client_request *request,
 	const struct client_events *events, void *state, struct client_call **call)
 {
@@ -678,7 +734,7 @@ static struct shot *manage(const char *method, const char *rest, const char *bod
 	return shot;
 }
 /* The status of a management call. */
-static int manage_status(const char *method, const char *rest, const char *body)
+static inline int manage_status(const char *method, const char *rest, const char *body)
 {
 	struct shot *shot = manage(method, rest, body);
 	int status = shot->exchange.status;
@@ -686,7 +742,7 @@ static int manage_status(const char *method, const char *rest, const char *body)
 	return status;
 }
 /* A token of the flow: "Bearer ..."; static memory. */
-static const char *flow_token(const char *flow)
+static inline const char *flow_token(const char *flow)
 {
 	static char value[4096];
 	char path[256];
@@ -701,7 +757,7 @@ static const char *flow_token(const char *flow)
 	shot_free(shot);
 	return value;
 }
-static struct shot *pull(const char *method, const char *rest, const char *const *headers)
+static inline struct shot *pull(const char *method, const char *rest, const char *const *headers)
 {
 	struct shot *shot = shot_new(method, rest, headers);
 	struct text path = text_of(rest);

@@ -14,7 +14,8 @@
 #include "server/base/json.h"
 #include "server/base/log.h"
 
-enum { THREADS = 4, LINES = 5000, FLOOD = 60000 };
+/* All lines of all threads fit into one ring: a thread may get that of one that has ended. */
+enum { THREADS = 4, LINES = 1500, FLOOD = 60000 };
 
 /* What comes out of a pipe until its end, read by a thread once it may. */
 struct reader {

@@ -1,14 +1,13 @@
-"""./dev bench peers: celld beside nginx in one run, one worker on one core, load and source on the other; a table of ratios.
+"""./dev bench peers: celld beside other servers in one run, one worker on one core, load and source on the other; a table of ratios.
 
-Options: --rounds N (3), --seconds S (3, a row), --rows NAME,NAME, --json FILE. Every request to every server carries the same authorization
-header; celld checks it. CPU is the server processes' own time. Medians over the rounds; quote ratios, not absolute figures."""
+Options: --peers nginx,haproxy,... (all), --rounds N (3), --seconds S (2, a row), --rows NAME,NAME, --json FILE. Every request to every server
+carries the same authorization header; celld checks it. CPU is the server processes' own time. Medians over the rounds; a ratio is taken
+round by round between neighbours in time. Quote ratios, not absolute figures."""
 import argparse
 import json
-import os
 import pathlib
 import re
 import shutil
-import signal
 import socket
 import ssl
 import statistics
@@ -20,15 +19,13 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import bench_cell as bench
+from peer_servers import LOAD_CORE, PEERS, SERVER_CORE, Celld, pinned, render, wait_port
 
-HERE = pathlib.Path(__file__).resolve().parent
-SERVER_CORE, LOAD_CORE = {0}, {min(1, (os.cpu_count() or 1) - 1)}
 SIZES = {"tiny.txt": 100, "64m.bin": 64 << 20}
 GIB = 1 << 30
-
-
-def pinned(core):
-    return lambda: os.sched_setaffinity(0, core)
+CELLBENCH = bench.ROOT / "build/release/bench/cellbench"
+BARE_LOOP = bench.ROOT / "build/release/bench/bare_loop"
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 
 
 def family(pid):
@@ -62,66 +59,6 @@ def rss_kib(pid):
     return total
 
 
-def wait_port(port, process, name):
-    end = time.monotonic() + 15
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            sys.exit(f"{name} ended at start")
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.005)
-    sys.exit(f"{name} did not listen on {port}")
-
-
-def render(name, run, **values):
-    text = (HERE / "conf" / name).read_text()
-    for key, value in dict(values, RUN=run).items():
-        text = text.replace(f"@{key}@", str(value))
-    path = run / name
-    path.write_text(text)
-    return path
-
-
-class Nginx:
-    name = "nginx"
-    paths = {"tiny": "/tiny.txt", "json": "/json", "file": "/64m.bin", "proxied": "/up/64m.bin"}
-
-    def __init__(self, run, source_port):
-        self.port, self.clear = bench.free_port(), bench.free_port()
-        config = render("nginx.conf", run, WORKERS=1, TLS_PORT=self.port, CLEAR_PORT=self.clear, JSON_PORT=source_port)
-        self.process = subprocess.Popen(["/usr/sbin/nginx", "-e", run / "nginx.err", "-c", config], preexec_fn=pinned(SERVER_CORE))
-        wait_port(self.port, self.process, "nginx")
-        time.sleep(0.2)
-
-    @property
-    def pid(self):
-        return self.process.pid
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait()
-
-
-class Celld:
-    name = "celld"
-    paths = {"tiny": bench.public("/files/tiny.txt"), "json": bench.public("/json"), "file": bench.public("/files/64m.bin"), "proxied": bench.public("/up/64m.bin")}
-
-    def __init__(self, run, source_port):
-        self.cell = bench.Cell(run / "celld")
-        self.port, self.clear = bench.free_port(), bench.free_port()
-        config = bench.settings(run / "celld", run / "tls/cert.pem", run / "tls/key.pem", [self.port], [self.clear], bench.free_port())
-        self.cell.start(config, pin=SERVER_CORE)
-
-    @property
-    def pid(self):
-        return self.cell.process.pid
-
-    def stop(self):
-        self.cell.stop()
-
-
 def h2load(url, token, requests, connections, streams):
     command = ["/usr/bin/h2load", "-c", str(connections), "-m", str(streams), "-t", "1", "-n", str(requests), "-H", f"authorization: {token}",
         "--tls13-ciphers=TLS_AES_128_GCM_SHA256", "--groups=X25519:P-256", "-w", "24", "-W", "24", url]
@@ -133,6 +70,13 @@ def h2load(url, token, requests, connections, streams):
     return float(rate[1])
 
 
+def tls_context():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
 class Bench:
     def __init__(self, arguments):
         self.arguments = arguments
@@ -141,11 +85,12 @@ class Bench:
         bench.make_tls(self.run / "tls")
         bench.make_files(self.run / "www", SIZES)
         self.source_port = bench.free_port()
-        config = render("upstream.conf", self.run, JSON_PORT=self.source_port, JSON=bench.JSON_1K.replace("'", ""))
+        config = render("upstream.conf", self.run, SOURCE_PORT=self.source_port, JSON=bench.JSON_1K.replace("'", ""))
         self.source = subprocess.Popen(["/usr/sbin/nginx", "-e", self.run / "upstream.err", "-c", config], preexec_fn=pinned(LOAD_CORE))
         wait_port(self.source_port, self.source, "the source")
         token = bench.Cell(self.run / "celld").provision(self.run / "tls/cert.pem", self.run / "tls/key.pem", self.run / "www", self.source_port, SIZES)
         self.token = f"Bearer {token}"
+        (self.run / "authorization").write_text(self.token)
         self.results = {}
 
     def close(self):
@@ -156,8 +101,10 @@ class Bench:
     def note(self, row, server, value):
         self.results.setdefault(row, {}).setdefault(server, []).append(value)
 
-    def rate(self, row, server, path, connections=32, streams=10):
-        url = f"https://127.0.0.1:{server.port}{server.paths[path]}"
+    # --- rows that every server gets, as far as it can
+
+    def rate(self, row, server, path, protocol="h2", connections=32, streams=10):
+        url = server.url(path, protocol)
         speed = h2load(url, self.token, 6000, connections, streams)
         requests = max(6000, int(speed * self.arguments.seconds))
         before = cpu_seconds(server.pid)
@@ -165,8 +112,8 @@ class Bench:
         self.note(f"{row}, requests/s", server.name, speed)
         self.note(f"{row}, CPU us/request", server.name, (cpu_seconds(server.pid) - before) / requests * 1e6)
 
-    def bulk(self, row, server, path, streams):
-        url = f"https://127.0.0.1:{server.port}{server.paths[path]}"
+    def bulk(self, row, server, path, protocol, streams):
+        url = server.url(path, protocol)
         h2load(url, self.token, streams, 1, streams)
         count = 16 * max(1, streams // 4)
         before = cpu_seconds(server.pid)
@@ -174,19 +121,53 @@ class Bench:
         self.note(f"{row}, {streams} stream{'s' if streams > 1 else ''}, CPU-s/GiB", server.name,
             (cpu_seconds(server.pid) - before) / (count * SIZES["64m.bin"] / GIB))
 
+    def cellbench(self, server, path, protocol, **tenant):
+        scenario = {"url": re.match(r"https?://[^/]+", server.url(path, protocol))[0], "http": "1.1" if protocol.startswith("h1") else "2",
+            "ca_file": str(self.run / "tls/cert.pem"), "warmup_ms": 500, "duration_ms": int(max(self.arguments.seconds, 2) * 1000),
+            "tenants": [{"name": "load", "path": server.paths[path], "authorization_file": str(self.run / "authorization"), **tenant}]}
+        file = self.run / "scenario.json"
+        file.write_text(json.dumps(scenario))
+        output = subprocess.run([CELLBENCH, "--pid", str(server.pid), "--json", "-", file], preexec_fn=pinned(LOAD_CORE), capture_output=True, text=True,
+            timeout=120)
+        if output.returncode:
+            raise RuntimeError(f"{server.name}: {output.stderr}{output.stdout[-600:]}")
+        return json.loads(output.stdout)
+
+    def bulk_h1(self, row, server, path, protocol):
+        self.note(f"{row}, CPU-s/GiB", server.name, self.cellbench(server, path, protocol)["server"]["cpu_seconds_per_gib"])
+
+    def steady(self, row, server, path):
+        """An open loop of 3,000 requests a second: latency counts from when a request was due."""
+        result = self.cellbench(server, path, "h2", rate=3000, connections=30, streams=10)["groups"][0]
+        self.note(f"{row}, p99 ms", server.name, result["latency_ms"]["p99"])
+
+    def handshakes(self, server, resumed):
+        """CPU of a new connection: TLS 1.3 and the first frames, every ticket used once."""
+        context, session, count = tls_context(), None, 300
+        before, reused = cpu_seconds(server.pid), 0
+        for index in range(count + 1):
+            plain = socket.create_connection(("127.0.0.1", server.port))
+            with context.wrap_socket(plain, server_hostname="localhost", session=session if resumed else None) as secure:
+                secure.sendall(HELLO)
+                secure.recv(100)
+                reused += secure.session_reused
+                session = secure.session
+            if index == 0:
+                before, reused = cpu_seconds(server.pid), 0
+        if resumed and reused < count * 0.9:
+            return  # it does not resume
+        self.note(f"new TLS connection, {'resumed' if resumed else 'full'}, CPU us", server.name, (cpu_seconds(server.pid) - before) / count * 1e6)
+
     def idle(self, server, count=2000):
-        """Memory per idle TLS h2 connection after one answered request each."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        context.set_alpn_protocols(["h2"])
-        hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
-        h2load(f"https://127.0.0.1:{server.port}{server.paths['tiny']}", self.token, 200, 2, 10)
+        """Memory per idle TLS h2 connection."""
+        context = tls_context()
+        path = "tiny" if "tiny" in server.can else "json"
+        h2load(server.url(path), self.token, 200, 2, 10)
         time.sleep(0.3)
         before, sockets = rss_kib(server.pid), []
         for _ in range(count):
-            plain = socket.create_connection(("127.0.0.1", server.port))
-            secure = context.wrap_socket(plain, server_hostname="localhost")
-            secure.sendall(hello)
+            secure = context.wrap_socket(socket.create_connection(("127.0.0.1", server.port)), server_hostname="localhost")
+            secure.sendall(HELLO)
             secure.recv(100)
             sockets.append(secure)
         time.sleep(0.7)
@@ -194,23 +175,49 @@ class Bench:
         for one in sockets:
             one.close()
 
+    def rows(self):
+        """(name to ask for, what the server must be able to, what to do)"""
+        yield "small", {"tiny"}, lambda server: self.rate("small file h2+TLS", server, "tiny")
+        yield "proxied", {"json"}, lambda server: self.rate("1 KiB proxied h2+TLS", server, "json")
+        for streams in (1, 10):
+            yield "file", {"file"}, lambda server, n=streams: self.bulk("64 MiB file h2+TLS", server, "file", "h2", n)
+            yield "body", {"proxied"}, lambda server, n=streams: self.bulk("64 MiB proxied h2+TLS", server, "proxied", "h2", n)
+            yield "h2c", {"file", "h2c"}, lambda server, n=streams: self.bulk("64 MiB file h2c", server, "file", "h2c", n)
+            yield "h2c", {"proxied", "h2c"}, lambda server, n=streams: self.bulk("64 MiB proxied h2c", server, "proxied", "h2c", n)
+        yield "h1", {"file", "h1"}, lambda server: self.bulk_h1("64 MiB file HTTP/1.1", server, "file", "h1")
+        yield "h1", {"file", "h1tls"}, lambda server: self.bulk_h1("64 MiB file HTTP/1.1+TLS", server, "file", "h1tls")
+        yield "steady", {"json"}, lambda server: self.steady("1 KiB proxied h2+TLS at 3,000/s", server, "json")
+        yield "handshakes", set(), lambda server: self.handshakes(server, False)
+        yield "handshakes", set(), lambda server: self.handshakes(server, True)
+        yield "idle", set(), self.idle
+
+    def one_server(self, kind):
+        server = kind(self.run, self.source_port)
+        try:
+            for name, needs, measure in self.rows():
+                if self.wants(name) and needs <= server.can:
+                    measure(server)
+        finally:
+            server.stop()
+
+    # --- celld alone
+
     def tenants(self, count):
-        """celld alone: many participants instead of one; start, memory, requests/s."""
+        """Many participants instead of one: memory, requests/s, and how soon a change is seen."""
         cell = bench.Cell(self.run / "celld")
         cell.certificate = self.run / "tls/cert.pem"
         port, clear, admin = bench.free_port(), bench.free_port(), bench.free_port()
         config = bench.settings(self.run / "celld", cell.certificate, self.run / "tls/key.pem", [port], [clear], admin)
+        url = f"https://127.0.0.1:{port}{Celld.paths['tiny']}"
         cell.start(config, pin=SERVER_CORE)
+        rate_few = [h2load(url, self.token, 60000, 32, 10) for _ in range(5)]
         few = rss_kib(cell.process.pid)
-        rate_few = [h2load(f"https://127.0.0.1:{port}{Celld.paths['tiny']}", self.token, 60000, 32, 10) for _ in range(5)]
-        few = rss_kib(cell.process.pid)
-        management = cell.ctl("access-token", "--scopes", "management-api:admin")
+        management = cell.ctl("access-token", "--scopes", "management-api:admin", "--lifetime", 3600)
         management = management["token"] if isinstance(management, dict) else management
-        body = self.run / "participants"
         create_participants(port, management, count)
         cell.stop()
         cell.start(config, pin=SERVER_CORE)
-        rate_many = [h2load(f"https://127.0.0.1:{port}{Celld.paths['tiny']}", self.token, 60000, 32, 10) for _ in range(5)]
+        rate_many = [h2load(url, self.token, 60000, 32, 10) for _ in range(5)]
         many = rss_kib(cell.process.pid)
         cell.stop()
         self.note(f"{count:,} more participants, requests/s", "celld", statistics.median(rate_many))
@@ -246,44 +253,49 @@ class Bench:
             cell.stop()
             self.note("start to first byte served, ms", "celld", took.get("ms", float("nan")))
 
+    def bare(self):
+        """The same bytes through nothing but system calls and OpenSSL: what no server can beat by much."""
+        for mode, row in (("file-tls", "64 MiB file h2+TLS, 1 stream, CPU-s/GiB"), ("proxy-tls", "64 MiB proxied h2+TLS, 1 stream, CPU-s/GiB"),
+                ("proxy-clear", "64 MiB proxied h2c, 1 stream, CPU-s/GiB")):
+            output = subprocess.run([BARE_LOOP, mode, self.run / "tls/cert.pem", self.run / "tls/key.pem", self.run / "www/64m.bin"], capture_output=True,
+                text=True, timeout=60)
+            if output.returncode:
+                raise RuntimeError(f"bare loop: {output.stderr}")
+            self.note(row, "bare loop", float(output.stdout))
+
     def measure(self):
+        kinds = [kind for kind in PEERS if not self.arguments.peers or kind.name in self.arguments.peers.split(",")] + [Celld]
         for round in range(self.arguments.rounds):
-            for kind in ((Nginx, Celld) if round % 2 == 0 else (Celld, Nginx)):
-                server = kind(self.run, self.source_port)
-                try:
-                    if self.wants("small"):
-                        self.rate("small file h2+TLS", server, "tiny")
-                    if self.wants("proxied"):
-                        self.rate("1 KiB proxied h2+TLS", server, "json")
-                    for streams in (1, 10):
-                        if self.wants("file"):
-                            self.bulk("64 MiB file h2+TLS", server, "file", streams)
-                        if self.wants("body"):
-                            self.bulk("64 MiB proxied h2+TLS", server, "proxied", streams)
-                    if self.wants("idle"):
-                        self.idle(server)
-                finally:
-                    server.stop()
-        if self.wants("tenants"):
-            self.tenants(10000)
+            for kind in kinds if round % 2 == 0 else kinds[::-1]:
+                self.one_server(kind)
+            if self.wants("bare"):
+                self.bare()
+        for count in (10000, 100000):
+            if self.wants("tenants") and (count == 10000 or self.arguments.many):
+                self.tenants(count)
         if self.wants("start"):
             self.first_byte()
 
     def wants(self, row):
         return not self.arguments.rows or row in self.arguments.rows.split(",")
 
+    # --- the table
+
+    def best(self, row, by_server):
+        others = {name: statistics.median(values) for name, values in by_server.items() if name not in ("celld", "bare loop", "celld with few")}
+        return (max if "requests/s" in row else min)(others.items(), key=lambda item: item[1]) if others else None
+
     def report(self):
-        print(f"\n{'':52}{'celld':>12}{'nginx':>12}{'celld/nginx':>14}{'spread':>16}")
+        names = [kind.name for kind in (Celld, *PEERS)] + ["bare loop", "celld with few"]
+        names = [name for name in names if any(name in by_server for by_server in self.results.values())]
+        print(f"\n{'':48}" + "".join(f"{name:>11.11}" for name in names) + f"{'celld / best peer':>28}{'spread':>14}")
         for row, by_server in self.results.items():
-            ours = statistics.median(by_server["celld"])
-            other = by_server.get("nginx") or by_server.get("celld with few")
-            line = f"{row:52}{ours:12.2f}"
-            if other:
-                ratios = sorted(a / b for a, b in zip(by_server["celld"], other))
-                line += f"{statistics.median(other):12.2f}{ours / statistics.median(other):14.3f}{f'{ratios[0]:.2f}..{ratios[-1]:.2f}':>16}"
+            line = f"{row:48}" + "".join(f"{statistics.median(by_server[name]):11.2f}" if name in by_server else f"{'-':>11}" for name in names)
+            best = self.best(row, by_server)
+            if best and "celld" in by_server:
+                ratios = sorted(a / b for a, b in zip(by_server["celld"], by_server[best[0]]))
+                line += f"{statistics.median(ratios):17.3f} {best[0]:10}{f'{ratios[0]:.2f}..{ratios[-1]:.2f}':>14}"
             print(line)
-        if any("celld with few" in by_server for by_server in self.results.values()):
-            print("(more participants: the second column is the same cell with one participant)")
 
 
 def create_participants(port, management, count):
@@ -313,10 +325,12 @@ def create_participants(port, management, count):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", help=",".join(kind.name for kind in PEERS))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3)
-    parser.add_argument("--rows", help="small,proxied,file,body,idle,tenants,start")
+    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--rows", help="small,proxied,file,body,h2c,h1,steady,handshakes,idle,bare,tenants,start")
+    parser.add_argument("--many", action="store_true", help="also 100,000 participants")
     parser.add_argument("--json", type=pathlib.Path, default=bench.ROOT / "build/bench/peers.json")
     arguments = parser.parse_args()
     run = Bench(arguments)

@@ -477,6 +477,29 @@ void config_print(FILE *out, const struct setting_section *sections, size_t coun
 	fputs("}\n", out);
 }
 
+static char *value_text(const struct setting *setting, const void *target)
+{
+	char *text = NULL;
+	size_t length;
+	FILE *out = open_memstream(&text, &length);
+	if (out == NULL)
+		return NULL;
+	print_value(out, setting, target, "");
+	if (fclose(out) == 0)
+		return text;
+	free(text);
+	return NULL;
+}
+
+bool config_is_same(const struct setting *setting, const void *target, const void *other)
+{
+	char *first = value_text(setting, target), *second = value_text(setting, other);
+	bool is_same = first != NULL && second != NULL && strcmp(first, second) == 0;
+	free(first);
+	free(second);
+	return is_same;
+}
+
 static void free_members(const struct setting *settings, size_t count, void *target)
 {
 	for (size_t i = 0; i < count; i++) {

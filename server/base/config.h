@@ -56,4 +56,6 @@ enum status config_parse(const char *name, struct text content, struct setting_s
 	struct buffer *error) MUST_CHECK;
 /* Every effective setting with its help, as JSON with // comments above each key. */
 void config_print(FILE *out, const struct setting_section *sections, size_t count);
+/* Has the setting the same value in two targets of its section? */
+bool config_is_same(const struct setting *setting, const void *target, const void *other);
 void config_free(struct setting_section *sections, size_t count);

@@ -15,7 +15,7 @@
 
 enum { RING_BYTES = 1024 * 1024, LINE_MAX_BYTES = 8192, VALUE_MAX = 1024, BATCH_BYTES = 256 * 1024, IDLE_MS = 20 };
 
-enum log_level log_threshold = LOG_INFO;
+_Atomic(enum log_level) log_threshold = LOG_INFO;
 
 /* One thread's ring: that thread alone writes and moves `end`, the writer alone reads and moves `start`; both only
  * grow. A lane outlives its thread, and is then another's: it is never freed, so that nobody can be late for it. */

@@ -30,7 +30,7 @@ struct log_field {
 				sizeof((const struct log_field[]){__VA_ARGS__}) / sizeof(struct log_field));                           \
 	} while (0)
 
-extern enum log_level log_threshold;
+extern _Atomic(enum log_level) log_threshold;
 
 /* Starts the writer on `descriptor` (borrowed). Before this, lines are written synchronously to stderr. */
 enum status log_open(int descriptor, enum log_level threshold) MUST_CHECK;

@@ -79,6 +79,22 @@ bool data_address_add(struct data_address *address, struct text name, struct tex
 	return true;
 }
 
+bool data_address_set(struct data_address *address, const char *name, struct text value)
+{
+	bool is_there = false;
+	for (size_t i = 0; i < address->count; i++) {
+		if (!is_named(text_of(address->properties[i].name), text_of(name)))
+			continue;
+		char *copy = text_copy(value);
+		if (copy == NULL)
+			return false;
+		free_secretly(address->properties[i].value);
+		address->properties[i].value = copy;
+		is_there = true;
+	}
+	return is_there || data_address_add(address, text_of(name), value);
+}
+
 struct data_address *data_address_new(struct text endpoint_type, struct text endpoint)
 {
 	struct data_address *address = calloc(1, sizeof(*address));

@@ -1,5 +1,5 @@
 /* A DSP DataAddress (dps.md 1.5): where data is fetched from or sent to, and with what. Read leniently, printed
- * strictly. Immutable; owned by whoever parsed it. */
+ * strictly. Owned by whoever parsed it. */
 #pragma once
 
 #include "server/base/json.h"
@@ -12,6 +12,8 @@ struct data_address;
 enum status data_address_parse(const struct json *body, struct data_address **address, struct buffer *error) MUST_CHECK;
 struct data_address *data_address_new(struct text endpoint_type, struct text endpoint); /* NULL: out of memory */
 bool data_address_add(struct data_address *address, struct text name, struct text value);
+/* Replaces the values of all properties of this name, in whatever spelling; adds one when there is none. */
+bool data_address_set(struct data_address *address, const char *name, struct text value);
 struct text data_address_type(const struct data_address *address);
 /* TEXT_NONE when absent */
 struct text data_address_endpoint(const struct data_address *address);

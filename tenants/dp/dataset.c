@@ -8,7 +8,7 @@
 
 enum { PARTS_MAX = 32, PART_PATH_MAX = 256 };
 
-static const struct source_driver *const drivers[] = {&source_file, &source_http, &source_s3};
+static const struct source_driver *const drivers[] = {&source_file, &source_http, &source_s3, &source_external};
 
 static const char *const method_names[] = {
 #define METHOD_NAME(name) #name,
@@ -102,8 +102,22 @@ static enum status check_properties(const struct json *properties, struct buffer
 	return STATUS_OK;
 }
 
-static enum status build_part(
-	const struct json *body, struct dataset_part *part, unsigned workers, struct buffer *error)
+static enum status bind_part(
+	const struct dataset *dataset, const struct json *properties, struct dataset_part *part, struct buffer *error)
+{
+	struct text version = property(properties, "version");
+	part->has_version = version.bytes != NULL;
+	for (size_t i = 0; part->has_version && i < version.length; i++) {
+		if ((unsigned char)version.bytes[i] < 0x21 || (unsigned char)version.bytes[i] > 0x7e)
+			return wrong(error, "version", "must be visible ASCII characters");
+	}
+	if (part->has_version && (version.length == 0 || version.length > VERSION_MAX))
+		return wrong(error, "version", "must be 1 to 128 characters");
+	return binding_make(text_of(dataset->ctx), text_of(dataset->id), part->path, version, part->binding);
+}
+
+static enum status build_part(const struct json *body, const struct dataset *dataset, struct dataset_part *part,
+	unsigned workers, struct buffer *error)
 {
 	struct text type = json_member_text(body, "type");
 	if (type.bytes == NULL)
@@ -114,14 +128,15 @@ static enum status build_part(
 			driver = drivers[i];
 	}
 	if (driver == NULL)
-		return wrong(error, "type", "must be \"file\", \"http\" or \"s3\"");
+		return wrong(error, "type", "must be \"file\", \"http\", \"s3\" or \"external\"");
 	const struct json *properties = json_member(body, "properties");
 	enum status status = check_properties(properties, error);
 	if (status == STATUS_OK)
 		status = driver->build(properties, workers, &part->source, error);
-	if (status == STATUS_OK)
-		part->driver = driver;
-	return status;
+	if (status != STATUS_OK)
+		return status;
+	part->driver = driver;
+	return bind_part(dataset, properties, part, error);
 }
 
 static enum status build_sink(const struct json *body, struct dataset *dataset, unsigned workers, struct buffer *error)
@@ -147,8 +162,8 @@ static enum status build_sink(const struct json *body, struct dataset *dataset, 
 	return status;
 }
 
-static enum status build_named_part(
-	const struct json *body, struct dataset_part *part, unsigned workers, struct buffer *error)
+static enum status build_named_part(const struct json *body, const struct dataset *dataset, struct dataset_part *part,
+	unsigned workers, struct buffer *error)
 {
 	static const char *const known[] = {"path", "type", "properties", NULL};
 	if (json_kind(body) != JSON_OBJECT)
@@ -163,7 +178,7 @@ static enum status build_named_part(
 	if (copy == NULL)
 		return STATUS_NO_MEMORY;
 	part->path = text_of(copy);
-	return build_part(body, part, workers, error);
+	return build_part(body, dataset, part, workers, error);
 }
 
 static int by_length(const void *a, const void *b)
@@ -188,11 +203,11 @@ static enum status build_parts(const struct json *body, struct dataset *dataset,
 		return STATUS_NO_MEMORY;
 	if (parts == NULL) {
 		dataset->part_count = 1;
-		return build_part(body, &dataset->parts[0], workers, error);
+		return build_part(body, dataset, &dataset->parts[0], workers, error);
 	}
 	for (const struct json *part = json_first(parts); part != NULL; part = json_next(part)) {
 		struct dataset_part *into = &dataset->parts[dataset->part_count++];
-		enum status status = build_named_part(part, into, workers, error);
+		enum status status = build_named_part(part, dataset, into, workers, error);
 		if (status != STATUS_OK)
 			return status;
 		for (const struct dataset_part *other = dataset->parts; other < into; other++) {

@@ -9,9 +9,14 @@
 
 #include "server/base/log.h"
 #include "server/base/metric.h"
+#include "tenants/dp/callback.h"
 #include "tenants/dp/disk.h"
+#include "tenants/dp/held_token.h"
+#include "tenants/dp/jwks.h"
+#include "tenants/dp/outbox.h"
 #include "tenants/dp/pull.h"
 #include "tenants/dp/push.h"
+#include "tenants/dp/replay.h"
 
 #define SETTING(name, kind_, preset_, low, high, help_)                                                                \
 	{                                                                                                                  \
@@ -23,6 +28,10 @@ const struct setting dp_settings_table[] = {
 		"directory of file sources: <source_root>/<ctx>/<path>; default <state directory>/sources"),
 	SETTING(token_lifetime_ms, SETTING_MILLISECONDS, "1 h", 1000, 31536000000,
 		"how long an access token is good when the request does not say; a flow's own expiry bounds it"),
+	SETTING(renewal_lifetime_ms, SETTING_MILLISECONDS, "300 s", 1000, 31536000000,
+		"how long an access token is good that its consumer can renew"),
+	SETTING(renewal_grace_ms, SETTING_MILLISECONDS, "30 d", 0, 31536000000,
+		"how long ago an access token may have expired that is to be renewed"),
 	SETTING(token_cache, SETTING_INTEGER, "16384", 16, 1048576, "token verdicts remembered by each worker"),
 	SETTING(open_files, SETTING_INTEGER, "1024", 1, 65536, "open files kept by each worker"),
 	SETTING(source_ms, SETTING_MILLISECONDS, "30 s", 10, 3600000, "how long a source may stay silent"),
@@ -36,6 +45,23 @@ const struct setting dp_settings_table[] = {
 		"pause before the first of them; it doubles up to 30 s"),
 	SETTING(push_ms, SETTING_MILLISECONDS, "60 s", 10, 3600000,
 		"how long the receiver of a push may stay silent, or take no byte"),
+	SETTING(public_url, SETTING_TEXT, NULL, 1, 1024,
+		"what the addresses given to control planes start with; null: scheme and authority of their request"),
+	SETTING(callback_min_ms, SETTING_MILLISECONDS, "1 s", 10, 3600000,
+		"pause after the first failed callback; doubled with each further one"),
+	SETTING(callback_max_ms, SETTING_MILLISECONDS, "60 s", 10, 86400000, "longest pause between callbacks"),
+	SETTING(callback_timeout_ms, SETTING_MILLISECONDS, "5 s", 100, 600000,
+		"how long a control plane may take to answer a callback, or a server to give tokens and keys"),
+	SETTING(subject_token_file, SETTING_TEXT, NULL, 1, 4096,
+		"the workload's own token, exchanged for tokens to call control planes with; read for each exchange"),
+	SETTING(unverified_control_planes, SETTING_BOOL, "false", 0, 0,
+		"accept tokens of control planes that registered no keys without checking their signature"),
+	SETTING(replay_detection, SETTING_BOOL, "false", 0, 0,
+		"refuse a control plane's token whose id (jti) came before; many reuse their tokens"),
+	SETTING(jwks_ms, SETTING_MILLISECONDS, "5 min", 1000, 86400000, "how long fetched key sets are good"),
+	SETTING(digest_wait_ms, SETTING_MILLISECONDS, "2 s", 0, 3600000,
+		"how long an answer waits for the digest of its file when one is wanted and not known yet; then it goes "
+		"without"),
 };
 const size_t dp_settings_count = sizeof(dp_settings_table) / sizeof(dp_settings_table[0]);
 
@@ -73,10 +99,16 @@ static void close_worker(struct dp_worker *home)
 	if (home == NULL)
 		return;
 	pushes_close_worker(home);
+	outbox_free(home->outbox);
+	callback_tokens_free(home->callback_tokens);
+	jwks_free(home->jwks);
 	timer_free(home->tick);
+	holdings_free(home->holdings);
 	disk_drain(home->dp->disk);
 	open_files_free(home->files);
+	digest_lane_close(home->digests);
 	verdicts_free(home->verdicts);
+	buffer_free(&home->key_set);
 	free(home);
 }
 
@@ -91,13 +123,17 @@ static enum status on_start(void *context, struct worker *worker)
 	home->index = worker_index(worker);
 	home->verdicts = verdicts_new((size_t)dp->settings.token_cache);
 	home->files = open_files_new(dp->root, (size_t)dp->settings.open_files);
+	home->holdings = holdings_new(dp, worker);
+	home->digests = digest_lane_open(dp->digests, worker);
 	home->tick = timer_new(worker, pull_tick, home);
-	if (home->verdicts == NULL || home->files == NULL || home->tick == NULL) {
+	home->jwks = jwks_new(worker, dp->settings.jwks_ms, (uint32_t)dp->settings.callback_timeout_ms);
+	if (home->verdicts == NULL || home->files == NULL || home->holdings == NULL || home->tick == NULL ||
+		home->jwks == NULL || home->digests == NULL) {
 		close_worker(home);
 		return STATUS_NO_MEMORY;
 	}
 	worker_slot_set(worker, dp->slot, home);
-	return STATUS_OK;
+	return home->index > 0 || outbox_new(home) != NULL ? STATUS_OK : STATUS_NO_MEMORY;
 }
 
 static void on_stop(void *context, struct worker *worker)
@@ -132,6 +168,7 @@ enum status dp_open(const struct dp_settings *settings, struct worker_pool *pool
 		.root = -1};
 	made->graves_end = &made->graves;
 	pthread_mutex_init(&made->graves_lock, NULL);
+	id_random(made->process);
 	enum status status = open_root(settings->source_root, &made->root);
 	if (status != STATUS_OK)
 		LOG(ERROR, "dp.open",
@@ -145,6 +182,10 @@ enum status dp_open(const struct dp_settings *settings, struct worker_pool *pool
 		atomic_store_explicit(&made->maps[i], map, memory_order_release);
 		status = map == NULL ? STATUS_NO_MEMORY : STATUS_OK;
 	}
+	if (status == STATUS_OK && settings->replay_detection && (made->replays = replays_new()) == NULL)
+		status = STATUS_NO_MEMORY;
+	if (status == STATUS_OK && (made->digests = digests_new(made->root)) == NULL)
+		status = STATUS_NO_MEMORY;
 	if (status == STATUS_OK)
 		status = mapping_guard_install();
 	if (status != STATUS_OK) {
@@ -152,6 +193,11 @@ enum status dp_open(const struct dp_settings *settings, struct worker_pool *pool
 		return status;
 	}
 	register_metrics();
+	status = did_resolver_open(pool, registry, &made->resolver);
+	if (status != STATUS_OK) {
+		dp_free(made);
+		return status;
+	}
 	made->slot = worker_slot_new();
 	worker_pool_on_start(pool, on_start, made);
 	worker_pool_on_stop(pool, on_stop, made);
@@ -160,11 +206,20 @@ enum status dp_open(const struct dp_settings *settings, struct worker_pool *pool
 	return STATUS_OK;
 }
 
+void dp_stop(struct dp *dp, void (*done)(void *context), void *context)
+{
+	atomic_store_explicit(&dp->is_stopping, true, memory_order_release);
+	worker_pool_barrier(dp->pool, done, context);
+}
+
 void dp_free(struct dp *dp)
 {
 	if (dp == NULL)
 		return;
 	records_free(dp);
+	replays_free(dp->replays);
+	did_resolver_free(dp->resolver);
+	digests_free(dp->digests);
 	disk_free(dp->disk);
 	if (dp->root >= 0)
 		close(dp->root);

@@ -12,18 +12,22 @@ static const char *const state_names[] = {
 #undef FLOW_STATE_NAME
 };
 
-#define TO(name) (1U << FLOW_##name)
-static const unsigned transitions[FLOW_STATE_COUNT] = {
-	[FLOW_INITIALIZED] = TO(PREPARING) | TO(PREPARED) | TO(STARTING) | TO(STARTED) | TO(TERMINATED),
-	[FLOW_PREPARING] = TO(PREPARED) | TO(TERMINATED),
-	[FLOW_PREPARED] = TO(STARTING) | TO(STARTED) | TO(TERMINATED),
-	[FLOW_STARTING] = TO(STARTED) | TO(SUSPENDED) | TO(TERMINATED),
-	[FLOW_STARTED] = TO(SUSPENDED) | TO(COMPLETED) | TO(TERMINATED),
-	[FLOW_SUSPENDED] = TO(STARTING) | TO(STARTED) | TO(TERMINATED),
-	[FLOW_COMPLETED] = 0,
-	[FLOW_TERMINATED] = 0,
+/* A cell is the next state + 1; 0: refused. */
+#define ON(event, state) [FLOW_ON_##event] = FLOW_##state + 1
+static const unsigned char transitions[FLOW_STATE_COUNT][FLOW_EVENT_COUNT] = {
+	[FLOW_INITIALIZED] = {ON(PREPARE, PREPARED), ON(PREPARE_LATER, PREPARING), ON(START, STARTED),
+		ON(START_LATER, STARTING), ON(TERMINATE, TERMINATED)},
+	[FLOW_PREPARING] = {ON(READY, PREPARED), ON(TERMINATE, TERMINATED)},
+	[FLOW_PREPARED] = {ON(STARTED, STARTED), ON(TERMINATE, TERMINATED)},
+	[FLOW_STARTING] = {ON(READY, STARTED), ON(TERMINATE, TERMINATED)},
+	[FLOW_STARTED] = {ON(SUSPEND, SUSPENDED), ON(COMPLETE, COMPLETED), ON(FINISH, COMPLETED),
+		ON(TERMINATE, TERMINATED)},
+	/* an acknowledged end counts even if the suspension overtook it */
+	[FLOW_SUSPENDED] = {ON(RESUME, STARTED), ON(FINISH, COMPLETED), ON(TERMINATE, TERMINATED)},
+	[FLOW_COMPLETED] = {ON(COMPLETE, COMPLETED), ON(FINISH, COMPLETED)},
+	[FLOW_TERMINATED] = {ON(TERMINATE, TERMINATED)},
 };
-#undef TO
+#undef ON
 
 struct text flow_state_name(enum flow_state state)
 {
@@ -41,9 +45,17 @@ bool flow_state_parse(struct text text, enum flow_state *state)
 	return false;
 }
 
-bool flow_may_move(enum flow_state from, enum flow_state to)
+bool flow_may_move(enum flow_state from, enum flow_event event, enum flow_state *to)
 {
-	return (transitions[from] >> to & 1U) != 0;
+	if (transitions[from][event] == 0)
+		return false;
+	*to = (enum flow_state)(transitions[from][event] - 1);
+	return true;
+}
+
+bool flow_state_is_final(enum flow_state state)
+{
+	return state == FLOW_COMPLETED || state == FLOW_TERMINATED;
 }
 
 /* --- terms */
@@ -76,15 +88,17 @@ static const struct member {
 	{"profile", MEMBER_WORD, AT(profile), FREE},
 	{"dataspaceContext", MEMBER_WORD, AT(dataspace), FREE},
 	{"controlPlaneId", MEMBER_WORD, AT(control_plane), OURS},
-	{"messageId", MEMBER_WORD, AT(message), OURS},
+	{"messageIds", MEMBER_ARRAY, AT(messages), OURS},
 	{"state", MEMBER_STATE, AT(state), OURS},
 	{"reason", MEMBER_PROSE, AT(reason), OURS},
 	{"dataAddress", MEMBER_OBJECT, AT(address), FREE},
+	{"publicUrl", MEMBER_WORD, AT(public_url), OURS},
 	{"claims", MEMBER_OBJECT, AT(claims), FREE},
 	{"labels", MEMBER_ARRAY, AT(labels), FREE},
 	{"metadata", MEMBER_OBJECT, AT(metadata), FREE},
 	{"notBefore", MEMBER_TIME, AT(not_before_ms), FREE},
 	{"expiresAt", MEMBER_TIME, AT(expires_ms), FREE},
+	{"dueAt", MEMBER_TIME, AT(due_ms), OURS},
 	{"createdAt", MEMBER_TIME, AT(created_ms), OURS},
 	{"stateChangedAt", MEMBER_TIME, AT(changed_ms), OURS},
 };
@@ -290,12 +304,14 @@ void flow_terms_print(const struct flow_terms *terms, struct text id, struct buf
 	}
 }
 
-enum status flow_terms_move(struct flow_terms *terms, enum flow_state to, int64_t now_ms)
+enum status flow_terms_move(struct flow_terms *terms, enum flow_event event, int64_t now_ms)
 {
-	if (!flow_may_move(terms->state, to))
+	enum flow_state to;
+	if (!flow_may_move(terms->state, event, &to))
 		return STATUS_CONFLICT;
+	if (terms->state != to)
+		terms->changed_ms = now_ms;
 	terms->state = to;
-	terms->changed_ms = now_ms;
 	return STATUS_OK;
 }
 

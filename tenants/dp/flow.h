@@ -26,8 +26,30 @@ enum flow_state {
 };
 struct text flow_state_name(enum flow_state state);
 bool flow_state_parse(struct text text, enum flow_state *state);
-/* The transition table. A state does not lead to itself. */
-bool flow_may_move(enum flow_state from, enum flow_state to);
+
+/* What happens to a flow, whoever says so: a control plane's message, management, the wire or the clock. */
+#define FLOW_EVENT_LIST(X)                                                                                             \
+	X(PREPARE)       /* /prepare, and all is there */                                                                  \
+	X(PREPARE_LATER) /* /prepare, and it takes a while */                                                              \
+	X(START)         /* /start, and all is there */                                                                    \
+	X(START_LATER)   /* /start, and it takes a while */                                                                \
+	X(READY)         /* what took a while is there */                                                                  \
+	X(STARTED)       /* /started: the other side has started */                                                        \
+	X(SUSPEND)                                                                                                         \
+	X(RESUME)                                                                                                          \
+	X(TERMINATE)                                                                                                       \
+	X(COMPLETE) /* /completed: the other side has finished */                                                          \
+	X(FINISH)   /* this side has finished, and the control plane knows */
+enum flow_event {
+#define FLOW_EVENT_MEMBER(name) FLOW_ON_##name,
+	FLOW_EVENT_LIST(FLOW_EVENT_MEMBER)
+#undef FLOW_EVENT_MEMBER
+		FLOW_EVENT_COUNT
+};
+/* The transition table: false when the event is refused in this state. *to == from: it has happened before and changes
+ * nothing. */
+bool flow_may_move(enum flow_state from, enum flow_event event, enum flow_state *to);
+bool flow_state_is_final(enum flow_state state);
 
 /* Which side of the contract this participant is on. */
 #define FLOW_ROLE_LIST(X)                                                                                              \
@@ -45,13 +67,15 @@ struct flow_terms {
 	char *dataset, *agreement, *counter_party;
 	char *participant, *profile, *dataspace; /* as Data Plane Signaling names them */
 	char *control_plane;                     /* who gets the callbacks */
-	char *message;                           /* id of the last message obeyed */
+	char *messages;                          /* JSON: ids of the last messages obeyed, oldest first */
 	char *reason;                            /* of the last suspension or termination */
 	char *address;                           /* JSON: the DataAddress received, without its secrets */
+	char *public_url;                        /* where the control plane reached us: what offered addresses start with */
 	char *claims, *labels, *metadata;        /* JSON */
 	enum flow_role role;
 	enum flow_state state;
 	int64_t not_before_ms, expires_ms, created_ms, changed_ms;
+	int64_t due_ms; /* when the cell moves it on by itself: READY, or the end of what is STARTED */
 	int64_t revision;
 };
 
@@ -61,8 +85,9 @@ enum status flow_terms_parse(
 	const struct json *body, bool strict, struct flow_terms **terms, struct buffer *error) MUST_CHECK;
 /* The record's JSON, without the closing brace, so that a view may add members. */
 void flow_terms_print(const struct flow_terms *terms, struct text id, struct buffer *into);
-/* The one function that moves a flow. CONFLICT when the table does not allow it. */
-enum status flow_terms_move(struct flow_terms *terms, enum flow_state to, int64_t now_ms) MUST_CHECK;
+/* The one function that moves a flow. CONFLICT when the table does not allow it; changed_ms stays when nothing changes.
+ */
+enum status flow_terms_move(struct flow_terms *terms, enum flow_event event, int64_t now_ms) MUST_CHECK;
 void flow_terms_free(void *terms);
 /* The profile ends in -push, in any case. */
 bool flow_terms_is_push(const struct flow_terms *terms);

@@ -4,7 +4,8 @@
 #include <string.h>
 
 static const char *const to_source[] = {"range", "if-range", "if-none-match", "if-match", "if-modified-since",
-	"if-unmodified-since", "accept", "accept-encoding", "accept-language", "tracestate"};
+	"if-unmodified-since", "accept", "accept-encoding", "accept-language", "tracestate", "want-repr-digest",
+	"want-content-digest"};
 static const char *const hop_by_hop[] = {"connection", "keep-alive", "proxy-connection", "proxy-authenticate",
 	"proxy-authorization", "proxy-authentication-info", "te", "trailer", "transfer-encoding", "upgrade"};
 static const char *const engine[] = {"content-length", "date"};

@@ -1,13 +1,11 @@
-/* Ingest: who may, how much, and the bytes on their way from the exchange into the sink. */
-#include "tenants/dp/ingest.h"
-
+/* Ingest, the consumer's side of a push: POST or PUT /api/ingest/{ctx}/{flow}[/path] with a token of the flow takes an
+ * object, or a segment of it (Content-Range), into the flow's sink; HEAD tells how much is there (Upload-Offset). The
+ * protocol is that of push.h. Only for push flows of consumers, while they are PREPARED or STARTED. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/answer.h"
 #include "server/path.h"
-#include "tenants/dp/access_claims.h"
-#include "tenants/dp/data_address.h"
 #include "tenants/dp/sink.h"
 
 enum { NAME_LIMIT = 1024, SEGMENTS_MAX = 16 };
@@ -298,24 +296,4 @@ void dp_ingest(void *context, struct exchange *exchange, const struct route *rou
 	pull->below = rest;
 	pull->part = &ingest_part;
 	ingest_driver.start(pull);
-}
-
-enum status ingest_address_print(struct text public_url, struct text profile, struct text ctx, struct text flow_id,
-	struct text token, struct buffer *into)
-{
-	struct buffer endpoint = {0};
-	bool is_url = text_find(profile, ':') < profile.length;
-	buffer_printf(&endpoint, "%.*s/api/ingest/%.*s/%.*s", TEXT_ARGUMENTS(public_url), TEXT_ARGUMENTS(ctx),
-		TEXT_ARGUMENTS(flow_id));
-	struct data_address *address =
-		endpoint.failed ? NULL
-						: data_address_new(is_url ? profile : TEXT("https://w3id.org/dspace-sig/profile/http-push"),
-							  buffer_text(&endpoint));
-	bool is_good = address != NULL && data_address_add(address, TEXT("authorization"), token) &&
-				   data_address_add(address, TEXT("authType"), TEXT("bearer"));
-	if (is_good)
-		data_address_print(address, true, into);
-	data_address_free(address);
-	buffer_free(&endpoint);
-	return is_good && !into->failed ? STATUS_OK : STATUS_NO_MEMORY;
 }

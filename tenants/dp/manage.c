@@ -272,13 +272,12 @@ static bool split(struct operation *operation, struct text rest, struct text *re
 	return *count > 0;
 }
 
-/* NULL: answered. */
-static const struct endpoint *find_endpoint(const struct operation *operation, struct text resource, unsigned count)
+const struct endpoint *endpoint_find(const struct operation *operation, const struct endpoint *table, size_t count,
+	struct text resource, unsigned segments)
 {
 	struct buffer allow = {0};
-	for (size_t i = 0; i < sizeof(endpoints) / sizeof(endpoints[0]); i++) {
-		const struct endpoint *endpoint = &endpoints[i];
-		if (endpoint->segments != count || !text_equals(resource, text_of(endpoint->resource)) ||
+	for (const struct endpoint *endpoint = table; endpoint < table + count; endpoint++) {
+		if (endpoint->segments != segments || !text_equals(resource, text_of(endpoint->resource)) ||
 			(endpoint->verb != NULL && !text_equals(operation->verb, text_of(endpoint->verb))))
 			continue;
 		if (text_equals(operation->exchange->method, text_of(endpoint->method))) {
@@ -314,7 +313,7 @@ static void run(struct operation *operation)
 		return;
 	}
 	operation->ctx = ctx;
-	endpoint = find_endpoint(operation, resource, count);
+	endpoint = endpoint_find(operation, endpoints, sizeof(endpoints) / sizeof(endpoints[0]), resource, count);
 	if (endpoint == NULL ||
 		!access_allow(dp->access, exchange, TEXT("management-api"), resource, endpoint->action, operation->ctx))
 		return;
@@ -329,26 +328,32 @@ static void run(struct operation *operation)
 		endpoint->run(operation, TEXT_NONE);
 }
 
+struct operation *operation_new(struct dp *dp, struct exchange *exchange, struct buffer *names)
+{
+	struct operation *operation = names->failed || names->bytes == NULL ? NULL : calloc(1, sizeof(*operation));
+	if (operation == NULL) {
+		answer_problem(exchange, names->bytes == NULL && !names->failed ? 404 : 503, TEXT_NONE);
+		buffer_free(names);
+		return NULL;
+	}
+	operation->names = buffer_take(names);
+	operation->dp = dp;
+	operation->worker = exchange->worker;
+	operation->exchange = exchange;
+	exchange->state = operation;
+	exchange->on_close = on_close;
+	return operation;
+}
+
 void dp_manage(void *context, struct exchange *exchange, const struct route *route)
 {
-	struct operation *operation = calloc(1, sizeof(*operation));
 	struct buffer names = {0};
 	if (route->participant != NULL) { /* a route with the ctx taken off: put it back */
 		buffer_append_byte(&names, '/');
 		buffer_append(&names, text_of(route->participant->ctx));
 	}
 	buffer_append(&names, route->rest);
-	if (operation == NULL || names.failed || names.bytes == NULL) {
-		free(operation);
-		buffer_free(&names);
-		answer_problem(exchange, names.failed || operation == NULL ? 503 : 404, TEXT_NONE);
-		return;
-	}
-	operation->names = buffer_take(&names);
-	operation->dp = context;
-	operation->worker = exchange->worker;
-	operation->exchange = exchange;
-	exchange->state = operation;
-	exchange->on_close = on_close;
-	run(operation);
+	struct operation *operation = operation_new(context, exchange, &names);
+	if (operation != NULL)
+		run(operation);
 }

@@ -4,12 +4,33 @@
 
 #include "tenants/dp/access_claims.h"
 #include "tenants/dp/operation.h"
+#include "tenants/dp/renewal.h"
 #include "tenants/dp/signer.h"
 
 #define LIFETIME_MAX_S INT64_C(31536000)
 enum { SWEEP_MAX = 16 };
 
 /* --- minting */
+
+static void add_refresh_token(struct operation *operation)
+{
+	const struct flow *flow = dp_find(operation->dp, DP_FLOWS, operation->ctx, operation->id);
+	struct transaction *transaction = flow == NULL ? NULL : transaction_new();
+	char token[REFRESH_TOKEN_LENGTH + 1] = "";
+	if (transaction != NULL) {
+		const struct flow_terms *terms = atomic_load_explicit(&flow->terms, memory_order_acquire);
+		if (renewal_issue(transaction, operation->ctx, operation->id, text_of(terms->counter_party),
+				worker_wall_ms(operation->worker), token) != STATUS_OK) {
+			transaction_free(transaction);
+			transaction = NULL;
+		}
+	}
+	buffer_printf(&operation->answer, ",\"refreshToken\":\"%s\",\"refreshEndpoint\":\"/api/public/%.*s/token\"}", token,
+		TEXT_ARGUMENTS(operation->ctx));
+	wipe(token, sizeof(token));
+	operation->status = 201;
+	operation_submit(operation, transaction);
+}
 
 static void on_token(void *context, enum status status, struct text token)
 {
@@ -22,6 +43,10 @@ static void on_token(void *context, enum status status, struct text token)
 	}
 	buffer_append(&operation->answer, TEXT(",\"token\":"));
 	buffer_append_json(&operation->answer, token);
+	if (operation->is_renewable) {
+		add_refresh_token(operation);
+		return;
+	}
 	buffer_append_byte(&operation->answer, '}');
 	operation_answer(operation, 201);
 }
@@ -58,24 +83,39 @@ static void mint(struct operation *operation, int64_t lifetime_s)
 
 /* --- the calls */
 
+/* NULL: as it should be. */
+static const char *read_wish(struct operation *operation, const struct json *wish, int64_t *lifetime_s)
+{
+	if (strcmp(json_name(wish), "lifetimeSeconds") == 0) {
+		bool is_good = json_integer(wish, lifetime_s) && *lifetime_s >= 1 && *lifetime_s <= LIFETIME_MAX_S;
+		return is_good ? NULL : "must be 1 to 31536000";
+	}
+	if (strcmp(json_name(wish), "renewable") == 0)
+		return json_bool(wish, &operation->is_renewable) ? NULL : "must be true or false";
+	return "unknown member";
+}
+
 void tokens_create(struct operation *operation, struct text body)
 {
 	struct json *root = NULL;
-	int64_t lifetime_s = operation->dp->settings.token_lifetime_ms / 1000;
+	int64_t lifetime_s = 0;
 	if (body.length > 0 && (root = manage_parse(operation, body)) == NULL)
 		return;
 	for (const struct json *item = json_first(root); item != NULL; item = json_next(item)) {
-		bool is_known = strcmp(json_name(item), "lifetimeSeconds") == 0;
-		if (is_known && json_integer(item, &lifetime_s) && lifetime_s >= 1 && lifetime_s <= LIFETIME_MAX_S)
+		const char *what = read_wish(operation, item, &lifetime_s);
+		if (what == NULL)
 			continue;
 		struct buffer detail = {0};
-		buffer_printf(&detail, "%s: %s", json_name(item), is_known ? "must be 1 to 31536000" : "unknown member");
+		buffer_printf(&detail, "%s: %s", json_name(item), what);
 		operation_refuse(operation, 400, detail.bytes);
 		buffer_free(&detail);
 		json_free(root);
 		return;
 	}
 	json_free(root);
+	const struct dp_settings *settings = &operation->dp->settings;
+	if (lifetime_s == 0)
+		lifetime_s = (operation->is_renewable ? settings->renewal_lifetime_ms : settings->token_lifetime_ms) / 1000;
 	mint(operation, lifetime_s);
 }
 

@@ -26,8 +26,14 @@ struct operation {
 	char *names;
 	int status;           /* of the answer when all goes well */
 	struct buffer answer; /* JSON; empty: none */
+	bool is_renewable;    /* of a token to be made: with a refresh token */
 };
 
+/* Takes the path over as `names`. NULL: it has answered. */
+struct operation *operation_new(struct dp *dp, struct exchange *exchange, struct buffer *names);
+/* The row that resource, number of segments and the method lead to; NULL: it has answered 404, or 405 with Allow. */
+const struct endpoint *endpoint_find(const struct operation *operation, const struct endpoint *table, size_t count,
+	struct text resource, unsigned segments);
 void operation_answer(struct operation *operation, int status);
 /* `what` NULL: no detail. */
 void operation_refuse(struct operation *operation, int status, const char *what);

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "server/base/log.h"
+#include "tenants/dp/flow_moves.h"
 #include "tenants/dp/push_private.h"
+#include "tenants/dp/source_external.h"
 
 enum { CHECK_MS = 1000, PAUSE_MAX_MS = 30000 };
 
@@ -81,7 +83,10 @@ static bool may_send(const struct push *push, uint64_t *wait_ms)
 {
 	const struct flow_terms *terms = atomic_load_explicit(&push->flow->terms, memory_order_acquire);
 	int64_t now_ms = worker_wall_ms(push->home->worker);
+	const struct dataset *dataset = dp_find(push->dp, DP_DATASETS, text_of(push->ctx), text_of(terms->dataset));
 	*wait_ms = 0;
+	if (dataset_external(dataset) != NULL) /* somebody else sends */
+		return false;
 	if (!dp_serves(registry_find(push->dp->registry, text_of(push->ctx))))
 		return false;
 	if (terms->state == FLOW_STARTED && now_ms < terms->not_before_ms)

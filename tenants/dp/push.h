@@ -30,7 +30,3 @@ void pushes_load_progress(struct flow *flow, const struct json *body);
 void pushes_close_worker(struct dp_worker *home);
 /* The flow's reference; NULL is fine. From any thread. */
 void push_unref(struct push *push);
-
-/* What a push tells the signaling side, on a worker: all bytes are acknowledged; or it has given up. */
-void flow_finish(struct dp *dp, struct text ctx, struct text flow_id);
-void flow_fail(struct dp *dp, struct text ctx, struct text flow_id, struct text error);

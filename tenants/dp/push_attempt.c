@@ -1,5 +1,6 @@
 /* An attempt's life: its address, its parts one after the other, its end. */
 #include "tenants/dp/push_attempt.h"
+#include "tenants/dp/flow_moves.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -140,12 +141,12 @@ static void on_address(void *context, enum status status, struct text value)
 struct push_attempt *push_attempt_start(struct push *push)
 {
 	struct push_attempt *attempt = calloc(1, sizeof(*attempt));
-	struct buffer alias = {0};
+	char alias[FLOW_ALIAS_MAX];
 	const struct participant *participant = registry_find(push->dp->registry, text_of(push->ctx));
 	const struct flow_terms *terms = atomic_load_explicit(&push->flow->terms, memory_order_acquire);
 	struct dataset *dataset = dp_find(push->dp, DP_DATASETS, text_of(push->ctx), text_of(terms->dataset));
-	buffer_printf(&alias, "flow:%s:address", push->id);
-	if (attempt == NULL || participant == NULL || dataset == NULL || alias.failed)
+	flow_alias(text_of(push->id), "address", alias);
+	if (attempt == NULL || participant == NULL || dataset == NULL)
 		goto failed;
 	const struct share_limits limits = {
 		.weight = (uint32_t)(participant->limits.weight > 0 ? participant->limits.weight : 1),
@@ -159,8 +160,7 @@ struct push_attempt *push_attempt_start(struct push *push)
 	dataset_ref(dataset);
 	find_part(attempt);
 	attempt->is_waiting = true;
-	vault_secret_get(push->dp->vault, text_of(push->ctx), buffer_text(&alias), push->home->worker, on_address, attempt);
-	buffer_free(&alias);
+	vault_secret_get(push->dp->vault, text_of(push->ctx), text_of(alias), push->home->worker, on_address, attempt);
 	return attempt;
 failed:
 	if (attempt != NULL) {
@@ -168,6 +168,5 @@ failed:
 		free(attempt->block);
 	}
 	free(attempt);
-	buffer_free(&alias);
 	return NULL;
 }

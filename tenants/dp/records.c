@@ -4,8 +4,13 @@
 #include <string.h>
 
 #include "server/base/log.h"
+#include "tenants/dp/control_plane.h"
+#include "tenants/dp/key_mapping.h"
+#include "tenants/dp/outbox.h"
 #include "tenants/dp/pull.h"
 #include "tenants/dp/push.h"
+#include "tenants/dp/renewal.h"
+#include "tenants/dp/transfer_types.h"
 
 /* --- old versions are freed in the order they were replaced: a version shares memory with the one made from it */
 
@@ -171,6 +176,7 @@ static void flow_gone(struct dp *dp, const struct record *record)
 	cut_everywhere(dp, flow);
 	pushes_flow_gone(dp, flow);
 	retire(dp, flow_free, flow);
+	outbox_wake(dp, record->ctx, record->id);
 }
 
 static enum status on_flow(struct dp *dp, const struct record *record, const struct json *body, struct buffer *error)
@@ -188,11 +194,13 @@ static enum status on_flow(struct dp *dp, const struct record *record, const str
 			return STATUS_NO_MEMORY;
 		}
 		status = publish(dp, DP_FLOWS, record->ctx, record->id, flow);
-		if (status == STATUS_OK)
-			pushes_flow_changed(dp, flow, terms);
-		else
+		if (status != STATUS_OK) {
 			flow_free(flow);
-		return status;
+			return status;
+		}
+		pushes_flow_changed(dp, flow, terms);
+		outbox_wake(dp, record->ctx, record->id);
+		return STATUS_OK;
 	}
 	struct flow_terms *old = atomic_exchange_explicit(&flow->terms, terms, memory_order_acq_rel);
 	if (terms->state != FLOW_STARTED || strcmp(old->dataset, terms->dataset) != 0 ||
@@ -200,22 +208,31 @@ static enum status on_flow(struct dp *dp, const struct record *record, const str
 		cut_everywhere(dp, flow);
 	pushes_flow_changed(dp, flow, terms);
 	retire(dp, flow_terms_free, old);
+	outbox_wake(dp, record->ctx, record->id);
 	return STATUS_OK;
 }
 
-static enum status on_dataset(struct dp *dp, const struct record *record, const struct json *body, struct buffer *error)
+/* --- kinds whose record becomes one object, replaced whole */
+
+struct document_kind {
+	enum record_kind record;
+	enum dp_map map;
+	enum status (*build)(
+		struct dp *dp, const struct record *record, const struct json *body, void **object, struct buffer *error);
+	void (*release)(void *object);
+	void (*on_published)(struct dp *dp, const void *object); /* may be NULL */
+};
+
+static enum status build_dataset(
+	struct dp *dp, const struct record *record, const struct json *body, void **object, struct buffer *error)
 {
-	struct dataset *dataset, *old = find_own(dp, DP_DATASETS, record);
+	struct dataset *dataset;
 	enum status status = dataset_build(record->ctx, record->id, body, dp->workers, &dataset, error);
 	if (status != STATUS_OK)
 		return status;
 	dataset->revision = record->revision;
-	status = publish(dp, DP_DATASETS, record->ctx, record->id, dataset);
-	if (status == STATUS_OK)
-		retire(dp, dataset_unref, old);
-	else
-		dataset_unref(dataset);
-	return status;
+	*object = dataset;
+	return STATUS_OK;
 }
 
 static void revocation_free(void *object)
@@ -228,35 +245,168 @@ static void revocation_free(void *object)
 	}
 }
 
-static enum status on_revocation(struct dp *dp, const struct record *record, const struct json *body)
+static enum status build_revocation(
+	struct dp *dp, const struct record *record, const struct json *body, void **object, struct buffer *error)
 {
-	struct revocation *revocation = calloc(1, sizeof(*revocation)), *old = find_own(dp, DP_REVOCATIONS, record);
-	enum status status = STATUS_NO_MEMORY;
-	if (revocation != NULL) {
-		revocation->ctx = text_copy(record->ctx);
-		revocation->jti = text_copy(record->id);
-		if (!json_integer(json_member(body, "expiresAt"), &revocation->expires_ms))
-			revocation->expires_ms = INT64_MAX;
-		if (revocation->ctx != NULL && revocation->jti != NULL)
-			status = publish(dp, DP_REVOCATIONS, record->ctx, record->id, revocation);
-	}
-	if (status == STATUS_OK)
-		retire(dp, revocation_free, old);
-	else
+	struct revocation *revocation = calloc(1, sizeof(*revocation));
+	(void)dp, (void)error;
+	if (revocation == NULL)
+		return STATUS_NO_MEMORY;
+	revocation->ctx = text_copy(record->ctx);
+	revocation->jti = text_copy(record->id);
+	if (!json_integer(json_member(body, "expiresAt"), &revocation->expires_ms))
+		revocation->expires_ms = INT64_MAX;
+	if (revocation->ctx == NULL || revocation->jti == NULL) {
 		revocation_free(revocation);
+		return STATUS_NO_MEMORY;
+	}
+	*object = revocation;
+	return STATUS_OK;
+}
+
+static enum status build_transfer_types(
+	struct dp *dp, const struct record *record, const struct json *body, void **object, struct buffer *error)
+{
+	struct transfer_types *types = NULL;
+	enum status status = transfer_types_build(body, &types, error);
+	(void)dp, (void)record;
+	*object = types;
 	return status;
+}
+
+static enum status build_key_mapping(
+	struct dp *dp, const struct record *record, const struct json *body, void **object, struct buffer *error)
+{
+	struct key_mapping *mapping = NULL;
+	enum status status = key_mapping_build(body, false, &mapping, error);
+	(void)dp, (void)record;
+	*object = mapping;
+	return status;
+}
+
+static enum status build_renewal(
+	struct dp *dp, const struct record *record, const struct json *body, void **object, struct buffer *error)
+{
+	struct renewal *renewal;
+	enum status status = renewal_parse(record->ctx, record->id, body, &renewal);
+	(void)dp, (void)error;
+	if (status != STATUS_OK)
+		return status;
+	renewal->revision = record->revision;
+	*object = renewal;
+	return STATUS_OK;
+}
+
+static enum status build_letter(
+	struct dp *dp, const struct record *record, const struct json *body, void **object, struct buffer *error)
+{
+	struct letter *letter;
+	enum status status = letter_parse(record->ctx, body, &letter);
+	(void)dp, (void)error;
+	if (status != STATUS_OK)
+		return status;
+	letter->revision = record->revision;
+	*object = letter;
+	return STATUS_OK;
+}
+
+static void wake_letter(struct dp *dp, const void *object)
+{
+	const struct letter *letter = object;
+	outbox_wake(dp, text_of(letter->ctx), text_of(letter->flow));
+}
+
+static const struct document_kind documents[] = {
+	{RECORD_DATASET, DP_DATASETS, build_dataset, dataset_unref, NULL},
+	{RECORD_REVOCATION, DP_REVOCATIONS, build_revocation, revocation_free, NULL},
+	{RECORD_TRANSFER_TYPES, DP_TRANSFER_TYPES, build_transfer_types, transfer_types_free, NULL},
+	{RECORD_KEY_MAPPING, DP_KEY_MAPPINGS, build_key_mapping, key_mapping_free, NULL},
+	{RECORD_RENEWAL, DP_RENEWALS, build_renewal, renewal_free, NULL},
+	{RECORD_OUTBOX, DP_LETTERS, build_letter, letter_free, wake_letter},
+};
+enum { DOCUMENT_COUNT = sizeof(documents) / sizeof(documents[0]) };
+
+/* NULL: a flow, or none of ours. */
+static const struct document_kind *document_of(enum record_kind record)
+{
+	for (size_t i = 0; i < DOCUMENT_COUNT; i++) {
+		if (documents[i].record == record)
+			return &documents[i];
+	}
+	return NULL;
+}
+
+static enum status on_document(struct dp *dp, const struct document_kind *kind, const struct record *record,
+	const struct json *body, struct buffer *error)
+{
+	void *old = find_own(dp, kind->map, record), *object = NULL;
+	enum status status = kind->build(dp, record, body, &object, error);
+	if (status != STATUS_OK)
+		return status;
+	status = publish(dp, kind->map, record->ctx, record->id, object);
+	if (status != STATUS_OK) {
+		kind->release(object);
+		return status;
+	}
+	retire(dp, kind->release, old);
+	if (kind->on_published != NULL)
+		kind->on_published(dp, object);
+	return STATUS_OK;
+}
+
+/* All control planes of a participant are one list: `plane` (taken over) takes the place of the one with its id, NULL
+ * removes it. */
+static enum status change_planes(struct dp *dp, const struct record *record, struct control_plane *plane)
+{
+	struct control_planes *old = dp_find(dp, DP_CONTROL_PLANES, record->ctx, TEXT("")), *next = NULL;
+	enum status status = control_planes_change(old, record->ctx, record->id, plane, &next);
+	if (status != STATUS_OK) {
+		control_plane_unref(plane);
+		return status;
+	}
+	if (old != NULL || next != NULL)
+		status = publish(dp, DP_CONTROL_PLANES, record->ctx, TEXT(""), next);
+	if (status != STATUS_OK) {
+		control_planes_free(next);
+		return status;
+	}
+	retire(dp, control_planes_free, old);
+	outbox_wake_all(dp, record->ctx);
+	return STATUS_OK;
+}
+
+static enum status on_control_plane(
+	struct dp *dp, const struct record *record, const struct json *body, struct buffer *error)
+{
+	struct control_plane *plane = NULL;
+	struct text secret;
+	enum status status = control_plane_parse(body, &plane, &secret, error);
+	if (status != STATUS_OK)
+		return status;
+	plane->revision = record->revision;
+	return change_planes(dp, record, plane);
 }
 
 static void on_gone(struct dp *dp, const struct record *record)
 {
-	if (record->kind == RECORD_FLOW) {
+	const struct document_kind *kind = document_of(record->kind);
+	if (record->kind == RECORD_FLOW)
 		flow_gone(dp, record);
+	else if (kind == NULL && change_planes(dp, record, NULL) != STATUS_OK)
+		LOG(ERROR, "dp.record", log_text("tenant", record->ctx), log_text("error", TEXT("out of memory")));
+	if (kind == NULL)
 		return;
-	}
-	enum dp_map which = record->kind == RECORD_DATASET ? DP_DATASETS : DP_REVOCATIONS;
-	void *old = find_own(dp, which, record);
-	if (old != NULL && publish(dp, which, record->ctx, record->id, NULL) == STATUS_OK)
-		retire(dp, which == DP_DATASETS ? dataset_unref : revocation_free, old);
+	void *old = find_own(dp, kind->map, record);
+	if (old != NULL && publish(dp, kind->map, record->ctx, record->id, NULL) == STATUS_OK)
+		retire(dp, kind->release, old);
+}
+
+static enum status take(struct dp *dp, const struct document_kind *kind, const struct record *record,
+	const struct json *body, struct buffer *error)
+{
+	if (kind != NULL)
+		return on_document(dp, kind, record, body, error);
+	return record->kind == RECORD_FLOW ? on_flow(dp, record, body, error) : on_control_plane(dp, record, body, error);
 }
 
 /* Later ones are our own. */
@@ -272,9 +422,10 @@ static void load_push(struct dp *dp, const struct record *record)
 static void on_record(void *context, const struct record *record)
 {
 	struct dp *dp = context;
+	const struct document_kind *kind = document_of(record->kind);
 	if (record->kind == RECORD_PUSH && dp->loading && record->body.bytes != NULL)
 		load_push(dp, record);
-	if (record->kind != RECORD_DATASET && record->kind != RECORD_FLOW && record->kind != RECORD_REVOCATION)
+	if (kind == NULL && record->kind != RECORD_FLOW && record->kind != RECORD_CONTROL_PLANE)
 		return;
 	if (record->body.bytes == NULL) {
 		on_gone(dp, record);
@@ -283,14 +434,8 @@ static void on_record(void *context, const struct record *record)
 	struct json *body = NULL;
 	struct buffer error = {0};
 	enum status status = json_parse(record->body, NULL, &body);
-	if (status == STATUS_OK) {
-		if (record->kind == RECORD_DATASET)
-			status = on_dataset(dp, record, body, &error);
-		else if (record->kind == RECORD_FLOW)
-			status = on_flow(dp, record, body, &error);
-		else
-			status = on_revocation(dp, record, body);
-	}
+	if (status == STATUS_OK)
+		status = take(dp, kind, record, body, &error);
 	if (status != STATUS_OK) { /* a record nobody understands admits nothing */
 		LOG(ERROR, "dp.record", log_text("tenant", record->ctx),
 			log_text("kind", text_of(record_kind_name(record->kind))), log_text("id", record->id),
@@ -314,10 +459,10 @@ void records_listen(struct dp *dp)
 	registry_observe(dp->registry, on_participant, NULL, dp);
 }
 
-static bool free_dataset(void *context, struct text key, void *value)
+static bool free_document(void *context, struct text key, void *value)
 {
-	(void)context, (void)key;
-	dataset_unref(value);
+	(void)key;
+	((const struct document_kind *)context)->release(value);
 	return true;
 }
 
@@ -328,21 +473,26 @@ static bool free_flow(void *context, struct text key, void *value)
 	return true;
 }
 
-static bool free_revocation(void *context, struct text key, void *value)
+static bool free_planes(void *context, struct text key, void *value)
 {
 	(void)context, (void)key;
-	revocation_free(value);
+	control_planes_free(value);
 	return true;
 }
 
 void records_free(struct dp *dp)
 {
-	static bool (*const free_one[DP_MAP_COUNT])(void *, struct text, void *) = {
-		[DP_DATASETS] = free_dataset, [DP_FLOWS] = free_flow, [DP_REVOCATIONS] = free_revocation};
-	for (int i = 0; i < DP_MAP_COUNT; i++) {
-		struct map *map = atomic_load_explicit(&dp->maps[i], memory_order_relaxed);
-		if (map != NULL)
-			map_each(map, free_one[i], NULL);
-		map_free(map);
+	struct map *maps[DP_MAP_COUNT];
+	for (int i = 0; i < DP_MAP_COUNT; i++)
+		maps[i] = atomic_load_explicit(&dp->maps[i], memory_order_relaxed);
+	if (maps[DP_FLOWS] != NULL)
+		map_each(maps[DP_FLOWS], free_flow, NULL);
+	if (maps[DP_CONTROL_PLANES] != NULL)
+		map_each(maps[DP_CONTROL_PLANES], free_planes, NULL);
+	for (size_t i = 0; i < DOCUMENT_COUNT; i++) {
+		if (maps[documents[i].map] != NULL)
+			map_each(maps[documents[i].map], free_document, (void *)(uintptr_t)&documents[i]);
 	}
+	for (int i = 0; i < DP_MAP_COUNT; i++)
+		map_free(maps[i]);
 }

@@ -2,6 +2,7 @@
 #include "tenants/dp/relay.h"
 
 #include "server/answer.h"
+#include "tenants/dp/conditions.h"
 
 void relay_refuse(struct pull *pull, enum status why)
 {
@@ -44,7 +45,8 @@ void relay_answer(struct relay *relay, const struct client_response *response,
 		if (!passes(header->name, response->headers, response->header_count))
 			continue;
 		/* lent until client_call_close, which is in on_close */
-		if (!exchange_add_header(exchange, header->name, header->value)) {
+		if (text_equals(header->name, TEXT("etag")) ? !conditions_add_tag(relay->pull, header->value)
+													: !exchange_add_header(exchange, header->name, header->value)) {
 			relay_refuse(relay->pull, STATUS_PROTOCOL);
 			return;
 		}

@@ -15,7 +15,7 @@ struct signing {
 	struct worker *worker;
 	char ctx[ID_LENGTH + 1];
 	struct buffer claims, input; /* input: of the signature, then the token */
-	bool has_waited;
+	bool has_waited, is_proof;
 	struct timer *timer;
 	signed_done *done;
 	void *context;
@@ -51,17 +51,32 @@ const struct key *signer_key(const struct participant *participant)
 	return NULL;
 }
 
-static enum status make_input(struct signing *signing, const struct key *key)
+/* "<did>#<fragment>": the key as the participant's own DID document has it (did_document_print). */
+static void print_method(const struct participant *participant, const struct key *key, struct buffer *into)
 {
-	struct buffer header = {0};
+	struct text kid = key_id(key);
+	size_t mark = text_find(kid, '#');
+	buffer_append(into, text_of(participant->identity));
+	buffer_append(into, text_slice(kid, mark, kid.length));
+}
+
+static enum status make_input(struct signing *signing, const struct participant *participant, const struct key *key)
+{
+	struct buffer header = {0}, kid = {0};
+	if (signing->is_proof)
+		print_method(participant, key, &kid);
+	else
+		buffer_append(&kid, key_id(key));
+	header.failed = kid.failed;
 	buffer_printf(&header, "{\"alg\":\"%s\",\"typ\":\"JWT\",\"kid\":", key_kind(key) == KEY_ES256 ? "ES256" : "EdDSA");
-	buffer_append_json(&header, key_id(key));
+	buffer_append_json(&header, buffer_text(&kid));
 	buffer_append_byte(&header, '}');
 	buffer_clear(&signing->input);
 	enum status status = header.failed
 							 ? STATUS_NO_MEMORY
 							 : jws_input(buffer_text(&header), buffer_text(&signing->claims), &signing->input);
 	buffer_free(&header);
+	buffer_free(&kid);
 	return status;
 }
 
@@ -153,7 +168,7 @@ static void sign(struct signing *signing)
 		return;
 	}
 	if (status == STATUS_OK)
-		status = make_input(signing, key);
+		status = make_input(signing, participant, key);
 	if (status != STATUS_OK)
 		finish(signing, status);
 	else
@@ -161,8 +176,8 @@ static void sign(struct signing *signing)
 			signing->worker, on_signature, signing);
 }
 
-void signer_sign(
-	struct dp *dp, struct worker *worker, struct text ctx, struct text claims, signed_done *done, void *context)
+static void start(struct dp *dp, struct worker *worker, struct text ctx, struct text claims, bool is_proof,
+	signed_done *done, void *context)
 {
 	struct signing *signing = calloc(1, sizeof(*signing));
 	if (signing == NULL || ctx.length > ID_LENGTH) {
@@ -170,11 +185,23 @@ void signer_sign(
 		done(context, signing == NULL ? STATUS_NO_MEMORY : STATUS_NOT_FOUND, TEXT_NONE);
 		return;
 	}
-	*signing = (struct signing){.dp = dp, .worker = worker, .done = done, .context = context};
+	*signing = (struct signing){.dp = dp, .worker = worker, .is_proof = is_proof, .done = done, .context = context};
 	memcpy(signing->ctx, ctx.bytes, ctx.length);
 	buffer_append(&signing->claims, claims);
 	if (signing->claims.failed)
 		finish(signing, STATUS_NO_MEMORY);
 	else
 		sign(signing);
+}
+
+void signer_sign(
+	struct dp *dp, struct worker *worker, struct text ctx, struct text claims, signed_done *done, void *context)
+{
+	start(dp, worker, ctx, claims, false, done, context);
+}
+
+void signer_prove(
+	struct dp *dp, struct worker *worker, struct text ctx, struct text claims, signed_done *done, void *context)
+{
+	start(dp, worker, ctx, claims, true, done, context);
 }

@@ -14,6 +14,7 @@
 #include "tenants/dp/s3_xml.h"
 #include "tenants/dp/sink.h"
 #include "tenants/jose/digest.h"
+#include "tenants/jose/running_digest.h"
 
 enum { SLOTS = 2, PARTS_MAX = 10000, TRIES = 3, TAG_MAX = 128, UPLOAD_MAX = 1024 };
 #define PART_SMALL ((int64_t)8 << 20)
@@ -33,7 +34,7 @@ struct slot {
 	struct s3_intake *home;
 	enum slot_phase phase;
 	struct buffer bytes;
-	struct digest *digest; /* NULL over TLS: the payload is not signed there */
+	struct running_digest *digest; /* NULL over TLS: the payload is not signed there */
 	char payload[DIGEST_HEX + 1];
 	size_t number, sent;
 	unsigned tries;
@@ -323,7 +324,7 @@ static void slot_clear(struct slot *slot)
 {
 	if (slot->call != NULL)
 		client_call_close(slot->call);
-	digest_free(slot->digest);
+	running_digest_free(slot->digest);
 	buffer_free(&slot->bytes);
 	*slot = (struct slot){.home = slot->home};
 }
@@ -396,11 +397,11 @@ static void on_created(void *context, int status, int64_t length, struct text bo
 static void dispatch(struct slot *slot)
 {
 	struct s3_intake *state = slot->home;
-	uint8_t hash[DIGEST_BYTES];
+	uint8_t hash[HASH_BYTES_MAX];
 	slot->phase = SLOT_READY;
 	snprintf(slot->payload, sizeof(slot->payload), "%s", SIGV4_UNSIGNED);
 	if (slot->digest != NULL) {
-		if (digest_end(slot->digest, hash) != STATUS_OK) {
+		if (running_digest_end(slot->digest, hash) != STATUS_OK) {
 			fail(state, STATUS_NO_MEMORY);
 			return;
 		}
@@ -425,8 +426,7 @@ static struct slot *slot_to_fill(struct s3_intake *state)
 	}
 	if (free_one == NULL)
 		return NULL;
-	free_one->digest = sink->bucket.url.tls ? NULL : digest_new();
-	if (free_one->digest == NULL && !sink->bucket.url.tls) {
+	if (!sink->bucket.url.tls && running_digest_new(HASH_SHA256, &free_one->digest) != STATUS_OK) {
 		fail(state, STATUS_NO_MEMORY);
 		return NULL;
 	}
@@ -445,7 +445,9 @@ static void fill(struct s3_intake *state)
 		struct text piece = {state->bytes.bytes + state->used, left < room ? left : room};
 		buffer_append(&slot->bytes, piece);
 		state->used += piece.length;
-		if (slot->bytes.failed || (slot->digest != NULL && digest_add(slot->digest, piece) != STATUS_OK))
+		if (slot->bytes.failed ||
+			(slot->digest != NULL &&
+				running_digest_add(slot->digest, (const uint8_t *)piece.bytes, piece.length) != STATUS_OK))
 			fail(state, STATUS_NO_MEMORY);
 		else if (slot->number > PARTS_MAX)
 			fail(state, STATUS_TOO_LARGE);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "server/answer.h"
+#include "tenants/dp/conditions.h"
 #include "tenants/dp/headers.h"
 #include "tenants/dp/http_source.h"
 #include "tenants/dp/relay.h"
@@ -31,6 +32,7 @@ static bool is_set(const struct http_source *source, struct text name)
 	return false;
 }
 
+/* 0: out of memory. */
 static size_t collect_headers(const struct http_pull *state, struct header *headers)
 {
 	const struct pull *pull = state->relay.pull;
@@ -39,8 +41,12 @@ static size_t collect_headers(const struct http_pull *state, struct header *head
 	size_t count = http_source_headers(source, &source->lanes[pull->home->index], headers);
 	for (unsigned i = 0; i < exchange->header_count && count < REQUEST_HEADERS_MAX - 8; i++) {
 		struct text name = exchange->headers[i].name;
-		if (header_goes_to_source(name) && !is_set(source, name))
-			headers[count++] = exchange->headers[i];
+		if (!header_goes_to_source(name) || is_set(source, name))
+			continue;
+		enum passage passage = condition_pass(pull, &exchange->headers[i], &headers[count]);
+		if (passage == PASSAGE_FAILED)
+			return 0;
+		count += passage == PASSES;
 	}
 	if (state->has_body) {
 		struct text type = exchange_header(exchange, TEXT("content-type"));
@@ -101,12 +107,17 @@ static void send_request(struct http_pull *state)
 		relay_refuse(pull, participant == NULL ? STATUS_UNAVAILABLE : STATUS_NO_MEMORY);
 		return;
 	}
+	size_t header_count = collect_headers(state, headers);
+	if (header_count == 0) {
+		relay_refuse(pull, STATUS_NO_MEMORY);
+		return;
+	}
 	struct address_rules addresses = participant_address_rules(participant);
 	const struct client_request request = {.tenant = text_of(pull->flow->ctx),
 		.url = &url,
 		.method = method_of(pull),
 		.headers = headers,
-		.header_count = collect_headers(state, headers),
+		.header_count = header_count,
 		.body_length = state->has_body ? pull->exchange->request_length : 0,
 		.rules = &addresses,
 		.read_ms = (uint32_t)dp->settings.source_ms};
@@ -222,6 +233,10 @@ static void on_credential(struct credential_waiter *waiter, enum status status)
 static void http_start(struct pull *pull)
 {
 	const struct http_source *source = pull->part->source;
+	if (conditions_fail(pull)) {
+		pull_refuse(pull, 412, TEXT_NONE);
+		return;
+	}
 	struct http_pull *state = exchange_allocate(pull->exchange, sizeof(*state));
 	if (state == NULL) {
 		relay_refuse(pull, STATUS_NO_MEMORY);

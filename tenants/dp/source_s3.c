@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "server/answer.h"
-#include "server/etag.h"
 #include "server/path.h"
+#include "tenants/dp/conditions.h"
 #include "tenants/dp/credential.h"
 #include "tenants/dp/relay.h"
 #include "tenants/dp/s3_request.h"
@@ -118,29 +118,40 @@ static struct text key_of(struct pull *pull)
 	return length > S3_KEY_MAX ? TEXT_NONE : (struct text){key, length};
 }
 
-/* Stores honour If-Range unevenly: a strong tag becomes If-Match, and its failure a request for the whole; with a date
- * the range is left out, which is always right. */
-static size_t collect_headers(struct s3_pull *state, struct header *headers)
+/* The condition as the store may see it; absent when there is none, or it does not pass. */
+static struct text condition(const struct pull *pull, const char *name, bool *failed)
 {
-	static const char *const passed[] = {"if-none-match", "if-modified-since", "if-unmodified-since"};
-	const struct exchange *exchange = state->relay.pull->exchange;
-	struct text range = exchange_header(exchange, TEXT("range")), guard = exchange_header(exchange, TEXT("if-range"));
-	struct text match = exchange_header(exchange, TEXT("if-match"));
-	size_t count = 0;
-	for (size_t i = 0; i < sizeof(passed) / sizeof(passed[0]); i++) {
-		struct text value = exchange_header(exchange, text_of(passed[i]));
+	struct header header = {text_of(name), exchange_header(pull->exchange, text_of(name))}, passed;
+	if (header.value.bytes == NULL)
+		return TEXT_NONE;
+	enum passage passage = condition_pass(pull, &header, &passed);
+	*failed = *failed || passage == PASSAGE_FAILED;
+	return passage == PASSES ? passed.value : TEXT_NONE;
+}
+
+/* Stores honour If-Range unevenly: a tag becomes If-Match, and its failure a request for the whole; with a date the
+ * range is left out, which is always right. False: out of memory. */
+static bool collect_headers(struct s3_pull *state, struct header *headers, size_t *count)
+{
+	static const char *const plain[] = {"if-none-match", "if-modified-since", "if-unmodified-since"};
+	const struct pull *pull = state->relay.pull;
+	bool failed = false;
+	struct text range = condition(pull, "range", &failed), guard = condition(pull, "if-range", &failed);
+	struct text match = condition(pull, "if-match", &failed);
+	for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
+		struct text value = condition(pull, plain[i], &failed);
 		if (value.bytes != NULL)
-			headers[count++] = (struct header){text_of(passed[i]), value};
+			headers[(*count)++] = (struct header){text_of(plain[i]), value};
 	}
-	bool is_strong = guard.bytes != NULL && etag_is_valid(guard) && !text_starts_with(guard, TEXT("W/"));
-	state->is_guarded = range.bytes != NULL && is_strong && match.bytes == NULL && !state->is_whole;
+	state->is_guarded =
+		range.bytes != NULL && text_starts_with(guard, TEXT("\"")) && match.bytes == NULL && !state->is_whole;
 	if (state->is_guarded)
 		match = guard;
 	if (range.bytes != NULL && (guard.bytes == NULL || state->is_guarded))
-		headers[count++] = (struct header){TEXT("range"), range};
+		headers[(*count)++] = (struct header){TEXT("range"), range};
 	if (match.bytes != NULL)
-		headers[count++] = (struct header){TEXT("if-match"), match};
-	return count;
+		headers[(*count)++] = (struct header){TEXT("if-match"), match};
+	return !failed;
 }
 
 static void send_request(struct s3_pull *state)
@@ -152,12 +163,11 @@ static void send_request(struct s3_pull *state)
 	const struct participant *participant = registry_find(dp->registry, text_of(pull->flow->ctx));
 	struct header headers[8];
 	struct s3_call signed_call = {0};
-	const struct s3_request request = {.method = pull->exchange->method,
-		.key = state->key,
-		.payload = S3_EMPTY_PAYLOAD,
-		.headers = headers,
-		.header_count = collect_headers(state, headers)};
+	struct s3_request request = {
+		.method = pull->exchange->method, .key = state->key, .payload = S3_EMPTY_PAYLOAD, .headers = headers};
 	enum status status = secret == NULL || participant == NULL ? STATUS_UNAVAILABLE : STATUS_OK;
+	if (status == STATUS_OK && !collect_headers(state, headers, &request.header_count))
+		status = STATUS_NO_MEMORY;
 	if (status == STATUS_OK)
 		status = s3_call_build(
 			&source->bucket, &request, secret_expose(secret), worker_wall_ms(pull->home->worker) / 1000, &signed_call);
@@ -239,6 +249,10 @@ static void s3_start(struct pull *pull)
 {
 	const struct s3_source *source = pull->part->source;
 	struct credential_lane *lane = &source->lanes[pull->home->index];
+	if (conditions_fail(pull)) {
+		pull_refuse(pull, 412, TEXT_NONE);
+		return;
+	}
 	struct text key = key_of(pull);
 	struct s3_pull *state = key.bytes == NULL ? NULL : exchange_allocate(pull->exchange, sizeof(*state));
 	if (state == NULL) {

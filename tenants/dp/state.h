@@ -5,14 +5,27 @@
 #include <stdatomic.h>
 
 #include "server/base/map.h"
+#include "tenants/did_resolver.h"
 #include "tenants/dp/dataset.h"
+#include "tenants/dp/digests.h"
 #include "tenants/dp/dp.h"
 #include "tenants/dp/flow.h"
 #include "tenants/dp/open_file.h"
 #include "tenants/dp/token.h"
 
-/* In-memory indexes by (ctx, id): struct dataset, struct flow, struct revocation. */
-enum dp_map { DP_DATASETS, DP_FLOWS, DP_REVOCATIONS, DP_MAP_COUNT };
+/* In-memory indexes by (ctx, id): struct dataset, flow, revocation, transfer_types, key_mapping, renewal (id: the
+ * flow's), control_planes (id: ""), letter (outbox.h). */
+enum dp_map {
+	DP_DATASETS,
+	DP_FLOWS,
+	DP_REVOCATIONS,
+	DP_TRANSFER_TYPES,
+	DP_KEY_MAPPINGS,
+	DP_RENEWALS,
+	DP_CONTROL_PLANES,
+	DP_LETTERS,
+	DP_MAP_COUNT
+};
 
 struct revocation {
 	char *ctx, *jti;
@@ -20,6 +33,10 @@ struct revocation {
 };
 
 struct grave;
+struct replays;
+struct jwks;
+struct outbox;
+struct callback_tokens;
 
 struct dp {
 	struct dp_settings settings;
@@ -28,15 +45,20 @@ struct dp {
 	struct vault *vault;
 	struct registry *registry;
 	struct access *access;
+	struct did_resolver *resolver;
 	_Atomic(struct map *) maps[DP_MAP_COUNT]; /* written by the store's thread */
 	bool loading;                             /* until the first batch nobody reads */
 	unsigned workers;
 	int slot;
-	int root;                    /* directory of file sources */
-	struct disk *disk;           /* threads for what may block on files */
+	int root;          /* directory of file sources */
+	struct disk *disk; /* threads for what may block on files */
+	struct digests *digests;
 	_Atomic uint64_t secrets;    /* grows with each change of a secret */
 	pthread_mutex_t graves_lock; /* never taken while serving */
 	struct grave *graves, **graves_end;
+	char process[ID_LENGTH + 1]; /* who we are among the processes on the database */
+	struct replays *replays;     /* NULL: not asked for */
+	atomic_bool is_stopping;
 };
 
 struct dp_worker {
@@ -45,9 +67,16 @@ struct dp_worker {
 	unsigned index;
 	struct verdicts *verdicts;
 	struct open_files *files;
-	struct pull *expiring; /* live pulls of flows that end by the clock */
-	struct push *pushes;   /* of the tenants whose pushes run here */
+	struct holdings *holdings; /* of the tokens this worker keeps */
+	struct pull *expiring;     /* live pulls of flows that end by the clock */
+	struct push *pushes;       /* of the tenants whose pushes run here */
 	struct timer *tick;
+	struct jwks *jwks;
+	struct outbox *outbox; /* of the first worker alone, and these: */
+	struct callback_tokens *callback_tokens;
+	struct digest_lane *digests;
+	struct buffer key_set; /* public_keys.c: as printed at key_set_ms */
+	uint64_t key_set_ms;
 };
 
 #define DP_METRIC_LIST(X)                                                                                              \
@@ -60,10 +89,21 @@ struct dp_worker {
 	X(PULL_BROKEN, "celld_dp_pulls_total", "outcome=\"broken\"", "Pulls by outcome")                                   \
 	X(TOKEN_HIT, "celld_dp_token_cache_total", "result=\"hit\"", "Look-ups of cached token verdicts")                  \
 	X(TOKEN_MISS, "celld_dp_token_cache_total", "result=\"miss\"", "Look-ups of cached token verdicts")                \
+	X(RENEWED, "celld_dp_renewals_total", "outcome=\"renewed\"", "Tokens renewed for consumers")                       \
+	X(RENEWAL_REPLAYED, "celld_dp_renewals_total", "outcome=\"repeated\"", "Tokens renewed for consumers")             \
+	X(RENEWAL_REFUSED, "celld_dp_renewals_total", "outcome=\"refused\"", "Tokens renewed for consumers")               \
+	X(RENEWAL_RECEIVED, "celld_dp_own_renewals_total", "outcome=\"renewed\"", "Own tokens renewed at providers")       \
+	X(RENEWAL_FAILED, "celld_dp_own_renewals_total", "outcome=\"failed\"", "Own tokens renewed at providers")          \
+	X(LOCAL_OK, "celld_dp_local_pulls_total", "outcome=\"ok\"", "Pulls for own applications")                          \
+	X(LOCAL_FAILED, "celld_dp_local_pulls_total", "outcome=\"failed\"", "Pulls for own applications")                  \
+	X(LOCAL_CORRUPT, "celld_dp_local_corrupt_total", NULL, "Pulls for own applications whose digest did not match")    \
+	X(LOCAL_RESUMED, "celld_dp_local_resumes_total", NULL, "Pulls for own applications taken up after a cut")          \
 	X(CUTS, "celld_dp_cut_streams_total", NULL, "Live streams stopped because their flow ended")                       \
 	X(PUSH_OK, "celld_dp_pushes_total", "outcome=\"ok\"", "Pushes that ended")                                         \
 	X(PUSH_FAILED, "celld_dp_pushes_total", "outcome=\"failed\"", "Pushes that ended")                                 \
 	X(PUSH_RETRIED, "celld_dp_push_retries_total", NULL, "Attempts of pushes that failed and are made again")          \
+	X(CALLBACK_SENT, "celld_dp_callbacks_total", "outcome=\"acknowledged\"", "Attempts to call control planes back")   \
+	X(CALLBACK_FAILED, "celld_dp_callbacks_total", "outcome=\"failed\"", "Attempts to call control planes back")       \
 	X(SOURCE_ERRORS, "celld_dp_source_errors_total", NULL, "Sources that failed before or after their head")
 enum dp_metric {
 #define DP_METRIC_MEMBER(name, series, labels, help) DP_##name,

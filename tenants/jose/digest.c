@@ -20,31 +20,6 @@ enum status digest_hmac(struct text key, struct text bytes, uint8_t into[DIGEST_
 																								: STATUS_NO_MEMORY;
 }
 
-struct digest *digest_new(void)
-{
-	EVP_MD_CTX *context = EVP_MD_CTX_new();
-	if (context != NULL && EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1) {
-		EVP_MD_CTX_free(context);
-		context = NULL;
-	}
-	return (struct digest *)context;
-}
-
-enum status digest_add(struct digest *digest, struct text bytes)
-{
-	return EVP_DigestUpdate((EVP_MD_CTX *)digest, bytes.bytes, bytes.length) == 1 ? STATUS_OK : STATUS_NO_MEMORY;
-}
-
-enum status digest_end(struct digest *digest, uint8_t into[DIGEST_BYTES])
-{
-	return EVP_DigestFinal_ex((EVP_MD_CTX *)digest, into, NULL) == 1 ? STATUS_OK : STATUS_NO_MEMORY;
-}
-
-void digest_free(struct digest *digest)
-{
-	EVP_MD_CTX_free((EVP_MD_CTX *)digest);
-}
-
 void digest_hex(const uint8_t bytes[DIGEST_BYTES], char into[DIGEST_HEX + 1])
 {
 	static const char digits[] = "0123456789abcdef";

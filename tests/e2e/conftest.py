@@ -13,6 +13,7 @@ import pytest
 
 from wire import H2
 
+pytest_plugins = ["dps_fixture"]
 PROGRAMS = pathlib.Path(os.environ.get("CELLD_PROGRAMS", pathlib.Path(__file__).parents[2] / "build/debug/control"))
 A, B = "a" * 32, "b" * 32
 
@@ -34,10 +35,16 @@ def wait_for(condition, deadline=10, what="the condition"):
 
 
 def make_certificate(folder, name="cell", subject="localhost", authority=None, san="DNS:localhost,DNS:*.vpa.test,IP:127.0.0.1"):
+    """Signed by itself, or by the authority (certificate, key)."""
     key, certificate = folder / f"{name}.key", folder / f"{name}.pem"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
-        "-subj", f"/CN={subject}", "-addext", f"subjectAltName={san}", "-keyout", key, "-out", certificate],
-        check=True, capture_output=True)
+    new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={subject}", "-addext", f"subjectAltName={san}", "-keyout", key]
+    if authority is None:
+        subprocess.run(["openssl", "req", "-x509", *new_key, "-days", "30", "-out", certificate], check=True, capture_output=True)
+        return certificate, key
+    request = folder / f"{name}.csr"
+    subprocess.run(["openssl", "req", *new_key, "-out", request], check=True, capture_output=True)
+    subprocess.run(["openssl", "x509", "-req", "-in", request, "-CA", authority[0], "-CAkey", authority[1], "-CAcreateserial", "-days", "30",
+        "-copy_extensions", "copy", "-out", certificate], check=True, capture_output=True)
     return certificate, key
 
 
@@ -46,6 +53,7 @@ class Cell:
 
     def __init__(self, folder, workers=2, settings=None):
         self.folder = pathlib.Path(folder)
+        self.folder.mkdir(exist_ok=True)
         self.state = self.folder / "state"
         self.port, self.clear_port, self.proxy_port, self.admin_port = (free_port() for _ in range(4))
         self.certificate, self.key = make_certificate(self.folder)
@@ -94,10 +102,10 @@ class Cell:
         except ValueError:
             return 0, ""
 
-    def metric(self, name):
-        """Sum of all series of this name."""
+    def metric(self, name, label=""):
+        """Sum of all series of this name, with this label."""
         _, body = self.admin("/metrics")
-        return sum(float(line.rsplit(" ", 1)[1]) for line in body.splitlines() if line.split("{")[0].split(" ")[0] == name)
+        return sum(float(line.rsplit(" ", 1)[1]) for line in body.splitlines() if line.split("{")[0].split(" ")[0] == name and label in line)
 
     def log_tail(self, lines=15):
         return "\n".join((self.folder / "cell.log").read_text(errors="replace").splitlines()[-lines:])
@@ -127,8 +135,8 @@ class Cell:
                 return int(line.split()[1])
 
     def cpu_seconds(self):
-        fields = open(f"/proc/{self.process.pid}/stat").read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Of all its threads, to the nanosecond."""
+        return sum(int(thread.read_text().split()[0]) for thread in pathlib.Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")) / 1e9
 
     # --- management, over cellctl and plain HTTP
     def ctl(self, *arguments, check=True, input=None):

@@ -21,6 +21,19 @@ BAD_SETTINGS = [
     ({"surprise": {}}, "surprise"),
     ({"store": {"backend": "oracle"}}, "backend"),
     ({"server": {"listeners": [{"address": "127.0.0.1", "port": 70000}]}}, "port"),
+    ({"server": {"listeners": [{"port": 0}]}}, "server.certificate_file"),
+    ({"server": {"listeners": [{"port": 0}], "certificate_file": "/no/such", "key_file": "/no/such"}}, "server.certificate_file: /no/such"),
+    ({"server": {"listeners": [{"port": 0, "protocol": "clear", "client_certificates": "required"}]}}, "server.client_ca_file"),
+    ({"server": {"listeners": [{"port": 0, "protocol": "clear", "address": "localhost"}]}}, "localhost"),
+    ({"server": {"trusted_ingress": ["10.0.0.0/99"]}}, "server.trusted_ingress"),
+    ({"limits": {"tls_ms": "5 parsecs"}}, "limits.tls_ms: must be milliseconds"),
+    ({"tenant": {"domain": "Upper.example"}}, "tenant.domain"),
+    ({"router": {"tenant_header": "x header"}}, "router.tenant_header"),
+    ({"dp": {"source_root": "/no/such/folder"}}, "dp.source_root: /no/such/folder"),
+    ({"store": {"backend": "postgres"}}, "store.connection_file"),
+    ({"access": {"jwks_file": "/no/such", "issuer": "x"}}, "access.jwks_file"),
+    ({"client": {"ca_file": "/no/such"}}, "client.ca_file"),
+    ({"log": {"file": "/no/such/log"}}, "log.file"),
 ]
 
 
@@ -37,9 +50,18 @@ def test_bad_configuration_is_one_line_and_exit_2(tmp_path, settings, where):
 def test_print_config_shows_every_setting_with_help(tmp_path):
     result = subprocess.run([PROGRAMS / "celld", "--print-config"], capture_output=True, text=True, timeout=20)
     assert result.returncode == 0
-    for key in ("streams_per_connection", "penalty_burst", "header_bytes", "drain_ms", "backend", "source_root"):
-        assert f'"{key}"' in result.stdout
-    assert "//" in result.stdout
+    # it is JSON with a comment above each key; the figures are those of the operator's reference
+    lines = result.stdout.splitlines()
+    printed = json.loads("\n".join(line for line in lines if not line.lstrip().startswith("//")))
+    keys = [number for number, line in enumerate(lines) if line.startswith('\t\t"')]
+    assert len(keys) == sum(len(section) for section in printed.values()) > 60
+    assert all(lines[number - 1].startswith("\t\t//") for number in keys)
+    limits = {"streams_per_connection": 100, "streams_per_lifetime": 100000, "reset_burst": 200, "reset_rate": 33, "penalty_burst": 500, "penalty_rate": 20,
+        "header_bytes": 32768, "header_fields": 100, "continuations": 8, "settings_entries": 32, "queued_acks": 100, "queued_frames": 1000, "header_table_in": 4096,
+        "header_table_out": 4096, "stream_window": 65536, "connection_window": 1 << 20, "stream_buffer": 65536, "connection_buffer": 256 << 10, "collected_body": 1 << 20,
+        "tls_ms": 5000, "preface_ms": 5000, "header_ms": 10000, "idle_ms": 300000, "stream_idle_ms": 60000}
+    assert {key: printed["limits"][key] for key in limits} == limits
+    assert printed["store"]["file"].endswith("cell.db") and printed["dp"]["source_root"].endswith("sources")
 
 
 def test_sigterm_finishes_running_downloads_and_exits_0(own_cell):
@@ -102,6 +124,32 @@ def test_sighup_reloads_with_no_failed_request(own_cell):
     for thread in threads:
         thread.join()
     assert len(serials) == 5 and not failures, failures[:5]
+
+
+def test_a_reload_says_what_waits_and_keeps_open_connections_as_they_are(own_cell):
+    """More reloads than anything could remember, beside a connection accepted before the first."""
+    cell = own_cell(settings={"limits": {"header_fields": 50}}).start()
+    cell.participant(A)
+    token, path = cell.shared_file(A, "file.txt", b"x" * 1000)
+    header = [("authorization", f"Bearer {token}")]
+    many = [*header, *((f"x-{index}", "1") for index in range(40))]
+    with H2(cell.port) as connection:
+        assert connection.get(path, headers=many).status == 200
+        for number in range(70):
+            cell.config["limits"]["header_fields"] = 20 + number % 2
+            cell.config["server"]["workers"] = 3
+            cell.write_config()
+            cell.process.send_signal(signal.SIGHUP)
+            wait_for(lambda: sum(line["event"] == "cell.reloaded" for line in cell.log_lines()) == number + 1, what="the reload")
+        assert connection.get(path, headers=many).status == 200  # its limits are those it was accepted under
+    with H2(cell.port) as connection:
+        assert connection.get(path, headers=many).status == 431
+    waits = {(line["section"], line["key"]) for line in cell.log_lines() if line["event"] == "cell.setting_waits"}
+    assert waits == {("server", "workers")}
+    # keys of the identity provider are not taken when the certificate is refused
+    cell.key.write_bytes(b"garbage")
+    cell.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: any(line["event"] == "cell.reload_refused" for line in cell.log_lines()), what="the refusal")
 
 
 def test_kill_9_keeps_every_acknowledged_change(own_cell):

@@ -492,3 +492,13 @@ def test_metrics(cell, small):
     status, body = cell.admin("/metrics")
     assert status == 200
     assert "# TYPE" in body and "# HELP" in body
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "localhost", "0.0.0.0"])
+def test_our_admin_listener_is_no_source(cell, address):
+    """Not even for a participant that may reach this machine: metrics and management are no data."""
+    assert cell.call("PATCH", f"/api/mgmt/v5beta/participants/{B}/config", {"@type": "ParticipantContextConfig",
+        "entries": {"celld.http.allow": "127.0.0.0/8,0.0.0.0/32,::1/128"}, "privateEntries": {}, "identity": B})[0] in (200, 204)
+    token, path = cell.shared_http(B, f"admin-{address}", f"http://{address}:{cell.admin_port}/metrics")
+    response = cell.pull(token, path)
+    assert response.status == 502 and b"celld_" not in response.body, response

@@ -87,13 +87,8 @@ def test_an_empty_file_arrives(cell, receiver):
 
 def test_the_token_comes_from_the_vault_and_is_kept_nowhere_else(cell, receiver):
     target = receiver(token="canary-push-0815")
-    status, body = cell.call("POST", f"/api/cell/v1/participants/{A}/flows", {"id": "with-secret", "datasetId": "big",
-        "agreementId": "x", "counterParty": "did:web:c", "profile": PROFILE, "dataAddress": address(target.url, "canary-push-0815")})
-    assert status == 400 and "secrets" in body["detail"]
-    status, body = cell.call("PUT", f"/api/cell/v1/participants/{A}/secrets/flow:with-secret:address",
-        {"value": json.dumps(address(target.url, "canary-push-0815"))})
-    assert status == 204, body
-    completed(cell, push(cell, "big", target.url, "with-secret"))
+    flow = cell.flow(A, "big", "with-secret", profile=PROFILE, dataAddress=address(target.url, "canary-push-0815"))
+    completed(cell, flow)
     assert target.whole["/in"] == BIG
     for file in cell.folder.rglob("*"):
         if file.is_file():

@@ -1,0 +1,34 @@
+/* Forms: reading a field. */
+#include "tenants/dp/form.h"
+
+#include "server/path.h"
+
+static enum status decode(struct text encoded, char *room, size_t size, struct text *value)
+{
+	if (encoded.length >= size)
+		return STATUS_INVALID;
+	char plain[16384];
+	if (encoded.length > sizeof(plain))
+		return STATUS_INVALID;
+	for (size_t i = 0; i < encoded.length; i++)
+		plain[i] = encoded.bytes[i] == '+' ? ' ' : encoded.bytes[i];
+	if (encoded.length == 0) {
+		*value = TEXT("");
+		return STATUS_OK;
+	}
+	return percent_decode((struct text){plain, encoded.length}, room, size, value);
+}
+
+enum status form_find(struct text form, struct text name, char *room, size_t size, struct text *value)
+{
+	struct text rest = form, part, found = TEXT_NONE;
+	for (bool done = form.length == 0; text_next_part(&rest, '&', &part, &done);) {
+		size_t equals = text_find(part, '=');
+		if (!text_equals(text_slice(part, 0, equals), name))
+			continue;
+		if (found.bytes != NULL)
+			return STATUS_INVALID;
+		found = equals == part.length ? TEXT("") : text_slice(part, equals + 1, part.length);
+	}
+	return found.bytes == NULL ? STATUS_NOT_FOUND : decode(found, room, size, value);
+}
