@@ -210,6 +210,7 @@ static enum status open_router(struct cell *cell)
 	struct admin *admin = &cell->admin;
 	const struct route_rule rules[] = {
 		{TEXT("/api/public"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, true, {"dp", dp_public, cell->dp}},
+		{TEXT("/api/ingest"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, true, {"dp", dp_ingest, cell->dp}},
 		{TEXT("/api/v1"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, false, {"dp", dp_signaling, cell->dp}},
 		{TEXT("/api/cell/v1/participants"), ROUTE_CELL, 0, LISTENER_PUBLIC, false, {"dp", dp_manage, cell->dp}},
 		{TEXT("/api/cell/v1/participants"), ROUTE_CELL, 0, LISTENER_ADMIN, false, {"dp", dp_manage, cell->dp}},

@@ -347,6 +347,11 @@ unsigned client_call_trailers(struct client_call *call, struct header *trailers,
 	return h1_trailers(call->trailers.bytes, call->trailers.length, trailers, room);
 }
 
+bool client_call_is_sent(const struct client_call *call)
+{
+	return call->body_length == 0 || call->is_request_over;
+}
+
 enum status client_call_error(const struct client_call *call)
 {
 	return call->error;

@@ -80,6 +80,8 @@ enum body_state client_call_read(struct client_call *call, uint8_t *into, size_t
 unsigned client_call_trailers(struct client_call *call, struct header *trailers, unsigned room);
 /* Takes as much as can go now and returns how much; `ended` counts only when all was taken. */
 size_t client_call_write(struct client_call *call, const uint8_t *bytes, size_t length, bool ended);
+/* Its body has been handed over whole, not just ignored because the answer came before. */
+bool client_call_is_sent(const struct client_call *call);
 /* Ends the call in any state; no event comes after it. A connection with unread or unsent bytes is closed, else it goes
  * back to its pool. Allowed inside events. */
 void client_call_close(struct client_call *call);

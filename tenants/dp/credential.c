@@ -223,11 +223,11 @@ static void on_secret(void *context, enum status status, struct text value)
 {
 	struct fetch *fetch = context;
 	struct json *root = NULL;
-	if (status == STATUS_OK && value.length > 0 && value.bytes[0] == '{' &&
+	if (status == STATUS_OK && !fetch->rules->is_document && value.length > 0 && value.bytes[0] == '{' &&
 		json_parse(value, NULL, &root) == STATUS_OK && json_member_text(root, "token").bytes != NULL)
 		value = json_member_text(root, "token");
 	bool is_good = status == STATUS_OK && value.length > 0;
-	for (size_t i = 0; i < value.length && is_good; i++)
+	for (size_t i = 0; i < value.length && is_good && !fetch->rules->is_document; i++)
 		is_good = (unsigned char)value.bytes[i] >= 0x20 && value.bytes[i] != 0x7f;
 	if (is_good)
 		fetch->value = secret_new(value);

@@ -10,6 +10,7 @@ struct credential_rules {
 	char *header;                                /* authKey, lower-case */
 	struct secret *literal;                      /* authCode */
 	char *secret_name;                           /* vault alias, when there is no literal */
+	bool is_document;                            /* the secret is JSON and taken whole: no header is made of it */
 	char *client_id, *client_secret_key, *scope; /* oauth2 */
 	char *token_url;
 	struct url token; /* into token_url */

@@ -8,7 +8,7 @@
 
 enum { PARTS_MAX = 32, PART_PATH_MAX = 256 };
 
-static const struct source_driver *const drivers[] = {&source_file, &source_http, &source_external};
+static const struct source_driver *const drivers[] = {&source_file, &source_http, &source_s3, &source_external};
 
 static const char *const method_names[] = {
 #define METHOD_NAME(name) #name,
@@ -91,6 +91,17 @@ static bool is_part_path(struct text path)
 	return true;
 }
 
+static enum status check_properties(const struct json *properties, struct buffer *error)
+{
+	if (properties == NULL || json_kind(properties) != JSON_OBJECT)
+		return wrong(error, "properties", "must be an object");
+	for (const struct json *value = json_first(properties); value != NULL; value = json_next(value)) {
+		if (json_kind(value) != JSON_STRING)
+			return wrong(error, json_name(value), "must be a string");
+	}
+	return STATUS_OK;
+}
+
 static enum status bind_part(
 	const struct dataset *dataset, const struct json *properties, struct dataset_part *part, struct buffer *error)
 {
@@ -117,19 +128,38 @@ static enum status build_part(const struct json *body, const struct dataset *dat
 			driver = drivers[i];
 	}
 	if (driver == NULL)
-		return wrong(error, "type", "must be \"file\", \"http\" or \"external\"");
+		return wrong(error, "type", "must be \"file\", \"http\", \"s3\" or \"external\"");
 	const struct json *properties = json_member(body, "properties");
-	if (properties == NULL || json_kind(properties) != JSON_OBJECT)
-		return wrong(error, "properties", "must be an object");
-	for (const struct json *value = json_first(properties); value != NULL; value = json_next(value)) {
-		if (json_kind(value) != JSON_STRING)
-			return wrong(error, json_name(value), "must be a string");
-	}
-	enum status status = driver->build(properties, workers, &part->source, error);
+	enum status status = check_properties(properties, error);
+	if (status == STATUS_OK)
+		status = driver->build(properties, workers, &part->source, error);
 	if (status != STATUS_OK)
 		return status;
 	part->driver = driver;
 	return bind_part(dataset, properties, part, error);
+}
+
+static enum status build_sink(const struct json *body, struct dataset *dataset, unsigned workers, struct buffer *error)
+{
+	static const char *const known[] = {"type", "properties", NULL};
+	const struct json *sink = json_member(body, "sink");
+	if (sink == NULL)
+		return STATUS_OK;
+	if (json_kind(sink) != JSON_OBJECT)
+		return wrong(error, "sink", "must be an object");
+	enum status status = check_members(sink, known, error);
+	const struct sink_driver *driver = sink_driver_find(json_member_text(sink, "type"));
+	if (status == STATUS_OK && driver == NULL) {
+		buffer_printf(error, "sink: type must be %s", sink_types());
+		return STATUS_INVALID;
+	}
+	if (status == STATUS_OK)
+		status = check_properties(json_member(sink, "properties"), error);
+	if (status == STATUS_OK)
+		status = driver->build(json_member(sink, "properties"), workers, &dataset->sink, error);
+	if (status == STATUS_OK)
+		dataset->sink_driver = driver;
+	return status;
 }
 
 static enum status build_named_part(const struct json *body, const struct dataset *dataset, struct dataset_part *part,
@@ -166,6 +196,8 @@ static enum status build_parts(const struct json *body, struct dataset *dataset,
 		return wrong(error, "parts", "must be an array of 1 to 32 objects");
 	if (parts != NULL && (json_member(body, "type") != NULL || json_member(body, "properties") != NULL))
 		return wrong(error, "type", "stands in each part when there are parts");
+	if (parts == NULL && json_member(body, "type") == NULL && json_member(body, "sink") != NULL)
+		return json_member(body, "properties") == NULL ? STATUS_OK : wrong(error, "properties", "belongs to a type");
 	dataset->parts = calloc(count, sizeof(dataset->parts[0]));
 	if (dataset->parts == NULL)
 		return STATUS_NO_MEMORY;
@@ -208,7 +240,8 @@ static enum status build_methods(const struct json *body, struct dataset *datase
 enum status dataset_build(struct text ctx, struct text id, const struct json *body, unsigned workers,
 	struct dataset **dataset, struct buffer *error)
 {
-	static const char *const known[] = {"id", "type", "properties", "parts", "allowedMethods", "createdAt", NULL};
+	static const char *const known[] = {
+		"id", "type", "properties", "parts", "sink", "allowedMethods", "createdAt", NULL};
 	if (body == NULL || json_kind(body) != JSON_OBJECT)
 		return wrong(error, "body", "must be a JSON object");
 	enum status status = check_members(body, known, error);
@@ -229,6 +262,8 @@ enum status dataset_build(struct text ctx, struct text id, const struct json *bo
 		status = build_methods(body, made, error);
 	if (status == STATUS_OK)
 		status = build_parts(body, made, workers, error);
+	if (status == STATUS_OK)
+		status = build_sink(body, made, workers, error);
 	if (status != STATUS_OK) {
 		dataset_unref(made);
 		return status;
@@ -252,6 +287,8 @@ void dataset_unref(void *object)
 			dataset->parts[i].driver->free(dataset->parts[i].source);
 		free((char *)(uintptr_t)dataset->parts[i].path.bytes);
 	}
+	if (dataset->sink_driver != NULL)
+		dataset->sink_driver->free(dataset->sink);
 	free(dataset->parts);
 	free(dataset->ctx);
 	free(dataset->id);

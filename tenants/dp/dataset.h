@@ -3,6 +3,7 @@
 
 #include <stdatomic.h>
 
+#include "tenants/dp/sink_driver.h"
 #include "tenants/dp/source.h"
 #include "tenants/dp/validator.h"
 
@@ -21,10 +22,13 @@ struct dataset {
 	unsigned methods;           /* bits of enum method */
 	struct dataset_part *parts; /* longest path first */
 	size_t part_count;
+	const struct sink_driver *sink_driver; /* NULL: none */
+	void *sink;
 };
 
 /* {"id","type","properties"} or {"id","parts":[{"path","type","properties"}]}, both with "allowedMethods" and
- * "createdAt". `error` gets one line that names the member. */
+ * "createdAt"; beside them, or alone, "sink":{"type","properties"}: where the bytes of consumer flows go. `error` gets
+ * one line that names the member. */
 enum status dataset_build(struct text ctx, struct text id, const struct json *body, unsigned workers,
 	struct dataset **dataset, struct buffer *error) MUST_CHECK;
 void dataset_ref(struct dataset *dataset);

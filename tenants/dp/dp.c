@@ -10,10 +10,12 @@
 #include "server/base/log.h"
 #include "server/base/metric.h"
 #include "tenants/dp/callback.h"
+#include "tenants/dp/disk.h"
 #include "tenants/dp/held_token.h"
 #include "tenants/dp/jwks.h"
 #include "tenants/dp/outbox.h"
 #include "tenants/dp/pull.h"
+#include "tenants/dp/push.h"
 #include "tenants/dp/replay.h"
 
 #define SETTING(name, kind_, preset_, low, high, help_)                                                                \
@@ -34,6 +36,16 @@ const struct setting dp_settings_table[] = {
 	SETTING(token_cache, SETTING_INTEGER, "16384", 16, 1048576, "token verdicts remembered by each worker"),
 	SETTING(open_files, SETTING_INTEGER, "1024", 1, 65536, "open files kept by each worker"),
 	SETTING(source_ms, SETTING_MILLISECONDS, "30 s", 10, 3600000, "how long a source may stay silent"),
+	SETTING(received_bytes, SETTING_BYTES, "64 GiB", 1, (int64_t)1 << 50, "the largest object a file sink takes"),
+	SETTING(pushes, SETTING_INTEGER, "4", 1, 1024, "pushes of one tenant at once; others wait in order"),
+	SETTING(
+		push_segment, SETTING_BYTES, "8 MiB", 65536, 1073741824, "what a receiver of segments acknowledges at once"),
+	SETTING(push_retries, SETTING_INTEGER, "10", 0, 1000,
+		"attempts of a push after a failure, in a row without a byte acknowledged"),
+	SETTING(push_pause_ms, SETTING_MILLISECONDS, "500 ms", 1, 30000,
+		"pause before the first of them; it doubles up to 30 s"),
+	SETTING(push_ms, SETTING_MILLISECONDS, "60 s", 10, 3600000,
+		"how long the receiver of a push may stay silent, or take no byte"),
 	SETTING(public_url, SETTING_TEXT, NULL, 1, 1024,
 		"what the addresses given to control planes start with; null: scheme and authority of their request"),
 	SETTING(callback_min_ms, SETTING_MILLISECONDS, "1 s", 10, 3600000,
@@ -105,11 +117,13 @@ static void close_worker(struct dp_worker *home)
 {
 	if (home == NULL)
 		return;
+	pushes_close_worker(home);
 	outbox_free(home->outbox);
 	callback_tokens_free(home->callback_tokens);
 	jwks_free(home->jwks);
 	timer_free(home->tick);
 	holdings_free(home->holdings);
+	disk_drain(home->dp->disk);
 	open_files_free(home->files);
 	digest_lane_close(home->digests);
 	verdicts_free(home->verdicts);
@@ -179,6 +193,9 @@ enum status dp_open(const struct dp_settings *settings, struct worker_pool *pool
 		LOG(ERROR, "dp.open",
 			log_text("source_root", text_of(settings->source_root == NULL ? "" : settings->source_root)),
 			log_text("error", text_of(status_text(status))));
+	made->disk = status == STATUS_OK ? disk_new() : NULL;
+	if (status == STATUS_OK && made->disk == NULL)
+		status = STATUS_NO_MEMORY;
 	for (int i = 0; i < DP_MAP_COUNT && status == STATUS_OK; i++) {
 		struct map *map = map_new();
 		atomic_store_explicit(&made->maps[i], map, memory_order_release);
@@ -222,6 +239,7 @@ void dp_free(struct dp *dp)
 	replays_free(dp->replays);
 	did_resolver_free(dp->resolver);
 	digests_free(dp->digests);
+	disk_free(dp->disk);
 	if (dp->root >= 0)
 		close(dp->root);
 	pthread_mutex_destroy(&dp->graves_lock);

@@ -32,6 +32,13 @@ struct dp_settings {
 	bool unverified_control_planes;           /* tokens of those without keys pass unsigned */
 	bool replay_detection;                    /* a token id of a control plane is good once */
 	int64_t jwks_ms;                          /* how long key sets are good: 5 min */
+	/* pushes, and what is received */
+	int64_t pushes;         /* at once, of one tenant: 4 */
+	int64_t received_bytes; /* of one object in a file sink: 64 GiB */
+	int64_t push_segment;   /* bytes a receiver acknowledges at once: 8 MiB */
+	int64_t push_retries;   /* in a row without progress: 10 */
+	int64_t push_pause_ms;  /* before the first of them; doubles up to 30 s: 500 ms */
+	int64_t push_ms;        /* how long a receiver may stay silent, or take no byte: 60 s */
 };
 extern const struct setting dp_settings_table[];
 extern const size_t dp_settings_count;
@@ -47,6 +54,8 @@ void dp_public(void *dp, struct exchange *exchange, const struct route *route);
  * /api/local/{ctx}/{flow}/..., the flow's data fetched with it. Callers need management-api:tokens:read. */
 void dp_token(void *dp, struct exchange *exchange, const struct route *route);
 void dp_local(void *dp, struct exchange *exchange, const struct route *route);
+/* Where this cell receives what others push: /api/ingest/{ctx}/{flow}[/path]. */
+void dp_ingest(void *dp, struct exchange *exchange, const struct route *route);
 /* Management of datasets, flows and tokens: /api/cell/v1/participants/{ctx}/(datasets|flows|secrets)... */
 void dp_manage(void *dp, struct exchange *exchange, const struct route *route);
 /* Data Plane Signaling: /api/v1/{ctx}/(dataflows|controlplanes)... */

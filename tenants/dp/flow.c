@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tenants/dp/push.h"
+
 static const char *const state_names[] = {
 #define FLOW_STATE_NAME(name) #name,
 	FLOW_STATE_LIST(FLOW_STATE_NAME)
@@ -398,6 +400,7 @@ void flow_free(void *object)
 	if (flow == NULL)
 		return;
 	flow_terms_free(atomic_load_explicit(&flow->terms, memory_order_acquire));
+	push_unref(flow->push);
 	free(flow->lanes);
 	free(flow->id);
 	free(flow);

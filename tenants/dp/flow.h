@@ -101,6 +101,7 @@ bool flow_terms_admit(const struct flow_terms *terms, int64_t now_ms);
 struct pull;
 struct agreement;
 struct tally;
+struct push;
 
 /* One worker's live streams of the flow; touched by that worker alone, but for the counters. */
 struct flow_lane {
@@ -116,6 +117,7 @@ struct flow {
 	_Atomic(struct agreement *) agreement; /* never NULL once published; the same */
 	unsigned lane_count;
 	struct flow_lane *lanes; /* one per worker */
+	struct push *push;       /* of a provider's push flow; made by the store's thread */
 };
 
 /* Takes the terms over on success. */

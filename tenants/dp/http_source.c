@@ -231,6 +231,21 @@ enum status http_source_build(const struct json *properties, unsigned workers, v
 	return STATUS_OK;
 }
 
+size_t http_source_headers(const struct http_source *source, const struct credential_lane *lane, struct header *headers)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < source->header_count; i++)
+		headers[count++] = source->headers[i];
+	if (source->credential.header != NULL) {
+		const struct secret *value = source->credential.literal != NULL ? source->credential.literal : lane->value;
+		if (value != NULL)
+			headers[count++] = (struct header){text_of(source->credential.header), secret_expose(value)};
+	}
+	if (lane->bearer != NULL)
+		headers[count++] = (struct header){TEXT("authorization"), secret_expose(lane->bearer)};
+	return count;
+}
+
 static void free_rules(struct credential_rules *rules)
 {
 	char *const texts[] = {

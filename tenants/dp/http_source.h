@@ -21,5 +21,10 @@ struct http_source {
 	struct credential_lane *lanes; /* one per worker */
 };
 
+/* What the record says to send, and the credential of the worker's lane; at most HTTP_OWN_HEADERS. Borrowed from both.
+ */
+enum { HTTP_OWN_HEADERS = 40 };
+size_t http_source_headers(
+	const struct http_source *source, const struct credential_lane *lane, struct header *headers);
 enum status http_source_build(const struct json *properties, unsigned workers, void **source, struct buffer *error);
 void http_source_free(void *source);

@@ -69,7 +69,7 @@ static void store(struct operation *operation, const struct flow_terms *terms, s
 	store_answer(operation, id, expected, terms->state == FLOW_TERMINATED || terms->state == FLOW_COMPLETED);
 }
 
-/* --- the address a consumer was given: its secrets go to the vault, the record has the rest */
+/* --- the address this side was given: its secrets go to the vault, the record has the rest */
 
 static void on_address_kept(void *context, enum status status, struct text result)
 {
@@ -108,7 +108,7 @@ static enum status split_address(struct flow_terms *terms, struct buffer *whole,
 	return status;
 }
 
-static void create_consumer(struct operation *operation, struct flow_terms *terms, struct text id)
+static void store_with_address(struct operation *operation, struct flow_terms *terms, struct text id)
 {
 	struct buffer whole = {0}, error = {0};
 	char alias[FLOW_ALIAS_MAX];
@@ -135,12 +135,13 @@ static void create_consumer(struct operation *operation, struct flow_terms *term
 
 static void create(struct operation *operation, struct flow_terms *terms, struct text id)
 {
-	bool is_consumer = terms->role == FLOW_CONSUMER;
 	if (!name_is_valid(id, MANAGE_ID_MAX)) {
 		operation_refuse(operation, 400, "id: must be 1 to 128 of A-Z a-z 0-9 - _ . :");
 		return;
 	}
-	if (!is_consumer && dp_find(operation->dp, DP_DATASETS, operation->ctx, text_of(terms->dataset)) == NULL) {
+	/* what a consumer receives needs no dataset of its own */
+	if (terms->role == FLOW_PROVIDER &&
+		dp_find(operation->dp, DP_DATASETS, operation->ctx, text_of(terms->dataset)) == NULL) {
 		operation_refuse(operation, 400, "datasetId: there is no such dataset");
 		return;
 	}
@@ -159,10 +160,7 @@ static void create(struct operation *operation, struct flow_terms *terms, struct
 		return;
 	}
 	operation->status = 201;
-	if (is_consumer)
-		create_consumer(operation, terms, id);
-	else
-		store(operation, terms, id, REVISION_ABSENT);
+	store_with_address(operation, terms, id);
 }
 
 void flows_create(struct operation *operation, struct text body)

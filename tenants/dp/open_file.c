@@ -135,10 +135,11 @@ static int64_t nanoseconds(struct timespec time)
 	return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
-static int open_beneath(int directory, const char *path, uint64_t flags)
+int open_file_beneath(int directory, const char *path, uint64_t flags, uint64_t mode)
 {
-	struct open_how how = {
-		.flags = flags | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+	struct open_how how = {.flags = flags | O_CLOEXEC,
+		.mode = mode,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
 	for (int attempt = 0; attempt < 8; attempt++) { /* EAGAIN: something was renamed while it was looked up */
 		long descriptor = syscall(SYS_openat2, directory, path, &how, sizeof(how));
 		if (descriptor >= 0 || (errno != EAGAIN && errno != EINTR))
@@ -154,12 +155,12 @@ static enum status open_regular(int root, struct text ctx, struct text path, str
 		return STATUS_NOT_FOUND;
 	memcpy(name, ctx.bytes, ctx.length);
 	name[ctx.length] = 0;
-	int directory = open_beneath(root, name, O_PATH | O_DIRECTORY);
+	int directory = open_file_beneath(root, name, O_PATH | O_DIRECTORY, 0);
 	if (directory < 0)
 		return STATUS_NOT_FOUND;
 	memcpy(name, path.bytes, path.length);
 	name[path.length] = 0;
-	int descriptor = open_beneath(directory, name, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+	int descriptor = open_file_beneath(directory, name, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
 	int error = errno;
 	close(directory);
 	if (descriptor < 0)

@@ -20,6 +20,8 @@ void open_files_free(struct open_files *files);
 enum status open_file_get(struct open_files *files, struct text ctx, struct text path, uint64_t now_ms,
 	const struct open_file **file) MUST_CHECK;
 void open_file_release(struct open_files *files, const struct open_file *file);
+/* Opens a path below a directory without ever leaving it or following a link; -1 and errno. */
+int open_file_beneath(int directory, const char *path, uint64_t flags, uint64_t mode);
 /* Were both opened from one file, untouched in between? On one machine. */
 bool open_file_equals(const struct open_file *a, const struct open_file *b);
 /* The same bytes as when it was opened? One fstat. */

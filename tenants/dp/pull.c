@@ -164,7 +164,7 @@ void pull_tick(void *context)
 
 /* --- admission */
 
-static enum status check_token(struct dp_worker *home, const struct participant *participant, struct exchange *exchange,
+enum status pull_check_token(struct dp_worker *home, const struct participant *participant, struct exchange *exchange,
 	const struct verdict **verdict)
 {
 	if (exchange_header_count(exchange, TEXT("authorization")) != 1)
@@ -192,7 +192,7 @@ static struct flow *find_flow(
 	/* a token is of the flow it was made for, not of a later one with the same id */
 	bool is_its_own =
 		text_equals(verdict->audience, text_of(terms->counter_party)) && verdict->issued_s >= terms->created_ms / 1000;
-	return is_its_own && flow_terms_admit(terms, now_ms) ? flow : NULL;
+	return is_its_own && terms->role == FLOW_PROVIDER && flow_terms_admit(terms, now_ms) ? flow : NULL;
 }
 
 static void on_close(struct exchange *exchange, enum status outcome)
@@ -216,8 +216,7 @@ static void on_close(struct exchange *exchange, enum status outcome)
 		count_outcome(exchange->status);
 }
 
-/* NULL: answered. */
-static struct pull *admit(struct dp_worker *home, struct exchange *exchange, struct flow *flow)
+struct pull *pull_admit(struct dp_worker *home, struct exchange *exchange, struct flow *flow)
 {
 	struct pull *pull = exchange_allocate(exchange, sizeof(*pull));
 	if (pull == NULL) {
@@ -286,7 +285,7 @@ void dp_pull(void *context, struct exchange *exchange, const struct route *route
 		return;
 	}
 	const struct verdict *verdict = NULL;
-	enum status status = check_token(home, participant, exchange, &verdict);
+	enum status status = pull_check_token(home, participant, exchange, &verdict);
 	struct flow *flow = NULL;
 	if (status == STATUS_OK) {
 		flow = find_flow(dp, participant, verdict, worker_wall_ms(home->worker));
@@ -302,7 +301,7 @@ void dp_pull(void *context, struct exchange *exchange, const struct route *route
 			is_known ? TEXT("this token does not open this") : TEXT("a valid access token is required"));
 		return;
 	}
-	struct pull *pull = admit(home, exchange, flow);
+	struct pull *pull = pull_admit(home, exchange, flow);
 	if (pull != NULL)
 		serve(pull, route->rest);
 }

@@ -29,6 +29,13 @@ struct pull {
 	enum body_state (*read_body)(struct exchange *exchange, uint8_t *frame, size_t room, size_t *count);
 };
 
+/* Admits an exchange to a flow: from now on it stands in its lane and is cut with it; its on_close is the pull's. NULL:
+ * answered, the agreement does not allow it, or out of memory. */
+struct pull *pull_admit(struct dp_worker *home, struct exchange *exchange, struct flow *flow);
+/* The verdict on the exchange's token: UNAUTHORIZED, FORBIDDEN (another tenant's), NO_MEMORY. Valid until the next
+ * look. */
+enum status pull_check_token(struct dp_worker *home, const struct participant *participant, struct exchange *exchange,
+	const struct verdict **verdict) MUST_CHECK;
 /* Books bytes to the flow: called by what produces them. */
 void pull_count(struct pull *pull, size_t bytes);
 /* What a source calls instead of exchange_respond when the head is complete. */

@@ -9,6 +9,7 @@
 #include "tenants/dp/key_mapping.h"
 #include "tenants/dp/outbox.h"
 #include "tenants/dp/pull.h"
+#include "tenants/dp/push.h"
 #include "tenants/dp/renewal.h"
 #include "tenants/dp/transfer_types.h"
 
@@ -123,16 +124,25 @@ static void cut_everywhere(struct dp *dp, struct flow *flow)
 	}
 }
 
-static bool cut_if_of(void *context, struct text key, void *value)
+struct search {
+	struct dp *dp;
+	const char *ctx;
+	bool is_serving;
+};
+
+static bool tell_flow_of(void *context, struct text key, void *value)
 {
-	struct {
-		struct dp *dp;
-		const char *ctx;
-	} *search = context;
+	const struct search *search = context;
 	struct flow *flow = value;
 	(void)key;
-	if (strcmp(flow->ctx, search->ctx) == 0)
+	if (strcmp(flow->ctx, search->ctx) != 0)
+		return true;
+	if (search->is_serving) {
+		pushes_flow_changed(search->dp, flow, atomic_load_explicit(&flow->terms, memory_order_relaxed));
+	} else {
 		cut_everywhere(search->dp, flow);
+		pushes_flow_held(search->dp, flow);
+	}
 	return true;
 }
 
@@ -208,7 +218,7 @@ static void agreement_gone(struct dp *dp, const struct record *record)
 	forget_if_unused(dp, agreement);
 }
 
-static bool is_serving(const struct participant *participant)
+bool dp_serves(const struct participant *participant)
 {
 	return participant != NULL && participant->state == PARTICIPANT_ACTIVATED &&
 		   (participant->vpas >> VPA_DATAPLANE & 1U) != 0;
@@ -216,10 +226,7 @@ static bool is_serving(const struct participant *participant)
 
 static bool check_if_of(void *context, struct text key, void *value)
 {
-	struct {
-		struct dp *dp;
-		const char *ctx;
-	} *search = context;
+	const struct search *search = context;
 	struct agreement *agreement = value;
 	(void)key;
 	if (strcmp(agreement->ctx, search->ctx) == 0)
@@ -236,15 +243,12 @@ static void on_participant(
 	void *context, const char *ctx, const struct participant *participant, const struct participant *previous)
 {
 	struct dp *dp = context;
-	struct {
-		struct dp *dp;
-		const char *ctx;
-	} search = {dp, ctx};
-	if (!is_serving(previous) || dp->loading)
+	struct search search = {dp, ctx, dp_serves(participant)};
+	if (dp->loading)
 		return;
-	if (!is_serving(participant))
-		map_each(atomic_load_explicit(&dp->maps[DP_FLOWS], memory_order_relaxed), cut_if_of, &search);
-	else if (!is_same(previous->region, participant->region))
+	if (dp_serves(previous) != dp_serves(participant))
+		map_each(atomic_load_explicit(&dp->maps[DP_FLOWS], memory_order_relaxed), tell_flow_of, &search);
+	else if (dp_serves(participant) && !is_same(previous->region, participant->region))
 		map_each(atomic_load_explicit(&dp->maps[DP_AGREEMENTS], memory_order_relaxed), check_if_of, &search);
 }
 
@@ -261,6 +265,7 @@ static void flow_gone(struct dp *dp, const struct record *record)
 	if (flow == NULL || publish(dp, DP_FLOWS, record->ctx, record->id, NULL) != STATUS_OK)
 		return;
 	cut_everywhere(dp, flow);
+	pushes_flow_gone(dp, flow);
 	retire(dp, flow_free, flow);
 	leave_agreement(dp, atomic_load_explicit(&flow->agreement, memory_order_relaxed));
 	outbox_wake(dp, record->ctx, record->id);
@@ -291,10 +296,11 @@ static enum status on_flow(struct dp *dp, const struct record *record, const str
 		if (status != STATUS_OK) {
 			flow_free(flow);
 			leave_agreement(dp, agreement);
-		} else {
-			outbox_wake(dp, record->ctx, record->id);
+			return status;
 		}
-		return status;
+		pushes_flow_changed(dp, flow, terms);
+		outbox_wake(dp, record->ctx, record->id);
+		return STATUS_OK;
 	}
 	struct agreement *other = atomic_exchange_explicit(&flow->agreement, agreement, memory_order_acq_rel);
 	struct flow_terms *old = atomic_exchange_explicit(&flow->terms, terms, memory_order_acq_rel);
@@ -304,6 +310,7 @@ static enum status on_flow(struct dp *dp, const struct record *record, const str
 	else if (!is_same(old->region, terms->region) || !is_same(old->purpose, terms->purpose) ||
 			 !is_same(old->industry, terms->industry))
 		contract_check_everywhere(dp, agreement);
+	pushes_flow_changed(dp, flow, terms);
 	retire(dp, flow_terms_free, old);
 	leave_agreement(dp, other);
 	outbox_wake(dp, record->ctx, record->id);
@@ -511,10 +518,22 @@ static enum status take(struct dp *dp, const struct document_kind *kind, const s
 											  : on_control_plane(dp, record, body, error);
 }
 
+/* Later ones are our own. */
+static void load_push(struct dp *dp, const struct record *record)
+{
+	struct flow *flow = find_own(dp, DP_FLOWS, record);
+	struct json *body = NULL;
+	if (flow != NULL && json_parse(record->body, NULL, &body) == STATUS_OK)
+		pushes_load_progress(flow, body);
+	json_free(body);
+}
+
 static void on_record(void *context, const struct record *record)
 {
 	struct dp *dp = context;
 	const struct document_kind *kind = document_of(record->kind);
+	if (record->kind == RECORD_PUSH && dp->loading && record->body.bytes != NULL)
+		load_push(dp, record);
 	if (kind == NULL && record->kind != RECORD_FLOW && record->kind != RECORD_CONTROL_PLANE &&
 		record->kind != RECORD_AGREEMENT)
 		return;

@@ -27,7 +27,7 @@ struct source_driver {
 	/* The exchange is over: releases what start took. Exactly once after start. */
 	void (*close)(struct pull *pull);
 };
-extern const struct source_driver source_external, source_file, source_http;
+extern const struct source_driver source_external, source_file, source_http, source_s3;
 
 /* The text of a property, by bare or expanded name; TEXT_NONE when absent. */
 struct text property(const struct json *properties, const char *name);

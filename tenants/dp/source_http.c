@@ -6,13 +6,13 @@
 #include "tenants/dp/conditions.h"
 #include "tenants/dp/headers.h"
 #include "tenants/dp/http_source.h"
+#include "tenants/dp/relay.h"
 
-enum { REQUEST_HEADERS_MAX = 64, TRAILERS_PASSED = 8 };
+enum { REQUEST_HEADERS_MAX = 64 };
 
 struct http_pull {
-	struct credential_waiter waiter; /* first */
-	struct pull *pull;
-	struct client_call *call;
+	struct relay relay; /* first */
+	struct credential_waiter waiter;
 	bool has_retried, has_body, is_receiving, is_ended;
 	struct buffer kept; /* request bytes the source has not taken: at most the consumer's window */
 	size_t kept_from;
@@ -35,13 +35,10 @@ static bool is_set(const struct http_source *source, struct text name)
 /* 0: out of memory. */
 static size_t collect_headers(const struct http_pull *state, struct header *headers)
 {
-	const struct pull *pull = state->pull;
+	const struct pull *pull = state->relay.pull;
 	const struct exchange *exchange = pull->exchange;
 	const struct http_source *source = pull->part->source;
-	const struct credential_lane *lane = &source->lanes[pull->home->index];
-	size_t count = 0;
-	for (size_t i = 0; i < source->header_count; i++)
-		headers[count++] = source->headers[i];
+	size_t count = http_source_headers(source, &source->lanes[pull->home->index], headers);
 	for (unsigned i = 0; i < exchange->header_count && count < REQUEST_HEADERS_MAX - 8; i++) {
 		struct text name = exchange->headers[i].name;
 		if (!header_goes_to_source(name) || is_set(source, name))
@@ -51,13 +48,6 @@ static size_t collect_headers(const struct http_pull *state, struct header *head
 			return 0;
 		count += passage == PASSES;
 	}
-	if (source->credential.header != NULL) {
-		const struct secret *value = source->credential.literal != NULL ? source->credential.literal : lane->value;
-		if (value != NULL)
-			headers[count++] = (struct header){text_of(source->credential.header), secret_expose(value)};
-	}
-	if (lane->bearer != NULL)
-		headers[count++] = (struct header){TEXT("authorization"), secret_expose(lane->bearer)};
 	if (state->has_body) {
 		struct text type = exchange_header(exchange, TEXT("content-type"));
 		if (type.bytes == NULL)
@@ -109,39 +99,20 @@ static struct text method_of(const struct pull *pull)
 	return source->proxy_method || pull->method == METHOD_HEAD ? pull->exchange->method : text_of(source->method);
 }
 
-static void refuse(struct pull *pull, enum status status)
-{
-	static const struct {
-		enum status status;
-		int http;
-		const char *detail;
-	} answers[] = {{STATUS_TIMEOUT, 504, "the source did not answer in time"},
-		{STATUS_REFUSED, 503, "too many requests wait for the source"}, {STATUS_NO_MEMORY, 503, "out of memory"}};
-	int http = 502;
-	const char *detail = "the source did not give a usable answer";
-	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
-		if (answers[i].status == status) {
-			http = answers[i].http;
-			detail = answers[i].detail;
-		}
-	}
-	pull_refuse(pull, http, text_of(detail));
-}
-
 static void send_request(struct http_pull *state)
 {
-	struct pull *pull = state->pull;
+	struct pull *pull = state->relay.pull;
 	const struct dp *dp = pull->home->dp;
 	const struct participant *participant = registry_find(dp->registry, text_of(pull->flow->ctx));
 	struct header headers[REQUEST_HEADERS_MAX];
 	struct url url;
 	if (participant == NULL || !build_url(pull, &url)) {
-		refuse(pull, participant == NULL ? STATUS_UNAVAILABLE : STATUS_NO_MEMORY);
+		relay_refuse(pull, participant == NULL ? STATUS_UNAVAILABLE : STATUS_NO_MEMORY);
 		return;
 	}
 	size_t header_count = collect_headers(state, headers);
 	if (header_count == 0) {
-		refuse(pull, STATUS_NO_MEMORY);
+		relay_refuse(pull, STATUS_NO_MEMORY);
 		return;
 	}
 	struct address_rules addresses = participant_address_rules(participant);
@@ -153,10 +124,10 @@ static void send_request(struct http_pull *state)
 		.body_length = state->has_body ? pull->exchange->request_length : 0,
 		.rules = &addresses,
 		.read_ms = (uint32_t)dp->settings.source_ms};
-	enum status status = client_call_start(pull->home->worker, &request, &events, state, &state->call);
+	enum status status = client_call_start(pull->home->worker, &request, &events, state, &state->relay.call);
 	if (status != STATUS_OK) {
-		state->call = NULL;
-		refuse(pull, status);
+		state->relay.call = NULL;
+		relay_refuse(pull, status);
 	}
 }
 
@@ -170,14 +141,14 @@ static void push(struct http_pull *state)
 	if (left == 0 && !state->is_ended)
 		return;
 	size_t taken =
-		client_call_write(state->call, (const uint8_t *)kept->bytes + state->kept_from, left, state->is_ended);
+		client_call_write(state->relay.call, (const uint8_t *)kept->bytes + state->kept_from, left, state->is_ended);
 	state->kept_from += taken;
 	if (state->kept_from == kept->length) {
 		buffer_clear(kept);
 		state->kept_from = 0;
 	}
 	if (taken > 0)
-		exchange_consume(state->pull->exchange, taken);
+		exchange_consume(state->relay.pull->exchange, taken);
 }
 
 static void on_body(struct exchange *exchange, const uint8_t *bytes, size_t length, bool ended)
@@ -185,13 +156,13 @@ static void on_body(struct exchange *exchange, const uint8_t *bytes, size_t leng
 	struct pull *pull = exchange->state;
 	struct http_pull *state = pull->source_state;
 	state->is_ended = ended;
-	if (state->call == NULL) {
+	if (state->relay.call == NULL) {
 		exchange_consume(exchange, length);
 		return;
 	}
 	size_t taken = 0;
 	if (state->kept.length == state->kept_from) {
-		taken = client_call_write(state->call, bytes, length, ended);
+		taken = client_call_write(state->relay.call, bytes, length, ended);
 		if (taken > 0)
 			exchange_consume(exchange, taken);
 	}
@@ -210,7 +181,7 @@ static void on_writable(void *context, struct client_call *call)
 		return;
 	if (!state->is_receiving) {
 		state->is_receiving = true;
-		exchange_receive(state->pull->exchange, on_body);
+		exchange_receive(state->relay.pull->exchange, on_body);
 		return;
 	}
 	push(state);
@@ -218,50 +189,24 @@ static void on_writable(void *context, struct client_call *call)
 
 /* --- the answer */
 
-/* In the memory of the call, which is closed in on_close. */
-static void pass_trailers(const struct http_pull *state, struct exchange *exchange)
-{
-	struct header trailers[TRAILERS_PASSED];
-	unsigned count = client_call_trailers(state->call, trailers, TRAILERS_PASSED);
-	for (unsigned i = 0; i < count; i++) {
-		if (trailer_goes_to_consumer(trailers[i].name))
-			(void)exchange_add_trailer(exchange, trailers[i].name, trailers[i].value);
-	}
-}
-
-static enum body_state on_read(struct exchange *exchange, uint8_t *frame, size_t room, size_t *count)
-{
-	struct pull *pull = exchange->state;
-	struct http_pull *state = pull->source_state;
-	*count = 0;
-	enum body_state result = client_call_read(state->call, frame, room, count);
-	if (result == BODY_FAILED)
-		dp_count(DP_SOURCE_ERRORS);
-	else
-		pull_count(pull, *count);
-	if (result == BODY_END)
-		pass_trailers(state, exchange);
-	return result;
-}
-
 static void ask_credential(struct http_pull *state)
 {
-	const struct http_source *source = state->pull->part->source;
-	credential_fetch(state->pull, &source->credential, &source->lanes[state->pull->home->index], &state->waiter);
+	const struct http_source *source = state->relay.pull->part->source;
+	credential_fetch(
+		state->relay.pull, &source->credential, &source->lanes[state->relay.pull->home->index], &state->waiter);
 }
 
 /* The secret may have changed behind our back: once, without a body to repeat. */
 static bool retry(struct http_pull *state, const struct client_response *response)
 {
-	const struct http_source *source = state->pull->part->source;
+	const struct http_source *source = state->relay.pull->part->source;
 	const struct credential_rules *rules = &source->credential;
 	if (response->status != 401 || state->has_retried || state->has_body ||
 		(rules->secret_name == NULL && rules->client_id == NULL))
 		return false;
 	state->has_retried = true;
-	client_call_close(state->call);
-	state->call = NULL;
-	credential_forget(&source->lanes[state->pull->home->index]);
+	relay_close(&state->relay);
+	credential_forget(&source->lanes[state->relay.pull->home->index]);
 	ask_credential(state);
 	return true;
 }
@@ -269,50 +214,21 @@ static bool retry(struct http_pull *state, const struct client_response *respons
 static void on_head(void *context, struct client_call *call, const struct client_response *response)
 {
 	struct http_pull *state = context;
-	struct exchange *exchange = state->pull->exchange;
 	(void)call;
 	if (retry(state, response))
 		return;
-	for (size_t i = 0; i < response->header_count; i++) {
-		const struct header *header = &response->headers[i];
-		if (!header_goes_to_consumer(header->name, response->headers, response->header_count))
-			continue;
-		/* lent until client_call_close, which is in on_close */
-		if (text_equals(header->name, TEXT("etag")) ? !conditions_add_tag(state->pull, header->value)
-													: !exchange_add_header(exchange, header->name, header->value)) {
-			refuse(state->pull, STATUS_PROTOCOL);
-			return;
-		}
-	}
-	exchange->status = response->status;
-	exchange->response_length = response->length;
-	exchange->read_body = on_read;
-	pull_respond(state->pull);
+	relay_answer(&state->relay, response, header_goes_to_consumer);
 }
 
-static void on_readable(void *context, struct client_call *call)
-{
-	const struct http_pull *state = context;
-	(void)call;
-	exchange_resume(state->pull->exchange);
-}
-
-static void on_failed(void *context, struct client_call *call, enum status why)
-{
-	const struct http_pull *state = context;
-	(void)call;
-	refuse(state->pull, why);
-}
-
-static const struct client_events events = {on_head, on_readable, on_writable, on_failed};
+static const struct client_events events = {on_head, relay_on_readable, on_writable, relay_on_failed};
 
 /* --- the driver */
 
 static void on_credential(struct credential_waiter *waiter, enum status status)
 {
-	struct http_pull *state = (struct http_pull *)waiter;
+	struct http_pull *state = (struct http_pull *)(void *)((char *)waiter - offsetof(struct http_pull, waiter));
 	if (status != STATUS_OK)
-		refuse(state->pull, status);
+		relay_refuse(state->relay.pull, status);
 	else
 		send_request(state);
 }
@@ -326,11 +242,11 @@ static void http_start(struct pull *pull)
 	}
 	struct http_pull *state = exchange_allocate(pull->exchange, sizeof(*state));
 	if (state == NULL) {
-		refuse(pull, STATUS_NO_MEMORY);
+		relay_refuse(pull, STATUS_NO_MEMORY);
 		return;
 	}
 	memset(state, 0, sizeof(*state));
-	state->pull = pull;
+	state->relay.pull = pull;
 	state->waiter.ready = on_credential;
 	state->has_body = source->proxy_body && pull->exchange->request_length != 0;
 	pull->source_state = state;
@@ -346,9 +262,7 @@ static void http_close(struct pull *pull)
 	if (state == NULL)
 		return;
 	credential_leave(&state->waiter);
-	if (state->call != NULL)
-		client_call_close(state->call);
-	state->call = NULL;
+	relay_close(&state->relay);
 	buffer_free(&state->kept);
 }
 

@@ -52,7 +52,8 @@ struct dp {
 	bool loading;                             /* until the first batch nobody reads */
 	unsigned workers;
 	int slot;
-	int root; /* directory of file sources */
+	int root;          /* directory of file sources */
+	struct disk *disk; /* threads for what may block on files */
 	struct digests *digests;
 	_Atomic uint64_t secrets;    /* grows with each change of a secret */
 	pthread_mutex_t graves_lock; /* never taken while serving */
@@ -72,6 +73,7 @@ struct dp_worker {
 	struct pull *expiring;        /* live pulls that end by the clock */
 	struct pull *sending;         /* live pulls whose bytes the kernel sends */
 	struct agreement_lane *dirty; /* with something to book */
+	struct push *pushes;          /* of the tenants whose pushes run here */
 	struct timer *tick;
 	struct jwks *jwks;
 	struct outbox *outbox; /* of the first worker alone, and these: */
@@ -101,6 +103,9 @@ struct dp_worker {
 	X(LOCAL_CORRUPT, "celld_dp_local_corrupt_total", NULL, "Pulls for own applications whose digest did not match")    \
 	X(LOCAL_RESUMED, "celld_dp_local_resumes_total", NULL, "Pulls for own applications taken up after a cut")          \
 	X(CUTS, "celld_dp_cut_streams_total", NULL, "Live streams stopped because their flow ended")                       \
+	X(PUSH_OK, "celld_dp_pushes_total", "outcome=\"ok\"", "Pushes that ended")                                         \
+	X(PUSH_FAILED, "celld_dp_pushes_total", "outcome=\"failed\"", "Pushes that ended")                                 \
+	X(PUSH_RETRIED, "celld_dp_push_retries_total", NULL, "Attempts of pushes that failed and are made again")          \
 	X(CALLBACK_SENT, "celld_dp_callbacks_total", "outcome=\"acknowledged\"", "Attempts to call control planes back")   \
 	X(CALLBACK_FAILED, "celld_dp_callbacks_total", "outcome=\"failed\"", "Attempts to call control planes back")       \
 	X(SOURCE_ERRORS, "celld_dp_source_errors_total", NULL, "Sources that failed before or after their head")
@@ -116,6 +121,8 @@ void dp_count_reason(enum policy_reason reason);
 
 /* On a worker: valid until it returns to its loop. */
 void *dp_find(const struct dp *dp, enum dp_map map, struct text ctx, struct text id);
+/* Its data plane is open to the world. NULL is fine: false. */
+bool dp_serves(const struct participant *participant);
 struct dp_worker *dp_here(const struct dp *dp, struct worker *worker);
 /* records.c: the listener that keeps the maps, and the end of a participant. */
 void records_listen(struct dp *dp);

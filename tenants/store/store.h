@@ -32,7 +32,8 @@ struct store;
 	X(KEY_MAPPING, "key_mapping", LOADED)                                                                              \
 	X(RENEWAL, "renewal", LOADED)                                                                                      \
 	X(BOOK, "book", LOADED)                                                                                            \
-	X(RECEIPT, "receipt", ON_DEMAND)
+	X(RECEIPT, "receipt", ON_DEMAND)                                                                                   \
+	X(PUSH, "push", LOADED)
 
 enum record_kind {
 #define RECORD_MEMBER(name, text, loading) RECORD_##name,

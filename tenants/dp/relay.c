@@ -1,0 +1,95 @@
+/* Upstream answers, streamed on as the consumer takes them. */
+#include "tenants/dp/relay.h"
+
+#include "server/answer.h"
+#include "tenants/dp/conditions.h"
+#include "tenants/dp/headers.h"
+
+enum { TRAILERS_PASSED = 8 };
+
+void relay_refuse(struct pull *pull, enum status why)
+{
+	static const struct {
+		enum status status;
+		int http;
+		const char *detail;
+	} answers[] = {{STATUS_TIMEOUT, 504, "the source did not answer in time"},
+		{STATUS_REFUSED, 503, "too many requests wait for the source"}, {STATUS_NO_MEMORY, 503, "out of memory"}};
+	int http = 502;
+	const char *detail = "the source did not give a usable answer";
+	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+		if (answers[i].status == why) {
+			http = answers[i].http;
+			detail = answers[i].detail;
+		}
+	}
+	pull_refuse(pull, http, text_of(detail));
+}
+
+/* In the memory of the call, which is closed in on_close. */
+static void pass_trailers(const struct relay *relay)
+{
+	struct header trailers[TRAILERS_PASSED];
+	unsigned count = client_call_trailers(relay->call, trailers, TRAILERS_PASSED);
+	for (unsigned i = 0; i < count; i++) {
+		if (trailer_goes_to_consumer(trailers[i].name))
+			(void)exchange_add_trailer(relay->pull->exchange, trailers[i].name, trailers[i].value);
+	}
+}
+
+static enum body_state on_read(struct exchange *exchange, uint8_t *frame, size_t room, size_t *count)
+{
+	struct pull *pull = exchange->state;
+	struct relay *relay = pull->source_state;
+	*count = 0;
+	enum body_state result = client_call_read(relay->call, frame, room, count);
+	if (result == BODY_FAILED)
+		dp_count(DP_SOURCE_ERRORS);
+	else
+		pull_count(pull, *count);
+	if (result == BODY_END)
+		pass_trailers(relay);
+	return result;
+}
+
+void relay_answer(struct relay *relay, const struct client_response *response,
+	bool (*passes)(struct text name, const struct header *headers, size_t count))
+{
+	struct exchange *exchange = relay->pull->exchange;
+	for (size_t i = 0; i < response->header_count; i++) {
+		const struct header *header = &response->headers[i];
+		if (!passes(header->name, response->headers, response->header_count))
+			continue;
+		/* lent until client_call_close, which is in on_close */
+		if (text_equals(header->name, TEXT("etag")) ? !conditions_add_tag(relay->pull, header->value)
+													: !exchange_add_header(exchange, header->name, header->value)) {
+			relay_refuse(relay->pull, STATUS_PROTOCOL);
+			return;
+		}
+	}
+	exchange->status = response->status;
+	exchange->response_length = response->length;
+	exchange->read_body = on_read;
+	pull_respond(relay->pull);
+}
+
+void relay_close(struct relay *relay)
+{
+	if (relay->call != NULL)
+		client_call_close(relay->call);
+	relay->call = NULL;
+}
+
+void relay_on_readable(void *context, struct client_call *call)
+{
+	const struct relay *relay = context;
+	(void)call;
+	exchange_resume(relay->pull->exchange);
+}
+
+void relay_on_failed(void *context, struct client_call *call, enum status why)
+{
+	const struct relay *relay = context;
+	(void)call;
+	relay_refuse(relay->pull, why);
+}
