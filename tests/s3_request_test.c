@@ -20,11 +20,13 @@ static const struct {
 	{BASE "\"bucketName\":\"data\"", NULL, true, "data.s3.eu-1.amazonaws.com", "", 443},
 	{BASE "\"bucketName\":\"da.ta\"", NULL, true, "s3.eu-1.amazonaws.com", "/da.ta", 443},
 	{BASE "\"bucketName\":\"data\",\"addressingStyle\":\"path\"", NULL, true, "s3.eu-1.amazonaws.com", "/data", 443},
-	{BASE "\"bucketName\":\"data\",\"endpointOverride\":\"http://store:9000\"", NULL, false, "store:9000", "/data", 9000},
+	{BASE "\"bucketName\":\"data\",\"endpointOverride\":\"http://store:9000\"", NULL, false, "store:9000", "/data",
+		9000},
 	{BASE "\"bucketName\":\"data\",\"endpointOverride\":\"https://store/\"", NULL, true, "store", "/data", 443},
 	{BASE "\"bucketName\":\"data\",\"endpointOverride\":\"http://store:9000\",\"addressingStyle\":\"virtual\"", NULL,
 		false, "data.store:9000", "", 9000},
-	{BASE "\"bucketName\":\"data\",\"endpointOverride\":\"http://[::1]:9000\"", NULL, false, "[::1]:9000", "/data", 9000},
+	{BASE "\"bucketName\":\"data\",\"endpointOverride\":\"http://[::1]:9000\"", NULL, false, "[::1]:9000", "/data",
+		9000},
 	{BASE "\"bucketName\":\"data\",\"endpointOverride\":\"http://127.0.0.1:9000\",\"addressingStyle\":\"virtual\"",
 		"endpointOverride", false, NULL, NULL, 0},
 	{BASE "\"bucketName\":\"data\",\"endpointOverride\":\"http://store/x\"", "endpointOverride", false, NULL, NULL, 0},
@@ -100,7 +102,8 @@ static void test_calls(void **state)
 	assert_int_equal(build(cases[3].properties, &bucket, &error), STATUS_OK);
 	for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++) {
 		struct s3_call call = {0};
-		assert_int_equal(s3_call_build(&bucket, &request, text_of(secrets[i].secret), 1369353600, &call), secrets[i].status);
+		assert_int_equal(
+			s3_call_build(&bucket, &request, text_of(secrets[i].secret), 1369353600, &call), secrets[i].status);
 		if (secrets[i].status == STATUS_OK) {
 			assert_true(text_equals(call.url.path, TEXT("/data/a%20b/c")) && text_equals(call.url.query, TEXT("x=")));
 			assert_true(text_equals(header_of(&call, "host"), TEXT("store:9000")));
