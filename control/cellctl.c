@@ -160,19 +160,29 @@ static bool build_token(struct call *call)
 	return true;
 }
 
-static bool build_secret(struct call *call)
+static bool build_text(struct call *call, const char *member)
 {
 	struct buffer value = {0};
 	bool is_read = read_whole(call->options[OPTION_FILE], &value);
 	if (value.length > 0 && value.bytes[value.length - 1] == '\n')
 		value.length--;
-	buffer_append(&call->body, TEXT("{\"value\":"));
+	buffer_printf(&call->body, "{\"%s\":", member);
 	buffer_append_json(&call->body, buffer_text(&value));
 	buffer_append_byte(&call->body, '}');
 	if (value.bytes != NULL)
 		wipe(value.bytes, value.length);
 	buffer_free(&value);
 	return is_read;
+}
+
+static bool build_secret(struct call *call)
+{
+	return build_text(call, "value");
+}
+
+static bool build_key(struct call *call)
+{
+	return build_text(call, "privateKey");
 }
 
 /* --- the token */
@@ -483,10 +493,20 @@ static const struct command commands[] = {
 	{"flows complete", "CTX ID", 2, "POST", TENANT "/flows/{1}/complete", NULL, SHAPE_QUIET, NULL, NULL,
 		"nothing more is to come"},
 	{"flows delete", "CTX ID", 2, "DELETE", TENANT "/flows/{1}", NULL, SHAPE_QUIET, NULL, NULL, "remove"},
+	{"agreements list", "CTX", 1, "GET", TENANT "/agreements?limit=2000", NULL, SHAPE_TABLE, "id,unenforceable", NULL,
+		"what flows are bound by"},
+	{"agreements show", "CTX ID", 2, "GET", TENANT "/agreements/{1}", NULL, SHAPE_OBJECT, NULL, NULL, "one agreement"},
+	{"agreements put", "CTX ID [--file F]", 2, "PUT", TENANT "/agreements/{1}", build_file, SHAPE_QUIET, NULL, NULL,
+		"create or replace: {\"policy\": an ODRL Agreement or Set}"},
+	{"agreements delete", "CTX ID", 2, "DELETE", TENANT "/agreements/{1}", NULL, SHAPE_QUIET, NULL, NULL, "remove"},
+	{"agreements book", "CTX ID", 2, "GET", TENANT "/agreements/{1}/book", NULL, SHAPE_OBJECT, NULL, NULL,
+		"what has been sent under it"},
 	{"tokens create", "CTX FLOW [--lifetime SECONDS]", 2, "POST", TENANT "/flows/{1}/token", build_token, SHAPE_OBJECT,
 		NULL, NULL, "an access token for a consumer"},
 	{"tokens revoke", "CTX FLOW JTI", 3, "DELETE", TENANT "/flows/{1}/tokens/{2}", NULL, SHAPE_QUIET, NULL, NULL,
 		"refuse it from now on"},
+	{"keys import", "CTX ALIAS [--file PEM]", 2, "PUT", TENANT "/keys/{1}", build_key, SHAPE_OBJECT, NULL, NULL,
+		"a private key into the vault, where a key mapping can name it"},
 	{"secrets put", "CTX ALIAS [--file F]", 2, "PUT", TENANT "/secrets/{1}", build_secret, SHAPE_QUIET, NULL, NULL,
 		"into the vault, from a file or standard input"},
 	{"secrets delete", "CTX ALIAS", 2, "DELETE", TENANT "/secrets/{1}", NULL, SHAPE_QUIET, NULL, NULL, "out of it"},

@@ -60,7 +60,7 @@ static bool start_over(struct transfer *transfer)
 	transfer->tag[0] = 0;
 	if (transfer->file != stdout &&
 		(ftruncate(fileno(transfer->file), 0) != 0 || fseek(transfer->file, 0, SEEK_SET) != 0))
-		return fail(transfer, strerror(errno));
+		return fail(transfer, strerrordesc_np(errno));
 	return start_digest(transfer) || fail(transfer, "out of memory");
 }
 
@@ -82,7 +82,7 @@ static bool write_tag(struct transfer *transfer)
 	bool is_written = file != NULL && fputs(transfer->tag, file) >= 0;
 	if (file != NULL && fclose(file) != 0)
 		is_written = false;
-	return is_written || fail(transfer, strerror(errno));
+	return is_written || fail(transfer, strerrordesc_np(errno));
 }
 
 /* What an earlier run left, hashed; without its tag it is worth nothing. */
@@ -92,7 +92,7 @@ static bool open_part(struct transfer *transfer)
 	size_t count;
 	transfer->file = fopen(transfer->part.bytes, "a+e");
 	if (transfer->file == NULL)
-		return fail(transfer, strerror(errno));
+		return fail(transfer, strerrordesc_np(errno));
 	if (!read_tag(transfer))
 		return start_over(transfer);
 	if (!start_digest(transfer) || fseek(transfer->file, 0, SEEK_SET) != 0)
@@ -102,7 +102,7 @@ static bool open_part(struct transfer *transfer)
 			return fail(transfer, "out of memory");
 		transfer->offset += (int64_t)count;
 	}
-	return !ferror(transfer->file) || fail(transfer, strerror(errno));
+	return !ferror(transfer->file) || fail(transfer, strerrordesc_np(errno));
 }
 
 /* --- one answer */
@@ -198,7 +198,7 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *context)
 	if (!transfer->has_begun && !begin(transfer))
 		return 0;
 	if (fwrite(bytes, 1, length, transfer->file) != length) {
-		fail(transfer, strerror(errno));
+		fail(transfer, strerrordesc_np(errno));
 		return 0;
 	}
 	if (running_digest_add(transfer->digest, (const uint8_t *)bytes, length) != STATUS_OK) {
@@ -348,9 +348,9 @@ static bool complete(struct transfer *transfer)
 		return fail(transfer, "the data does not match the provider's digest");
 	}
 	if (fflush(transfer->file) != 0 || (is_file && fsync(fileno(transfer->file)) != 0))
-		return fail(transfer, strerror(errno));
+		return fail(transfer, strerrordesc_np(errno));
 	if (is_file && rename(transfer->part.bytes, transfer->call->options[OPTION_OUTPUT]) != 0)
-		return fail(transfer, strerror(errno));
+		return fail(transfer, strerrordesc_np(errno));
 	if (is_file)
 		unlink(transfer->tag_file.bytes);
 	return true;

@@ -63,6 +63,7 @@ static void call_destroy(struct client_call *call)
 	free(call->rules);
 	free(call->h2.out);
 	buffer_free(&call->h2.kept);
+	buffer_free(&call->trailers);
 	if (client->free_call_count >= FREE_CALLS_MAX) {
 		free(call);
 		return;
@@ -342,6 +343,13 @@ size_t client_call_write(struct client_call *call, const uint8_t *bytes, size_t 
 bool client_call_is_sent(const struct client_call *call)
 {
 	return call->body_length == 0 || call->is_request_over;
+}
+
+unsigned client_call_trailers(struct client_call *call, struct header *trailers, unsigned room)
+{
+	if (call->phase != CALL_DONE || call->trailers.failed || call->trailers.length == 0)
+		return 0;
+	return h1_trailers(call->trailers.bytes, call->trailers.length, trailers, room);
 }
 
 enum status client_call_error(const struct client_call *call)

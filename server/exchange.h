@@ -69,6 +69,7 @@ struct exchange {
 	bool has_trailers;
 
 	/* --- the runtime's own */
+	struct text note; /* for the access log: why it was refused or stopped; a literal, or alive until on_close */
 	void (*on_close)(struct exchange *exchange, enum status outcome); /* OK: the response left whole */
 	void *state;
 

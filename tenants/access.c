@@ -232,61 +232,6 @@ void access_close(struct access *access)
 	free(access);
 }
 
-/* --- scopes */
-
-static bool action_find(struct text name, enum access_action *action)
-{
-	static const struct text names[] = {
-		[ACCESS_READ] = {"read", 4}, [ACCESS_WRITE] = {"write", 5}, [ACCESS_ADMIN] = {"admin", 5}};
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (text_equals(name, names[i])) {
-			*action = (enum access_action)i;
-			return true;
-		}
-	}
-	return false;
-}
-
-struct scope {
-	struct text api, resource; /* resource absent: all */
-	enum access_action action;
-};
-
-static bool scope_parse(struct text text, struct scope *scope)
-{
-	struct text parts[3];
-	size_t count = 0;
-	bool done = false;
-	for (struct text part; text_next_part(&text, ':', &part, &done); count++) {
-		if (count == 3 || part.length == 0)
-			return false;
-		parts[count] = part;
-	}
-	if (count < 2 || !action_find(parts[count - 1], &scope->action))
-		return false;
-	scope->api = parts[0];
-	scope->resource = count == 3 && !text_equals(parts[1], TEXT("*")) ? parts[1] : TEXT_NONE;
-	return true;
-}
-
-bool scope_satisfies(
-	struct text scopes, struct text api, struct text resource, enum access_action action, bool *everywhere)
-{
-	bool satisfied = false, done = false;
-	struct scope scope;
-	*everywhere = false;
-	for (struct text part; text_next_part(&scopes, ' ', &part, &done);) {
-		if (!scope_parse(part, &scope) || !text_equals(scope.api, api) || scope.action < action)
-			continue;
-		bool all = scope.resource.bytes == NULL;
-		if (!all && (resource.length == 0 || !text_equals(scope.resource, resource)))
-			continue;
-		satisfied = true;
-		*everywhere = *everywhere || (all && scope.action == ACCESS_ADMIN);
-	}
-	return satisfied;
-}
-
 /* --- requests */
 
 static void refuse_token(struct exchange *exchange)
@@ -334,6 +279,15 @@ struct text access_bearer(const struct exchange *exchange)
 	return text_trim(text_slice(value, space, value.length));
 }
 
+/* Clients of older connectors know no other header than X-Api-Key (dataplane.md 1.4). */
+static struct text caller_token(const struct exchange *exchange)
+{
+	static const struct text key = {"x-api-key", 9};
+	bool is_key =
+		exchange_header_count(exchange, TEXT("authorization")) == 0 && exchange_header_count(exchange, key) == 1;
+	return is_key ? exchange_header(exchange, key) : access_bearer(exchange);
+}
+
 /* The own key for its kid; else the provider's key of that kid, or its only key when the token names none. */
 static const struct key *key_for(struct access *access, const struct jws *jws, struct text *issuer)
 {
@@ -378,7 +332,7 @@ static bool judge(struct access *access, struct exchange *exchange, struct text 
 {
 	struct jws jws;
 	bool everywhere;
-	if (access_verify(access, access_bearer(exchange), &jws) != STATUS_OK) {
+	if (access_verify(access, caller_token(exchange), &jws) != STATUS_OK) {
 		refuse_token(exchange);
 		return false;
 	}

@@ -6,8 +6,7 @@
 #include "server/base/config.h"
 #include "server/exchange.h"
 #include "tenants/jose/jws.h"
-
-enum access_action { ACCESS_READ, ACCESS_WRITE, ACCESS_ADMIN };
+#include "tenants/scope.h"
 
 /* Section "access". */
 struct access_settings {
@@ -33,12 +32,9 @@ enum status access_reload(struct access *access, struct buffer *error) MUST_CHEC
 /* After the workers have stopped. */
 void access_close(struct access *access);
 
-/* Pure: does one of the space-separated `scopes` satisfy api:resource:action? *everywhere: it was <api>:admin. */
-bool scope_satisfies(
-	struct text scopes, struct text api, struct text resource, enum access_action action, bool *everywhere);
-/* Checks the Authorization header. resource absent: only <api>:<action> or <api>:*:<action> will do. ctx absent: only
- * <api>:admin will do. On failure it has answered (401/403 in the bodies of
- * cfm.md 6.3) and returns false. */
+/* Checks the bearer token of the Authorization header, or without one of X-Api-Key. resource absent: only
+ * <api>:<action> or <api>:*:<action> will do. ctx absent: only <api>:admin will do. On failure it has answered (401/403
+ * in the bodies of cfm.md 6.3) and returns false. */
 bool access_allow(struct access *access, struct exchange *exchange, struct text api, struct text resource,
 	enum access_action action, struct text ctx);
 /* A token of the cell's own key or of the identity provider: its claims, for who decides by more than scopes.

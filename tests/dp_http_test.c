@@ -44,6 +44,7 @@ static void test_proxied(void **state)
 	assert_true(text_starts_with(buffer_text(&fake_call.request), TEXT("GET /base/a%20b/c?k=1&q=1&q=2\n")));
 	assert_true(has_line("\nx-static: fixed\n") && has_line("\naccept: text/plain\n"));
 	assert_true(has_line("\nedc-contract-agreement-id: agreement\n"));
+	assert_true(has_line("\nedc-bpn: " CONSUMER "\n"));
 	assert_false(has_line("cookie") || has_line("6.6.6.6") || has_line("authorization") || has_line("celld"));
 	respond(203, "hello", 5, BODY_END);
 	assert_int_equal(shot->exchange.status, 203);

@@ -23,6 +23,7 @@
 		.key = #name, .kind = kind_, .offset = offsetof(struct dp_settings, name), .preset = preset_, .minimum = low,  \
 		.maximum = high, .help = help_                                                                                 \
 	}
+static const char *const unenforceable_choices[] = {"refuse", "flag", NULL};
 const struct setting dp_settings_table[] = {
 	SETTING(source_root, SETTING_TEXT, NULL, 0, 0,
 		"directory of file sources: <source_root>/<ctx>/<path>; default <state directory>/sources"),
@@ -62,21 +63,39 @@ const struct setting dp_settings_table[] = {
 	SETTING(digest_wait_ms, SETTING_MILLISECONDS, "2 s", 0, 3600000,
 		"how long an answer waits for the digest of its file when one is wanted and not known yet; then it goes "
 		"without"),
+	SETTING(agreement_required, SETTING_BOOL, "false", 0, 0,
+		"true: a flow without a record of its agreement is not served; false: it is not limited"),
+	{.key = "policy_unenforceable",
+		.kind = SETTING_CHOICE,
+		.offset = offsetof(struct dp_settings, policy_unenforceable),
+		.preset = "refuse",
+		.choices = unenforceable_choices,
+		.help = "an agreement with terms this cell cannot enforce: refuse it, or serve it and flag it"},
 };
 const size_t dp_settings_count = sizeof(dp_settings_table) / sizeof(dp_settings_table[0]);
 
-static int metrics[DP_METRIC_COUNT];
+static int metrics[DP_METRIC_COUNT], reason_metrics[POLICY_REASON_COUNT];
 
 static void register_metrics(void)
 {
 #define REGISTER(name, series, labels, help) metrics[DP_##name] = metric_register(METRIC_COUNTER, series, labels, help);
 	DP_METRIC_LIST(REGISTER)
 #undef REGISTER
+#define REGISTER(name, text)                                                                                           \
+	reason_metrics[POLICY_##name] = metric_register(METRIC_COUNTER, "celld_dp_policy_total", "reason=\"" text "\"",    \
+		"Pulls refused or stopped by the policy of their agreement");
+	POLICY_REASON_LIST(REGISTER)
+#undef REGISTER
 }
 
 void dp_count(enum dp_metric metric)
 {
 	metric_add(metrics[metric], 1);
+}
+
+void dp_count_reason(enum policy_reason reason)
+{
+	metric_add(reason_metrics[reason], 1);
 }
 
 void *dp_find(const struct dp *dp, enum dp_map map, struct text ctx, struct text id)

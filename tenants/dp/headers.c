@@ -12,6 +12,9 @@ static const char *const engine[] = {"content-length", "date"};
 static const char *const clients_own[] = {"host", "content-length", "expect", "connection", "keep-alive",
 	"proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"};
 
+static const char *const not_in_trailers[] = {"age", "authorization", "cache-control", "cookie", "expires", "host",
+	"location", "pragma", "range", "retry-after", "set-cookie", "vary", "warning", "www-authenticate"};
+
 static bool is_in(struct text name, const char *const *list, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -46,6 +49,12 @@ bool header_goes_to_consumer(struct text name, const struct header *headers, siz
 	if (name.length == 0 || name.bytes[0] == ':' || IS_IN(name, hop_by_hop) || IS_IN(name, engine))
 		return false;
 	return !is_named_by_connection(name, headers, count);
+}
+
+bool trailer_goes_to_consumer(struct text name)
+{
+	return header_goes_to_consumer(name, NULL, 0) && !text_starts_with(name, TEXT("content-")) &&
+		   !IS_IN(name, not_in_trailers);
 }
 
 bool header_may_be_set(struct text name)

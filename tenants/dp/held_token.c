@@ -11,7 +11,9 @@
 #include "tenants/dp/state.h"
 #include "tenants/jose/jws.h"
 
-enum { BUCKETS = 256, IDLE_MAX = 4096, MARGIN_MS = 5000, ATTEMPTS_MAX = 4, ATTEMPT_MS = 250, FAILURE_MS = 1000 };
+#define MARGIN_MS INT64_C(5000)
+#define QUARTERS 4
+enum { BUCKETS = 256, IDLE_MAX = 4096, ATTEMPTS_MAX = 4, ATTEMPT_MS = 250, FAILURE_MS = 1000 };
 
 struct question {
 	struct task task; /* first: to the flow's worker, then back */
@@ -203,7 +205,8 @@ static void set_expiry(struct holding *holding, int64_t now_ms, int64_t expires_
 	int64_t left = expires_ms - now_ms;
 	holding->expires_ms = expires_ms;
 	/* of a token that lives no longer than the margin, the last quarter */
-	holding->renew_ms = expires_ms == 0 ? 0 : expires_ms - (left > 0 && left < 4 * MARGIN_MS ? left / 4 : MARGIN_MS);
+	holding->renew_ms =
+		expires_ms == 0 ? 0 : expires_ms - (left > 0 && left < QUARTERS * MARGIN_MS ? left / QUARTERS : MARGIN_MS);
 }
 
 /* --- renewal */

@@ -281,11 +281,12 @@ void dp_ingest(void *context, struct exchange *exchange, const struct route *rou
 		answer_problem(exchange, 405, TEXT_NONE);
 		return;
 	}
-	struct pull *pull = pull_admit(home, exchange, flow);
-	if (pull == NULL) {
-		answer_problem(exchange, 503, TEXT_NONE);
+	/* later segments belong to the use that the first began */
+	struct text range = exchange_header(exchange, TEXT("content-range"));
+	struct pull *pull =
+		pull_admit(home, exchange, flow, range.bytes != NULL && !text_starts_with(range, TEXT("bytes 0-")));
+	if (pull == NULL)
 		return;
-	}
 	pull->below = rest;
 	pull->part = &ingest_part;
 	ingest_driver.start(pull);

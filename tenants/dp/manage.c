@@ -25,6 +25,12 @@ static const struct endpoint endpoints[] = {
 	{"POST", "flows", 3, "complete", ACCESS_WRITE, false, flows_move},
 	{"POST", "flows", 3, "token", ACCESS_WRITE, true, tokens_create},
 	{"DELETE", "flows", 4, "tokens", ACCESS_WRITE, false, tokens_revoke},
+	{"GET", "agreements", 1, NULL, ACCESS_READ, false, agreements_list},
+	{"GET", "agreements", 2, NULL, ACCESS_READ, false, agreements_show},
+	{"PUT", "agreements", 2, NULL, ACCESS_WRITE, true, agreements_put},
+	{"DELETE", "agreements", 2, NULL, ACCESS_WRITE, false, agreements_delete},
+	{"GET", "agreements", 3, "book", ACCESS_READ, false, agreements_book},
+	{"PUT", "keys", 2, NULL, ACCESS_WRITE, true, keys_put},
 	{"PUT", "secrets", 2, NULL, ACCESS_WRITE, true, secrets_put},
 	{"DELETE", "secrets", 2, NULL, ACCESS_WRITE, false, secrets_delete},
 };
@@ -71,7 +77,7 @@ void operation_refuse(struct operation *operation, int status, const char *what)
 	answer_problem(operation->exchange, status, what == NULL ? TEXT_NONE : text_of(what));
 }
 
-static void on_stored(void *context, enum status status, int64_t revision)
+void operation_stored(void *context, enum status status, int64_t revision)
 {
 	struct operation *operation = context;
 	(void)revision;
@@ -92,7 +98,7 @@ void operation_submit(struct operation *operation, struct transaction *transacti
 		return;
 	}
 	operation->is_pending = true;
-	store_submit(operation->dp->store, transaction, operation->worker, on_stored, operation);
+	store_submit(operation->dp->store, transaction, operation->worker, operation_stored, operation);
 }
 
 /* --- shared by the resources */
@@ -126,21 +132,35 @@ struct listing {
 	struct text ctx;
 	enum dp_map map;
 	struct listed {
-		const char *id;
+		const char *ctx, *id;
 		const void *value;
 	} * items;
 	size_t count, room;
 	bool failed;
 };
 
+/* False: it is not shown. */
+static bool describe(enum dp_map map, const void *value, struct listed *listed)
+{
+	const struct flow *flow = value;
+	const struct dataset *dataset = value;
+	const struct agreement *agreement = value;
+	if (map == DP_FLOWS)
+		*listed = (struct listed){flow->ctx, flow->id, value};
+	else if (map == DP_DATASETS)
+		*listed = (struct listed){dataset->ctx, dataset->id, value};
+	else
+		*listed = (struct listed){agreement->ctx, agreement->id, value};
+	/* an agreement without a record is but spoken of */
+	return map != DP_AGREEMENTS || atomic_load_explicit(&agreement->terms, memory_order_acquire) != NULL;
+}
+
 static bool list_one(void *context, struct text key, void *value)
 {
 	struct listing *list = context;
-	const struct flow *flow = value;
-	const struct dataset *dataset = value;
-	const char *ctx = list->map == DP_FLOWS ? flow->ctx : dataset->ctx;
+	struct listed listed;
 	(void)key;
-	if (!text_equals(text_of(ctx), list->ctx))
+	if (!describe(list->map, value, &listed) || !text_equals(text_of(listed.ctx), list->ctx))
 		return true;
 	if (list->count == list->room) {
 		size_t room = list->room == 0 ? 64 : list->room * 2;
@@ -152,7 +172,7 @@ static bool list_one(void *context, struct text key, void *value)
 		list->items = grown;
 		list->room = room;
 	}
-	list->items[list->count++] = (struct listed){list->map == DP_FLOWS ? flow->id : dataset->id, value};
+	list->items[list->count++] = listed;
 	return true;
 }
 

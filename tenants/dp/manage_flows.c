@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tenants/dp/agreement_record.h"
 #include "tenants/dp/data_address.h"
 #include "tenants/dp/flow_moves.h"
 #include "tenants/dp/operation.h"
@@ -148,6 +149,11 @@ static void create(struct operation *operation, struct flow_terms *terms, struct
 		operation_refuse(operation, 409, "there is a flow with this id");
 		return;
 	}
+	const char *obstacle = agreement_obstacle(operation->dp, operation->ctx, text_of(terms->agreement));
+	if (obstacle != NULL) {
+		operation_refuse(operation, 409, obstacle);
+		return;
+	}
 	terms->created_ms = worker_wall_ms(operation->worker);
 	if (flow_terms_move(terms, FLOW_ON_START, terms->created_ms) != STATUS_OK) {
 		operation_refuse(operation, 409, NULL);
@@ -205,6 +211,13 @@ void flows_move(struct operation *operation, struct text body)
 			TEXT_ARGUMENTS(flow_state_name(moves[move].state)));
 		operation_refuse(operation, 409, detail.bytes);
 		buffer_free(&detail);
+		return;
+	}
+	const char *obstacle = moves[move].state == FLOW_STARTED
+							   ? agreement_obstacle(operation->dp, operation->ctx, text_of(terms.agreement))
+							   : NULL;
+	if (obstacle != NULL) {
+		operation_refuse(operation, 409, obstacle);
 		return;
 	}
 	operation->status = 200;

@@ -289,7 +289,6 @@ static void settle(struct lane *lane, const struct letter *letter)
 	if (is_made && flow != NULL && letter->kind == LETTER_COMPLETED && lane->is_acknowledged && !flow_is_final(flow))
 		is_made = flow_move_into(dp, transaction, flow, FLOW_ON_FINISH, now_of(lane));
 	if (is_made) {
-		lane->kind = letter->kind;
 		submit(lane, transaction, on_settled);
 		return;
 	}
@@ -329,6 +328,7 @@ static void lane_send(struct lane *lane, const struct letter *letter)
 	lane->is_busy = true;
 	lane->kind = letter->kind;
 	lane->revision = letter->revision;
+	lane->is_acknowledged = false;
 	if (callback_start(lane->outbox->home, &order, on_callback, lane, &lane->callback) != STATUS_OK)
 		on_callback(lane, STATUS_NO_MEMORY, 0);
 }

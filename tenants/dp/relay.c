@@ -3,6 +3,9 @@
 
 #include "server/answer.h"
 #include "tenants/dp/conditions.h"
+#include "tenants/dp/headers.h"
+
+enum { TRAILERS_PASSED = 8 };
 
 void relay_refuse(struct pull *pull, enum status why)
 {
@@ -23,6 +26,17 @@ void relay_refuse(struct pull *pull, enum status why)
 	pull_refuse(pull, http, text_of(detail));
 }
 
+/* In the memory of the call, which is closed in on_close. */
+static void pass_trailers(const struct relay *relay, struct exchange *exchange)
+{
+	struct header trailers[TRAILERS_PASSED];
+	unsigned count = client_call_trailers(relay->call, trailers, TRAILERS_PASSED);
+	for (unsigned i = 0; i < count; i++) {
+		if (trailer_goes_to_consumer(trailers[i].name))
+			(void)exchange_add_trailer(exchange, trailers[i].name, trailers[i].value);
+	}
+}
+
 static enum body_state on_read(struct exchange *exchange, uint8_t *frame, size_t room, size_t *count)
 {
 	struct pull *pull = exchange->state;
@@ -33,6 +47,8 @@ static enum body_state on_read(struct exchange *exchange, uint8_t *frame, size_t
 		dp_count(DP_SOURCE_ERRORS);
 	else
 		pull_count(pull, *count);
+	if (result == BODY_END)
+		pass_trailers(relay, exchange);
 	return result;
 }
 
@@ -54,7 +70,7 @@ void relay_answer(struct relay *relay, const struct client_response *response,
 	exchange->status = response->status;
 	exchange->response_length = response->length;
 	exchange->read_body = on_read;
-	exchange_respond(exchange);
+	pull_respond(relay->pull);
 }
 
 void relay_close(struct relay *relay)

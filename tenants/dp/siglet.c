@@ -10,6 +10,8 @@
 #include "tenants/dp/public_keys.h"
 #include "tenants/dp/transfer_types.h"
 
+/* Of a rotated key: its tokens stay good until they expire, or the mapping is taken back. */
+enum { KEYS_KEPT = 4 };
 enum { BODY_MAX = 256 * 1024, WAITING_MAX = 1024, SWEEP_MAX = 16 };
 #define WAITING_MS INT64_C(86400000)
 #define API TEXT("siglet-mgmt-api")
@@ -58,6 +60,22 @@ static struct transaction *add_delete(
 		return transaction;
 	transaction_free(transaction);
 	return NULL;
+}
+
+/* Public halves of mapped keys, all but the newest `kept`: the keys of the vault's own making have the ctx in their
+ * kid.
+ */
+static struct transaction *add_key_deletes(
+	struct transaction *transaction, const struct operation *operation, unsigned kept)
+{
+	const struct participant *participant = registry_find(operation->dp->registry, operation->ctx);
+	unsigned seen = 0;
+	for (size_t i = participant == NULL ? 0 : participant->key_count; i > 0; i--) { /* newest last */
+		struct text kid = key_id(participant->keys[i - 1]);
+		if (!text_starts_with(kid, operation->ctx) && ++seen > kept)
+			transaction = add_delete(transaction, operation->ctx, RECORD_KEY, kid);
+	}
+	return transaction;
 }
 
 /* --- key mappings that came before their participant */
@@ -120,6 +138,7 @@ static void store_mapping(struct operation *operation, const struct key_mapping 
 		if (dp_find(dp, DP_KEY_MAPPINGS, KEY_MAPPING_WAITING, operation->ctx) != NULL)
 			sweep.transaction = add_delete(sweep.transaction, KEY_MAPPING_WAITING, RECORD_KEY_MAPPING, operation->ctx);
 		sweep.transaction = put_record(sweep.transaction, mapping, operation->ctx, KEY_MAPPING_ID);
+		sweep.transaction = add_key_deletes(sweep.transaction, operation, KEYS_KEPT);
 	}
 	operation_submit(operation, sweep.transaction);
 }
@@ -169,6 +188,7 @@ static void mapping_delete(struct operation *operation, struct text body)
 	}
 	if (dp_find(dp, DP_KEY_MAPPINGS, operation->ctx, KEY_MAPPING_ID) != NULL)
 		transaction = add_delete(transaction, operation->ctx, RECORD_KEY_MAPPING, KEY_MAPPING_ID);
+	transaction = add_key_deletes(transaction, operation, 0);
 	if (dp_find(dp, DP_KEY_MAPPINGS, KEY_MAPPING_WAITING, operation->ctx) != NULL)
 		transaction = add_delete(transaction, KEY_MAPPING_WAITING, RECORD_KEY_MAPPING, operation->ctx);
 	operation->status = 204;

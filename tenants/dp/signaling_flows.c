@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tenants/dp/agreement_record.h"
 #include "tenants/dp/fetch.h"
 #include "tenants/dp/flow_moves.h"
 #include "tenants/dp/offer.h"
@@ -289,6 +290,9 @@ static void draft_new(const struct signal *signal, struct draft *draft)
 	terms->created_ms = worker_wall_ms(signal->home->worker);
 }
 
+/* Of a flow whose record names none. */
+static char managed_profile[] = "https://w3id.org/dspace-sig/profile/http-pull";
+
 /* What the record will say. CONFLICT: the table refuses. */
 static enum status draft_make(const struct signal *signal, const struct flow *flow, struct draft *draft)
 {
@@ -299,6 +303,11 @@ static enum status draft_make(const struct signal *signal, const struct flow *fl
 		*terms = *terms_of(flow);
 	else
 		draft_new(signal, draft);
+	/* made by the management API, which asks for neither: an address needs both */
+	if (terms->public_url == NULL)
+		terms->public_url = signal->public_url;
+	if (terms->profile == NULL)
+		terms->profile = managed_profile;
 	enum status status = flow_terms_move(terms, signal->event, now_ms);
 	if (status != STATUS_OK)
 		return status;
@@ -465,6 +474,15 @@ static enum flow_event new_event(const struct signal *signal)
 	return is_later ? FLOW_ON_PREPARE_LATER : FLOW_ON_PREPARE;
 }
 
+/* A flow whose agreement cannot be kept does not start. True: refused. */
+static bool refuse_agreement(struct signal *signal, struct text agreement)
+{
+	const char *obstacle = agreement_obstacle(signal->home->dp, text_of(signal->ctx), agreement);
+	if (obstacle != NULL)
+		signal_refuse(signal, 409, obstacle);
+	return obstacle != NULL;
+}
+
 static void create(struct signal *signal)
 {
 	const struct participant *participant = signal_participant(signal);
@@ -483,6 +501,8 @@ static void create(struct signal *signal)
 	} else if (signal->verb == SIGNALING_START &&
 			   dp_find(signal->home->dp, DP_DATASETS, text_of(signal->ctx), dataset) == NULL) {
 		signal_refuse(signal, 404, "datasetId: there is no such dataset");
+	} else if (signal->verb == SIGNALING_START && refuse_agreement(signal, field(signal, MESSAGE_FIELD_AGREEMENT))) {
+		return;
 	} else {
 		const struct flow_terms terms = {.role = signal->verb == SIGNALING_START ? FLOW_PROVIDER : FLOW_CONSUMER,
 			.profile = (char *)(uintptr_t)field(signal, MESSAGE_FIELD_PROFILE).bytes};
@@ -519,6 +539,9 @@ static void move(struct signal *signal)
 		refuse_move(signal, flow);
 	else if (to == terms->state)
 		answer_verb(signal, to);
+	else if (signal->verb == SIGNALING_RESUME && terms->role == FLOW_PROVIDER &&
+			 refuse_agreement(signal, text_of(terms->agreement)))
+		return;
 	else if (signal->attempts > 0 || check_address(signal, participant, terms))
 		keep_secrets(signal);
 }

@@ -35,11 +35,6 @@ bool signaling_verb_parse(struct text segment, bool has_flow, enum signaling_ver
 	return false;
 }
 
-const char *message_field_name(enum message_field field)
-{
-	return fields[field].name;
-}
-
 static bool is_visible(struct text text)
 {
 	for (size_t i = 0; i < text.length; i++) {

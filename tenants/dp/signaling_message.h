@@ -55,7 +55,6 @@ enum message_field {
 #undef MESSAGE_FIELD_MEMBER
 		MESSAGE_FIELD_COUNT
 };
-const char *message_field_name(enum message_field field);
 
 /* Everything borrowed from `root`. */
 struct signaling_message {

@@ -313,7 +313,7 @@ static void respond(struct pull *pull)
 		return;
 	}
 	exchange->read_body = on_read;
-	exchange_respond(exchange);
+	pull_respond(pull);
 }
 
 /* property path + decoded segments; INVALID when a segment cannot be a file name */

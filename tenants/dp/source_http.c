@@ -56,7 +56,10 @@ static size_t collect_headers(const struct http_pull *state, struct header *head
 	}
 	if (exchange->traceparent.bytes != NULL)
 		headers[count++] = (struct header){TEXT("traceparent"), exchange->traceparent};
+	/* what the connectors in the field tell a backend (dataplane.md 1.1) */
 	headers[count++] = (struct header){TEXT("edc-contract-agreement-id"), pull->agreement};
+	const struct flow_terms *terms = atomic_load_explicit(&pull->flow->terms, memory_order_acquire);
+	headers[count++] = (struct header){TEXT("edc-bpn"), text_of(terms->counter_party)};
 	return count;
 }
 

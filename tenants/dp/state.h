@@ -6,6 +6,7 @@
 
 #include "server/base/map.h"
 #include "tenants/did_resolver.h"
+#include "tenants/dp/agreement.h"
 #include "tenants/dp/dataset.h"
 #include "tenants/dp/digests.h"
 #include "tenants/dp/dp.h"
@@ -14,7 +15,7 @@
 #include "tenants/dp/token.h"
 
 /* In-memory indexes by (ctx, id): struct dataset, flow, revocation, transfer_types, key_mapping, renewal (id: the
- * flow's), control_planes (id: ""), letter (outbox.h). */
+ * flow's), control_planes (id: ""), letter (outbox.h), agreement. */
 enum dp_map {
 	DP_DATASETS,
 	DP_FLOWS,
@@ -24,6 +25,7 @@ enum dp_map {
 	DP_RENEWALS,
 	DP_CONTROL_PLANES,
 	DP_LETTERS,
+	DP_AGREEMENTS,
 	DP_MAP_COUNT
 };
 
@@ -67,9 +69,11 @@ struct dp_worker {
 	unsigned index;
 	struct verdicts *verdicts;
 	struct open_files *files;
-	struct holdings *holdings; /* of the tokens this worker keeps */
-	struct pull *expiring;     /* live pulls of flows that end by the clock */
-	struct push *pushes;       /* of the tenants whose pushes run here */
+	struct holdings *holdings;    /* of the tokens this worker keeps */
+	struct push *pushes;          /* of the tenants whose pushes run here */
+	struct pull *expiring;        /* live pulls that end by the clock */
+	struct pull *sending;         /* live pulls whose bytes the kernel sends */
+	struct agreement_lane *dirty; /* with something to book */
 	struct timer *tick;
 	struct jwks *jwks;
 	struct outbox *outbox; /* of the first worker alone, and these: */
@@ -112,6 +116,8 @@ enum dp_metric {
 		DP_METRIC_COUNT
 };
 void dp_count(enum dp_metric metric);
+/* A pull refused or stopped by its agreement's policy. */
+void dp_count_reason(enum policy_reason reason);
 
 /* On a worker: valid until it returns to its loop. */
 void *dp_find(const struct dp *dp, enum dp_map map, struct text ctx, struct text id);

@@ -194,6 +194,9 @@ def test_who_may_ask_for_tokens(pair):
     for scopes, subject, status in (("management-api:tokens:read", A, 403), ("management-api:flows:read", B, 403), ("other:read", B, 403)):
         pair.token(flow, status, token=pair.cell.management_token(scopes, subject))
     assert pair.cell.call("GET", f"/tokens/{B}/{flow}", token="")[0] == 401
+    assert pair.cell.call("GET", f"/tokens/{B}/{flow}", token="", headers=[("x-api-key", own)])[0] == 200
+    assert pair.cell.call("GET", f"/tokens/{B}/{flow}", token="", headers=[("x-api-key", own + "x")])[0] == 401
+    assert pair.cell.call("GET", f"/tokens/{B}/{flow}", token="x", headers=[("x-api-key", own)])[0] == 401
     assert pair.cell.call("POST", f"/tokens/{B}/{flow}")[0] == 405
     pair.token("nothing", 404)
     pair.token(flow + "/more", 404)

@@ -1,7 +1,12 @@
 """Siglet's management API, called as the fabric's agents call it (cfm.md 4.4 F and G)."""
+import base64
 import json
+import time
 
 import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 
 from conftest import A, B
 from wire import H2
@@ -219,9 +224,6 @@ def test_documents_survive_a_restart(own_cell):
 
 
 def test_public_keys_verify_what_was_signed(cell):
-    import base64
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec, utils
     token, _ = cell.shared_file(A, "signed.txt", b"x")
 
     def decode(text):
@@ -229,7 +231,6 @@ def test_public_keys_verify_what_was_signed(cell):
     head, claims, signature = token.split(".")
     kid = json.loads(decode(head))["kid"]
     for path in ("/keys", f"/keys/{A}", "/api/siglet/keys"):
-        import time
         end = time.monotonic() + 5
         while True:  # /keys is printed at most once a second
             status, keys = cell.call("GET", path, token="")
@@ -242,3 +243,89 @@ def test_public_keys_verify_what_was_signed(cell):
         numbers.public_key().verify(utils.encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big")),
             f"{head}.{claims}".encode(), ec.ECDSA(hashes.SHA256()))
     assert cell.call("GET", f"/keys/{'9' * 32}", token="")[0] == 404
+
+
+# --- the key that a mapping names signs
+
+def parts(token):
+    def decode(text):
+        return json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    head, claims, _ = token.split(".")
+    return decode(head), decode(claims)
+
+
+def import_key(cell, ctx, alias, private=None):
+    private = private or ec.generate_private_key(ec.SECP256R1())
+    pem = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    assert cell.call("PUT", f"/api/cell/v1/participants/{ctx}/keys/{alias}", {"privateKey": pem.decode()})[0] == 201
+    return private
+
+
+def is_signed_by(token, private):
+    head, claims, signature = token.split(".")
+    raw = base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
+    try:
+        if isinstance(private, ed25519.Ed25519PrivateKey):
+            private.public_key().verify(raw, f"{head}.{claims}".encode())
+        else:
+            private.public_key().verify(utils.encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big")),
+                f"{head}.{claims}".encode(), ec.ECDSA(hashes.SHA256()))
+        return True
+    except InvalidSignature:
+        return False
+
+
+def test_the_mapped_key_signs_under_its_kid(own_cell):
+    cell = own_cell().start()
+    cell.participant(A)
+    fabric = cell.management_token("siglet-mgmt-api:admin", "fabric")
+    before, path = cell.shared_file(A, "mapped.txt", b"mapped")
+    flow = "flow-mapped.txt"
+    assert parts(before)[0]["kid"].startswith(f"{A}#dataplane-")
+    first, second = import_key(cell, A, "key-1"), import_key(cell, A, "key-2", ed25519.Ed25519PrivateKey.generate())
+    kids = ["did:web:example.com:a#key1", "did:web:example.com:a#key2"]
+    tokens = [before]
+    for alias, kid, private, algorithm in (("key-1", kids[0], first, "ES256"), ("key-2", kids[1], second, "EdDSA")):
+        assert cell.call("PUT", f"/key-mappings/{A}", {"participantContextId": A, "keyName": alias, "kid": kid}, token=fabric)[0] == 204
+        tokens.append(cell.flow_token(A, flow))
+        assert parts(tokens[-1])[0] == {"alg": algorithm, "typ": "JWT", "kid": kid}
+        assert is_signed_by(tokens[-1], private)
+        # what was signed before the rotation stays good
+        assert [cell.pull(token, path).status for token in tokens] == [200] * len(tokens)
+    cell.stop()
+    cell.start()
+    assert [cell.pull(token, path).status for token in tokens] == [200] * len(tokens)
+    assert parts(cell.flow_token(A, flow))[0]["kid"] == kids[1]
+    # taken back: its tokens, and those of the keys before it, are no longer good; the cell's own key signs again
+    assert cell.call("DELETE", f"/key-mappings/{A}", token=fabric)[0] == 204
+    assert [cell.pull(token, path).status for token in tokens] == [200, 401, 401]
+    again = cell.flow_token(A, flow)
+    assert parts(again)[0]["kid"].startswith(f"{A}#dataplane-") and cell.pull(again, path).status == 200
+
+
+def test_a_mapped_key_that_is_not_in_this_vault_stops_nothing(cell, tokens):
+    _, write = tokens(A)
+    token, path = cell.shared_file(A, "unmapped.txt", b"unmapped")
+    assert cell.call("PUT", f"/key-mappings/{A}", mapping(A), token=write)[0] == 204
+    token = cell.flow_token(A, "flow-unmapped.txt")
+    assert parts(token)[0]["kid"].startswith(f"{A}#dataplane-") and cell.pull(token, path).status == 200
+    # it comes later
+    private = import_key(cell, A, mapping(A)["keyName"])
+    token = cell.flow_token(A, "flow-unmapped.txt")
+    assert parts(token)[0]["kid"] == mapping(A)["kid"] and is_signed_by(token, private)
+    assert cell.pull(token, path).status == 200
+    assert cell.call("DELETE", f"/key-mappings/{A}", token=write)[0] == 204
+
+
+def test_keys_can_be_made_and_brought_but_not_replaced(cell):
+    path = f"/api/cell/v1/participants/{B}/keys"
+    for algorithm, kind in (("ES256", "EC"), ("EdDSA", "OKP")):
+        status, jwk = cell.call("PUT", f"{path}/made-{algorithm}", {"algorithm": algorithm})
+        assert status == 201 and jwk["kty"] == kind and "d" not in jwk
+        assert cell.call("PUT", f"{path}/made-{algorithm}", {"algorithm": algorithm})[0] == 409
+    assert cell.call("PUT", f"{path}/dataplane", {"algorithm": "ES256"})[0] == 409
+    for body in ({}, {"algorithm": "RS256"}, {"algorithm": "ES256", "privateKey": "x"}, {"privateKey": "x"}, {"privateKey": ""}, {"other": 1},
+            {"privateKey": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"}):
+        assert cell.call("PUT", f"{path}/bad", body)[0] == 400, body
+    cell.call("PUT", f"/api/cell/v1/participants/{B}/secrets/taken", {"value": "secret"})
+    assert cell.call("PUT", f"{path}/taken", {"algorithm": "ES256"})[0] == 409
