@@ -340,16 +340,16 @@ size_t client_call_write(struct client_call *call, const uint8_t *bytes, size_t 
 	return call->protocol->write(call, bytes, length, ended);
 }
 
+bool client_call_is_sent(const struct client_call *call)
+{
+	return call->body_length == 0 || call->is_request_over;
+}
+
 unsigned client_call_trailers(struct client_call *call, struct header *trailers, unsigned room)
 {
 	if (call->phase != CALL_DONE || call->trailers.failed || call->trailers.length == 0)
 		return 0;
 	return h1_trailers(call->trailers.bytes, call->trailers.length, trailers, room);
-}
-
-bool client_call_is_sent(const struct client_call *call)
-{
-	return call->body_length == 0 || call->is_request_over;
 }
 
 enum status client_call_error(const struct client_call *call)

@@ -76,6 +76,7 @@ static void finish(struct inner *inner, enum status outcome)
 static void respond(struct exchange *exchange)
 {
 	struct inner *inner = inner_of(exchange);
+	exchange->file_descriptor = -1; /* no kernel sends this one: it is read */
 	inner->is_head_due = true;
 	tell(inner);
 }

@@ -100,3 +100,22 @@ void range_format(const struct byte_range *range, uint64_t length, struct buffer
 		buffer_printf(
 			into, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, range->first, range->first + range->length - 1, length);
 }
+
+bool content_range_parse(struct text value, struct byte_range *range, uint64_t *total)
+{
+	const uint64_t maximum = INT64_MAX - 1;
+	uint64_t first, last, all;
+	if (!text_starts_with(value, TEXT("bytes ")))
+		return false;
+	struct text rest = text_slice(value, 6, value.length);
+	size_t dash = text_find(rest, '-'), slash = text_find(rest, '/');
+	if (dash >= slash || slash >= rest.length ||
+		text_to_unsigned(text_slice(rest, 0, dash), maximum, &first) != STATUS_OK ||
+		text_to_unsigned(text_slice(rest, dash + 1, slash), maximum, &last) != STATUS_OK ||
+		text_to_unsigned(text_slice(rest, slash + 1, rest.length), maximum, &all) != STATUS_OK || first > last ||
+		last >= all)
+		return false;
+	*range = (struct byte_range){first, last - first + 1};
+	*total = all;
+	return true;
+}

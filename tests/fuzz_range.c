@@ -33,6 +33,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 	struct text value = {(const char *)bytes + sizeof size, length - sizeof size};
 	ranges_check(value, size);
 	ranges_check(value, size % 1000);
+	struct byte_range range;
+	uint64_t total;
+	if (content_range_parse(value, &range, &total)) {
+		struct buffer again = {0};
+		range_format(&range, total, &again);
+		if (range.length == 0 || range.first + range.length > total || total > INT64_MAX || again.length > value.length)
+			abort(); /* leading zeros may be longer */
+		buffer_free(&again);
+	}
 	if (if_match(value, TEXT("\"a\"")) && !if_none_match(value, TEXT("\"a\"")))
 		abort();
 	int64_t seconds, again;

@@ -195,10 +195,32 @@ static void conditions_of_dates_hold(void **state)
 	assert_false(if_range(TEXT(""), tag, then, NOW));
 }
 
+static void content_ranges_are_read(void **state)
+{
+	static const struct {
+		const char *value;
+		uint64_t first, length, total; /* length 0: refused */
+	} cases[] = {{"bytes 0-9/10", 0, 10, 10}, {"bytes 5-5/10", 5, 1, 10}, {"bytes 007-9/10", 7, 3, 10},
+		{"bytes 9223372036854775804-9223372036854775805/9223372036854775806", 9223372036854775804u, 2,
+			9223372036854775806u},
+		{"bytes 0-10/10", 0, 0, 0}, {"bytes 5-4/10", 0, 0, 0}, {"bytes */10", 0, 0, 0}, {"bytes 0-9/*", 0, 0, 0},
+		{"bytes=0-9/10", 0, 0, 0}, {"lines 0-9/10", 0, 0, 0}, {"bytes 0-9", 0, 0, 0}, {"bytes -9/10", 0, 0, 0},
+		{"bytes 0-/10", 0, 0, 0}, {"bytes 0/9-10", 0, 0, 0}, {"bytes 0-9/10 ", 0, 0, 0}, {"bytes  0-9/10", 0, 0, 0},
+		{"bytes 0-9/9223372036854775807", 0, 0, 0}, {"", 0, 0, 0}, {"bytes ", 0, 0, 0}};
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct byte_range range = {0};
+		uint64_t total = 0;
+		assert_int_equal(content_range_parse(text_of(cases[i].value), &range, &total), cases[i].length > 0);
+		assert_true(range.first == cases[i].first && range.length == cases[i].length && total == cases[i].total);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ranges_are_read),
+		cmocka_unit_test(content_ranges_are_read),
 		cmocka_unit_test(dates_are_read_and_written),
 		cmocka_unit_test(tags_are_compared),
 		cmocka_unit_test(conditions_of_dates_hold),

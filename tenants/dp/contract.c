@@ -23,6 +23,11 @@ static void book(struct pull *pull, enum book_entry entry, uint64_t amount)
 	}
 }
 
+static bool is_use(const struct pull *pull)
+{
+	return !pull->continues && !text_equals(pull->exchange->method, TEXT("HEAD"));
+}
+
 /* --- judging */
 
 static struct text known(const char *text)
@@ -66,12 +71,12 @@ static bool is_enforceable(const struct dp *dp, const struct agreement_terms *ag
 /* A use is taken when the policy counts them; another may have taken the last meanwhile: then it is judged again. */
 static enum policy_reason take_use(struct pull *pull, const struct agreement_terms *agreed, int64_t now_ms)
 {
-	bool is_counted = policy_has_count(agreed->policy), is_use = !text_equals(pull->exchange->method, TEXT("HEAD"));
+	bool is_counted = policy_has_count(agreed->policy);
 	uint64_t uses = atomic_load_explicit(&pull->contract->uses, memory_order_relaxed);
 	for (;;) {
 		enum policy_reason reason = judge(pull, agreed, uses, now_ms);
 		pull->ordinal = uses;
-		if (reason != POLICY_NONE || !is_counted || !is_use)
+		if (reason != POLICY_NONE || !is_counted || !is_use(pull))
 			return reason;
 		if (agreement_use(pull->contract, pull->grant.requests, &pull->ordinal)) {
 			pull->has_use = true;
@@ -130,7 +135,7 @@ enum policy_reason contract_enter(struct pull *pull)
 		book(pull, BOOK_REFUSED, 1);
 		return reason;
 	}
-	if (!text_equals(pull->exchange->method, TEXT("HEAD"))) {
+	if (is_use(pull)) {
 		book(pull, BOOK_USES, 1);
 		lane_of(pull)->unreserved_uses += pull->has_use ? 0 : 1;
 	}
@@ -152,7 +157,7 @@ void contract_count(struct pull *pull, size_t bytes)
 static void give_back_use(struct pull *pull)
 {
 	struct agreement_lane *lane = lane_of(pull);
-	if (text_equals(pull->exchange->method, TEXT("HEAD")))
+	if (!is_use(pull))
 		return;
 	lane->counted.of[BOOK_USES]--;
 	if (pull->has_use)

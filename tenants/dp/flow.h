@@ -99,9 +99,9 @@ char *flow_fact(const struct json *labels, const struct json *claims, const char
 bool flow_terms_admit(const struct flow_terms *terms, int64_t now_ms);
 
 struct pull;
+struct push;
 struct agreement;
 struct tally;
-struct push;
 
 /* One worker's live streams of the flow; touched by that worker alone, but for the counters. */
 struct flow_lane {

@@ -6,6 +6,7 @@
 
 #include "server/answer.h"
 #include "server/path.h"
+#include "server/range.h"
 #include "tenants/dp/sink.h"
 
 enum { NAME_LIMIT = 1024, SEGMENTS_MAX = 16 };
@@ -135,22 +136,14 @@ static const struct intake_events events = {on_opened, on_written, on_finished};
 
 /* --- the request */
 
-/* "bytes 0-9/100" */
 static bool read_range(struct text value, struct intake *intake)
 {
-	uint64_t first, last, total;
-	if (!text_starts_with(value, TEXT("bytes ")))
+	struct byte_range range;
+	uint64_t total;
+	if (!content_range_parse(value, &range, &total))
 		return false;
-	struct text rest = text_slice(value, 6, value.length);
-	size_t dash = text_find(rest, '-'), slash = text_find(rest, '/');
-	if (dash >= slash || slash >= rest.length ||
-		text_to_unsigned(text_slice(rest, 0, dash), INT64_MAX - 1, &first) != STATUS_OK ||
-		text_to_unsigned(text_slice(rest, dash + 1, slash), INT64_MAX - 1, &last) != STATUS_OK ||
-		text_to_unsigned(text_slice(rest, slash + 1, rest.length), INT64_MAX - 1, &total) != STATUS_OK ||
-		first > last || last >= total)
-		return false;
-	intake->first = (int64_t)first;
-	intake->end = (int64_t)last + 1;
+	intake->first = (int64_t)range.first;
+	intake->end = (int64_t)(range.first + range.length);
 	intake->total = (int64_t)total;
 	intake->is_segment = true;
 	return true;
@@ -288,7 +281,10 @@ void dp_ingest(void *context, struct exchange *exchange, const struct route *rou
 		answer_problem(exchange, 405, TEXT_NONE);
 		return;
 	}
-	struct pull *pull = pull_admit(home, exchange, flow);
+	/* later segments belong to the use that the first began */
+	struct text range = exchange_header(exchange, TEXT("content-range"));
+	struct pull *pull =
+		pull_admit(home, exchange, flow, range.bytes != NULL && !text_starts_with(range, TEXT("bytes 0-")));
 	if (pull == NULL)
 		return;
 	pull->below = rest;

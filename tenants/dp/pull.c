@@ -216,7 +216,7 @@ static void on_close(struct exchange *exchange, enum status outcome)
 		count_outcome(exchange->status);
 }
 
-struct pull *pull_admit(struct dp_worker *home, struct exchange *exchange, struct flow *flow)
+struct pull *pull_admit(struct dp_worker *home, struct exchange *exchange, struct flow *flow, bool continues)
 {
 	struct pull *pull = exchange_allocate(exchange, sizeof(*pull));
 	if (pull == NULL) {
@@ -224,7 +224,7 @@ struct pull *pull_admit(struct dp_worker *home, struct exchange *exchange, struc
 		return NULL;
 	}
 	const struct flow_terms *terms = atomic_load_explicit(&flow->terms, memory_order_acquire);
-	*pull = (struct pull){.exchange = exchange, .home = home, .flow = flow};
+	*pull = (struct pull){.exchange = exchange, .home = home, .flow = flow, .continues = continues};
 	enum policy_reason reason = contract_enter(pull);
 	if (reason != POLICY_NONE) {
 		dp_count_reason(reason);
@@ -301,7 +301,7 @@ void dp_pull(void *context, struct exchange *exchange, const struct route *route
 			is_known ? TEXT("this token does not open this") : TEXT("a valid access token is required"));
 		return;
 	}
-	struct pull *pull = pull_admit(home, exchange, flow);
+	struct pull *pull = pull_admit(home, exchange, flow, false);
 	if (pull != NULL)
 		serve(pull, route->rest);
 }

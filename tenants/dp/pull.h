@@ -25,13 +25,14 @@ struct pull {
 	struct policy_grant grant;
 	uint64_t ordinal; /* uses before this one */
 	bool is_metered;  /* its body is read through the quota */
+	bool continues;   /* a use that was counted before: no new one */
 	bool has_use;     /* of an agreement that counts them */
 	enum body_state (*read_body)(struct exchange *exchange, uint8_t *frame, size_t room, size_t *count);
 };
 
-/* Admits an exchange to a flow: from now on it stands in its lane and is cut with it; its on_close is the pull's. NULL:
- * answered, the agreement does not allow it, or out of memory. */
-struct pull *pull_admit(struct dp_worker *home, struct exchange *exchange, struct flow *flow);
+/* Admits an exchange to a flow, if its contract allows: from now on it stands in its lane and is cut with it; its
+ * on_close is the pull's. NULL: answered. continues: it goes on with a use of the data that was counted before. */
+struct pull *pull_admit(struct dp_worker *home, struct exchange *exchange, struct flow *flow, bool continues);
 /* The verdict on the exchange's token: UNAUTHORIZED, FORBIDDEN (another tenant's), NO_MEMORY. Valid until the next
  * look. */
 enum status pull_check_token(struct dp_worker *home, const struct participant *participant, struct exchange *exchange,

@@ -225,6 +225,8 @@ static void stop(struct push *push)
 static void obey(struct push *push, const struct command *command)
 {
 	struct dp_worker *home = push->home;
+	char ctx[ID_LENGTH + 1];
+	memcpy(ctx, push->ctx, sizeof(ctx));
 	switch (command->kind) {
 	case COMMAND_START:
 		push->flow = command->flow;
@@ -244,7 +246,7 @@ static void obey(struct push *push, const struct command *command)
 		delist(push);
 		break;
 	}
-	schedule(home, push->ctx);
+	schedule(home, ctx);
 }
 
 static void run_command(struct task *task)
@@ -329,8 +331,9 @@ void pushes_load_progress(struct flow *flow, const struct json *body)
 
 void pushes_close_worker(struct dp_worker *home)
 {
-	while (home->pushes != NULL) {
-		struct push *push = home->pushes;
+	struct push *next;
+	for (struct push *push = home->pushes; push != NULL; push = next) {
+		next = push->next;
 		struct push_attempt *attempt = push->attempt;
 		push->attempt = NULL;
 		if (attempt != NULL)

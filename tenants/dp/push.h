@@ -7,8 +7,8 @@
  * again, and the push goes on from the offset it tells, as long as the source is still the same (ETag, else
  * Last-Modified); a segment that begins at 0 starts afresh. 409 and 416 mean: ask again. Any other receiver, and a
  * source that does not tell its length, gets one POST (or what the address' property "method" says) with the whole; it
- * is sent again from 0 after a failure. 408, 425, 429, 5xx and broken connections are tried again with growing pauses;
- * other statuses end the push.
+ * is sent again from 0 after a failure. 401, 403, 408, 425, 429, 5xx and broken connections are tried again with
+ * growing pauses; other statuses end the push.
  *
  * All pushes of a tenant run on one worker: they share a core, and the limit on their number is exact. */
 #pragma once

@@ -41,6 +41,8 @@ struct push {
 	struct push_progress progress;
 	uint64_t saved_ms;
 	bool is_dirty, is_saving, has_record;
+	bool has_used;     /* the contract has counted this push */
+	bool is_resumable; /* its receiver has told offsets */
 };
 
 void push_ref(struct push *push);

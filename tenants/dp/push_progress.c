@@ -82,7 +82,7 @@ static void on_forgotten(void *context, enum status status, int64_t revision)
 void push_progress_forget(struct push *push)
 {
 	push->progress = (struct push_progress){0};
-	push->is_dirty = false;
+	push->is_dirty = push->has_used = false;
 	if (!push->has_record)
 		return;
 	push->has_record = false;

@@ -16,7 +16,8 @@ enum judgement { JUDGED_GOOD, JUDGED_AGAIN, JUDGED_BAD };
 
 static enum judgement judge(int status)
 {
-	static const int passing[] = {408, 409, 416, 425, 429};
+	/* 401 and 403 too: a consumer that was suspended refuses before its provider hears of it */
+	static const int passing[] = {401, 403, 408, 409, 416, 425, 429};
 	if (status < 300)
 		return JUDGED_GOOD;
 	for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++) {
@@ -119,8 +120,11 @@ static void on_probed(void *context, struct client_call *probe, const struct cli
 	attempt->takes_segments =
 		status < 300 && text_to_unsigned(header_of(response, TEXT("upload-offset")), INT64_MAX, &offset) == STATUS_OK;
 	end_call(attempt);
-	/* a receiver that is down; one that does not know HEAD, or does not like it, is another thing */
-	if (status == 408 || status == 425 || status == 429 || (status >= 500 && status != 501)) {
+	/* a receiver that is down, or refuses now what it took before; one that does not know HEAD, or does not like it, is
+	 * another thing */
+	attempt->push->is_resumable = attempt->push->is_resumable || attempt->takes_segments;
+	bool is_refused = (status == 401 || status == 403) && (attempt->push->is_resumable || progress->offset > 0);
+	if (is_refused || status == 408 || status == 425 || status == 429 || (status >= 500 && status != 501)) {
 		end_by_status(attempt, status);
 		return;
 	}

@@ -79,6 +79,7 @@ static void on_head(void *context)
 		attempt_end(attempt, ATTEMPT_AGAIN, error);
 		return;
 	}
+	attempt->push->has_used = true;
 	attempt_source_ready(attempt);
 }
 
@@ -125,9 +126,15 @@ void attempt_open_source(struct push_attempt *attempt, int64_t offset)
 		attempt_end(attempt, ATTEMPT_AGAIN, "out of memory");
 		return;
 	}
-	struct pull *pull = pull_admit(push->home, inner_exchange(attempt->source), push->flow);
-	if (pull == NULL) /* answered: on_head will see it */
+	/* one push is one use of the data, however often it is begun again */
+	bool continues = push->has_used || push->progress.offset > 0 || attempt->part > 0;
+	struct pull *pull = pull_admit(push->home, inner_exchange(attempt->source), push->flow, continues);
+	if (pull == NULL) {
+		bool is_refused = inner_exchange(attempt->source)->status == 403;
+		attempt_end(attempt, is_refused ? ATTEMPT_FAILED : ATTEMPT_AGAIN,
+			is_refused ? "the agreement does not allow this" : "out of memory");
 		return;
+	}
 	/* the dataset as it was when the attempt began */
 	dataset_unref(pull->dataset);
 	pull->dataset = attempt->dataset;

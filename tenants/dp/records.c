@@ -243,12 +243,13 @@ static void on_participant(
 	void *context, const char *ctx, const struct participant *participant, const struct participant *previous)
 {
 	struct dp *dp = context;
-	struct search search = {dp, ctx, dp_serves(participant)};
+	bool serves = dp_serves(participant);
+	struct search search = {dp, ctx, serves};
 	if (dp->loading)
 		return;
-	if (dp_serves(previous) != dp_serves(participant))
+	if (dp_serves(previous) != serves)
 		map_each(atomic_load_explicit(&dp->maps[DP_FLOWS], memory_order_relaxed), tell_flow_of, &search);
-	else if (dp_serves(participant) && !is_same(previous->region, participant->region))
+	else if (serves && !is_same(previous->region, participant->region))
 		map_each(atomic_load_explicit(&dp->maps[DP_AGREEMENTS], memory_order_relaxed), check_if_of, &search);
 }
 

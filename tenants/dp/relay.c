@@ -27,13 +27,13 @@ void relay_refuse(struct pull *pull, enum status why)
 }
 
 /* In the memory of the call, which is closed in on_close. */
-static void pass_trailers(const struct relay *relay)
+static void pass_trailers(const struct relay *relay, struct exchange *exchange)
 {
 	struct header trailers[TRAILERS_PASSED];
 	unsigned count = client_call_trailers(relay->call, trailers, TRAILERS_PASSED);
 	for (unsigned i = 0; i < count; i++) {
 		if (trailer_goes_to_consumer(trailers[i].name))
-			(void)exchange_add_trailer(relay->pull->exchange, trailers[i].name, trailers[i].value);
+			(void)exchange_add_trailer(exchange, trailers[i].name, trailers[i].value);
 	}
 }
 
@@ -48,7 +48,7 @@ static enum body_state on_read(struct exchange *exchange, uint8_t *frame, size_t
 	else
 		pull_count(pull, *count);
 	if (result == BODY_END)
-		pass_trailers(relay);
+		pass_trailers(relay, exchange);
 	return result;
 }
 

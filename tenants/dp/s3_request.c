@@ -163,7 +163,7 @@ static bool is_key_text(struct text text)
 
 static enum status read_keys(struct text secret, struct s3_call *call, struct sigv4_keys *keys)
 {
-	static const struct json_limits limits = {64 * 1024, 4, 64};
+	static const struct json_limits limits = {65536, 4, 64};
 	enum status status = json_parse(secret, &limits, &call->keys);
 	if (status != STATUS_OK)
 		return status == STATUS_NO_MEMORY ? status : STATUS_UNAUTHORIZED;

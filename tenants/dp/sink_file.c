@@ -109,15 +109,14 @@ static void work_open(struct file_intake *state)
 		return;
 	}
 	state->offset = found.st_size;
+	/* the request before this one is still being taken, or was just dropped */
+	bool is_taken = !is_free || found.st_nlink == 0;
 	if (!S_ISREG(found.st_mode))
 		state->status = STATUS_NOT_FOUND;
-	else if (!is_free ||
-			 found.st_nlink == 0) /* the request before this one is still being taken, or was just dropped */
+	else if (is_taken || (state->first != 0 && state->first != found.st_size))
 		state->status = STATUS_CONFLICT;
 	else if (state->first == 0)
 		state->status = ftruncate(state->descriptor, 0) == 0 ? STATUS_OK : status_of_errno(errno);
-	else if (state->first != found.st_size)
-		state->status = STATUS_CONFLICT;
 	state->at = state->first;
 }
 
@@ -316,7 +315,7 @@ static bool is_folder(struct text folder)
 	struct text rest = folder, segment;
 	if (folder.length == 0 || folder.length > FOLDER_MAX)
 		return false;
-	for (bool done_ = false; text_next_part(&rest, '/', &segment, &done_);) {
+	for (bool is_over = false; text_next_part(&rest, '/', &segment, &is_over);) {
 		if (!name_is_valid(segment, FOLDER_MAX) || segment.bytes[0] == '.')
 			return false;
 	}

@@ -190,11 +190,9 @@ static void decide(struct s3_intake *state)
 	const struct intake *intake = state->intake;
 	if (intake->is_question && state->upload[0] == 0)
 		say(state, TEXT("HEAD"), TEXT_NONE, TEXT_NONE, on_object);
-	else if (intake->is_question)
-		tell(state);
-	else if (intake->first == 0 && state->upload[0] != 0) /* afresh: what is there may be of another version */
-		say_of_upload(state, "", TEXT("DELETE"), on_aborted);
-	else if (intake->first != state->offset)
+	else if (!intake->is_question && intake->first == 0 && state->upload[0] != 0)
+		say_of_upload(state, "", TEXT("DELETE"), on_aborted); /* afresh: what is there may be of another version */
+	else if (!intake->is_question && intake->first != state->offset)
 		fail(state, STATUS_CONFLICT);
 	else
 		tell(state);

@@ -70,10 +70,10 @@ struct dp_worker {
 	struct verdicts *verdicts;
 	struct open_files *files;
 	struct holdings *holdings;    /* of the tokens this worker keeps */
+	struct push *pushes;          /* of the tenants whose pushes run here */
 	struct pull *expiring;        /* live pulls that end by the clock */
 	struct pull *sending;         /* live pulls whose bytes the kernel sends */
 	struct agreement_lane *dirty; /* with something to book */
-	struct push *pushes;          /* of the tenants whose pushes run here */
 	struct timer *tick;
 	struct jwks *jwks;
 	struct outbox *outbox; /* of the first worker alone, and these: */

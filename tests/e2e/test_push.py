@@ -179,7 +179,7 @@ def test_server_errors_are_tried_again(cell, receiver):
 
 def test_a_refusal_ends_the_push_and_leaves_the_flow(cell, receiver):
     target = receiver()
-    target.before_body = lambda path, head: 401
+    target.before_body = lambda path, head: 404
     failed = cell.metric('celld_dp_pushes_total')
     flow = push(cell, "big", target.url)
     wait_for(lambda: cell.metric("celld_dp_pushes_total") == failed + 1, 10, "the end of the push")
