@@ -1,5 +1,5 @@
-/* What a token may do: scopes <api>[:<resource>|:*]:<action> (cfm.md 6.5): read < write < admin, a wider scope satisfies a
- * narrower one. */
+/* What a token may do: scopes <api>[:<resource>|:*]:<action> (cfm.md 6.5): read < write < admin, a wider scope
+ * satisfies a narrower one. */
 #pragma once
 
 #include "server/base/text.h"

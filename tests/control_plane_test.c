@@ -11,15 +11,15 @@
 
 #define HEAD "{\"controlplaneId\":\"cp\",\"endpoint\":\"https://c.example/s/\""
 #define CREDENTIALS                                                                                                    \
-	"\"type\":\"oauth2_client_credentials\",\"tokenEndpoint\":\"https://t.example/\",\"clientId\":\"me\","              \
+	"\"type\":\"oauth2_client_credentials\",\"tokenEndpoint\":\"https://t.example/\",\"clientId\":\"me\","             \
 	"\"clientSecret\":\"s3cret\""
 #define KEY "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"k\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}"
 #define EXCHANGE                                                                                                       \
-	"\"type\":\"oauth2_token_exchange\",\"tokenExchangeEndpoint\":\"https://t.example/x\",\"issuer\":\"https://i\","    \
+	"\"type\":\"oauth2_token_exchange\",\"tokenExchangeEndpoint\":\"https://t.example/x\",\"issuer\":\"https://i\","   \
 	"\"jwksUri\":\"https://i/jwks\""
 
-static enum status parse(const char *text, struct json **root, struct control_plane **plane, struct text *secret,
-	struct buffer *error)
+static enum status parse(
+	const char *text, struct json **root, struct control_plane **plane, struct text *secret, struct buffer *error)
 {
 	assert_int_equal(json_parse(text_of(text), NULL, root), STATUS_OK);
 	return control_plane_parse(*root, plane, secret, error);
@@ -47,7 +47,8 @@ static void test_read(void **state)
 		{HEAD ",\"authorization\":{" CREDENTIALS ",\"jwksUri\":\"ftp://j/\"}}", "jwksUri"},
 		{HEAD ",\"authorization\":{\"type\":\"oauth2_client_credentials\"}}", "tokenEndpoint"},
 		{HEAD ",\"authorization\":{" EXCHANGE ",\"jwks\":{\"keys\":[" KEY "]}}}", "jwks"},
-		{HEAD ",\"authorization\":{\"type\":\"oauth2_token_exchange\",\"tokenExchangeEndpoint\":\"https://t\"}}", "issuer"},
+		{HEAD ",\"authorization\":{\"type\":\"oauth2_token_exchange\",\"tokenExchangeEndpoint\":\"https://t\"}}",
+			"issuer"},
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -75,8 +76,8 @@ static void test_print(void **state)
 	struct buffer error = {0}, print = {0};
 	(void)state;
 	assert_int_equal(
-		parse(HEAD ",\"authorization\":{" CREDENTIALS ",\"jwks\":{\"keys\":[" KEY "]},\"more\":\"s3cret\"}}", &root, &plane,
-			&secret, &error),
+		parse(HEAD ",\"authorization\":{" CREDENTIALS ",\"jwks\":{\"keys\":[" KEY "]},\"more\":\"s3cret\"}}", &root,
+			&plane, &secret, &error),
 		STATUS_OK);
 	assert_true(text_equals(secret, TEXT("s3cret")));
 	assert_string_equal(plane->endpoint, "https://c.example/s"); /* the base before /transfers */
@@ -149,8 +150,8 @@ static void test_list(void **state)
 	assert_int_equal(control_planes_change(
 						 one, ctx, TEXT("b"), make("{\"controlplaneId\":\"b\",\"endpoint\":\"https://two\"}"), &two),
 		STATUS_OK);
-	assert_int_equal(control_planes_change(
-						 two, ctx, TEXT("a"), make("{\"controlplaneId\":\"a\",\"endpoint\":\"https://three\"}"), &replaced),
+	assert_int_equal(control_planes_change(two, ctx, TEXT("a"),
+						 make("{\"controlplaneId\":\"a\",\"endpoint\":\"https://three\"}"), &replaced),
 		STATUS_OK);
 	control_planes_free(one);
 	control_planes_free(two);

@@ -1,6 +1,6 @@
 /* Data Plane Signaling without sockets: callers, the verbs, what comes twice, callbacks and the clock. */
-#include "tests/dp_fixture.h"
 #include "tenants/dp/flow_moves.h"
+#include "tests/dp_fixture.h"
 
 #define HTTP_PULL "https://w3id.org/dspace-sig/profile/http-pull"
 #define ADDRESS "{\"endpointType\":\"t\",\"endpoint\":\"https://consumer.example/in\"}"
@@ -96,13 +96,14 @@ static void answer_call(int status, const char *body)
 static int setup(void **state)
 {
 	int status = dp_setup(state);
-	assert_int_equal(manage_status("PUT", "/" CTX "/datasets/file", "{\"type\":\"file\",\"properties\":{\"path\":\"x\"}}"), 201);
+	assert_int_equal(
+		manage_status("PUT", "/" CTX "/datasets/file", "{\"type\":\"file\",\"properties\":{\"path\":\"x\"}}"), 201);
 	assert_int_equal(manage_status("PUT", "/" CTX "/datasets/slow",
 						 "{\"type\":\"external\",\"properties\":{\"readyAfterMs\":\"50\",\"completeAfterMs\":\"200\","
 						 "\"endpoint\":\"https://wire.example/x\"}}"),
 		201);
-	assert_int_equal(
-		manage_status("PUT", "/" CTX "/datasets/bad", "{\"type\":\"external\",\"properties\":{\"readyAfterMs\":\"soon\"}}"),
+	assert_int_equal(manage_status("PUT", "/" CTX "/datasets/bad",
+						 "{\"type\":\"external\",\"properties\":{\"readyAfterMs\":\"soon\"}}"),
 		400);
 	return status;
 }
@@ -113,7 +114,8 @@ static void test_callers(void **state)
 		const char *token, *claims;
 		int status;
 	} cases[] = {{NULL, ALLOWED, 401}, {"Bearer ", ALLOWED, 401}, {"Bearer a.b.c", NULL, 401},
-		{"Bearer x", "{\"sub\":\"" CTX "\"}", 403}, {"Bearer x", "{\"sub\":\"" CTX "\",\"scope\":\"management-api:admin\"}", 403},
+		{"Bearer x", "{\"sub\":\"" CTX "\"}", 403},
+		{"Bearer x", "{\"sub\":\"" CTX "\",\"scope\":\"management-api:admin\"}", 403},
 		{"Bearer x", "{\"sub\":\"other\",\"scope\":\"signaling:write\"}", 403},
 		{"Bearer x", "{\"sub\":\"" CTX "\",\"scope\":\"signaling:controlplane:write\"}", 403},
 		{"Bearer x", "{\"sub\":\"" CTX "\",\"scope\":\"signaling:dataflow:read\"}", 404},
@@ -134,9 +136,10 @@ static void test_paths(void **state)
 		const char *method, *rest;
 		int status;
 	} cases[] = {{"GET", "/dataflows/x", 404}, {"POST", "/dataflows/x", 404}, {"GET", "/dataflows/prepare", 405},
-		{"POST", "/dataflows/x/status", 405}, {"GET", "/dataflows/x/suspend", 405}, {"POST", "/dataflows/x/nothing", 404},
-		{"POST", "/dataflows/x/suspend/y", 404}, {"GET", "/", 404}, {"GET", "", 404}, {"POST", "/controlplanes", 405},
-		{"DELETE", "/controlplanes/none", 404}, {"POST", "/dataflows/a%2Fb/suspend", 404}};
+		{"POST", "/dataflows/x/status", 405}, {"GET", "/dataflows/x/suspend", 405},
+		{"POST", "/dataflows/x/nothing", 404}, {"POST", "/dataflows/x/suspend/y", 404}, {"GET", "/", 404},
+		{"GET", "", 404}, {"POST", "/controlplanes", 405}, {"DELETE", "/controlplanes/none", 404},
+		{"POST", "/dataflows/a%2Fb/suspend", 404}};
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct shot *shot = signal_call(cases[i].method, cases[i].rest, "{}");
@@ -151,12 +154,14 @@ static void test_pull(void **state)
 	struct shot *shot = create("start", "pull", HTTP_PULL, "file", "");
 	assert_int_equal(shot->exchange.status, 200);
 	assert_true(says(shot, "\"state\":\"STARTED\""));
-	assert_true(says(shot, "\"endpointType\":\"" HTTP_PULL "\",\"endpoint\":\"https://cell.example/api/public/" CTX "\""));
+	assert_true(
+		says(shot, "\"endpointType\":\"" HTTP_PULL "\",\"endpoint\":\"https://cell.example/api/public/" CTX "\""));
 	assert_true(says(shot, "\"name\":\"refreshToken\""));
 	assert_true(says(shot, "\"name\":\"expiresIn\",\"value\":\"300\""));
 	shot_free(shot);
 	assert_int_equal(create_status("start", "pull", HTTP_PULL, "file", ""), 200); /* the same message */
-	assert_int_equal(create_status("start", "pull", HTTP_PULL, "file", ",\"messageId\":\"other\""), 400); /* twice in JSON */
+	assert_int_equal(
+		create_status("start", "pull", HTTP_PULL, "file", ",\"messageId\":\"other\""), 400); /* twice in JSON */
 	assert_int_equal(create_status("start", "none", HTTP_PULL, "nothing", ""), 404);
 	assert_int_equal(create_status("start", "none", "ftp-pull", "file", ""), 400);
 	assert_int_equal(create_status("start", "none", HTTP_PULL, "file", ",\"dataAddress\":" ADDRESS), 400);
@@ -252,7 +257,8 @@ static void test_callbacks(void **state)
 	assert_int_equal(state_of("late"), FLOW_STARTED);
 	unsigned calls = fake_calls;
 	answer_call(503, "");
-	assert_true(strstr(fake_call.request.bytes, "POST /api/transfers/late/dataflow/started\n") == fake_call.request.bytes);
+	assert_true(
+		strstr(fake_call.request.bytes, "POST /api/transfers/late/dataflow/started\n") == fake_call.request.bytes);
 	assert_non_null(strstr(fake_call.sent.bytes, "\"state\":\"STARTED\",\"dataAddress\":{"));
 	assert_non_null(strstr(fake_call.sent.bytes, "https://wire.example/x"));
 	char *first = text_copy(buffer_text(&fake_call.sent));
@@ -317,7 +323,8 @@ static void test_callback_tokens(void **state)
 	assert_int_equal(create_status("start", "proved", "http-push", "file", ",\"dataAddress\":" ADDRESS), 200);
 	flow_fail(fake_dp, TEXT(CTX), TEXT("proved"), TEXT("x"));
 	answer_call(200, "{\"access_token\":\"tok\",\"expires_in\":300}");
-	assert_true(strstr(fake_call.request.bytes, "POST /transfers/proved/dataflow/errored\n") == fake_call.request.bytes);
+	assert_true(
+		strstr(fake_call.request.bytes, "POST /transfers/proved/dataflow/errored\n") == fake_call.request.bytes);
 	assert_non_null(strstr(fake_call.request.bytes, "\nauthorization: Bearer tok\n"));
 	answer_call(401, ""); /* refused: the next attempt asks for a new one */
 	fake_pass(101);

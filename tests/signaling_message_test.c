@@ -10,7 +10,7 @@
 #include "tenants/dp/signaling_message.h"
 
 #define BASE                                                                                                           \
-	"\"messageId\":\"m\",\"participantId\":\"p\",\"counterPartyId\":\"c\",\"dataspaceContext\":\"d\","                  \
+	"\"messageId\":\"m\",\"participantId\":\"p\",\"counterPartyId\":\"c\",\"dataspaceContext\":\"d\","                 \
 	"\"agreementId\":\"a\",\"datasetId\":\"s\""
 #define REST "\"processId\":\"f\",\"profile\":\"http-pull\",\"claims\":{}"
 
@@ -39,7 +39,8 @@ static void test_read(void **state)
 		const char *body, *wrong; /* NULL: good */
 	} cases[] = {
 		{SIGNALING_PREPARE, "{" BASE "," REST "}", NULL},
-		{SIGNALING_START, "{" BASE "," REST ",\"labels\":[\"x\"],\"metadata\":{},\"callbackAddress\":\"http://x\"}", NULL},
+		{SIGNALING_START, "{" BASE "," REST ",\"labels\":[\"x\"],\"metadata\":{},\"callbackAddress\":\"http://x\"}",
+			NULL},
 		{SIGNALING_START, "{" BASE ",\"dataFlowId\":\"f\",\"transferType\":\"HttpData-PULL\",\"claims\":{}}", NULL},
 		{SIGNALING_START, "{" BASE "," REST ",\"labels\":null,\"dataAddress\":null,\"metadata\":null}", NULL},
 		{SIGNALING_PREPARE, "{" BASE "," REST ",\"dataAddress\":7,\"reason\":7}", NULL}, /* not its members */
@@ -85,7 +86,8 @@ static void test_aliases(void **state)
 	(void)state;
 	assert_int_equal(
 		signaling_message_parse(SIGNALING_START,
-			TEXT("{" BASE ",\"processId\":\"f\",\"dataFlowId\":\"g\",\"profile\":\"p\",\"transferType\":\"q\",\"claims\":{}}"),
+			TEXT("{" BASE
+				 ",\"processId\":\"f\",\"dataFlowId\":\"g\",\"profile\":\"p\",\"transferType\":\"q\",\"claims\":{}}"),
 			&message, &error),
 		STATUS_OK);
 	assert_true(text_equals(message_text(&message, MESSAGE_FIELD_PROCESS), TEXT("f"))); /* the name of today counts */

@@ -566,8 +566,11 @@ void outbox_free(struct outbox *outbox)
 {
 	if (outbox == NULL)
 		return;
-	while (outbox->first != NULL)
-		lane_free(outbox->first);
+	for (struct lane *lane = outbox->first, *next; lane != NULL; lane = next) {
+		next = lane->next;
+		lane->previous = NULL; /* all go: nothing to take it out of */
+		lane_free(lane);
+	}
 	map_free(outbox->lanes);
 	free(outbox);
 }
