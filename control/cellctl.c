@@ -6,34 +6,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "control/cellctl.h"
 #include "server/base/json.h"
 #include "server/base/secret.h"
 #include "tenants/access.h"
 
-enum { EXIT_FAILED = 1, EXIT_USAGE = 2, WORDS_MAX = 64, INPUT_MAX = 8 * 1024 * 1024, TIMEOUT_S = 60, TOKEN_S = 300 };
+enum { INPUT_MAX = 8 * 1024 * 1024, TIMEOUT_S = 60, TOKEN_S = 300 };
 #define PARTICIPANTS "/api/mgmt/v5beta/participants"
 #define TENANT "/api/cell/v1/participants/{0}"
 
-enum option {
-	OPTION_URL,
-	OPTION_CA,
-	OPTION_STATE,
-	OPTION_TOKEN_FILE,
-	OPTION_JSON,
-	OPTION_ID,
-	OPTION_IDENTITY,
-	OPTION_PARTICIPANT_STATE,
-	OPTION_FILE,
-	OPTION_DATASET,
-	OPTION_AGREEMENT,
-	OPTION_CONSUMER,
-	OPTION_NOT_BEFORE,
-	OPTION_EXPIRES,
-	OPTION_LIFETIME,
-	OPTION_SCOPES,
-	OPTION_SUBJECT,
-	OPTION_COUNT
-};
 static const struct {
 	const char *name, *environment, *help;
 } option_table[OPTION_COUNT] = {
@@ -54,26 +35,7 @@ static const struct {
 	[OPTION_LIFETIME] = {"--lifetime", NULL, "seconds"},
 	[OPTION_SCOPES] = {"--scopes", NULL, "space-separated"},
 	[OPTION_SUBJECT] = {"--subject", NULL, "of the token"},
-};
-
-struct call {
-	const char *options[OPTION_COUNT];
-	const char *words[WORDS_MAX]; /* behind the command's own */
-	unsigned word_count;
-	struct buffer body;
-};
-
-enum shape { SHAPE_TABLE, SHAPE_OBJECT, SHAPE_QUIET };
-
-struct command {
-	const char *words, *arguments;
-	unsigned needed;
-	const char *method, *path; /* {0}, {1}: arguments, escaped */
-	bool (*build)(struct call *call);
-	enum shape shape;
-	const char *columns;                                          /* members, comma-separated */
-	int (*run)(const struct command *command, struct call *call); /* NULL: one request */
-	const char *help;
+	[OPTION_OUTPUT] = {"--output", NULL, "file to write; a part of it is taken up again"},
 };
 
 static int fail(const char *what)
@@ -198,19 +160,29 @@ static bool build_token(struct call *call)
 	return true;
 }
 
-static bool build_secret(struct call *call)
+static bool build_text(struct call *call, const char *member)
 {
 	struct buffer value = {0};
 	bool is_read = read_whole(call->options[OPTION_FILE], &value);
 	if (value.length > 0 && value.bytes[value.length - 1] == '\n')
 		value.length--;
-	buffer_append(&call->body, TEXT("{\"value\":"));
+	buffer_printf(&call->body, "{\"%s\":", member);
 	buffer_append_json(&call->body, buffer_text(&value));
 	buffer_append_byte(&call->body, '}');
 	if (value.bytes != NULL)
 		wipe(value.bytes, value.length);
 	buffer_free(&value);
 	return is_read;
+}
+
+static bool build_secret(struct call *call)
+{
+	return build_text(call, "value");
+}
+
+static bool build_key(struct call *call)
+{
+	return build_text(call, "privateKey");
 }
 
 /* --- the token */
@@ -228,7 +200,7 @@ static bool open_access(const struct call *call, struct access **access)
 	return is_open;
 }
 
-static bool get_token(const struct call *call, struct buffer *token)
+bool cellctl_token(const struct call *call, struct buffer *token)
 {
 	struct access *access;
 	if (call->options[OPTION_TOKEN_FILE] != NULL) {
@@ -459,7 +431,7 @@ static int request(const struct command *command, struct call *call)
 	long status = 0;
 	if (command->build != NULL && !command->build(call))
 		return EXIT_USAGE;
-	if (!get_token(call, &token))
+	if (!cellctl_token(call, &token))
 		return EXIT_FAILED;
 	CURL *curl = curl_easy_init();
 	struct curl_slist *headers = build_headers(&token);
@@ -521,13 +493,25 @@ static const struct command commands[] = {
 	{"flows complete", "CTX ID", 2, "POST", TENANT "/flows/{1}/complete", NULL, SHAPE_QUIET, NULL, NULL,
 		"nothing more is to come"},
 	{"flows delete", "CTX ID", 2, "DELETE", TENANT "/flows/{1}", NULL, SHAPE_QUIET, NULL, NULL, "remove"},
+	{"agreements list", "CTX", 1, "GET", TENANT "/agreements?limit=2000", NULL, SHAPE_TABLE, "id,unenforceable", NULL,
+		"what flows are bound by"},
+	{"agreements show", "CTX ID", 2, "GET", TENANT "/agreements/{1}", NULL, SHAPE_OBJECT, NULL, NULL, "one agreement"},
+	{"agreements put", "CTX ID [--file F]", 2, "PUT", TENANT "/agreements/{1}", build_file, SHAPE_QUIET, NULL, NULL,
+		"create or replace: {\"policy\": an ODRL Agreement or Set}"},
+	{"agreements delete", "CTX ID", 2, "DELETE", TENANT "/agreements/{1}", NULL, SHAPE_QUIET, NULL, NULL, "remove"},
+	{"agreements book", "CTX ID", 2, "GET", TENANT "/agreements/{1}/book", NULL, SHAPE_OBJECT, NULL, NULL,
+		"what has been sent under it"},
 	{"tokens create", "CTX FLOW [--lifetime SECONDS]", 2, "POST", TENANT "/flows/{1}/token", build_token, SHAPE_OBJECT,
 		NULL, NULL, "an access token for a consumer"},
 	{"tokens revoke", "CTX FLOW JTI", 3, "DELETE", TENANT "/flows/{1}/tokens/{2}", NULL, SHAPE_QUIET, NULL, NULL,
 		"refuse it from now on"},
+	{"keys import", "CTX ALIAS [--file PEM]", 2, "PUT", TENANT "/keys/{1}", build_key, SHAPE_OBJECT, NULL, NULL,
+		"a private key into the vault, where a key mapping can name it"},
 	{"secrets put", "CTX ALIAS [--file F]", 2, "PUT", TENANT "/secrets/{1}", build_secret, SHAPE_QUIET, NULL, NULL,
 		"into the vault, from a file or standard input"},
 	{"secrets delete", "CTX ALIAS", 2, "DELETE", TENANT "/secrets/{1}", NULL, SHAPE_QUIET, NULL, NULL, "out of it"},
+	{"pull", "CTX FLOW [PATH] [--output FILE]", 2, NULL, NULL, NULL, SHAPE_QUIET, NULL, pull_run,
+		"the data of a flow this participant consumes, cuts survived, digest checked"},
 	{"status", "", 0, "GET", "/api/cell/v1/status", NULL, SHAPE_OBJECT, NULL, NULL, "of the cell"},
 	{"access-token", "--scopes S [--lifetime SECONDS] [--subject X]", 0, NULL, NULL, NULL, SHAPE_QUIET, NULL,
 		make_access_token, "a management token, made with the cell's key"},
@@ -608,7 +592,9 @@ int main(int count, char **arguments)
 			continue;
 		memmove(call.words, call.words + used, (call.word_count - used) * sizeof(call.words[0]));
 		call.word_count -= used;
-		bool takes_more = strstr(commands[i].arguments, "...") != NULL;
+		bool takes_more =
+			strstr(commands[i].arguments, "...") != NULL ||
+			(strstr(commands[i].arguments, "[PATH]") != NULL && call.word_count == commands[i].needed + 1);
 		if (call.word_count < commands[i].needed || (call.word_count > commands[i].needed && !takes_more)) {
 			fprintf(stderr, "cellctl: usage: %s %s\n", commands[i].words, commands[i].arguments);
 			return EXIT_USAGE;

@@ -23,6 +23,8 @@
 #include "tenants/cp/management.h"
 #include "tenants/did_host.h"
 #include "tenants/dp/dp.h"
+#include "tenants/dp/public_keys.h"
+#include "tenants/dp/siglet.h"
 
 enum { EXIT_CONFIG = 2 };
 
@@ -217,11 +219,16 @@ static enum status open_router(struct cell *cell)
 			{"cp", management_handle, cell->management}},
 		{TEXT("/api/mgmt/v5beta/participants"), ROUTE_CELL, 0, LISTENER_ADMIN, false,
 			{"cp", management_handle, cell->management}},
+		{TEXT("/api/siglet/tokens"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, false, {"dp", dp_token, cell->dp}},
+		{TEXT("/api/siglet"), ROUTE_CELL, 0, LISTENER_PUBLIC, false, {"dp", siglet_handle, cell->dp}},
+		{TEXT("/transfer-type-mappings"), ROUTE_CELL, 0, LISTENER_PUBLIC, false, {"dp", siglet_types, cell->dp}},
+		{TEXT("/key-mappings"), ROUTE_CELL, 0, LISTENER_PUBLIC, false, {"dp", siglet_keys, cell->dp}},
+		{TEXT("/keys"), ROUTE_CELL, 0, LISTENER_PUBLIC, false, {"dp", public_keys, cell->dp}},
+		{TEXT("/health"), ROUTE_CELL, 0, LISTENER_PUBLIC, false, {"dp", siglet_health, cell->dp}},
 		{TEXT("/metrics"), ROUTE_CELL, 0, LISTENER_ADMIN, false, {"admin", admin_metrics, admin}},
 		{TEXT("/healthz"), ROUTE_CELL, 0, LISTENER_ADMIN, false, {"admin", admin_health, admin}},
 		{TEXT("/tokens"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, false, {"dp", dp_token, cell->dp}},
 		{TEXT("/tokens"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_ADMIN, false, {"dp", dp_token, cell->dp}},
-		{TEXT("/api/siglet/tokens"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, false, {"dp", dp_token, cell->dp}},
 		{TEXT("/api/local"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, false, {"dp", dp_local, cell->dp}},
 		{TEXT("/api/local"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_ADMIN, false, {"dp", dp_local, cell->dp}},
 		{TEXT("/"), ROUTE_CELL, 0, LISTENER_ADMIN, false, {"admin", admin_page, admin}},

@@ -63,6 +63,7 @@ static void call_destroy(struct client_call *call)
 	free(call->rules);
 	free(call->h2.out);
 	buffer_free(&call->h2.kept);
+	buffer_free(&call->trailers);
 	if (client->free_call_count >= FREE_CALLS_MAX) {
 		free(call);
 		return;
@@ -337,6 +338,13 @@ size_t client_call_write(struct client_call *call, const uint8_t *bytes, size_t 
 	if (upstream == NULL || upstream->phase != UPSTREAM_BUSY || call->is_request_over)
 		return 0;
 	return call->protocol->write(call, bytes, length, ended);
+}
+
+unsigned client_call_trailers(struct client_call *call, struct header *trailers, unsigned room)
+{
+	if (call->phase != CALL_DONE || call->trailers.failed || call->trailers.length == 0)
+		return 0;
+	return h1_trailers(call->trailers.bytes, call->trailers.length, trailers, room);
 }
 
 enum status client_call_error(const struct client_call *call)

@@ -15,6 +15,7 @@ static enum status frame_body(struct client_call *call, const struct h1_head *he
 			call->response.length = 0;
 	} else if (head->chunked) {
 		call->framing = FRAMING_CHUNKED;
+		call->chunks.trailers = &call->trailers;
 		call->response.length = -1;
 	} else if (head->content_length >= 0) {
 		call->framing = FRAMING_LENGTH;

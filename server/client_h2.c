@@ -5,6 +5,8 @@
 
 #include "server/client_h2.h"
 
+enum { TRAILER_BYTES = 8192 };
+
 /* --- calls and their connection */
 
 bool h2_has_room(const struct upstream *upstream)
@@ -128,6 +130,18 @@ static struct text keep_text(struct client_call *call, struct text text)
 	return kept;
 }
 
+static bool keep_trailer(struct client_call *call, struct text name, struct text value)
+{
+	struct buffer *trailers = &call->trailers;
+	if (++call->h2.trailer_fields > HEAD_FIELDS || trailers->length + name.length + value.length > TRAILER_BYTES)
+		return false;
+	buffer_append(trailers, name);
+	buffer_append_byte(trailers, ':');
+	buffer_append(trailers, value);
+	buffer_append(trailers, TEXT("\r\n"));
+	return true;
+}
+
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_length,
 	const uint8_t *value, size_t value_length, uint8_t flags, void *context)
 {
@@ -137,8 +151,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	(void)flags, (void)context;
 	if (call == NULL)
 		return 0;
-	if (call->phase != CALL_HEAD) /* trailers are counted, not kept */
-		return ++call->h2.trailer_fields > HEAD_FIELDS ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : 0;
+	if (call->phase != CALL_HEAD)
+		return keep_trailer(call, name_text, value_text) ? 0 : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	if (text_equals(name_text, TEXT(":status"))) {
 		call->response.status = text_to_unsigned(value_text, 999, &number) == STATUS_OK ? (int)number : 0;
 		return 0;

@@ -114,6 +114,7 @@ struct client_call {
 	size_t text_length;
 	struct client_response response;
 	struct h2_call h2;
+	struct buffer trailers;             /* as HTTP/1.1 spells them */
 	struct header headers[HEAD_FIELDS]; /* from here on not cleared for a new call */
 	struct h2_slice slices[H2_SLICES];
 };

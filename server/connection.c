@@ -9,14 +9,13 @@
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sendfile.h>
 #include <unistd.h>
 
 #include "server/base/log.h"
 #include "server/base/metric.h"
 #include "server/stream.h"
 
-enum { TURN_INPUT = 64 * 1024, TURN_OUTPUT = 512 * 1024, DIRECT_WRITE = 8192, SEND_FILE_PIECE = 512 * 1024 };
+enum { TURN_INPUT = 64 * 1024 };
 
 static const char h2_preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -121,6 +120,7 @@ static void close_now(struct connection *connection)
 		ERR_clear_error();
 		if (!connection->is_failed && SSL_is_init_finished(connection->ssl))
 			SSL_shutdown(connection->ssl);
+		connection_send_sealed(connection); /* what the socket does not take now is lost */
 		SSL_free(connection->ssl);
 		connection->ssl = NULL;
 		ERR_clear_error();
@@ -145,146 +145,14 @@ static void fail(struct connection *connection, enum status why)
 	close_now(connection);
 }
 
-/* --- output */
-
-bool connection_can_write(const struct connection *connection)
-{
-	return connection->kept == NULL && !connection->is_failed && !connection->is_closed;
-}
-
-/* One write; 0: the socket takes nothing now, or never again. */
-static size_t write_once(struct connection *connection, const uint8_t *bytes, size_t length)
-{
-	ssize_t count;
-	if (connection->ssl != NULL) {
-		ERR_clear_error();
-		count = SSL_write(connection->ssl, bytes, length > INT32_MAX ? INT32_MAX : (int)length);
-		if (count > 0)
-			return (size_t)count;
-		int error = SSL_get_error(connection->ssl, (int)count);
-		if (error != SSL_ERROR_WANT_WRITE && error != SSL_ERROR_WANT_READ)
-			connection->is_failed = true;
-		return 0;
-	}
-	do
-		count = send(connection->descriptor, bytes, length, MSG_NOSIGNAL);
-	while (count < 0 && errno == EINTR);
-	if (count < 0 && errno != EAGAIN)
-		connection->is_failed = true;
-	return count > 0 ? (size_t)count : 0;
-}
-
-/* How much the socket took; the rest is for later. */
-static size_t write_some(struct connection *connection, const uint8_t *bytes, size_t length)
-{
-	size_t done = 0, count;
-	while (done < length && (count = write_once(connection, bytes + done, length - done)) > 0)
-		done += count;
-	if (done > 0)
-		connection->active_ms = worker_now_ms(connection->engine->worker);
-	return done;
-}
-
-static void keep(struct connection *connection, const uint8_t *bytes, size_t length)
-{
-	connection->kept = malloc(length);
-	if (connection->kept == NULL) {
-		connection->is_failed = true;
-		return;
-	}
-	memcpy(connection->kept, bytes, length);
-	connection->kept_from = 0;
-	connection->kept_length = length;
-	event_add(connection->write_event, NULL);
-}
-
-static void write_or_keep(struct connection *connection, const uint8_t *bytes, size_t length)
-{
-	size_t done = write_some(connection, bytes, length);
-	if (done < length && !connection->is_failed)
-		keep(connection, bytes + done, length - done);
-}
-
-static void write_gathered(struct connection *connection)
-{
-	struct engine *engine = connection->engine;
-	size_t length = engine->gathered;
-	engine->gathered = 0;
-	if (length > 0 && connection->kept == NULL && !connection->is_failed)
-		write_or_keep(connection, engine->gather, length);
-}
-
-/* Behind what is kept already: when a flush had more to say than the socket took. */
-static void keep_more(struct connection *connection, const uint8_t *bytes, size_t length)
-{
-	size_t left = connection->kept_length - connection->kept_from;
-	uint8_t *more = malloc(left + length);
-	if (more == NULL) {
-		connection->is_failed = true;
-		return;
-	}
-	memcpy(more, connection->kept + connection->kept_from, left);
-	memcpy(more + left, bytes, length);
-	free(connection->kept);
-	connection->kept = more;
-	connection->kept_from = 0;
-	connection->kept_length = left + length;
-}
-
-void connection_write(struct connection *connection, const uint8_t *bytes, size_t length)
-{
-	struct engine *engine = connection->engine;
-	size_t room = connection->ssl != NULL ? GATHER_TLS : GATHER_CLEAR;
-	/* a clear socket takes one large send better than many small; a record is best written from where it was produced
-	 */
-	bool is_direct = connection->ssl != NULL && length >= DIRECT_WRITE;
-	if (engine->gathered > 0 && (is_direct || engine->gathered + length > room))
-		write_gathered(connection);
-	if (connection->is_failed)
-		return;
-	if (connection->kept != NULL) {
-		keep_more(connection, bytes, length);
-		return;
-	}
-	if (is_direct || length > room) {
-		write_or_keep(connection, bytes, length);
-		return;
-	}
-	memcpy(engine->gather + engine->gathered, bytes, length);
-	engine->gathered += length;
-}
-
-size_t connection_send_file(struct connection *connection, int file, int64_t offset, size_t length, bool *failed)
-{
-	*failed = false;
-	write_gathered(connection);
-	if (!connection_can_write(connection))
-		return 0;
-	off_t at = offset;
-	ssize_t count = sendfile(connection->descriptor, file, &at, length < SEND_FILE_PIECE ? length : SEND_FILE_PIECE);
-	if (count > 0) {
-		connection->active_ms = worker_now_ms(connection->engine->worker);
-		return (size_t)count;
-	}
-	if (count < 0 && (errno == EAGAIN || errno == EINTR)) {
-		event_add(connection->write_event, NULL);
-		return 0;
-	}
-	*failed = true; /* the file became shorter, or the socket broke */
-	return 0;
-}
+/* --- output: see connection_output.c */
 
 static void flush(struct connection *connection)
 {
 	if (connection->is_closed)
 		return;
-	if (connection->protocol != NULL && connection_can_write(connection)) {
-		connection->is_writing = true;
-		connection->protocol->flush(connection);
-		write_gathered(connection);
-		connection->is_writing = false;
-	}
-	connection->engine->gathered = 0;
+	if (connection->protocol != NULL && connection_can_write(connection))
+		connection_produce(connection);
 	if (connection->is_failed)
 		fail(connection, STATUS_CLOSED);
 	else if (connection->is_closing && connection->kept == NULL)
@@ -322,27 +190,6 @@ void connection_close_later(struct connection *connection, enum status why)
 	if (!connection->is_closing) {
 		connection->is_closing = true;
 		connection->why = why;
-	}
-	connection_flush_later(connection);
-}
-
-static void on_writable(evutil_socket_t descriptor, short what, void *context)
-{
-	struct connection *connection = context;
-	(void)descriptor, (void)what;
-	if (connection->kept != NULL) {
-		size_t left = connection->kept_length - connection->kept_from;
-		connection->kept_from += write_some(connection, connection->kept + connection->kept_from, left);
-		if (connection->is_failed) {
-			fail(connection, STATUS_CLOSED);
-			return;
-		}
-		if (connection->kept_from < connection->kept_length) {
-			event_add(connection->write_event, NULL);
-			return;
-		}
-		free(connection->kept);
-		connection->kept = NULL;
 	}
 	connection_flush_later(connection);
 }
@@ -470,9 +317,10 @@ static size_t read_some(struct connection *connection)
 	}
 	ERR_clear_error();
 	count = SSL_read(connection->ssl, engine->input, INPUT_SIZE);
+	int error = SSL_get_error(connection->ssl, (int)count);
+	connection_send_sealed(connection); /* answers of TLS itself */
 	if (count > 0)
 		return (size_t)count;
-	int error = SSL_get_error(connection->ssl, (int)count);
 	if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE)
 		fail(connection, STATUS_CLOSED);
 	return 0;
@@ -542,8 +390,13 @@ static void handshake(struct connection *connection)
 {
 	ERR_clear_error();
 	int result = SSL_accept(connection->ssl);
+	int error = SSL_get_error(connection->ssl, result);
+	connection_send_sealed(connection);
+	if (connection->is_failed) {
+		fail(connection, STATUS_CLOSED);
+		return;
+	}
 	if (result != 1) {
-		int error = SSL_get_error(connection->ssl, result);
 		if (error == SSL_ERROR_WANT_WRITE)
 			event_add(connection->write_event, NULL);
 		else if (error != SSL_ERROR_WANT_READ) {
@@ -606,15 +459,21 @@ static void on_readable(evutil_socket_t descriptor, short what, void *context)
 		read_more(connection);
 }
 
-static void on_write_event(evutil_socket_t descriptor, short what, void *context)
+static void on_writable(evutil_socket_t descriptor, short what, void *context)
 {
 	struct connection *connection = context;
+	(void)descriptor, (void)what;
 	if (connection->is_closed)
 		return;
+	if (connection->kept != NULL && !connection_send_kept(connection)) {
+		if (connection->is_failed)
+			fail(connection, STATUS_CLOSED);
+		return;
+	}
 	if (connection->phase == PHASE_HANDSHAKE)
 		handshake(connection);
 	else
-		on_writable(descriptor, what, context);
+		connection_flush_later(connection);
 }
 
 void connection_pause_reading(struct connection *connection, bool paused)
@@ -637,7 +496,7 @@ static bool open_events(struct connection *connection)
 {
 	struct event_base *loop = worker_loop(connection->engine->worker);
 	connection->read_event = event_new(loop, connection->descriptor, EV_READ | EV_PERSIST, on_readable, connection);
-	connection->write_event = event_new(loop, connection->descriptor, EV_WRITE, on_write_event, connection);
+	connection->write_event = event_new(loop, connection->descriptor, EV_WRITE, on_writable, connection);
 	return connection->read_event != NULL && connection->write_event != NULL &&
 		   event_add(connection->read_event, NULL) == 0;
 }
@@ -645,7 +504,7 @@ static bool open_events(struct connection *connection)
 static bool open_tls(struct connection *connection)
 {
 	connection->ssl = SSL_new(connection->engine->tls);
-	if (connection->ssl == NULL || SSL_set_fd(connection->ssl, connection->descriptor) != 1)
+	if (connection->ssl == NULL || !connection_open_tls_output(connection))
 		return false;
 	SSL_set_accept_state(connection->ssl);
 	tls_set_client_certificates(connection->ssl, connection->listener->settings->client_certificates);

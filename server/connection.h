@@ -2,8 +2,8 @@
  * worker.
  *
  * Input: the worker's one input buffer, lent to the protocol for one call. Output: the protocol writes while the socket
- * takes; what does not fit is kept here (at most what one write gave) and sent first when the socket is ready again. An
- * object that callbacks can reach is freed at the end of the turn only. */
+ * takes; what does not fit is kept here (at most what one send was given) and sent first when the socket is ready
+ * again. An object that callbacks can reach is freed at the end of the turn only. */
 #pragma once
 
 #include <openssl/ssl.h>
@@ -52,8 +52,7 @@ struct connection {
 	const struct protocol *protocol;
 	void *session;
 	enum connection_phase phase;
-	bool is_flush_queued, is_closing, is_failed, is_closed, is_draining, is_writing, wants_read_again, is_read_paused,
-		is_counted;
+	bool is_flush_queued, is_closing, is_failed, is_closed, is_draining, wants_read_again, is_read_paused, is_counted;
 	bool is_input_held; /* the protocol has input for the next turn */
 	uint64_t turn;      /* the turn that turn_input counts */
 	size_t turn_input;
@@ -63,7 +62,7 @@ struct connection {
 	uint64_t phase_ms;             /* when the phase began */
 	struct penalty penalty;
 	unsigned streams; /* exchanges alive */
-	uint8_t *kept;    /* output the socket did not take */
+	uint8_t *kept;    /* output the socket did not take; with TLS it is sealed already */
 	size_t kept_from, kept_length;
 	struct connection *next, *previous; /* all of the worker */
 	struct source_count *source;        /* this address's count */
@@ -72,6 +71,19 @@ struct connection {
 	uint8_t first[232];                 /* bytes seen before the protocol is known: preface or PROXY header */
 	unsigned first_length;
 };
+
+/* --- output (connection_output.c), for connection.c */
+
+/* What a socket that takes nothing may leave here of TLS's own messages. */
+enum { KEPT_MAX = 256 * 1024 };
+/* Lets the protocol write, and sends it. */
+void connection_produce(struct connection *connection);
+/* False: some is left (the write event is set), or the connection has failed. */
+bool connection_send_kept(struct connection *connection);
+/* OpenSSL reads from the socket and writes into the worker's buffer. */
+bool connection_open_tls_output(struct connection *connection);
+/* After every call of OpenSSL that may have written: sends what is in the worker's buffer, keeps what is left. */
+void connection_send_sealed(struct connection *connection);
 
 /* --- for protocols */
 

@@ -65,8 +65,11 @@ struct exchange {
 	 * be able to produce the same bytes. file_descriptor -1: none. */
 	int file_descriptor;
 	int64_t file_offset;
+	/* A trailer will follow the body: HTTP/1.1 then sends chunks, also when the length is known. */
+	bool has_trailers;
 
 	/* --- the runtime's own */
+	struct text note; /* for the access log: why it was refused or stopped; a literal, or alive until on_close */
 	void (*on_close)(struct exchange *exchange, enum status outcome); /* OK: the response left whole */
 	void *state;
 

@@ -327,7 +327,7 @@ static bool send_head(struct h1 *h1)
 	const struct exchange *exchange = &stream->exchange;
 	struct buffer head = {0};
 	bool has_body = stream_has_body(stream);
-	h1->is_chunked_out = has_body && exchange->response_length < 0 && h1->minor_version > 0;
+	h1->is_chunked_out = has_body && (exchange->response_length < 0 || exchange->has_trailers) && h1->minor_version > 0;
 	if ((has_body && exchange->response_length < 0 && !h1->is_chunked_out) || h1->connection->is_draining)
 		h1->keeps_alive = false;
 	buffer_append(&head, TEXT("HTTP/1.1 "));
@@ -336,7 +336,7 @@ static bool send_head(struct h1 *h1)
 	buffer_append(&head, reason_phrase(exchange->status));
 	buffer_append(&head, TEXT("\r\n"));
 	append_header(&head, TEXT("date"), engine_date(h1->connection->engine));
-	if (exchange->response_length >= 0 && !has_no_length(exchange)) {
+	if (exchange->response_length >= 0 && !h1->is_chunked_out && !has_no_length(exchange)) {
 		buffer_append(&head, TEXT("content-length: "));
 		buffer_append_number(&head, exchange->response_length);
 		buffer_append(&head, TEXT("\r\n"));

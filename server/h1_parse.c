@@ -406,6 +406,8 @@ static enum status chunk_byte(struct h1_chunks *chunks, char byte)
 		chunks->state = CHUNK_SIZE_START;
 		fine = byte == '\n';
 	} else if (chunks->state < CHUNK_ENDED) {
+		if (chunks->trailers != NULL)
+			buffer_append_byte(chunks->trailers, byte);
 		fine = trailer_byte(chunks, byte);
 	}
 	return fine ? STATUS_OK : STATUS_INVALID;
@@ -441,4 +443,21 @@ enum status h1_chunks_take(struct h1_chunks *chunks, const char *bytes, size_t l
 	}
 	*used = at;
 	return STATUS_OK;
+}
+
+unsigned h1_trailers(char *bytes, size_t length, struct header *headers, unsigned room)
+{
+	struct text rest = {bytes, length}, line;
+	unsigned count = 0;
+	for (bool done = false; count < room && text_next_part(&rest, '\n', &line, &done);) {
+		size_t colon = text_find(line, ':');
+		if (colon == line.length)
+			continue; /* the empty line at the end */
+		char *name = (char *)(uintptr_t)line.bytes;
+		for (size_t i = 0; i < colon; i++)
+			name[i] = name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] | 0x20) : name[i];
+		size_t end = line.length > 0 && line.bytes[line.length - 1] == '\r' ? line.length - 1 : line.length;
+		headers[count++] = (struct header){{name, colon}, text_trim(text_slice(line, colon + 1, end))};
+	}
+	return count;
 }

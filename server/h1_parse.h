@@ -35,10 +35,14 @@ enum status h1_parse_response(char *bytes, size_t length, const struct h1_limits
 /* Chunked body, incrementally. All-zero starts. */
 struct h1_chunks {
 	int state;
-	uint64_t left;     /* bytes of the current chunk still to come */
-	uint32_t overhead; /* bytes of size lines, extensions and trailers so far: limited */
+	uint64_t left;           /* bytes of the current chunk still to come */
+	uint32_t overhead;       /* bytes of size lines, extensions and trailers so far: limited */
+	struct buffer *trailers; /* gets the trailer section, at most 8 KiB; NULL: it is discarded */
 };
 /* Consumes from `bytes`: *used in all; a run of data, if any, is (*data_at, *data_length) inside it (one run a call).
- * *ended: the last chunk and the trailer section are complete (trailers are discarded, at most 8 KiB). */
+ * *ended: the last chunk and the trailer section are complete (at most 8 KiB). */
 enum status h1_chunks_take(struct h1_chunks *chunks, const char *bytes, size_t length, size_t *used, size_t *data_at,
 	size_t *data_length, bool *ended) MUST_CHECK;
+/* The fields of a complete trailer section, at most `room`, lent by `bytes`; names are lower-cased there. Returns how
+ * many. */
+unsigned h1_trailers(char *bytes, size_t length, struct header *headers, unsigned room);

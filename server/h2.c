@@ -24,6 +24,8 @@ enum {
 /* What one connection may have done in a turn before it waits behind the others. */
 enum { TURN_FRAMES = 64, TURN_STREAMS = 32 };
 enum { PREFACE = 24 };
+/* How much of an answered request is read over, and how long that may take. */
+enum { REST_MAX = 16 * 1024, REST_MS = 2000 };
 
 struct h2 {
 	struct connection *connection;
@@ -261,6 +263,14 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error_
 	return 0;
 }
 
+/* A small body that is still on its way is read over: some clients take a reset, even one without an error, for the
+ * loss of the answer they already have (RFC 9113 section 8.1 forbids them to). */
+static bool is_rest_small(const struct stream *stream)
+{
+	int64_t length = stream->exchange.request_length;
+	return length >= 0 && length <= REST_MAX;
+}
+
 static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *context)
 {
 	struct h2 *h2 = context;
@@ -272,8 +282,8 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 				  (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
 	if (!is_end || stream == NULL)
 		return 0;
-	stream->is_counted = true; /* the whole response has left */
-	if (!stream->is_end_seen)  /* the rest of the request is not wanted */
+	stream->is_counted = true;                          /* the whole response has left */
+	if (!stream->is_end_seen && !is_rest_small(stream)) /* it is not wanted */
 		nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR);
 	return 0;
 }
@@ -693,6 +703,13 @@ static void check_stream(struct h2 *h2, struct stream *stream, uint64_t now_ms)
 	const struct limits *limits = h2->connection->limits;
 	const struct exchange *exchange = &stream->exchange;
 	uint64_t idle = now_ms - (uint64_t)stream->progress_ms;
+	if (stream->is_counted) { /* the rest of its request has not come */
+		if (stream_age_ms(stream, now_ms) >= REST_MS) {
+			nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR);
+			connection_flush_later(h2->connection);
+		}
+		return;
+	}
 	if (stream->is_responded && !stream->is_deferred && idle >= (uint64_t)limits->stream_idle_ms) {
 		abort_stream(&stream->exchange, STATUS_TIMEOUT); /* the peer takes nothing */
 		return;

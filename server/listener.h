@@ -26,6 +26,8 @@ struct source_count {
 	unsigned count;
 };
 enum { SOURCE_BUCKETS = 1024, INPUT_SIZE = 64 * 1024, GATHER_TLS = 16384, GATHER_CLEAR = 256 * 1024 };
+/* Records of one send: 8 of 16,384 bytes with what TLS adds. */
+enum { SEALED_SIZE = 8 * (16384 + 64) };
 /* What nghttp2 packs frames into: a head, a pad length, the largest payload. */
 enum { FRAME_BUFFER = 9 + 1 + 16384 };
 
@@ -45,6 +47,9 @@ struct engine {
 	uint8_t *input;  /* INPUT_SIZE */
 	uint8_t *gather; /* GATHER_CLEAR */
 	size_t gathered;
+	uint8_t *sealed; /* SEALED_SIZE: TLS records on their way to the socket */
+	size_t sealed_length;
+	struct connection *sealed_for;
 	uint8_t *frame; /* FRAME_BUFFER: shared by the worker's HTTP/2 sessions */
 	char date[32];
 	int64_t date_s;

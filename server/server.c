@@ -140,6 +140,7 @@ static void engine_free(struct engine *engine)
 	OSSL_LIB_CTX_free(engine->library);
 	free(engine->input);
 	free(engine->gather);
+	free(engine->sealed);
 	free(engine->frame);
 	free(engine);
 }
@@ -162,11 +163,13 @@ static enum status on_start(void *context, struct worker *worker)
 	random_bytes(&engine->random, sizeof(engine->random));
 	engine->input = malloc(INPUT_SIZE);
 	engine->gather = malloc(GATHER_CLEAR);
+	engine->sealed = malloc(SEALED_SIZE);
 	engine->frame = malloc(FRAME_BUFFER);
 	engine->tick = timer_new(worker, on_tick, engine);
 	engine->accept_again = timer_new(worker, on_accept_again, engine);
-	enum status status = engine->input == NULL || engine->gather == NULL || engine->frame == NULL ||
-								 engine->tick == NULL || engine->accept_again == NULL || share_common(worker) == NULL
+	enum status status = engine->input == NULL || engine->gather == NULL || engine->sealed == NULL ||
+								 engine->frame == NULL || engine->tick == NULL || engine->accept_again == NULL ||
+								 share_common(worker) == NULL
 							 ? STATUS_NO_MEMORY
 							 : STATUS_OK;
 	if (status == STATUS_OK && server->has_tls) {

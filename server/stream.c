@@ -369,7 +369,7 @@ static void write_log(const struct stream *stream, enum status outcome, int64_t 
 		log_text("protocol", text_of(stream->connection->protocol->name)), log_text("method", exchange->method),
 		log_text("path", path), log_number("status", stream->is_responded ? exchange->status : 0),
 		log_number("sent", exchange->bytes_sent), log_number("received", exchange->bytes_received),
-		log_number("us", took_us), log_text("outcome", text_of(status_name(outcome))),
+		log_number("us", took_us), log_text("outcome", text_of(status_name(outcome))), log_text("note", exchange->note),
 		log_text("client", exchange->client_identity), log_text("trace", text_slice(exchange->traceparent, 3, 35)));
 }
 

@@ -279,6 +279,15 @@ struct text access_bearer(const struct exchange *exchange)
 	return text_trim(text_slice(value, space, value.length));
 }
 
+/* Clients of older connectors know no other header than X-Api-Key (dataplane.md 1.4). */
+static struct text caller_token(const struct exchange *exchange)
+{
+	static const struct text key = {"x-api-key", 9};
+	bool is_key =
+		exchange_header_count(exchange, TEXT("authorization")) == 0 && exchange_header_count(exchange, key) == 1;
+	return is_key ? exchange_header(exchange, key) : access_bearer(exchange);
+}
+
 /* The own key for its kid; else the provider's key of that kid, or its only key when the token names none. */
 static const struct key *key_for(struct access *access, const struct jws *jws, struct text *issuer)
 {
@@ -317,19 +326,22 @@ enum status access_verify(struct access *access, struct text token, struct jws *
 	return status;
 }
 
-bool access_allow(struct access *access, struct exchange *exchange, struct text api, struct text resource,
-	enum access_action action, struct text ctx)
+/* ctx: of whom; absent: everybody's. `whoever`: the caller's own, whichever that is. */
+static bool judge(struct access *access, struct exchange *exchange, struct text api, struct text resource,
+	enum access_action action, struct text ctx, bool whoever)
 {
 	struct jws jws;
 	bool everywhere;
-	if (access_verify(access, access_bearer(exchange), &jws) != STATUS_OK) {
+	if (access_verify(access, caller_token(exchange), &jws) != STATUS_OK) {
 		refuse_token(exchange);
 		return false;
 	}
 	struct text scopes = json_member_text(jws.claims, "scope"), sub = json_member_text(jws.claims, "sub");
 	bool satisfied = scope_satisfies(scopes, api, resource, action, &everywhere);
-	bool owner = ctx.length > 0 && text_equals(sub, ctx);
-	if (!everywhere && access->is_participant != NULL && !access->is_participant(access->participants, sub)) {
+	bool owner = whoever || (ctx.length > 0 && text_equals(sub, ctx));
+	/* of the management API alone: a subject of others may be a control plane, or a participant yet to come */
+	if (!everywhere && text_equals(api, TEXT("management-api")) && access->is_participant != NULL &&
+		!access->is_participant(access->participants, sub)) {
 		refuse_stranger(exchange, sub);
 		jws_free(&jws);
 		return false;
@@ -344,6 +356,18 @@ bool access_allow(struct access *access, struct exchange *exchange, struct text 
 	else
 		refuse_participant(exchange);
 	return false;
+}
+
+bool access_allow(struct access *access, struct exchange *exchange, struct text api, struct text resource,
+	enum access_action action, struct text ctx)
+{
+	return judge(access, exchange, api, resource, action, ctx, false);
+}
+
+bool access_allow_scope(
+	struct access *access, struct exchange *exchange, struct text api, struct text resource, enum access_action action)
+{
+	return judge(access, exchange, api, resource, action, TEXT_NONE, true);
 }
 
 /* --- minting */

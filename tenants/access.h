@@ -32,9 +32,9 @@ enum status access_reload(struct access *access, struct buffer *error) MUST_CHEC
 /* After the workers have stopped. */
 void access_close(struct access *access);
 
-/* Checks the Authorization header. resource absent: only <api>:<action> or <api>:*:<action> will do. ctx absent: only
- * <api>:admin will do. On failure it has answered (401/403 in the bodies of
- * cfm.md 6.3) and returns false. */
+/* Checks the bearer token of the Authorization header, or without one of X-Api-Key. resource absent: only
+ * <api>:<action> or <api>:*:<action> will do. ctx absent: only <api>:admin will do. On failure it has answered (401/403
+ * in the bodies of cfm.md 6.3) and returns false. */
 bool access_allow(struct access *access, struct exchange *exchange, struct text api, struct text resource,
 	enum access_action action, struct text ctx);
 /* A token of the cell's own key or of the identity provider: its claims, for who decides by more than scopes.
@@ -42,6 +42,10 @@ bool access_allow(struct access *access, struct exchange *exchange, struct text 
 enum status access_verify(struct access *access, struct text token, struct jws *jws) MUST_CHECK;
 /* The one token of "Authorization: Bearer"; TEXT_NONE: none, or several. */
 struct text access_bearer(const struct exchange *exchange);
+/* The first half of it, for a call whose ctx stands in its body: a good token with this scope, whoever it is of. Before
+ * the body is read; access_allow follows with the ctx. */
+bool access_allow_scope(
+	struct access *access, struct exchange *exchange, struct text api, struct text resource, enum access_action action);
 /* Mints a token with the cell's own key: for cellctl and the demo. lifetime_s: 1 .. 366 days; subject may not be empty.
  */
 enum status access_token(struct access *access, struct text subject, struct text scopes, int64_t lifetime_s,

@@ -368,8 +368,10 @@ static void on_stop(void *context, struct worker *worker)
 		if (entry->is_fetching)
 			finish(entry, STATUS_UNAVAILABLE, NULL);
 	}
-	while (home->newest != NULL)
-		entry_free(home->newest);
+	for (struct entry *entry = home->newest, *older; entry != NULL; entry = older) {
+		older = entry->older;
+		entry_free(entry);
+	}
 	free(home);
 	worker_slot_set(worker, resolver->slot, NULL);
 }

@@ -206,6 +206,19 @@ bool participant_is_named(const struct participant *participant, struct text nam
 	return text_equals(name, text_of(participant->identity)) || (list != NULL && is_listed(list, name));
 }
 
+static enum status read_region(const struct json *entries, struct participant *participant, struct buffer *error)
+{
+	struct text region = json_member_text(entries, "celld.region");
+	if (region.length == 0)
+		return STATUS_OK;
+	for (size_t i = 0; i < region.length; i++) {
+		if ((unsigned char)region.bytes[i] < 0x21 || (unsigned char)region.bytes[i] > 0x7e || region.length > 128)
+			return wrong(error, "celld.region", "must be 1 to 128 visible ASCII characters");
+	}
+	participant->region = text_copy(region);
+	return participant->region == NULL ? STATUS_NO_MEMORY : STATUS_OK;
+}
+
 static enum status read_entries(const struct json *entries, struct participant *participant, struct buffer *error)
 {
 	enum status status = read_limits(entries, &participant->limits, error);
@@ -217,6 +230,8 @@ static enum status read_entries(const struct json *entries, struct participant *
 		status = read_vpas(entries, participant, error);
 	if (status == STATUS_OK)
 		status = read_signaling(entries, &participant->signaling, error);
+	if (status == STATUS_OK)
+		status = read_region(entries, participant, error);
 	return status;
 }
 
@@ -242,6 +257,7 @@ void participant_drop(struct participant *participant)
 	free(participant->signaling.profiles);
 	free(participant->signaling.participants);
 	free(participant->identity);
+	free(participant->region);
 	free(participant->body);
 	free(participant->config);
 }

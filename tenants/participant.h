@@ -63,6 +63,7 @@ struct participant {
 	char **hosts; /* extra host names that lead to this tenant */
 	size_t host_count;
 	struct signaling_rules signaling;
+	char *region;      /* where its data lies (celld.region); NULL: not said */
 	struct key **keys; /* public keys its own tokens are checked with */
 	size_t key_count;
 	char *body;   /* the participant record as stored: properties etc. (kept off the data path) */

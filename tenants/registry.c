@@ -112,10 +112,12 @@ static enum status publish(struct registry *registry, const char *ctx, struct pa
 	return STATUS_OK;
 }
 
-/* The record's id is the alias; kids are "<ctx>#<alias>-<8 hex>". */
+/* The record's id is the alias, and kids are "<ctx>#<alias>-<8 hex>"; or it is the kid itself, of a mapped key. */
 static bool is_of_alias(const struct key *key, struct text alias)
 {
 	struct text kid = key_id(key);
+	if (text_equals(kid, alias))
+		return true;
 	size_t mark = text_find(kid, '#'), dash = kid.length;
 	while (dash > 0 && kid.bytes[dash - 1] != '-')
 		dash--;

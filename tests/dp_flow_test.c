@@ -85,8 +85,8 @@ static void test_window(void **state)
 static void test_header_filters(void **state)
 {
 	static const char *const never[] = {"authorization", "cookie", "host", "forwarded", "x-forwarded-for",
-		"x-forwarded-host", "x-celld-context", "x_forwarded_for", "x-real-ip", "edc-contract-agreement-id", "te",
-		"connection", "content-length"};
+		"x-forwarded-host", "x-celld-context", "x_forwarded_for", "x-real-ip", "edc-contract-agreement-id", "edc-bpn",
+		"te", "connection", "content-length"};
 	const struct header answer[] = {{TEXT("connection"), TEXT("close, X-Hop")}, {TEXT("x-hop"), TEXT("1")},
 		{TEXT("x-own"), TEXT("1")}, {TEXT("transfer-encoding"), TEXT("chunked")}, {TEXT("set-cookie"), TEXT("a=b")}};
 	static const bool passes[] = {false, false, true, false, true};

@@ -44,6 +44,7 @@ static void test_proxied(void **state)
 	assert_true(text_starts_with(buffer_text(&fake_call.request), TEXT("GET /base/a%20b/c?k=1&q=1&q=2\n")));
 	assert_true(has_line("\nx-static: fixed\n") && has_line("\naccept: text/plain\n"));
 	assert_true(has_line("\nedc-contract-agreement-id: agreement\n"));
+	assert_true(has_line("\nedc-bpn: " CONSUMER "\n"));
 	assert_false(has_line("cookie") || has_line("6.6.6.6") || has_line("authorization") || has_line("celld"));
 	respond(203, "hello", 5, BODY_END);
 	assert_int_equal(shot->exchange.status, 203);
@@ -66,6 +67,107 @@ static void test_fixed(void **state)
 	shot_free(shot);
 	shot = ask("fixed", "POST", "");
 	assert_int_equal(shot->exchange.status, 405);
+	shot_free(shot);
+}
+
+/* The binding of a dataset's only part, as the tag of an answer shows it. */
+static const char *binding_of(const char *dataset)
+{
+	static char binding[17];
+	struct dataset *found = dp_find(fake_dp, DP_DATASETS, TEXT(CTX), text_of(dataset));
+	assert_non_null(found);
+	snprintf(binding, sizeof(binding), "%s", found->parts[0].binding);
+	return binding;
+}
+
+static void respond_with_tag(int status, const char *tag)
+{
+	const struct header headers[] = {{TEXT("etag"), text_of(tag)}};
+	const struct client_response response = {.status = status, .headers = headers, .header_count = 1, .length = 0};
+	fake_call.body = TEXT_NONE;
+	fake_call.end = BODY_END;
+	fake_call.events->on_head(fake_call.state, &fake_call, &response);
+}
+
+static void test_validators_are_bound(void **state)
+{
+	static const struct {
+		const char *tag, *bound; /* after the binding */
+	} tags[] = {{"\"v1\"", ".v1\""}, {"W/\"v1\"", ".v1\""}, {"broken", NULL}};
+	(void)state;
+	make("bound", "\"baseUrl\":\"http://h/b\"");
+	for (size_t i = 0; i < 3; i++) {
+		struct shot *shot = ask("bound", "GET", "");
+		respond_with_tag(200, tags[i].tag);
+		struct text etag = shot_header(shot, "etag");
+		assert_int_equal(etag.bytes != NULL, tags[i].bound != NULL);
+		if (etag.bytes != NULL) {
+			assert_true(text_ends_with(etag, text_of(tags[i].bound)));
+			assert_true(text_starts_with(etag, TEXT("W/")) == (tags[i].tag[0] == 'W'));
+			assert_non_null(strstr(etag.bytes, binding_of("bound")));
+		}
+		shot_free(shot);
+	}
+	char first[17];
+	snprintf(first, sizeof(first), "%s", binding_of("bound"));
+	make("unbound", "\"baseUrl\":\"http://h/b\"");
+	assert_string_not_equal(first, binding_of("unbound"));
+	assert_int_equal(manage_status("PUT", "/" CTX "/datasets/bound",
+						 "{\"type\":\"http\",\"properties\":{\"baseUrl\":\"http://h/b\",\"version\":\"2\"}}"),
+		200);
+	assert_string_not_equal(first, binding_of("bound"));
+	assert_int_equal(manage_status("PUT", "/" CTX "/datasets/bound",
+						 "{\"type\":\"http\",\"properties\":{\"baseUrl\":\"http://h/b\",\"version\":\"a b\"}}"),
+		400);
+}
+
+/* %s: the binding; NULL: not there. */
+static void test_conditions_go_to_the_source(void **state)
+{
+	static const struct {
+		const char *name, *value, *second, *second_value;
+		const char *sent, *kept_out; /* lines of the request, or NULL */
+	} cases[] = {
+		{"if-none-match", "\"%s.a\"", NULL, NULL, "\nif-none-match: \"a\"\n", NULL},
+		{"if-none-match", "\"other\"", "if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT", NULL, "if-modified-since"},
+		{"if-none-match", "\"other\"", NULL, NULL, NULL, "if-none-match"},
+		{"if-none-match", "*", NULL, NULL, "\nif-none-match: *\n", NULL},
+		{"if-match", "\"x\", \"%s.a\"", NULL, NULL, "\nif-match: \"a\"\n", NULL},
+		{"range", "bytes=5-", "if-range", "\"%s.a\"", "\nif-range: \"a\"\n", NULL},
+		{"if-range", "\"%s.a\"", "range", "bytes=5-", "\nrange: bytes=5-\n", NULL},
+		{"range", "bytes=5-", "if-range", "\"other\"", NULL, "range"},
+		{"range", "bytes=5-", "if-range", "W/\"%s.a\"", NULL, "range"},
+		{"range", "bytes=5-", "if-range", "Sun, 06 Nov 1994 08:49:37 GMT",
+			"\nif-range: Sun, 06 Nov 1994 08:49:37 GMT\n", NULL},
+		{"range", "bytes=5-", NULL, NULL, "\nrange: bytes=5-\n", NULL},
+		{"if-modified-since", "x", NULL, NULL, "\nif-modified-since: x\n", NULL},
+	};
+	(void)state;
+	make("conditions", "\"baseUrl\":\"http://h/b\"");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char values[2][128];
+		const char *own = binding_of("conditions"), *given[] = {cases[i].value, cases[i].second_value};
+		for (int k = 0; k < 2 && given[k] != NULL; k++) {
+			const char *at = strstr(given[k], "%s");
+			int before = at == NULL ? (int)strlen(given[k]) : (int)(at - given[k]);
+			snprintf(values[k], sizeof(values[k]), "%.*s%s%s", before, given[k], at == NULL ? "" : own,
+				at == NULL ? "" : at + 2);
+		}
+		const char *const headers[] = {
+			"authorization", flow_token("conditions"), cases[i].name, values[0], cases[i].second, values[1], NULL};
+		struct shot *shot = pull("GET", "", headers);
+		if (cases[i].sent != NULL && !has_line(cases[i].sent))
+			fail_msg("case %zu: %s", i, fake_call.request.bytes);
+		if (cases[i].kept_out != NULL && has_line(cases[i].kept_out))
+			fail_msg("case %zu: %s", i, fake_call.request.bytes);
+		respond(200, "", 0, BODY_END);
+		shot_free(shot);
+	}
+	unsigned before = fake_calls;
+	const char *const headers[] = {"authorization", flow_token("conditions"), "if-match", "\"other\"", NULL};
+	struct shot *shot = pull("GET", "", headers);
+	assert_int_equal(shot->exchange.status, 412);
+	assert_int_equal(fake_calls, before); /* the source is not even asked */
 	shot_free(shot);
 }
 
@@ -191,6 +293,7 @@ static void test_cut_closes_the_source(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_proxied), cmocka_unit_test(test_fixed),
+		cmocka_unit_test(test_validators_are_bound), cmocka_unit_test(test_conditions_go_to_the_source),
 		cmocka_unit_test(test_failures), cmocka_unit_test(test_upload), cmocka_unit_test(test_secrets),
 		cmocka_unit_test(test_oauth2), cmocka_unit_test(test_cut_closes_the_source)};
 	return cmocka_run_group_tests(tests, dp_setup, dp_teardown);

@@ -320,6 +320,30 @@ static enum status chunks_take_all(const char *bytes, size_t length, size_t piec
 	return STATUS_OK;
 }
 
+static void trailers_are_kept_for_who_asks(void **state)
+{
+	(void)state;
+	static const char bytes[] = "2\r\nab\r\n0\r\nX-Sum:  4 2 \r\nempty:\r\nlast: x\r\n\r\nGET";
+	for (size_t piece = 1; piece < sizeof(bytes); piece++) {
+		struct buffer trailers = {0};
+		struct h1_chunks chunks = {.trailers = &trailers};
+		struct header fields[3];
+		size_t used, data_at, data_length;
+		bool ended = false;
+		for (size_t at = 0; !ended; at += used) {
+			size_t given = sizeof(bytes) - 1 - at < piece ? sizeof(bytes) - 1 - at : piece;
+			assert_int_equal(
+				h1_chunks_take(&chunks, bytes + at, given, &used, &data_at, &data_length, &ended), STATUS_OK);
+		}
+		assert_int_equal(h1_trailers(trailers.bytes, trailers.length, fields, 2), 2);
+		assert_int_equal(h1_trailers(trailers.bytes, trailers.length, fields, 3), 3);
+		assert_true(text_equals(fields[0].name, TEXT("x-sum")) && text_equals(fields[0].value, TEXT("4 2")));
+		assert_true(text_equals(fields[1].name, TEXT("empty")) && fields[1].value.length == 0);
+		assert_true(text_equals(fields[2].name, TEXT("last")) && text_equals(fields[2].value, TEXT("x")));
+		buffer_free(&trailers);
+	}
+}
+
 static void chunks_are_taken_in_any_pieces(void **state)
 {
 	(void)state;
@@ -379,6 +403,7 @@ int main(void)
 		cmocka_unit_test(connection_is_read),
 		cmocka_unit_test(responses_are_taken_or_refused),
 		cmocka_unit_test(chunks_are_taken_in_any_pieces),
+		cmocka_unit_test(trailers_are_kept_for_who_asks),
 		cmocka_unit_test(chunk_overhead_is_bounded),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

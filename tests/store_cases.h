@@ -282,6 +282,79 @@ static void a_held_lock_refuses_and_its_end_heals(void **state)
 	assert_stored("key . before 1;key . after 1;");
 }
 
+struct page {
+	struct outcome outcome;
+	size_t count;
+	char line[4096]; /* "id body;" of each record */
+};
+
+static void on_page(void *context, enum status status, const struct record *records, size_t count)
+{
+	struct page *page = context;
+	page->count = count;
+	page->line[0] = 0;
+	for (size_t i = 0; i < count; i++) {
+		size_t length = strlen(page->line);
+		snprintf(page->line + length, sizeof(page->line) - length, "%.*s %.*s;", TEXT_ARGUMENTS(records[i].id),
+			TEXT_ARGUMENTS(records[i].body));
+	}
+	suite_on_done(&page->outcome, status, 0);
+}
+
+static void assert_page(struct seen *seen, const char *ctx, const char *after, size_t limit, const char *expected)
+{
+	struct page page = {.count = 0};
+	pthread_mutex_init(&page.outcome.lock, NULL);
+	pthread_cond_init(&page.outcome.changed, NULL);
+	store_list(seen->store, text_of(ctx), RECORD_RECEIPT, after == NULL ? TEXT_NONE : text_of(after), limit, NULL,
+		on_page, &page);
+	pthread_mutex_lock(&page.outcome.lock);
+	while (!page.outcome.is_done)
+		pthread_cond_wait(&page.outcome.changed, &page.outcome.lock);
+	pthread_mutex_unlock(&page.outcome.lock);
+	assert_int_equal(page.outcome.status, STATUS_OK);
+	assert_string_equal(page.line, expected);
+	pthread_cond_destroy(&page.outcome.changed);
+	pthread_mutex_destroy(&page.outcome.lock);
+}
+
+static void what_is_read_on_demand_is_told_to_nobody(void **state)
+{
+	(void)state;
+	struct seen *seen = suite_start();
+	assert_int_equal(participant(seen, A), STATUS_OK);
+	assert_int_equal(participant(seen, B), STATUS_OK);
+	for (int i = 9; i > 0; i--) {
+		char id[16];
+		snprintf(id, sizeof(id), "%04d", i);
+		assert_int_equal(put(seen, i == 5 ? B : A, RECORD_RECEIPT, id, "1"), STATUS_OK);
+	}
+	assert_int_equal(put(seen, A, RECORD_RECEIPT, "0003", "2"), STATUS_OK);
+	assert_told(seen, "participant a participant {};participant b participant {};");
+	assert_page(seen, A, NULL, 3, "0001 1;0002 1;0003 2;");
+	assert_page(seen, A, "0003", 3, "0004 1;0006 1;0007 1;");
+	assert_page(seen, A, "0009", 3, "");
+	assert_page(seen, B, "", 3, "0005 1;");
+	/* deleted without trace, whether it was there or not */
+	struct transaction *transaction = transaction_new();
+	assert_true(transaction_delete(transaction, TEXT(A), RECORD_RECEIPT, TEXT("0001"), REVISION_ANY));
+	assert_true(transaction_delete(transaction, TEXT(A), RECORD_RECEIPT, TEXT("0005"), REVISION_ANY));
+	assert_true(transaction_put(transaction, TEXT(A), RECORD_KEY, TEXT("k"), TEXT("1"), REVISION_ANY));
+	int64_t revision;
+	assert_int_equal(suite_wait(suite_submit(seen, transaction), &revision), STATUS_OK);
+	assert_int_equal(revision, 13);
+	assert_page(seen, A, NULL, 2, "0002 1;0003 2;");
+	suite_stop(seen);
+	assert_stored("participant a participant {};participant b participant {};key a k 1;");
+	seen = suite_start();
+	transaction = transaction_new();
+	assert_true(transaction_delete_ctx(transaction, TEXT(A)));
+	assert_int_equal(suite_wait(suite_submit(seen, transaction), NULL), STATUS_OK);
+	assert_page(seen, A, NULL, 9, "");
+	assert_page(seen, B, NULL, 9, "0005 1;");
+	suite_stop(seen);
+}
+
 #define SUITE_CASE(function) cmocka_unit_test_setup_teardown(function, suite_setup, suite_teardown)
 #define SUITE_CASES                                                                                                    \
 	SUITE_CASE(waiting_transactions_share_a_commit_and_end_in_order), SUITE_CASE(what_is_expected_decides),            \
@@ -291,4 +364,5 @@ static void a_held_lock_refuses_and_its_end_heals(void **state)
 		SUITE_CASE(closing_finishes_what_waits), SUITE_CASE(two_processes_see_each_other_in_order),                    \
 		SUITE_CASE(of_one_expected_revision_one_process_wins),                                                         \
 		SUITE_CASE(an_old_schema_is_brought_up_and_a_newer_one_refused),                                               \
-		SUITE_CASE(records_of_a_newer_program_are_left_alone), SUITE_CASE(a_held_lock_refuses_and_its_end_heals)
+		SUITE_CASE(what_is_read_on_demand_is_told_to_nobody), SUITE_CASE(records_of_a_newer_program_are_left_alone),   \
+		SUITE_CASE(a_held_lock_refuses_and_its_end_heals)

@@ -121,6 +121,18 @@ static enum status create_key(struct bench *bench, const char *ctx, const char *
 	return wait_for(bench);
 }
 
+static enum status import_key(struct bench *bench, const char *ctx, const char *alias, struct text private)
+{
+	vault_key_import(bench->vault, text_of(ctx), text_of(alias), private, NULL, on_done, bench);
+	return wait_for(bench);
+}
+
+static enum status show_key(struct bench *bench, const char *ctx, const char *alias)
+{
+	vault_key_public(bench->vault, text_of(ctx), text_of(alias), NULL, on_done, bench);
+	return wait_for(bench);
+}
+
 static enum status sign(struct bench *bench, const char *ctx, const char *alias, struct text bytes)
 {
 	vault_sign(bench->vault, text_of(ctx), text_of(alias), bytes, NULL, on_done, bench);
@@ -197,6 +209,38 @@ static void test_keys(void **state)
 	assert_int_equal(sign(bench, "a", "s", TEXT("x")), STATUS_NOT_FOUND);
 	assert_int_equal(create_key(bench, "a", "s", KEY_ES256), STATUS_CONFLICT);
 	assert_int_equal(sign(bench, "b", "es", TEXT("x")), STATUS_NOT_FOUND);
+}
+
+static void test_keys_from_elsewhere(void **state)
+{
+	struct bench *bench = *state;
+	static const char *const bad[] = {"", "words", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"};
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_int_equal(import_key(bench, "a", "bad", text_of(bad[i])), STATUS_INVALID);
+		assert_int_equal(show_key(bench, "a", "bad"), STATUS_NOT_FOUND);
+	}
+	for (int kind = KEY_ES256; kind <= KEY_EDDSA; kind++) {
+		const char *alias = kind == KEY_ES256 ? "es" : "ed";
+		struct key *private = NULL, *public = NULL;
+		struct buffer der = {.bytes = NULL};
+		assert_int_equal(key_generate((enum key_kind)kind, TEXT("elsewhere"), &private), STATUS_OK);
+		assert_int_equal(key_to_private_der(private, &der), STATUS_OK);
+		assert_int_equal(import_key(bench, "a", alias, buffer_text(&der)), STATUS_OK);
+		assert_int_equal(import_key(bench, "a", alias, buffer_text(&der)), STATUS_CONFLICT);
+		assert_int_equal(reopen(bench), STATUS_OK);
+		assert_int_equal(show_key(bench, "a", alias), STATUS_OK);
+		assert_int_equal(key_from_public_jwk(result_of(bench), &public), STATUS_OK);
+		assert_int_equal(key_id(public).length, 0);
+		assert_int_equal(sign(bench, "a", alias, TEXT("words")), STATUS_OK);
+		assert_int_equal(key_verify(private, TEXT("words"), result_of(bench)), STATUS_OK);
+		assert_int_equal(key_verify(public, TEXT("words"), result_of(bench)), STATUS_OK);
+		assert_int_equal(show_key(bench, "b", alias), STATUS_NOT_FOUND);
+		key_free(private);
+		key_free(public);
+		buffer_free(&der);
+	}
+	assert_int_equal(put(bench, "a", "s", "x"), STATUS_OK);
+	assert_int_equal(show_key(bench, "a", "s"), STATUS_NOT_FOUND);
 }
 
 static void test_names(void **state)
@@ -469,6 +513,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_secrets, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_keys, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_keys_from_elsewhere, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_names, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_modes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_one_process, set_up, tear_down),

@@ -91,8 +91,22 @@ static bool is_part_path(struct text path)
 	return true;
 }
 
-static enum status build_part(
-	const struct json *body, struct dataset_part *part, unsigned workers, struct buffer *error)
+static enum status bind_part(
+	const struct dataset *dataset, const struct json *properties, struct dataset_part *part, struct buffer *error)
+{
+	struct text version = property(properties, "version");
+	part->has_version = version.bytes != NULL;
+	for (size_t i = 0; part->has_version && i < version.length; i++) {
+		if ((unsigned char)version.bytes[i] < 0x21 || (unsigned char)version.bytes[i] > 0x7e)
+			return wrong(error, "version", "must be visible ASCII characters");
+	}
+	if (part->has_version && (version.length == 0 || version.length > VERSION_MAX))
+		return wrong(error, "version", "must be 1 to 128 characters");
+	return binding_make(text_of(dataset->ctx), text_of(dataset->id), part->path, version, part->binding);
+}
+
+static enum status build_part(const struct json *body, const struct dataset *dataset, struct dataset_part *part,
+	unsigned workers, struct buffer *error)
 {
 	struct text type = json_member_text(body, "type");
 	if (type.bytes == NULL)
@@ -112,13 +126,14 @@ static enum status build_part(
 			return wrong(error, json_name(value), "must be a string");
 	}
 	enum status status = driver->build(properties, workers, &part->source, error);
-	if (status == STATUS_OK)
-		part->driver = driver;
-	return status;
+	if (status != STATUS_OK)
+		return status;
+	part->driver = driver;
+	return bind_part(dataset, properties, part, error);
 }
 
-static enum status build_named_part(
-	const struct json *body, struct dataset_part *part, unsigned workers, struct buffer *error)
+static enum status build_named_part(const struct json *body, const struct dataset *dataset, struct dataset_part *part,
+	unsigned workers, struct buffer *error)
 {
 	static const char *const known[] = {"path", "type", "properties", NULL};
 	if (json_kind(body) != JSON_OBJECT)
@@ -133,7 +148,7 @@ static enum status build_named_part(
 	if (copy == NULL)
 		return STATUS_NO_MEMORY;
 	part->path = text_of(copy);
-	return build_part(body, part, workers, error);
+	return build_part(body, dataset, part, workers, error);
 }
 
 static int by_length(const void *a, const void *b)
@@ -156,11 +171,11 @@ static enum status build_parts(const struct json *body, struct dataset *dataset,
 		return STATUS_NO_MEMORY;
 	if (parts == NULL) {
 		dataset->part_count = 1;
-		return build_part(body, &dataset->parts[0], workers, error);
+		return build_part(body, dataset, &dataset->parts[0], workers, error);
 	}
 	for (const struct json *part = json_first(parts); part != NULL; part = json_next(part)) {
 		struct dataset_part *into = &dataset->parts[dataset->part_count++];
-		enum status status = build_named_part(part, into, workers, error);
+		enum status status = build_named_part(part, dataset, into, workers, error);
 		if (status != STATUS_OK)
 			return status;
 		for (const struct dataset_part *other = dataset->parts; other < into; other++) {

@@ -4,11 +4,14 @@
 #include <stdatomic.h>
 
 #include "tenants/dp/source.h"
+#include "tenants/dp/validator.h"
 
 struct dataset_part {
 	struct text path; /* "" or "/files": what the consumer's path starts with */
 	const struct source_driver *driver;
 	void *source;
+	char binding[BINDING_LENGTH + 1]; /* what its validators begin with */
+	bool has_version;                 /* the property "version": declared, and part of the binding */
 };
 
 struct dataset {

@@ -52,7 +52,9 @@ static bool is_base64_byte(char byte)
 
 static char next(const struct scan *scan)
 {
-	return scan->rest.length > 0 ? scan->rest.bytes[0] : 0;
+	if (scan->rest.length == 0)
+		return 0;
+	return scan->rest.bytes[0];
 }
 
 static bool take(struct scan *scan, char byte)
@@ -94,11 +96,11 @@ static struct text take_key(struct scan *scan)
 static void take_number(struct scan *scan, struct item *item)
 {
 	bool is_negative = take(scan, '-');
-	struct text digits = take_while(scan, is_digit), fraction = TEXT_NONE;
+	struct text digits = take_while(scan, is_digit);
 	uint64_t number = 0;
 	item->kind = ITEM_INTEGER;
 	if (take(scan, '.')) {
-		fraction = take_while(scan, is_digit);
+		struct text fraction = take_while(scan, is_digit);
 		item->kind = ITEM_OTHER;
 		scan->failed |= fraction.length == 0 || fraction.length > 3 || digits.length > 12;
 	}
@@ -215,8 +217,12 @@ void digest_print(enum hash_kind kind, const uint8_t *bytes, struct buffer *into
 		uint32_t group = (uint32_t)bytes[i] << 16;
 		group |= i + 1 < length ? (uint32_t)bytes[i + 1] << 8 : 0;
 		group |= i + 2 < length ? bytes[i + 2] : 0;
-		for (size_t k = 0; k < 4; k++)
-			buffer_append_byte(into, i + k > length ? '=' : digits[group >> (18 - 6 * k) & 63]);
+		for (size_t k = 0; k < 4; k++) {
+			char digit = digits[group >> (18 - 6 * k) & 63];
+			if (i + k > length)
+				digit = '=';
+			buffer_append_byte(into, digit);
+		}
 	}
 	buffer_append_byte(into, ':');
 }

@@ -21,6 +21,7 @@
 		.key = #name, .kind = kind_, .offset = offsetof(struct dp_settings, name), .preset = preset_, .minimum = low,  \
 		.maximum = high, .help = help_                                                                                 \
 	}
+static const char *const unenforceable_choices[] = {"refuse", "flag", NULL};
 const struct setting dp_settings_table[] = {
 	SETTING(source_root, SETTING_TEXT, NULL, 0, 0,
 		"directory of file sources: <source_root>/<ctx>/<path>; default <state directory>/sources"),
@@ -47,21 +48,42 @@ const struct setting dp_settings_table[] = {
 	SETTING(replay_detection, SETTING_BOOL, "false", 0, 0,
 		"refuse a control plane's token whose id (jti) came before; many reuse their tokens"),
 	SETTING(jwks_ms, SETTING_MILLISECONDS, "5 min", 1000, 86400000, "how long fetched key sets are good"),
+	SETTING(digest_wait_ms, SETTING_MILLISECONDS, "2 s", 0, 3600000,
+		"how long an answer waits for the digest of its file when one is wanted and not known yet; then it goes "
+		"without"),
+	SETTING(agreement_required, SETTING_BOOL, "false", 0, 0,
+		"true: a flow without a record of its agreement is not served; false: it is not limited"),
+	{.key = "policy_unenforceable",
+		.kind = SETTING_CHOICE,
+		.offset = offsetof(struct dp_settings, policy_unenforceable),
+		.preset = "refuse",
+		.choices = unenforceable_choices,
+		.help = "an agreement with terms this cell cannot enforce: refuse it, or serve it and flag it"},
 };
 const size_t dp_settings_count = sizeof(dp_settings_table) / sizeof(dp_settings_table[0]);
 
-static int metrics[DP_METRIC_COUNT];
+static int metrics[DP_METRIC_COUNT], reason_metrics[POLICY_REASON_COUNT];
 
 static void register_metrics(void)
 {
 #define REGISTER(name, series, labels, help) metrics[DP_##name] = metric_register(METRIC_COUNTER, series, labels, help);
 	DP_METRIC_LIST(REGISTER)
 #undef REGISTER
+#define REGISTER(name, text)                                                                                           \
+	reason_metrics[POLICY_##name] = metric_register(METRIC_COUNTER, "celld_dp_policy_total", "reason=\"" text "\"",    \
+		"Pulls refused or stopped by the policy of their agreement");
+	POLICY_REASON_LIST(REGISTER)
+#undef REGISTER
 }
 
 void dp_count(enum dp_metric metric)
 {
 	metric_add(metrics[metric], 1);
+}
+
+void dp_count_reason(enum policy_reason reason)
+{
+	metric_add(reason_metrics[reason], 1);
 }
 
 void *dp_find(const struct dp *dp, enum dp_map map, struct text ctx, struct text id)
@@ -89,7 +111,9 @@ static void close_worker(struct dp_worker *home)
 	timer_free(home->tick);
 	holdings_free(home->holdings);
 	open_files_free(home->files);
+	digest_lane_close(home->digests);
 	verdicts_free(home->verdicts);
+	buffer_free(&home->key_set);
 	free(home);
 }
 
@@ -105,10 +129,11 @@ static enum status on_start(void *context, struct worker *worker)
 	home->verdicts = verdicts_new((size_t)dp->settings.token_cache);
 	home->files = open_files_new(dp->root, (size_t)dp->settings.open_files);
 	home->holdings = holdings_new(dp, worker);
+	home->digests = digest_lane_open(dp->digests, worker);
 	home->tick = timer_new(worker, pull_tick, home);
 	home->jwks = jwks_new(worker, dp->settings.jwks_ms, (uint32_t)dp->settings.callback_timeout_ms);
 	if (home->verdicts == NULL || home->files == NULL || home->holdings == NULL || home->tick == NULL ||
-		home->jwks == NULL) {
+		home->jwks == NULL || home->digests == NULL) {
 		close_worker(home);
 		return STATUS_NO_MEMORY;
 	}
@@ -161,6 +186,8 @@ enum status dp_open(const struct dp_settings *settings, struct worker_pool *pool
 	}
 	if (status == STATUS_OK && settings->replay_detection && (made->replays = replays_new()) == NULL)
 		status = STATUS_NO_MEMORY;
+	if (status == STATUS_OK && (made->digests = digests_new(made->root)) == NULL)
+		status = STATUS_NO_MEMORY;
 	if (status == STATUS_OK)
 		status = mapping_guard_install();
 	if (status != STATUS_OK) {
@@ -194,6 +221,7 @@ void dp_free(struct dp *dp)
 	records_free(dp);
 	replays_free(dp->replays);
 	did_resolver_free(dp->resolver);
+	digests_free(dp->digests);
 	if (dp->root >= 0)
 		close(dp->root);
 	pthread_mutex_destroy(&dp->graves_lock);

@@ -10,6 +10,8 @@
 #include "tenants/store/store.h"
 #include "tenants/vault/vault.h"
 
+enum policy_unenforceable { POLICY_REFUSE, POLICY_FLAG };
+
 /* Section "dp". */
 struct dp_settings {
 	char *source_root;         /* file sources: <source_root>/<ctx>/<dataset path>; default <state directory>/sources */
@@ -19,6 +21,9 @@ struct dp_settings {
 	int64_t token_cache;         /* verdicts per worker: 16,384 */
 	int64_t open_files;          /* cached per worker: 1,024 */
 	int64_t source_ms;           /* how long a source may stay silent: 30 s */
+	int64_t digest_wait_ms;      /* how long an answer waits for a digest that is asked for: 2 s */
+	bool agreement_required;     /* without an agreement's record nothing flows: false */
+	int policy_unenforceable;    /* enum policy_unenforceable: refuse */
 	/* Data Plane Signaling */
 	char *public_url;                         /* NULL: as the caller reached us */
 	int64_t callback_min_ms, callback_max_ms; /* between attempts: 1 s, doubled to 60 s */

@@ -230,6 +230,34 @@ static enum status read_members(const struct json *body, bool strict, struct flo
 	return STATUS_OK;
 }
 
+char *flow_fact(const struct json *labels, const struct json *claims, const char *name, bool *failed)
+{
+	struct text found = json_member_text(claims, name), wanted = text_of(name);
+	for (const struct json *label = json_first(labels); label != NULL; label = json_next(label)) {
+		struct text text = json_text(label);
+		size_t equals = text_find(text, '=');
+		if (equals == text.length || !text_equals(text_slice(text, 0, equals), wanted))
+			continue;
+		found = text_slice(text, equals + 1, text.length);
+		break;
+	}
+	if (found.length == 0)
+		return NULL;
+	char *copy = text_copy(found);
+	*failed = *failed || copy == NULL;
+	return copy;
+}
+
+static enum status read_facts(const struct json *body, struct flow_terms *terms)
+{
+	const struct json *labels = json_member(body, "labels"), *claims = json_member(body, "claims");
+	bool failed = false;
+	terms->region = flow_fact(labels, claims, "celld.region", &failed);
+	terms->purpose = flow_fact(labels, claims, "purpose", &failed);
+	terms->industry = flow_fact(labels, claims, "industry", &failed);
+	return failed ? STATUS_NO_MEMORY : STATUS_OK;
+}
+
 enum status flow_terms_parse(const struct json *body, bool strict, struct flow_terms **terms, struct buffer *error)
 {
 	if (body == NULL || json_kind(body) != JSON_OBJECT) {
@@ -240,6 +268,8 @@ enum status flow_terms_parse(const struct json *body, bool strict, struct flow_t
 	if (read == NULL)
 		return STATUS_NO_MEMORY;
 	enum status status = read_members(body, strict, read, error);
+	if (status == STATUS_OK)
+		status = read_facts(body, read);
 	if (status != STATUS_OK) {
 		flow_terms_free(read);
 		return status;
@@ -328,6 +358,9 @@ void flow_terms_free(void *object)
 		if (members[i].kind <= MEMBER_ARRAY)
 			free(*(char **)(void *)((char *)terms + members[i].offset));
 	}
+	free(terms->region);
+	free(terms->purpose);
+	free(terms->industry);
 	free(terms);
 }
 

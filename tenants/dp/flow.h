@@ -77,6 +77,7 @@ struct flow_terms {
 	int64_t not_before_ms, expires_ms, created_ms, changed_ms;
 	int64_t due_ms; /* when the cell moves it on by itself: READY, or the end of what is STARTED */
 	int64_t revision;
+	char *region, *purpose, *industry; /* what labels and claims say of them: see flow_fact */
 };
 
 /* From a record or a request. `strict` refuses unknown members and the members the cell sets itself; `error` gets one
@@ -91,21 +92,28 @@ enum status flow_terms_move(struct flow_terms *terms, enum flow_event event, int
 void flow_terms_free(void *terms);
 /* The profile ends in -push, in any case. */
 bool flow_terms_is_push(const struct flow_terms *terms);
+/* What the flow says of itself, for its policy: a label "NAME=value", else the claim NAME; of several labels the first.
+ * Owned by the caller; NULL: nothing (or out of memory, which *failed says). */
+char *flow_fact(const struct json *labels, const struct json *claims, const char *name, bool *failed);
 /* STARTED and inside its window: bytes may flow. */
 bool flow_terms_admit(const struct flow_terms *terms, int64_t now_ms);
 
 struct pull;
+struct agreement;
+struct tally;
 
 /* One worker's live streams of the flow; touched by that worker alone, but for the counters. */
 struct flow_lane {
 	_Alignas(64) struct pull *pulls;
 	_Atomic uint64_t bytes, requests;
+	struct tally *tally; /* of the pulls that ended since the last collection; NULL: none */
 };
 
 struct flow {
 	char ctx[ID_LENGTH + 1];
 	char *id;
-	_Atomic(struct flow_terms *) terms; /* replaced by the store's thread, the old retired */
+	_Atomic(struct flow_terms *) terms;    /* replaced by the store's thread, the old retired */
+	_Atomic(struct agreement *) agreement; /* never NULL once published; the same */
 	unsigned lane_count;
 	struct flow_lane *lanes; /* one per worker */
 };

@@ -10,8 +10,11 @@ static enum status decode(struct text encoded, char *room, size_t size, struct t
 	char plain[16384];
 	if (encoded.length > sizeof(plain))
 		return STATUS_INVALID;
-	for (size_t i = 0; i < encoded.length; i++)
-		plain[i] = encoded.bytes[i] == '+' ? ' ' : encoded.bytes[i];
+	for (size_t i = 0; i < encoded.length; i++) {
+		plain[i] = encoded.bytes[i];
+		if (plain[i] == '+')
+			plain[i] = ' ';
+	}
 	if (encoded.length == 0) {
 		*value = TEXT("");
 		return STATUS_OK;

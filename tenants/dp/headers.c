@@ -4,12 +4,16 @@
 #include <string.h>
 
 static const char *const to_source[] = {"range", "if-range", "if-none-match", "if-match", "if-modified-since",
-	"if-unmodified-since", "accept", "accept-encoding", "accept-language", "tracestate"};
+	"if-unmodified-since", "accept", "accept-encoding", "accept-language", "tracestate", "want-repr-digest",
+	"want-content-digest"};
 static const char *const hop_by_hop[] = {"connection", "keep-alive", "proxy-connection", "proxy-authenticate",
 	"proxy-authorization", "proxy-authentication-info", "te", "trailer", "transfer-encoding", "upgrade"};
 static const char *const engine[] = {"content-length", "date"};
 static const char *const clients_own[] = {"host", "content-length", "expect", "connection", "keep-alive",
 	"proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"};
+
+static const char *const not_in_trailers[] = {"age", "authorization", "cache-control", "cookie", "expires", "host",
+	"location", "pragma", "range", "retry-after", "set-cookie", "vary", "warning", "www-authenticate"};
 
 static bool is_in(struct text name, const char *const *list, size_t count)
 {
@@ -45,6 +49,12 @@ bool header_goes_to_consumer(struct text name, const struct header *headers, siz
 	if (name.length == 0 || name.bytes[0] == ':' || IS_IN(name, hop_by_hop) || IS_IN(name, engine))
 		return false;
 	return !is_named_by_connection(name, headers, count);
+}
+
+bool trailer_goes_to_consumer(struct text name)
+{
+	return header_goes_to_consumer(name, NULL, 0) && !text_starts_with(name, TEXT("content-")) &&
+		   !IS_IN(name, not_in_trailers);
 }
 
 bool header_may_be_set(struct text name)

@@ -6,11 +6,14 @@
 #include <string.h>
 
 #include "server/base/log.h"
+#include "tenants/dp/flow_moves.h"
 #include "tenants/dp/renewal_request.h"
 #include "tenants/dp/state.h"
 #include "tenants/jose/jws.h"
 
-enum { BUCKETS = 256, IDLE_MAX = 4096, MARGIN_MS = 5000, ATTEMPTS_MAX = 4, ATTEMPT_MS = 250, FAILURE_MS = 1000 };
+#define MARGIN_MS INT64_C(5000)
+#define QUARTERS 4
+enum { BUCKETS = 256, IDLE_MAX = 4096, ATTEMPTS_MAX = 4, ATTEMPT_MS = 250, FAILURE_MS = 1000 };
 
 struct question {
 	struct task task; /* first: to the flow's worker, then back */
@@ -51,10 +54,10 @@ struct holdings {
 	size_t count;
 };
 
-bool address_alias_print(struct text flow, char into[ADDRESS_ALIAS_MAX])
+/* Store and vault are on their way out: nothing new is asked of them. */
+static bool is_stopping(const struct holdings *home)
 {
-	int length = snprintf(into, ADDRESS_ALIAS_MAX, "flow:%.*s:address", TEXT_ARGUMENTS(flow));
-	return length > 0 && length < ADDRESS_ALIAS_MAX;
+	return atomic_load_explicit(&home->dp->is_stopping, memory_order_relaxed);
 }
 
 /* --- answers go back to who asked */
@@ -202,7 +205,8 @@ static void set_expiry(struct holding *holding, int64_t now_ms, int64_t expires_
 	int64_t left = expires_ms - now_ms;
 	holding->expires_ms = expires_ms;
 	/* of a token that lives no longer than the margin, the last quarter */
-	holding->renew_ms = expires_ms == 0 ? 0 : expires_ms - (left > 0 && left < 4 * MARGIN_MS ? left / 4 : MARGIN_MS);
+	holding->renew_ms =
+		expires_ms == 0 ? 0 : expires_ms - (left > 0 && left < QUARTERS * MARGIN_MS ? left / QUARTERS : MARGIN_MS);
 }
 
 /* --- renewal */
@@ -248,10 +252,11 @@ static void on_kept(void *context, enum status status, struct text result)
 static void keep(struct holding *holding)
 {
 	struct buffer json = {0};
-	char alias[ADDRESS_ALIAS_MAX];
+	char alias[FLOW_ALIAS_MAX];
 	struct holdings *home = holding->home;
 	data_address_print(holding->address, true, &json);
-	if (json.failed || !address_alias_print(text_of(holding->flow), alias))
+	flow_alias(text_of(holding->flow), "address", alias);
+	if (json.failed || is_stopping(home))
 		on_kept(holding, STATUS_NO_MEMORY, TEXT_NONE);
 	else
 		vault_secret_put(
@@ -326,6 +331,11 @@ static void renew(void *context)
 		serve(holding, false);
 		return;
 	}
+	if (is_stopping(home)) {
+		holding->is_busy = false;
+		answer_all(holding, STATUS_UNAVAILABLE);
+		return;
+	}
 	holding->is_busy = true;
 	renewal_request_start(home->dp, home->worker, text_of(holding->ctx), holding->address,
 		text_of(terms->counter_party), on_renewed, holding, &holding->request);
@@ -382,13 +392,15 @@ static void on_loaded(void *context, enum status status, struct text value)
 static void load(struct holding *holding, const struct flow_terms *terms)
 {
 	struct holdings *home = holding->home;
-	char alias[ADDRESS_ALIAS_MAX];
+	char alias[FLOW_ALIAS_MAX];
+	if (is_stopping(home)) {
+		answer_all(holding, STATUS_UNAVAILABLE);
+		return;
+	}
 	holding->revision = terms->revision;
 	holding->is_busy = true;
-	if (address_alias_print(text_of(holding->flow), alias))
-		vault_secret_get(home->dp->vault, text_of(holding->ctx), text_of(alias), home->worker, on_loaded, holding);
-	else
-		on_loaded(holding, STATUS_NOT_FOUND, TEXT_NONE);
+	flow_alias(text_of(holding->flow), "address", alias);
+	vault_secret_get(home->dp->vault, text_of(holding->ctx), text_of(alias), home->worker, on_loaded, holding);
 }
 
 /* --- serving those who ask */

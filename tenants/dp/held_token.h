@@ -4,10 +4,6 @@
 
 #include "tenants/dp/dp.h"
 
-/* The vault's alias of the address a flow received. False: it does not fit. */
-enum { ADDRESS_ALIAS_MAX = 256 };
-bool address_alias_print(struct text flow, char into[ADDRESS_ALIAS_MAX]);
-
 struct held_token {
 	struct text endpoint, endpoint_type;
 	struct text token;  /* absent: the endpoint asks for none */

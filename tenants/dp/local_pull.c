@@ -317,7 +317,6 @@ static size_t collect_headers(
 		into[count++] = (struct header){TEXT("if-range"), pull->tag};
 	} else {
 		into[count++] = (struct header){TEXT("want-repr-digest"), TEXT("sha-256=10")};
-		into[count++] = (struct header){TEXT("want-content-digest"), TEXT("sha-256=10")};
 	}
 	if (exchange->traceparent.bytes != NULL)
 		into[count++] = (struct header){TEXT("traceparent"), exchange->traceparent};
@@ -336,7 +335,9 @@ static enum status send_request(struct local_pull *pull, const struct url *url)
 		buffer_append(&authorization, secret_expose(pull->token));
 	}
 	if (pull->has_head) {
-		buffer_printf(&range, "bytes=%llu-", (unsigned long long)(pull->first + pull->delivered));
+		buffer_append(&range, TEXT("bytes="));
+		buffer_append_number(&range, (int64_t)(pull->first + pull->delivered));
+		buffer_append_byte(&range, '-');
 		if (pull->length >= 0)
 			buffer_append_number(&range, (int64_t)pull->first + pull->length - 1);
 	}

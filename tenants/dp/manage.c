@@ -25,6 +25,12 @@ static const struct endpoint endpoints[] = {
 	{"POST", "flows", 3, "complete", ACCESS_WRITE, false, flows_move},
 	{"POST", "flows", 3, "token", ACCESS_WRITE, true, tokens_create},
 	{"DELETE", "flows", 4, "tokens", ACCESS_WRITE, false, tokens_revoke},
+	{"GET", "agreements", 1, NULL, ACCESS_READ, false, agreements_list},
+	{"GET", "agreements", 2, NULL, ACCESS_READ, false, agreements_show},
+	{"PUT", "agreements", 2, NULL, ACCESS_WRITE, true, agreements_put},
+	{"DELETE", "agreements", 2, NULL, ACCESS_WRITE, false, agreements_delete},
+	{"GET", "agreements", 3, "book", ACCESS_READ, false, agreements_book},
+	{"PUT", "keys", 2, NULL, ACCESS_WRITE, true, keys_put},
 	{"PUT", "secrets", 2, NULL, ACCESS_WRITE, true, secrets_put},
 	{"DELETE", "secrets", 2, NULL, ACCESS_WRITE, false, secrets_delete},
 };
@@ -71,7 +77,7 @@ void operation_refuse(struct operation *operation, int status, const char *what)
 	answer_problem(operation->exchange, status, what == NULL ? TEXT_NONE : text_of(what));
 }
 
-static void on_stored(void *context, enum status status, int64_t revision)
+void operation_stored(void *context, enum status status, int64_t revision)
 {
 	struct operation *operation = context;
 	(void)revision;
@@ -92,7 +98,7 @@ void operation_submit(struct operation *operation, struct transaction *transacti
 		return;
 	}
 	operation->is_pending = true;
-	store_submit(operation->dp->store, transaction, operation->worker, on_stored, operation);
+	store_submit(operation->dp->store, transaction, operation->worker, operation_stored, operation);
 }
 
 /* --- shared by the resources */
@@ -126,21 +132,35 @@ struct listing {
 	struct text ctx;
 	enum dp_map map;
 	struct listed {
-		const char *id;
+		const char *ctx, *id;
 		const void *value;
 	} * items;
 	size_t count, room;
 	bool failed;
 };
 
+/* False: it is not shown. */
+static bool describe(enum dp_map map, const void *value, struct listed *listed)
+{
+	const struct flow *flow = value;
+	const struct dataset *dataset = value;
+	const struct agreement *agreement = value;
+	if (map == DP_FLOWS)
+		*listed = (struct listed){flow->ctx, flow->id, value};
+	else if (map == DP_DATASETS)
+		*listed = (struct listed){dataset->ctx, dataset->id, value};
+	else
+		*listed = (struct listed){agreement->ctx, agreement->id, value};
+	/* an agreement without a record is but spoken of */
+	return map != DP_AGREEMENTS || atomic_load_explicit(&agreement->terms, memory_order_acquire) != NULL;
+}
+
 static bool list_one(void *context, struct text key, void *value)
 {
 	struct listing *list = context;
-	const struct flow *flow = value;
-	const struct dataset *dataset = value;
-	const char *ctx = list->map == DP_FLOWS ? flow->ctx : dataset->ctx;
+	struct listed listed;
 	(void)key;
-	if (!text_equals(text_of(ctx), list->ctx))
+	if (!describe(list->map, value, &listed) || !text_equals(text_of(listed.ctx), list->ctx))
 		return true;
 	if (list->count == list->room) {
 		size_t room = list->room == 0 ? 64 : list->room * 2;
@@ -152,7 +172,7 @@ static bool list_one(void *context, struct text key, void *value)
 		list->items = grown;
 		list->room = room;
 	}
-	list->items[list->count++] = (struct listed){list->map == DP_FLOWS ? flow->id : dataset->id, value};
+	list->items[list->count++] = listed;
 	return true;
 }
 
@@ -272,13 +292,12 @@ static bool split(struct operation *operation, struct text rest, struct text *re
 	return *count > 0;
 }
 
-/* NULL: answered. */
-static const struct endpoint *find_endpoint(const struct operation *operation, struct text resource, unsigned count)
+const struct endpoint *endpoint_find(const struct operation *operation, const struct endpoint *table, size_t count,
+	struct text resource, unsigned segments)
 {
 	struct buffer allow = {0};
-	for (size_t i = 0; i < sizeof(endpoints) / sizeof(endpoints[0]); i++) {
-		const struct endpoint *endpoint = &endpoints[i];
-		if (endpoint->segments != count || !text_equals(resource, text_of(endpoint->resource)) ||
+	for (const struct endpoint *endpoint = table; endpoint < table + count; endpoint++) {
+		if (endpoint->segments != segments || !text_equals(resource, text_of(endpoint->resource)) ||
 			(endpoint->verb != NULL && !text_equals(operation->verb, text_of(endpoint->verb))))
 			continue;
 		if (text_equals(operation->exchange->method, text_of(endpoint->method))) {
@@ -314,7 +333,7 @@ static void run(struct operation *operation)
 		return;
 	}
 	operation->ctx = ctx;
-	endpoint = find_endpoint(operation, resource, count);
+	endpoint = endpoint_find(operation, endpoints, sizeof(endpoints) / sizeof(endpoints[0]), resource, count);
 	if (endpoint == NULL ||
 		!access_allow(dp->access, exchange, TEXT("management-api"), resource, endpoint->action, operation->ctx))
 		return;
@@ -329,26 +348,32 @@ static void run(struct operation *operation)
 		endpoint->run(operation, TEXT_NONE);
 }
 
+struct operation *operation_new(struct dp *dp, struct exchange *exchange, struct buffer *names)
+{
+	struct operation *operation = names->failed || names->bytes == NULL ? NULL : calloc(1, sizeof(*operation));
+	if (operation == NULL) {
+		answer_problem(exchange, names->bytes == NULL && !names->failed ? 404 : 503, TEXT_NONE);
+		buffer_free(names);
+		return NULL;
+	}
+	operation->names = buffer_take(names);
+	operation->dp = dp;
+	operation->worker = exchange->worker;
+	operation->exchange = exchange;
+	exchange->state = operation;
+	exchange->on_close = on_close;
+	return operation;
+}
+
 void dp_manage(void *context, struct exchange *exchange, const struct route *route)
 {
-	struct operation *operation = calloc(1, sizeof(*operation));
 	struct buffer names = {0};
 	if (route->participant != NULL) { /* a route with the ctx taken off: put it back */
 		buffer_append_byte(&names, '/');
 		buffer_append(&names, text_of(route->participant->ctx));
 	}
 	buffer_append(&names, route->rest);
-	if (operation == NULL || names.failed || names.bytes == NULL) {
-		free(operation);
-		buffer_free(&names);
-		answer_problem(exchange, names.failed || operation == NULL ? 503 : 404, TEXT_NONE);
-		return;
-	}
-	operation->names = buffer_take(&names);
-	operation->dp = context;
-	operation->worker = exchange->worker;
-	operation->exchange = exchange;
-	exchange->state = operation;
-	exchange->on_close = on_close;
-	run(operation);
+	struct operation *operation = operation_new(context, exchange, &names);
+	if (operation != NULL)
+		run(operation);
 }

@@ -2,8 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tenants/dp/agreement_record.h"
 #include "tenants/dp/data_address.h"
-#include "tenants/dp/held_token.h"
+#include "tenants/dp/flow_moves.h"
 #include "tenants/dp/operation.h"
 #include "tenants/dp/renewal.h"
 
@@ -110,10 +111,11 @@ static enum status split_address(struct flow_terms *terms, struct buffer *whole,
 static void create_consumer(struct operation *operation, struct flow_terms *terms, struct text id)
 {
 	struct buffer whole = {0}, error = {0};
-	char alias[ADDRESS_ALIAS_MAX];
+	char alias[FLOW_ALIAS_MAX];
 	enum status status = terms->address == NULL ? STATUS_OK : split_address(terms, &whole, &error);
 	operation->id = exchange_copy(operation->exchange, id);
-	if (status == STATUS_OK && (operation->id.bytes == NULL || !address_alias_print(id, alias)))
+	flow_alias(id, "address", alias);
+	if (status == STATUS_OK && operation->id.bytes == NULL)
 		status = STATUS_NO_MEMORY;
 	if (status != STATUS_OK) {
 		operation_refuse(operation, status_to_http(status), error.bytes);
@@ -144,6 +146,11 @@ static void create(struct operation *operation, struct flow_terms *terms, struct
 	}
 	if (dp_find(operation->dp, DP_FLOWS, operation->ctx, id) != NULL) {
 		operation_refuse(operation, 409, "there is a flow with this id");
+		return;
+	}
+	const char *obstacle = agreement_obstacle(operation->dp, operation->ctx, text_of(terms->agreement));
+	if (obstacle != NULL) {
+		operation_refuse(operation, 409, obstacle);
 		return;
 	}
 	terms->created_ms = worker_wall_ms(operation->worker);
@@ -208,27 +215,25 @@ void flows_move(struct operation *operation, struct text body)
 		buffer_free(&detail);
 		return;
 	}
+	const char *obstacle = moves[move].state == FLOW_STARTED
+							   ? agreement_obstacle(operation->dp, operation->ctx, text_of(terms.agreement))
+							   : NULL;
+	if (obstacle != NULL) {
+		operation_refuse(operation, 409, obstacle);
+		return;
+	}
 	operation->status = 200;
 	store(operation, &terms, text_of(flow->id), terms.revision);
-}
-
-static void on_address_gone(void *context, enum status status, struct text result)
-{
-	(void)context, (void)status, (void)result;
 }
 
 void flows_delete(struct operation *operation, struct text body)
 {
 	const struct flow *flow = find(operation);
-	char alias[ADDRESS_ALIAS_MAX];
 	(void)body;
 	if (flow == NULL)
 		return;
 	/* before the record: what is left behind would have no owner */
-	if (atomic_load_explicit(&flow->terms, memory_order_acquire)->role == FLOW_CONSUMER &&
-		address_alias_print(operation->id, alias))
-		vault_delete(
-			operation->dp->vault, operation->ctx, text_of(alias), operation->worker, on_address_gone, operation->dp);
+	flow_forget_secrets(operation->dp, operation->worker, operation->ctx, operation->id, true);
 	struct transaction *transaction = transaction_new();
 	if (transaction != NULL &&
 		(!transaction_delete(transaction, operation->ctx, RECORD_FLOW, operation->id, REVISION_ANY) ||

@@ -158,7 +158,9 @@ void tokens_revoke(struct operation *operation, struct text body)
 	struct buffer record = {0};
 	buffer_append(&record, TEXT("{\"jti\":"));
 	buffer_append_json(&record, operation->token);
-	buffer_printf(&record, ",\"expiresAt\":%lld}", (long long)(now_ms + (LIFETIME_MAX_S + 60) * 1000));
+	buffer_append(&record, TEXT(",\"expiresAt\":"));
+	buffer_append_number(&record, now_ms + (LIFETIME_MAX_S + 60) * 1000);
+	buffer_append_byte(&record, '}');
 	struct sweep sweep = {.operation = operation, .transaction = transaction_new(), .now_ms = now_ms};
 	sweep.failed = record.failed || sweep.transaction == NULL ||
 				   !transaction_put(sweep.transaction, operation->ctx, RECORD_REVOCATION, operation->token,

@@ -7,7 +7,6 @@
 #include <linux/openat2.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -175,9 +174,12 @@ static enum status open_regular(int root, struct text ctx, struct text path, str
 		.mtime_ns = nanoseconds(found.st_mtim),
 		.ctime_ns = nanoseconds(found.st_ctim),
 		.inode = found.st_ino};
-	snprintf(file->etag, sizeof(file->etag), "\"%llx-%llx-%llx-%llx\"", (unsigned long long)found.st_ino,
-		(unsigned long long)found.st_size, (unsigned long long)file->mtime_ns, (unsigned long long)file->ctime_ns);
 	return STATUS_OK;
+}
+
+bool open_file_equals(const struct open_file *a, const struct open_file *b)
+{
+	return a->inode == b->inode && a->size == b->size && a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns;
 }
 
 bool open_file_is_same(const struct open_file *file)
@@ -307,7 +309,7 @@ static struct entry *revalidate(
 		struct open_file again;
 		if (open_regular(files->root, ctx, path, &again) == STATUS_OK) {
 			close(again.descriptor);
-			if (strcmp(again.etag, entry->file.etag) == 0) {
+			if (open_file_equals(&again, &entry->file)) {
 				entry->opened_ms = now_ms;
 				return entry;
 			}

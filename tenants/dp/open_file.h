@@ -10,7 +10,6 @@ struct open_file {
 	int descriptor;
 	int64_t size, mtime_ns, ctime_ns;
 	uint64_t inode;
-	char etag[72]; /* strong, quoted */
 };
 
 /* root: an O_PATH directory descriptor, borrowed. At most `limit` files without users are kept. */
@@ -21,6 +20,8 @@ void open_files_free(struct open_files *files);
 enum status open_file_get(struct open_files *files, struct text ctx, struct text path, uint64_t now_ms,
 	const struct open_file **file) MUST_CHECK;
 void open_file_release(struct open_files *files, const struct open_file *file);
+/* Were both opened from one file, untouched in between? On one machine. */
+bool open_file_equals(const struct open_file *a, const struct open_file *b);
 /* The same bytes as when it was opened? One fstat. */
 bool open_file_is_same(const struct open_file *file);
 

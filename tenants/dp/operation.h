@@ -29,15 +29,27 @@ struct operation {
 	bool is_renewable;    /* of a token to be made: with a refresh token */
 };
 
+/* Takes the path over as `names`. NULL: it has answered. */
+struct operation *operation_new(struct dp *dp, struct exchange *exchange, struct buffer *names);
+/* The row that resource, number of segments and the method lead to; NULL: it has answered 404, or 405 with Allow. */
+const struct endpoint *endpoint_find(const struct operation *operation, const struct endpoint *table, size_t count,
+	struct text resource, unsigned segments);
 void operation_answer(struct operation *operation, int status);
 /* `what` NULL: no detail. */
 void operation_refuse(struct operation *operation, int status, const char *what);
 /* Takes the transaction over (NULL: out of memory), answers operation->status once every worker sees the change. */
 void operation_submit(struct operation *operation, struct transaction *transaction);
+/* A store_submit's completion, where another submits for the operation. */
+void operation_stored(void *operation, enum status status, int64_t revision);
 /* Ends waiting; false when the caller has gone and the operation with it. */
 bool operation_resumes(struct operation *operation);
 
-/* the calls, by file: manage_datasets.c, manage_flows.c, manage_tokens.c, manage.c */
+/* the calls, by file: manage_agreements.c, manage_datasets.c, manage_flows.c, manage_tokens.c, manage.c */
+void agreements_list(struct operation *operation, struct text body);
+void agreements_show(struct operation *operation, struct text body);
+void agreements_put(struct operation *operation, struct text body);
+void agreements_delete(struct operation *operation, struct text body);
+void agreements_book(struct operation *operation, struct text body);
 void datasets_list(struct operation *operation, struct text body);
 void datasets_show(struct operation *operation, struct text body);
 void datasets_put(struct operation *operation, struct text body);
@@ -49,6 +61,7 @@ void flows_move(struct operation *operation, struct text body);
 void flows_delete(struct operation *operation, struct text body);
 void tokens_create(struct operation *operation, struct text body);
 void tokens_revoke(struct operation *operation, struct text body);
+void keys_put(struct operation *operation, struct text body);
 void secrets_put(struct operation *operation, struct text body);
 void secrets_delete(struct operation *operation, struct text body);
 

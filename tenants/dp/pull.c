@@ -4,6 +4,7 @@
 #include "server/answer.h"
 #include "server/base/clock.h"
 #include "server/base/metric.h"
+#include "tenants/dp/contract.h"
 
 enum { TICK_MS = 50 };
 
@@ -46,17 +47,41 @@ void pull_count(struct pull *pull, size_t bytes)
 	uint64_t before = atomic_load_explicit(&pull->flow->lanes[pull->home->index].bytes, memory_order_relaxed);
 	atomic_store_explicit(&pull->flow->lanes[pull->home->index].bytes, before + bytes, memory_order_relaxed);
 	pull->counted += bytes;
+	contract_count(pull, bytes);
+}
+
+void pull_respond(struct pull *pull)
+{
+	contract_respond(pull);
+	exchange_respond(pull->exchange);
 }
 
 /* --- the lane */
 
-static void arm(struct dp_worker *home, const struct flow_terms *terms, int64_t now_ms)
+/* When the clock ends it: the flow's own end, as its terms say now, or that of what the policy granted. */
+static int64_t end_of(const struct pull *pull)
 {
-	int64_t left = terms->expires_ms - now_ms;
-	timer_set(home->tick, left < 1 ? 1 : left < TICK_MS ? (uint64_t)left : TICK_MS);
+	const struct flow_terms *terms = atomic_load_explicit(&pull->flow->terms, memory_order_acquire);
+	return terms->expires_ms != 0 && terms->expires_ms < pull->grant.until_ms ? terms->expires_ms
+																			  : pull->grant.until_ms;
 }
 
-static void enter(struct pull *pull, const struct flow_terms *terms, int64_t now_ms)
+void pull_expect(struct pull *pull)
+{
+	struct dp_worker *home = pull->home;
+	int64_t end_ms = end_of(pull), left = end_ms - worker_wall_ms(home->worker);
+	if (end_ms == INT64_MAX || pull->expiring_previous != NULL)
+		return;
+	if (home->expiring == NULL || left < TICK_MS)
+		timer_set(home->tick, left < 1 ? 1 : left < TICK_MS ? (uint64_t)left : TICK_MS);
+	pull->expiring_next = home->expiring;
+	pull->expiring_previous = &home->expiring;
+	if (home->expiring != NULL)
+		home->expiring->expiring_previous = &pull->expiring_next;
+	home->expiring = pull;
+}
+
+static void enter(struct pull *pull)
 {
 	struct flow_lane *lane = &pull->flow->lanes[pull->home->index];
 	pull->next = lane->pulls;
@@ -66,16 +91,7 @@ static void enter(struct pull *pull, const struct flow_terms *terms, int64_t now
 	lane->pulls = pull;
 	uint64_t before = atomic_load_explicit(&lane->requests, memory_order_relaxed);
 	atomic_store_explicit(&lane->requests, before + 1, memory_order_relaxed);
-	if (terms->expires_ms == 0)
-		return;
-	struct dp_worker *home = pull->home;
-	if (home->expiring == NULL || terms->expires_ms - now_ms < TICK_MS)
-		arm(home, terms, now_ms);
-	pull->expiring_next = home->expiring;
-	pull->expiring_previous = &home->expiring;
-	if (home->expiring != NULL)
-		home->expiring->expiring_previous = &pull->expiring_next;
-	home->expiring = pull;
+	pull_expect(pull);
 }
 
 static void leave(struct pull *pull)
@@ -94,9 +110,13 @@ static void leave(struct pull *pull)
 	}
 }
 
-static void stop(struct pull *pull)
+void pull_stop(struct pull *pull, enum policy_reason reason)
 {
 	dp_count(DP_CUTS);
+	if (reason != POLICY_NONE) {
+		dp_count_reason(reason);
+		pull->exchange->note = text_of(policy_reason_name(reason));
+	}
 	leave(pull);
 	exchange_abort(pull->exchange, STATUS_STOPPED);
 }
@@ -105,31 +125,38 @@ void pull_cut(struct dp_worker *home, struct flow *flow)
 {
 	struct flow_lane *lane = &flow->lanes[home->index];
 	while (lane->pulls != NULL)
-		stop(lane->pulls);
+		pull_stop(lane->pulls, POLICY_NONE);
 }
 
-/* Runs at least every TICK_MS while streams of flows with an expiry are live: so changes of expiry and of the clock
+/* True: it has ended, and with it perhaps others. */
+static bool end_if_due(struct dp_worker *home, struct pull *pull, int64_t now_ms)
+{
+	const struct flow_terms *terms = atomic_load_explicit(&pull->flow->terms, memory_order_acquire);
+	if (terms->expires_ms != 0 && now_ms >= terms->expires_ms) {
+		pull_cut(home, pull->flow);
+		return true;
+	}
+	if (now_ms < pull->grant.until_ms || contract_renew(pull, now_ms))
+		return false;
+	pull_stop(pull, pull->grant.reason);
+	return true;
+}
+
+/* Runs at least every TICK_MS while streams that end by the clock are live: so changes of expiry and of the clock
  * count. */
 void pull_tick(void *context)
 {
 	struct dp_worker *home = context;
-	int64_t now_ms = clock_wall_ms();
+	int64_t now_ms = clock_wall_ms(), earliest = INT64_MAX;
 	bool again = true;
 	while (again) { /* stopping one may close others: start over */
 		again = false;
-		for (struct pull *pull = home->expiring; pull != NULL && !again; pull = pull->expiring_next) {
-			const struct flow_terms *terms = atomic_load_explicit(&pull->flow->terms, memory_order_acquire);
-			if (terms->expires_ms != 0 && now_ms >= terms->expires_ms) {
-				pull_cut(home, pull->flow);
-				again = true;
-			}
-		}
+		for (struct pull *pull = home->expiring; pull != NULL && !again; pull = pull->expiring_next)
+			again = end_if_due(home, pull, now_ms);
 	}
-	int64_t earliest = INT64_MAX;
 	for (const struct pull *pull = home->expiring; pull != NULL; pull = pull->expiring_next) {
-		const struct flow_terms *terms = atomic_load_explicit(&pull->flow->terms, memory_order_acquire);
-		if (terms->expires_ms != 0 && terms->expires_ms < earliest)
-			earliest = terms->expires_ms;
+		int64_t end_ms = end_of(pull);
+		earliest = end_ms < earliest ? end_ms : earliest;
 	}
 	if (home->expiring != NULL)
 		timer_set(home->tick, earliest - now_ms < TICK_MS ? (uint64_t)(earliest - now_ms) : TICK_MS);
@@ -179,6 +206,7 @@ static void on_close(struct exchange *exchange, enum status outcome)
 	if (exchange->file_descriptor >= 0 && exchange->bytes_sent > pull->counted)
 		pull_count(pull, (size_t)(exchange->bytes_sent - pull->counted));
 	leave(pull);
+	contract_leave(pull, outcome);
 	dataset_unref(pull->dataset);
 	if (outcome == STATUS_STOPPED)
 		dp_count(DP_PULL_STOPPED);
@@ -188,21 +216,30 @@ static void on_close(struct exchange *exchange, enum status outcome)
 		count_outcome(exchange->status);
 }
 
+/* NULL: answered. */
 static struct pull *admit(struct dp_worker *home, struct exchange *exchange, struct flow *flow)
 {
 	struct pull *pull = exchange_allocate(exchange, sizeof(*pull));
-	if (pull == NULL)
+	if (pull == NULL) {
+		refuse(exchange, 503, TEXT_NONE);
 		return NULL;
-	int64_t now_ms = worker_wall_ms(home->worker);
+	}
 	const struct flow_terms *terms = atomic_load_explicit(&flow->terms, memory_order_acquire);
 	*pull = (struct pull){.exchange = exchange, .home = home, .flow = flow};
+	enum policy_reason reason = contract_enter(pull);
+	if (reason != POLICY_NONE) {
+		dp_count_reason(reason);
+		exchange->note = text_of(policy_reason_name(reason));
+		refuse(exchange, 403, TEXT("the agreement does not allow this"));
+		return NULL;
+	}
 	pull->agreement = exchange_copy(exchange, text_of(terms->agreement));
 	pull->dataset = dp_find(home->dp, DP_DATASETS, text_of(flow->ctx), text_of(terms->dataset));
 	if (pull->dataset != NULL)
 		dataset_ref(pull->dataset);
 	exchange->state = pull;
 	exchange->on_close = on_close;
-	enter(pull, terms, now_ms);
+	enter(pull);
 	return pull;
 }
 
@@ -266,8 +303,6 @@ void dp_pull(void *context, struct exchange *exchange, const struct route *route
 		return;
 	}
 	struct pull *pull = admit(home, exchange, flow);
-	if (pull == NULL)
-		refuse(exchange, 503, TEXT_NONE);
-	else
+	if (pull != NULL)
 		serve(pull, route->rest);
 }

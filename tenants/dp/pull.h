@@ -9,7 +9,7 @@ struct pull {
 	struct dp_worker *home;
 	struct flow *flow; /* alive while this stands in its lane */
 	struct pull *next, **previous;
-	struct pull *expiring_next, **expiring_previous; /* when the flow expires */
+	struct pull *expiring_next, **expiring_previous; /* when the flow expires or its policy's time ends */
 	struct dataset *dataset;                         /* a reference */
 	const struct dataset_part *part;
 	struct text below;     /* canonical path below the part: "" or "/..." */
@@ -17,12 +17,28 @@ struct pull {
 	enum method method;
 	void *source_state; /* the driver's */
 	uint64_t counted;
+
+	/* the contract's (contract.c) */
+	struct agreement *contract;
+	struct pull *contract_next, **contract_previous; /* in the agreement's lane */
+	struct pull *sending_next, **sending_previous;   /* when the kernel sends the body */
+	struct policy_grant grant;
+	uint64_t ordinal; /* uses before this one */
+	bool is_metered;  /* its body is read through the quota */
+	bool has_use;     /* of an agreement that counts them */
+	enum body_state (*read_body)(struct exchange *exchange, uint8_t *frame, size_t room, size_t *count);
 };
 
 /* Books bytes to the flow: called by what produces them. */
 void pull_count(struct pull *pull, size_t bytes);
+/* What a source calls instead of exchange_respond when the head is complete. */
+void pull_respond(struct pull *pull);
 /* Answers a problem and counts it. */
 void pull_refuse(struct pull *pull, int status, struct text detail);
 /* On the flow's worker: stops every live pull of the flow there. */
 void pull_cut(struct dp_worker *home, struct flow *flow);
+/* Ends a live pull, which its contract no longer allows. Outside every callback of its exchange. */
+void pull_stop(struct pull *pull, enum policy_reason reason);
+/* What was granted has changed: the clock may end it. */
+void pull_expect(struct pull *pull);
 void pull_tick(void *home);

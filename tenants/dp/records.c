@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/base/log.h"
+#include "tenants/dp/contract.h"
 #include "tenants/dp/control_plane.h"
 #include "tenants/dp/key_mapping.h"
 #include "tenants/dp/outbox.h"
@@ -135,23 +136,116 @@ static bool cut_if_of(void *context, struct text key, void *value)
 	return true;
 }
 
+/* --- agreements: one for each that is spoken of */
+
+/* Found, or made and published; NULL: out of memory. */
+static struct agreement *obtain_agreement(struct dp *dp, struct text ctx, struct text id)
+{
+	struct agreement *agreement = dp_find(dp, DP_AGREEMENTS, ctx, id);
+	if (agreement != NULL)
+		return agreement;
+	agreement = agreement_new(ctx, id, dp->workers);
+	if (agreement != NULL && publish(dp, DP_AGREEMENTS, ctx, id, agreement) != STATUS_OK) {
+		agreement_drop(agreement);
+		return NULL;
+	}
+	return agreement;
+}
+
+/* Nobody speaks of it any more. */
+static void forget_if_unused(struct dp *dp, struct agreement *agreement)
+{
+	if (agreement->users == 0 && agreement->slots == NULL &&
+		atomic_load_explicit(&agreement->terms, memory_order_relaxed) == NULL &&
+		publish(dp, DP_AGREEMENTS, text_of(agreement->ctx), text_of(agreement->id), NULL) == STATUS_OK)
+		retire(dp, agreement_drop, agreement);
+}
+
+static struct agreement *use_agreement(struct dp *dp, struct text ctx, struct text id)
+{
+	struct agreement *agreement = obtain_agreement(dp, ctx, id);
+	if (agreement == NULL)
+		return NULL;
+	if (!agreement_make_lanes(agreement)) {
+		forget_if_unused(dp, agreement);
+		return NULL;
+	}
+	agreement->users++;
+	return agreement;
+}
+
+static void leave_agreement(struct dp *dp, struct agreement *agreement)
+{
+	agreement->users--;
+	forget_if_unused(dp, agreement);
+}
+
+static enum status on_agreement(
+	struct dp *dp, const struct record *record, const struct json *body, struct buffer *error)
+{
+	struct agreement_terms *terms = NULL;
+	struct agreement *agreement = obtain_agreement(dp, record->ctx, record->id);
+	if (agreement == NULL)
+		return STATUS_NO_MEMORY;
+	enum status status = agreement_terms_parse(body, &terms, error);
+	if (status != STATUS_OK) /* what cannot be read allows nothing, rather than everything */
+		terms = agreement_terms_deny();
+	if (terms == NULL)
+		return STATUS_NO_MEMORY;
+	terms->revision = record->revision;
+	retire(dp, agreement_terms_free, atomic_exchange_explicit(&agreement->terms, terms, memory_order_acq_rel));
+	contract_check_everywhere(dp, agreement);
+	return status;
+}
+
+static void agreement_gone(struct dp *dp, const struct record *record)
+{
+	struct agreement *agreement = dp_find(dp, DP_AGREEMENTS, record->ctx, record->id);
+	if (agreement == NULL)
+		return;
+	retire(dp, agreement_terms_free, atomic_exchange_explicit(&agreement->terms, NULL, memory_order_acq_rel));
+	contract_check_everywhere(dp, agreement);
+	forget_if_unused(dp, agreement);
+}
+
 static bool is_serving(const struct participant *participant)
 {
 	return participant != NULL && participant->state == PARTICIPANT_ACTIVATED &&
 		   (participant->vpas >> VPA_DATAPLANE & 1U) != 0;
 }
 
+static bool check_if_of(void *context, struct text key, void *value)
+{
+	struct {
+		struct dp *dp;
+		const char *ctx;
+	} *search = context;
+	struct agreement *agreement = value;
+	(void)key;
+	if (strcmp(agreement->ctx, search->ctx) == 0)
+		contract_check_everywhere(search->dp, agreement);
+	return true;
+}
+
+static bool is_same(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
 static void on_participant(
 	void *context, const char *ctx, const struct participant *participant, const struct participant *previous)
 {
 	struct dp *dp = context;
-	if (!is_serving(previous) || is_serving(participant) || dp->loading)
-		return;
 	struct {
 		struct dp *dp;
 		const char *ctx;
 	} search = {dp, ctx};
-	map_each(atomic_load_explicit(&dp->maps[DP_FLOWS], memory_order_relaxed), cut_if_of, &search);
+	if (!is_serving(previous) || dp->loading)
+		return;
+	if (!is_serving(participant))
+		map_each(atomic_load_explicit(&dp->maps[DP_FLOWS], memory_order_relaxed), cut_if_of, &search);
+	else if (!is_same(previous->region, participant->region))
+		map_each(atomic_load_explicit(&dp->maps[DP_AGREEMENTS], memory_order_relaxed), check_if_of, &search);
 }
 
 /* --- records */
@@ -168,6 +262,7 @@ static void flow_gone(struct dp *dp, const struct record *record)
 		return;
 	cut_everywhere(dp, flow);
 	retire(dp, flow_free, flow);
+	leave_agreement(dp, atomic_load_explicit(&flow->agreement, memory_order_relaxed));
 	outbox_wake(dp, record->ctx, record->id);
 }
 
@@ -179,24 +274,38 @@ static enum status on_flow(struct dp *dp, const struct record *record, const str
 		return status;
 	terms->revision = record->revision;
 	struct flow *flow = find_own(dp, DP_FLOWS, record);
+	struct agreement *agreement = use_agreement(dp, record->ctx, text_of(terms->agreement));
+	if (agreement == NULL) {
+		flow_terms_free(terms);
+		return STATUS_NO_MEMORY;
+	}
 	if (flow == NULL) {
 		flow = flow_new(record->ctx, record->id, terms, dp->workers);
 		if (flow == NULL) {
 			flow_terms_free(terms);
+			leave_agreement(dp, agreement);
 			return STATUS_NO_MEMORY;
 		}
+		atomic_store_explicit(&flow->agreement, agreement, memory_order_relaxed);
 		status = publish(dp, DP_FLOWS, record->ctx, record->id, flow);
-		if (status != STATUS_OK)
+		if (status != STATUS_OK) {
 			flow_free(flow);
-		else
+			leave_agreement(dp, agreement);
+		} else {
 			outbox_wake(dp, record->ctx, record->id);
+		}
 		return status;
 	}
+	struct agreement *other = atomic_exchange_explicit(&flow->agreement, agreement, memory_order_acq_rel);
 	struct flow_terms *old = atomic_exchange_explicit(&flow->terms, terms, memory_order_acq_rel);
 	if (terms->state != FLOW_STARTED || strcmp(old->dataset, terms->dataset) != 0 ||
-		strcmp(old->counter_party, terms->counter_party) != 0)
+		strcmp(old->counter_party, terms->counter_party) != 0 || other != agreement)
 		cut_everywhere(dp, flow);
+	else if (!is_same(old->region, terms->region) || !is_same(old->purpose, terms->purpose) ||
+			 !is_same(old->industry, terms->industry))
+		contract_check_everywhere(dp, agreement);
 	retire(dp, flow_terms_free, old);
+	leave_agreement(dp, other);
 	outbox_wake(dp, record->ctx, record->id);
 	return STATUS_OK;
 }
@@ -381,6 +490,8 @@ static void on_gone(struct dp *dp, const struct record *record)
 	const struct document_kind *kind = document_of(record->kind);
 	if (record->kind == RECORD_FLOW)
 		flow_gone(dp, record);
+	else if (record->kind == RECORD_AGREEMENT)
+		agreement_gone(dp, record);
 	else if (kind == NULL && change_planes(dp, record, NULL) != STATUS_OK)
 		LOG(ERROR, "dp.record", log_text("tenant", record->ctx), log_text("error", TEXT("out of memory")));
 	if (kind == NULL)
@@ -395,14 +506,17 @@ static enum status take(struct dp *dp, const struct document_kind *kind, const s
 {
 	if (kind != NULL)
 		return on_document(dp, kind, record, body, error);
-	return record->kind == RECORD_FLOW ? on_flow(dp, record, body, error) : on_control_plane(dp, record, body, error);
+	return record->kind == RECORD_FLOW        ? on_flow(dp, record, body, error)
+		   : record->kind == RECORD_AGREEMENT ? on_agreement(dp, record, body, error)
+											  : on_control_plane(dp, record, body, error);
 }
 
 static void on_record(void *context, const struct record *record)
 {
 	struct dp *dp = context;
 	const struct document_kind *kind = document_of(record->kind);
-	if (kind == NULL && record->kind != RECORD_FLOW && record->kind != RECORD_CONTROL_PLANE)
+	if (kind == NULL && record->kind != RECORD_FLOW && record->kind != RECORD_CONTROL_PLANE &&
+		record->kind != RECORD_AGREEMENT)
 		return;
 	if (record->body.bytes == NULL) {
 		on_gone(dp, record);
@@ -417,7 +531,7 @@ static void on_record(void *context, const struct record *record)
 		LOG(ERROR, "dp.record", log_text("tenant", record->ctx),
 			log_text("kind", text_of(record_kind_name(record->kind))), log_text("id", record->id),
 			log_text("error", error.length > 0 ? buffer_text(&error) : text_of(status_text(status))));
-		if (record->kind != RECORD_REVOCATION)
+		if (record->kind != RECORD_REVOCATION && record->kind != RECORD_AGREEMENT)
 			on_gone(dp, record);
 	}
 	buffer_free(&error);
@@ -450,6 +564,13 @@ static bool free_flow(void *context, struct text key, void *value)
 	return true;
 }
 
+static bool free_agreement(void *context, struct text key, void *value)
+{
+	(void)context, (void)key;
+	agreement_drop(value);
+	return true;
+}
+
 static bool free_planes(void *context, struct text key, void *value)
 {
 	(void)context, (void)key;
@@ -464,6 +585,8 @@ void records_free(struct dp *dp)
 		maps[i] = atomic_load_explicit(&dp->maps[i], memory_order_relaxed);
 	if (maps[DP_FLOWS] != NULL)
 		map_each(maps[DP_FLOWS], free_flow, NULL);
+	if (maps[DP_AGREEMENTS] != NULL)
+		map_each(maps[DP_AGREEMENTS], free_agreement, NULL);
 	if (maps[DP_CONTROL_PLANES] != NULL)
 		map_each(maps[DP_CONTROL_PLANES], free_planes, NULL);
 	for (size_t i = 0; i < DOCUMENT_COUNT; i++) {

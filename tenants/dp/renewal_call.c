@@ -134,6 +134,11 @@ static const struct flow *find_flow(struct renewal_call *call, const struct flow
 	return NULL;
 }
 
+static bool is_stopping(const struct renewal_call *call)
+{
+	return atomic_load_explicit(&call->dp->is_stopping, memory_order_relaxed);
+}
+
 static void sign(struct renewal_call *call)
 {
 	const struct participant *participant = registry_find(call->dp->registry, text_of(call->ctx));
@@ -144,7 +149,7 @@ static void sign(struct renewal_call *call)
 	struct buffer claims = {0};
 	char jti[ID_LENGTH + 1];
 	int64_t now_ms = worker_wall_ms(call->worker), expires_s = 0;
-	if (participant == NULL ||
+	if (participant == NULL || is_stopping(call) ||
 		access_claims_print(participant, flow, terms, call->dp->settings.renewal_lifetime_ms / 1000, now_ms, jti,
 			&expires_s, &claims) != STATUS_OK) {
 		buffer_free(&claims);
@@ -191,7 +196,7 @@ static const struct renewal *find_renewal(const struct renewal_call *call, const
 
 static void replace(struct renewal_call *call, const struct renewal *renewal)
 {
-	struct transaction *transaction = transaction_new();
+	struct transaction *transaction = is_stopping(call) ? NULL : transaction_new();
 	if (transaction == NULL ||
 		renewal_rotate(renewal, text_of(call->presented), transaction, call->next) != STATUS_OK) {
 		transaction_free(transaction);

@@ -144,8 +144,10 @@ static void print_claims(const struct participant *participant, const struct dat
 	char jti[ID_LENGTH + 1];
 	struct text audience = data_address_property(address, "refreshAudience");
 	id_random(jti);
-	buffer_printf(claims, "{\"iat\":%lld,\"exp\":%lld", (long long)(now_ms / 1000),
-		(long long)(now_ms / 1000 + PROOF_LIFETIME_S));
+	buffer_append(claims, TEXT("{\"iat\":"));
+	buffer_append_number(claims, now_ms / 1000);
+	buffer_append(claims, TEXT(",\"exp\":"));
+	buffer_append_number(claims, now_ms / 1000 + PROOF_LIFETIME_S);
 	append_claim(claims, "iss", text_of(participant->identity));
 	append_claim(claims, "sub", text_of(participant->identity));
 	append_claim(claims, "aud", audience.length > 0 ? audience : provider);

@@ -58,10 +58,10 @@ static bool read_address(struct signal *signal)
 	return status == STATUS_OK;
 }
 
-bool signal_check_address(
-	struct signal *signal, const struct participant *participant, const struct flow_terms *terms)
+bool signal_check_address(struct signal *signal, const struct participant *participant, const struct flow_terms *terms)
 {
-	bool is_push = flow_terms_is_push(terms), is_http_pull = text_equals(text_of(terms->profile), TEXT(HTTP_PROFILE "-pull"));
+	bool is_push = flow_terms_is_push(terms),
+		 is_http_pull = text_equals(text_of(terms->profile), TEXT(HTTP_PROFILE "-pull"));
 	bool needs_renewal = is_http_pull && participant->signaling.needs_renewal;
 	if (!read_address(signal))
 		return false;

@@ -81,6 +81,9 @@ static void draft_new(const struct signal *signal, struct draft *draft)
 	terms->created_ms = worker_wall_ms(signal->home->worker);
 }
 
+/* Of a flow whose record names none. */
+static char managed_profile[] = "https://w3id.org/dspace-sig/profile/http-pull";
+
 enum status draft_make(const struct signal *signal, const struct flow *flow, struct draft *draft)
 {
 	struct flow_terms *terms = &draft->terms;
@@ -90,6 +93,11 @@ enum status draft_make(const struct signal *signal, const struct flow *flow, str
 		*terms = *atomic_load_explicit(&flow->terms, memory_order_acquire);
 	else
 		draft_new(signal, draft);
+	/* made by the management API, which asks for neither: an address needs both */
+	if (terms->public_url == NULL)
+		terms->public_url = signal->public_url;
+	if (terms->profile == NULL)
+		terms->profile = managed_profile;
 	enum status status = flow_terms_move(terms, signal->event, now_ms);
 	if (status != STATUS_OK)
 		return status;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tenants/dp/agreement_record.h"
 #include "tenants/dp/fetch.h"
 #include "tenants/dp/flow_moves.h"
 #include "tenants/dp/offer.h"
@@ -264,25 +265,50 @@ static enum flow_event new_event(const struct signal *signal)
 	return is_later ? FLOW_ON_PREPARE_LATER : FLOW_ON_PREPARE;
 }
 
+/* A flow whose agreement cannot be kept does not start. True: refused. */
+static bool refuse_agreement(struct signal *signal, struct text agreement)
+{
+	const char *obstacle = agreement_obstacle(signal->home->dp, text_of(signal->ctx), agreement);
+	if (obstacle != NULL)
+		signal_refuse(signal, 409, obstacle);
+	return obstacle != NULL;
+}
+
+/* What is wrong with a first message, whatever flows there are. True: refused. */
+static bool refuse_sender(struct signal *signal, const struct participant *participant)
+{
+	if (!participant_is_named(participant, signal_field(signal, MESSAGE_FIELD_PARTICIPANT)))
+		signal_refuse(signal, 403, "participantId: is not this participant");
+	else if (!takes_profile(signal, participant, signal_field(signal, MESSAGE_FIELD_PROFILE)))
+		signal_refuse(signal, 400, "profile: is not one of this participant's");
+	else
+		return false;
+	return true;
+}
+
+/* A provider gives what it has, as far as the agreement goes. True: refused. */
+static bool refuse_dataset(struct signal *signal)
+{
+	struct text dataset = signal_field(signal, MESSAGE_FIELD_DATASET);
+	if (signal->verb != SIGNALING_START)
+		return false;
+	if (dp_find(signal->home->dp, DP_DATASETS, text_of(signal->ctx), dataset) != NULL)
+		return refuse_agreement(signal, signal_field(signal, MESSAGE_FIELD_AGREEMENT));
+	signal_refuse(signal, 404, "datasetId: there is no such dataset");
+	return true;
+}
+
 static void create(struct signal *signal)
 {
 	const struct participant *participant = signal_participant(signal);
 	const struct flow *flow = find_flow(signal);
-	struct text dataset = signal_field(signal, MESSAGE_FIELD_DATASET);
-	if (participant == NULL)
+	if (participant == NULL || refuse_sender(signal, participant))
 		return;
-	if (!participant_is_named(participant, signal_field(signal, MESSAGE_FIELD_PARTICIPANT))) {
-		signal_refuse(signal, 403, "participantId: is not this participant");
-	} else if (!takes_profile(signal, participant, signal_field(signal, MESSAGE_FIELD_PROFILE))) {
-		signal_refuse(signal, 400, "profile: is not one of this participant's");
-	} else if (flow != NULL && is_repeated(signal, terms_of(flow))) {
+	if (flow != NULL && is_repeated(signal, terms_of(flow))) {
 		answer_again(signal, flow);
 	} else if (flow != NULL) {
 		signal_refuse(signal, 409, "processId: there is a flow with this id");
-	} else if (signal->verb == SIGNALING_START &&
-			   dp_find(signal->home->dp, DP_DATASETS, text_of(signal->ctx), dataset) == NULL) {
-		signal_refuse(signal, 404, "datasetId: there is no such dataset");
-	} else {
+	} else if (!refuse_dataset(signal)) {
 		const struct flow_terms terms = {.role = signal->verb == SIGNALING_START ? FLOW_PROVIDER : FLOW_CONSUMER,
 			.profile = (char *)(uintptr_t)signal_field(signal, MESSAGE_FIELD_PROFILE).bytes};
 		signal->event = new_event(signal);
@@ -318,6 +344,9 @@ static void move(struct signal *signal)
 		refuse_move(signal, flow);
 	else if (to == terms->state)
 		answer_verb(signal, to);
+	else if (signal->verb == SIGNALING_RESUME && terms->role == FLOW_PROVIDER &&
+			 refuse_agreement(signal, text_of(terms->agreement)))
+		return;
 	else if (signal->attempts > 0 || signal_check_address(signal, participant, terms))
 		keep_secrets(signal);
 }

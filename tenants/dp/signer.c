@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/base/log.h"
+#include "tenants/dp/key_mapping.h"
 #include "tenants/dp/state.h"
 #include "tenants/jose/jws.h"
 
@@ -16,6 +18,7 @@ struct signing {
 	char ctx[ID_LENGTH + 1];
 	struct buffer claims, input; /* input: of the signature, then the token */
 	bool has_waited, is_proof;
+	bool is_unmapped; /* the vault does not have the key that the tenant's mapping names */
 	struct timer *timer;
 	signed_done *done;
 	void *context;
@@ -32,9 +35,27 @@ static void finish(struct signing *signing, enum status status)
 	free(signing);
 }
 
+/* The mapping names a key that is elsewhere: tokens that this cell checks itself are as good with its own. */
+static void sign_unmapped(struct signing *signing)
+{
+	LOG(WARNING, "dp.key_mapping", log_text("tenant", text_of(signing->ctx)),
+		log_text("error", TEXT("the vault has no key under the mapped name: the cell's own signs")));
+	signing->is_unmapped = true;
+	sign(signing);
+}
+
+static const struct key_mapping *mapping_of(const struct signing *signing)
+{
+	return signing->is_unmapped ? NULL : key_mapping_find(signing->dp, text_of(signing->ctx));
+}
+
 static void on_signature(void *context, enum status status, struct text signature)
 {
 	struct signing *signing = context;
+	if (status == STATUS_NOT_FOUND && mapping_of(signing) != NULL) {
+		sign_unmapped(signing);
+		return;
+	}
 	if (status == STATUS_OK)
 		status = jws_append_signature(&signing->input, signature);
 	finish(signing, status == STATUS_OK || status == STATUS_NO_MEMORY ? status : STATUS_UNAVAILABLE);
@@ -60,10 +81,12 @@ static void print_method(const struct participant *participant, const struct key
 	buffer_append(into, text_slice(kid, mark, kid.length));
 }
 
-static enum status make_input(struct signing *signing, const struct participant *participant, const struct key *key)
+/* A mapped key is known everywhere by the kid of its mapping. */
+static enum status make_input(
+	struct signing *signing, const struct participant *participant, const struct key *key, bool is_mapped)
 {
 	struct buffer header = {0}, kid = {0};
-	if (signing->is_proof)
+	if (signing->is_proof && !is_mapped)
 		print_method(participant, key, &kid);
 	else
 		buffer_append(&kid, key_id(key));
@@ -156,11 +179,90 @@ static void on_key(void *context, enum status status, struct text jwk)
 	finish(signing, STATUS_UNAVAILABLE);
 }
 
+/* --- the key of the tenant's mapping: its public half becomes a record under the mapping's kid, so that what it signs
+ * can be checked */
+
+static const struct key *find_key(const struct participant *participant, struct text kid)
+{
+	for (size_t i = 0; i < participant->key_count; i++) {
+		if (text_equals(key_id(participant->keys[i]), kid))
+			return participant->keys[i];
+	}
+	return NULL;
+}
+
+static void on_public_stored(void *context, enum status status, int64_t revision)
+{
+	struct signing *signing = context;
+	const struct participant *participant = registry_find(signing->dp->registry, text_of(signing->ctx));
+	const struct key_mapping *mapping = mapping_of(signing);
+	(void)revision;
+	if (status != STATUS_OK)
+		finish(signing, status == STATUS_NOT_FOUND || status == STATUS_NO_MEMORY ? status : STATUS_UNAVAILABLE);
+	else if (participant != NULL && mapping != NULL && find_key(participant, text_of(mapping->kid)) == NULL)
+		finish(signing, STATUS_UNAVAILABLE); /* it did not become one of his */
+	else
+		sign(signing);
+}
+
+static void on_public(void *context, enum status status, struct text result)
+{
+	struct signing *signing = context;
+	const struct key_mapping *mapping = mapping_of(signing);
+	struct json *jwk = NULL;
+	struct buffer record = {0};
+	if (status == STATUS_NOT_FOUND) {
+		sign_unmapped(signing);
+		return;
+	}
+	if (status == STATUS_OK)
+		status = json_parse(result, NULL, &jwk);
+	if (status == STATUS_OK && mapping == NULL) { /* taken back meanwhile */
+		json_free(jwk);
+		sign(signing);
+		return;
+	}
+	struct transaction *transaction = transaction_new();
+	bool is_made = status == STATUS_OK && transaction != NULL && json_add_text(jwk, "kid", text_of(mapping->kid));
+	json_print(jwk, &record);
+	is_made = is_made && !record.failed &&
+			  transaction_put(transaction, text_of(signing->ctx), RECORD_KEY, text_of(mapping->kid),
+				  buffer_text(&record), REVISION_ANY);
+	json_free(jwk);
+	buffer_free(&record);
+	if (is_made) {
+		store_submit(signing->dp->store, transaction, signing->worker, on_public_stored, signing);
+		return;
+	}
+	transaction_free(transaction);
+	finish(signing, status == STATUS_OK ? STATUS_NO_MEMORY : STATUS_UNAVAILABLE);
+}
+
+static void sign_mapped(
+	struct signing *signing, const struct participant *participant, const struct key_mapping *mapping)
+{
+	struct text ctx = text_of(signing->ctx), alias = text_of(mapping->key_name);
+	const struct key *key = find_key(participant, text_of(mapping->kid));
+	enum status status = key == NULL ? STATUS_OK : make_input(signing, participant, key, true);
+	if (status != STATUS_OK)
+		finish(signing, status);
+	else if (key == NULL)
+		vault_key_public(signing->dp->vault, ctx, alias, signing->worker, on_public, signing);
+	else
+		vault_sign(
+			signing->dp->vault, ctx, alias, buffer_text(&signing->input), signing->worker, on_signature, signing);
+}
+
 /* --- signing */
 
 static void sign(struct signing *signing)
 {
 	const struct participant *participant = registry_find(signing->dp->registry, text_of(signing->ctx));
+	const struct key_mapping *mapping = mapping_of(signing);
+	if (participant != NULL && mapping != NULL) {
+		sign_mapped(signing, participant, mapping);
+		return;
+	}
 	const struct key *key = participant == NULL ? NULL : signer_key(participant);
 	enum status status = participant == NULL ? STATUS_NOT_FOUND : STATUS_OK;
 	if (status == STATUS_OK && key == NULL) {
@@ -168,7 +270,7 @@ static void sign(struct signing *signing)
 		return;
 	}
 	if (status == STATUS_OK)
-		status = make_input(signing, participant, key);
+		status = make_input(signing, participant, key, false);
 	if (status != STATUS_OK)
 		finish(signing, status);
 	else

@@ -1,5 +1,5 @@
-/* Signs JWTs with a participant's data plane key: the key stays in the vault, its public half is a record. A
- * participant without a key gets one. */
+/* Signs JWTs with a participant's key: the one his key mapping names (key_mapping.h), else his data plane key, which is
+ * made when there is none. Keys stay in the vault; their public halves are records. */
 #pragma once
 
 #include "tenants/dp/dp.h"

@@ -8,7 +8,8 @@
 #include "server/http_date.h"
 #include "server/path.h"
 #include "server/range.h"
-#include "tenants/dp/pull.h"
+#include "tenants/dp/file_digests.h"
+#include "tenants/dp/validator.h"
 
 enum { CHECK_BYTES = 4 * 1024 * 1024, PATH_LIMIT = 4000, PIECES_MAX = 2 * RANGES_MAX + 1 };
 
@@ -25,6 +26,9 @@ struct piece {
 
 struct file_pull {
 	const struct open_file *file;
+	char etag[FILE_TAG_LENGTH + 1]; /* strong */
+	struct text path;               /* absent: no digest is wanted */
+	struct file_digests digests;
 	struct file_window window;
 	unsigned piece, count;
 	int64_t at;        /* inside the piece */
@@ -137,6 +141,8 @@ static enum body_state on_read(struct exchange *exchange, uint8_t *frame, size_t
 		if (!open_file_is_same(state->file))
 			result = BODY_FAILED;
 	}
+	if (result != BODY_FAILED && !file_digests_pass(&state->digests, frame, *count, result == BODY_END))
+		result = BODY_FAILED;
 	if (result == BODY_FAILED) {
 		dp_count(DP_SOURCE_ERRORS);
 		*count = 0;
@@ -153,20 +159,20 @@ static bool add_text_header(struct exchange *exchange, struct text name, struct 
 	return copy.bytes != NULL && exchange_add_header(exchange, name, copy);
 }
 
-static bool add_validators(struct exchange *exchange, const struct open_file *file)
+static bool add_validators(struct exchange *exchange, const struct file_pull *state)
 {
 	char date[HTTP_DATE_LENGTH + 1];
-	http_date_format(file->mtime_ns / 1000000000, date);
+	http_date_format(state->file->mtime_ns / 1000000000, date);
 	return exchange_add_header(exchange, TEXT("accept-ranges"), TEXT("bytes")) &&
-		   exchange_add_header(exchange, TEXT("etag"), text_of(file->etag)) &&
+		   exchange_add_header(exchange, TEXT("etag"), text_of(state->etag)) &&
 		   add_text_header(exchange, TEXT("last-modified"), text_of(date));
 }
 
 /* 0: go on; else the status that answers the conditions (RFC 9110 section 13.2.2). */
-static int check_conditions(const struct exchange *exchange, const struct open_file *file, int64_t now)
+static int check_conditions(const struct exchange *exchange, const struct file_pull *state, int64_t now)
 {
-	struct text tag = text_of(file->etag), value = exchange_header(exchange, TEXT("if-match"));
-	int64_t modified = file->mtime_ns / 1000000000, date;
+	struct text tag = text_of(state->etag), value = exchange_header(exchange, TEXT("if-match"));
+	int64_t modified = state->file->mtime_ns / 1000000000, date;
 	if (value.bytes != NULL) {
 		if (!if_match(value, tag))
 			return 412;
@@ -242,7 +248,7 @@ static void answer_bodiless(struct pull *pull, int status)
 {
 	struct exchange *exchange = pull->exchange;
 	const struct file_pull *state = pull->source_state;
-	bool is_added = add_validators(exchange, state->file);
+	bool is_added = add_validators(exchange, state);
 	if (status == 416) {
 		struct buffer range = {0};
 		range_format(NULL, (uint64_t)state->file->size, &range);
@@ -258,27 +264,30 @@ static void answer_bodiless(struct pull *pull, int status)
 }
 
 static enum range_verdict wanted_ranges(
-	const struct pull *pull, const struct open_file *file, int64_t now, struct byte_ranges *ranges)
+	const struct pull *pull, const struct file_pull *state, int64_t now, struct byte_ranges *ranges)
 {
 	const struct exchange *exchange = pull->exchange;
 	struct text range = exchange_header(exchange, TEXT("range"));
 	/* only GET has ranges (RFC 9110 section 14.2); two Range headers are none */
 	if (range.bytes == NULL || pull->method != METHOD_GET || exchange_header_count(exchange, TEXT("range")) != 1)
 		return RANGE_WHOLE;
-	if (!if_range(exchange_header(exchange, TEXT("if-range")), text_of(file->etag), file->mtime_ns / 1000000000, now))
+	if (!if_range(
+			exchange_header(exchange, TEXT("if-range")), text_of(state->etag), state->file->mtime_ns / 1000000000, now))
 		return RANGE_WHOLE;
-	return range_parse(range, (uint64_t)file->size, ranges);
+	return range_parse(range, (uint64_t)state->file->size, ranges);
 }
 
-static void respond(struct pull *pull, struct text content_type)
+/* The digest may have to be waited for: then this runs once more. */
+static void respond(struct pull *pull)
 {
+	struct text content_type = text_of(((const struct file_source *)pull->part->source)->content_type);
 	struct exchange *exchange = pull->exchange;
 	struct file_pull *state = pull->source_state;
 	int64_t now = worker_wall_ms(exchange->worker) / 1000;
-	int status = check_conditions(exchange, state->file, now);
+	int status = check_conditions(exchange, state, now);
 	struct byte_ranges ranges = {.count = 1, .at = {{0, (uint64_t)state->file->size}}};
 	if (status == 0) {
-		enum range_verdict verdict = wanted_ranges(pull, state->file, now, &ranges);
+		enum range_verdict verdict = wanted_ranges(pull, state, now, &ranges);
 		status = verdict == RANGE_WHOLE ? 200 : verdict == RANGE_LIST ? 206 : 416;
 		if (verdict != RANGE_LIST)
 			ranges = (struct byte_ranges){.count = 1, .at = {{0, (uint64_t)state->file->size}}};
@@ -287,18 +296,24 @@ static void respond(struct pull *pull, struct text content_type)
 		answer_bodiless(pull, status);
 		return;
 	}
+	if (file_digests_wait(&state->digests, state->path, state->file, respond))
+		return;
 	exchange->status = status;
 	bool is_planned = ranges.count == 1 ? plan_one(exchange, state, &ranges.at[0], content_type)
 										: plan_multipart(exchange, state, &ranges, content_type);
-	if (!is_planned || !add_validators(exchange, state->file)) {
+	if (!is_planned || !add_validators(exchange, state)) {
 		pull_refuse(pull, 503, TEXT_NONE);
 		return;
 	}
 	exchange->response_length = 0;
 	for (unsigned i = 0; i < state->count; i++)
 		exchange->response_length += state->pieces[i].length;
+	if (!file_digests_begin(&state->digests, exchange->response_length)) {
+		pull_refuse(pull, 503, TEXT_NONE);
+		return;
+	}
 	exchange->read_body = on_read;
-	exchange_respond(exchange);
+	pull_respond(pull);
 }
 
 /* property path + decoded segments; INVALID when a segment cannot be a file name */
@@ -344,7 +359,13 @@ static void file_start(struct pull *pull)
 		return;
 	}
 	pull->source_state = state;
-	respond(pull, text_of(source->content_type));
+	file_tag_print(pull->part->binding, pull->part->has_version, below, state->file, state->etag);
+	file_digests_read(&state->digests, pull);
+	if (state->digests.wants_repr) {
+		state->path = exchange_copy(pull->exchange, path);
+		state->digests.wants_repr = state->path.bytes != NULL;
+	}
+	respond(pull);
 }
 
 static void file_close(struct pull *pull)
@@ -352,6 +373,7 @@ static void file_close(struct pull *pull)
 	struct file_pull *state = pull->source_state;
 	if (state == NULL)
 		return;
+	file_digests_close(&state->digests);
 	file_window_close(&state->window);
 	open_file_release(pull->home->files, state->file);
 }

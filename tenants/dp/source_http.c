@@ -3,10 +3,11 @@
 #include <string.h>
 
 #include "server/answer.h"
+#include "tenants/dp/conditions.h"
 #include "tenants/dp/headers.h"
 #include "tenants/dp/http_source.h"
 
-enum { REQUEST_HEADERS_MAX = 64 };
+enum { REQUEST_HEADERS_MAX = 64, TRAILERS_PASSED = 8 };
 
 struct http_pull {
 	struct credential_waiter waiter; /* first */
@@ -31,6 +32,7 @@ static bool is_set(const struct http_source *source, struct text name)
 	return false;
 }
 
+/* 0: out of memory. */
 static size_t collect_headers(const struct http_pull *state, struct header *headers)
 {
 	const struct pull *pull = state->pull;
@@ -42,8 +44,12 @@ static size_t collect_headers(const struct http_pull *state, struct header *head
 		headers[count++] = source->headers[i];
 	for (unsigned i = 0; i < exchange->header_count && count < REQUEST_HEADERS_MAX - 8; i++) {
 		struct text name = exchange->headers[i].name;
-		if (header_goes_to_source(name) && !is_set(source, name))
-			headers[count++] = exchange->headers[i];
+		if (!header_goes_to_source(name) || is_set(source, name))
+			continue;
+		enum passage passage = condition_pass(pull, &exchange->headers[i], &headers[count]);
+		if (passage == PASSAGE_FAILED)
+			return 0;
+		count += passage == PASSES;
 	}
 	if (source->credential.header != NULL) {
 		const struct secret *value = source->credential.literal != NULL ? source->credential.literal : lane->value;
@@ -60,7 +66,10 @@ static size_t collect_headers(const struct http_pull *state, struct header *head
 	}
 	if (exchange->traceparent.bytes != NULL)
 		headers[count++] = (struct header){TEXT("traceparent"), exchange->traceparent};
+	/* what the connectors in the field tell a backend (dataplane.md 1.1) */
 	headers[count++] = (struct header){TEXT("edc-contract-agreement-id"), pull->agreement};
+	const struct flow_terms *terms = atomic_load_explicit(&pull->flow->terms, memory_order_acquire);
+	headers[count++] = (struct header){TEXT("edc-bpn"), text_of(terms->counter_party)};
 	return count;
 }
 
@@ -130,12 +139,17 @@ static void send_request(struct http_pull *state)
 		refuse(pull, participant == NULL ? STATUS_UNAVAILABLE : STATUS_NO_MEMORY);
 		return;
 	}
+	size_t header_count = collect_headers(state, headers);
+	if (header_count == 0) {
+		refuse(pull, STATUS_NO_MEMORY);
+		return;
+	}
 	struct address_rules addresses = participant_address_rules(participant);
 	const struct client_request request = {.tenant = text_of(pull->flow->ctx),
 		.url = &url,
 		.method = method_of(pull),
 		.headers = headers,
-		.header_count = collect_headers(state, headers),
+		.header_count = header_count,
 		.body_length = state->has_body ? pull->exchange->request_length : 0,
 		.rules = &addresses,
 		.read_ms = (uint32_t)dp->settings.source_ms};
@@ -204,6 +218,17 @@ static void on_writable(void *context, struct client_call *call)
 
 /* --- the answer */
 
+/* In the memory of the call, which is closed in on_close. */
+static void pass_trailers(const struct http_pull *state, struct exchange *exchange)
+{
+	struct header trailers[TRAILERS_PASSED];
+	unsigned count = client_call_trailers(state->call, trailers, TRAILERS_PASSED);
+	for (unsigned i = 0; i < count; i++) {
+		if (trailer_goes_to_consumer(trailers[i].name))
+			(void)exchange_add_trailer(exchange, trailers[i].name, trailers[i].value);
+	}
+}
+
 static enum body_state on_read(struct exchange *exchange, uint8_t *frame, size_t room, size_t *count)
 {
 	struct pull *pull = exchange->state;
@@ -214,6 +239,8 @@ static enum body_state on_read(struct exchange *exchange, uint8_t *frame, size_t
 		dp_count(DP_SOURCE_ERRORS);
 	else
 		pull_count(pull, *count);
+	if (result == BODY_END)
+		pass_trailers(state, exchange);
 	return result;
 }
 
@@ -251,7 +278,8 @@ static void on_head(void *context, struct client_call *call, const struct client
 		if (!header_goes_to_consumer(header->name, response->headers, response->header_count))
 			continue;
 		/* lent until client_call_close, which is in on_close */
-		if (!exchange_add_header(exchange, header->name, header->value)) {
+		if (text_equals(header->name, TEXT("etag")) ? !conditions_add_tag(state->pull, header->value)
+													: !exchange_add_header(exchange, header->name, header->value)) {
 			refuse(state->pull, STATUS_PROTOCOL);
 			return;
 		}
@@ -259,7 +287,7 @@ static void on_head(void *context, struct client_call *call, const struct client
 	exchange->status = response->status;
 	exchange->response_length = response->length;
 	exchange->read_body = on_read;
-	exchange_respond(exchange);
+	pull_respond(state->pull);
 }
 
 static void on_readable(void *context, struct client_call *call)
@@ -292,6 +320,10 @@ static void on_credential(struct credential_waiter *waiter, enum status status)
 static void http_start(struct pull *pull)
 {
 	const struct http_source *source = pull->part->source;
+	if (conditions_fail(pull)) {
+		pull_refuse(pull, 412, TEXT_NONE);
+		return;
+	}
 	struct http_pull *state = exchange_allocate(pull->exchange, sizeof(*state));
 	if (state == NULL) {
 		refuse(pull, STATUS_NO_MEMORY);

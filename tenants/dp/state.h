@@ -6,14 +6,16 @@
 
 #include "server/base/map.h"
 #include "tenants/did_resolver.h"
+#include "tenants/dp/agreement.h"
 #include "tenants/dp/dataset.h"
+#include "tenants/dp/digests.h"
 #include "tenants/dp/dp.h"
 #include "tenants/dp/flow.h"
 #include "tenants/dp/open_file.h"
 #include "tenants/dp/token.h"
 
 /* In-memory indexes by (ctx, id): struct dataset, flow, revocation, transfer_types, key_mapping, renewal (id: the
- * flow's), control_planes (id: ""), letter (outbox.h). */
+ * flow's), control_planes (id: ""), letter (outbox.h), agreement. */
 enum dp_map {
 	DP_DATASETS,
 	DP_FLOWS,
@@ -23,6 +25,7 @@ enum dp_map {
 	DP_RENEWALS,
 	DP_CONTROL_PLANES,
 	DP_LETTERS,
+	DP_AGREEMENTS,
 	DP_MAP_COUNT
 };
 
@@ -49,7 +52,8 @@ struct dp {
 	bool loading;                             /* until the first batch nobody reads */
 	unsigned workers;
 	int slot;
-	int root;                    /* directory of file sources */
+	int root; /* directory of file sources */
+	struct digests *digests;
 	_Atomic uint64_t secrets;    /* grows with each change of a secret */
 	pthread_mutex_t graves_lock; /* never taken while serving */
 	struct grave *graves, **graves_end;
@@ -64,12 +68,17 @@ struct dp_worker {
 	unsigned index;
 	struct verdicts *verdicts;
 	struct open_files *files;
-	struct holdings *holdings; /* of the tokens this worker keeps */
-	struct pull *expiring;     /* live pulls of flows that end by the clock */
+	struct holdings *holdings;    /* of the tokens this worker keeps */
+	struct pull *expiring;        /* live pulls that end by the clock */
+	struct pull *sending;         /* live pulls whose bytes the kernel sends */
+	struct agreement_lane *dirty; /* with something to book */
 	struct timer *tick;
 	struct jwks *jwks;
 	struct outbox *outbox; /* of the first worker alone, and these: */
 	struct callback_tokens *callback_tokens;
+	struct digest_lane *digests;
+	struct buffer key_set; /* public_keys.c: as printed at key_set_ms */
+	uint64_t key_set_ms;
 };
 
 #define DP_METRIC_LIST(X)                                                                                              \
@@ -102,6 +111,8 @@ enum dp_metric {
 		DP_METRIC_COUNT
 };
 void dp_count(enum dp_metric metric);
+/* A pull refused or stopped by its agreement's policy. */
+void dp_count_reason(enum policy_reason reason);
 
 /* On a worker: valid until it returns to its loop. */
 void *dp_find(const struct dp *dp, enum dp_map map, struct text ctx, struct text id);

@@ -25,7 +25,8 @@ struct backend {
 	/* Opens and migrates. */
 	enum status (*open)(const struct store_settings *settings, void **database, struct buffer *error);
 	void (*close)(void *database);
-	/* All present records, in the order kind, then revision; *revision: the newest, tombstones included. */
+	/* All present records of the kinds that are loaded, in the order kind, then revision; *revision: the newest,
+	 * tombstones included. */
 	enum status (*load)(void *database, record_visit *visit, void *context, int64_t *revision);
 	/* begin (takes the one write lock of all processes), poll, then for each transaction apply (all or nothing), then
 	 * commit or roll back everything. apply: CONFLICT, NOT_FOUND and INVALID are verdicts on one transaction; after any
@@ -38,6 +39,9 @@ struct backend {
 	/* Records of other processes newer than `after`, tombstones with absent body; in or outside a begin. Cheap when
 	 * there are none. */
 	enum status (*poll)(void *database, int64_t after, record_visit *visit, void *context, int64_t *revision);
+	/* As store_list. */
+	enum status (*list)(void *database, struct text ctx, enum record_kind kind, struct text after, size_t limit,
+		record_visit *visit, void *context);
 	bool (*is_healthy)(const void *database);
 };
 extern const struct backend backend_sqlite, backend_postgres;

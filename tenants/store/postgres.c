@@ -363,6 +363,8 @@ static enum status postgres_load(void *object, record_visit *visit, void *contex
 	database->patience_ms = LOAD_MS;
 	for (int kind = 0; kind < RECORD_KIND_COUNT && status == STATUS_OK; kind++) {
 		const char *values[] = {record_kind_name((enum record_kind)kind)};
+		if (!record_kind_is_loaded((enum record_kind)kind))
+			continue;
 		status = visit_rows(query(database,
 								"SELECT ctx, kind, id, revision, body FROM record WHERE kind = $1 AND body IS NOT NULL "
 								"ORDER BY revision",
@@ -531,6 +533,23 @@ static enum status check_expected(struct database *database, const struct change
 	return change_judge(change, is_present, revision, has_owner);
 }
 
+/* id absent: all of the kind */
+static enum status drop(struct database *database, struct text ctx_text, enum record_kind kind, struct text id_text)
+{
+	char *ctx = text_copy(ctx_text), *id = text_copy(id_text);
+	enum status status = ctx == NULL || id == NULL ? STATUS_NO_MEMORY : STATUS_OK;
+	const char *values[] = {ctx, record_kind_name(kind), id};
+	bool is_one = id_text.bytes != NULL;
+	if (status == STATUS_OK)
+		PQclear(query_judged(database,
+			is_one ? "DELETE FROM record WHERE ctx = $1 AND kind = $2 AND id = $3"
+				   : "DELETE FROM record WHERE ctx = $1 AND kind = $2",
+			is_one ? 3 : 2, values, &status));
+	free(ctx);
+	free(id);
+	return status;
+}
+
 static enum status delete_ctx(
 	struct database *database, const struct change *change, record_visit *visit, void *context, int64_t *revision)
 {
@@ -538,6 +557,10 @@ static enum status delete_ctx(
 	enum status status = ctx == NULL ? STATUS_NO_MEMORY : STATUS_OK;
 	const char *values[] = {ctx};
 	PGresult *result = NULL;
+	for (int kind = 0; kind < RECORD_KIND_COUNT && status == STATUS_OK; kind++) {
+		if (!record_kind_is_loaded((enum record_kind)kind))
+			status = drop(database, change->ctx, (enum record_kind)kind, TEXT_NONE);
+	}
 	if (status == STATUS_OK)
 		result = query_judged(
 			database, "SELECT kind, id FROM record WHERE ctx = $1 AND body IS NOT NULL", 1, values, &status);
@@ -556,6 +579,8 @@ static enum status apply_one(
 {
 	if (change->kind == CHANGE_DELETE_CTX)
 		return delete_ctx(database, change, visit, context, revision);
+	if (change->kind == CHANGE_DELETE && !record_kind_is_loaded(change->record))
+		return drop(database, change->ctx, change->record, change->id);
 	enum status status = check_expected(database, change);
 	struct record record = {.ctx = change->ctx,
 		.kind = change->record,
@@ -581,10 +606,29 @@ static enum status postgres_apply(
 	return undone == STATUS_OK ? status : undone;
 }
 
+static enum status postgres_list(void *object, struct text ctx_text, enum record_kind kind, struct text after_text,
+	size_t limit, record_visit *visit, void *context)
+{
+	struct database *database = object;
+	char number[24], *ctx = text_copy(ctx_text), *after = text_copy(after_text);
+	enum status status = ctx == NULL || after == NULL ? STATUS_NO_MEMORY : come_back(database);
+	snprintf(number, sizeof(number), "%zu", limit);
+	const char *values[] = {ctx, record_kind_name(kind), after, number};
+	if (status == STATUS_OK)
+		status = visit_rows(query(database,
+								"SELECT ctx, kind, id, revision, body FROM record WHERE ctx = $1 AND kind = $2 AND "
+								"id > $3 AND body IS NOT NULL ORDER BY id LIMIT $4::bigint",
+								4, values),
+			visit, context);
+	free(ctx);
+	free(after);
+	return status;
+}
+
 static bool postgres_is_healthy(const void *object)
 {
 	return ((const struct database *)object)->is_healthy;
 }
 
 const struct backend backend_postgres = {postgres_open, postgres_close, postgres_load, postgres_begin, postgres_apply,
-	postgres_commit, postgres_rollback, postgres_poll, postgres_is_healthy};
+	postgres_commit, postgres_rollback, postgres_poll, postgres_list, postgres_is_healthy};

@@ -14,6 +14,10 @@
 	X(OF_CTX, "SELECT kind, id FROM record WHERE ctx = ?1 AND body IS NOT NULL")                                       \
 	X(OF_KIND,                                                                                                         \
 		"SELECT ctx, kind, id, revision, body FROM record WHERE kind = ?1 AND body IS NOT NULL ORDER BY revision")     \
+	X(DROP, "DELETE FROM record WHERE ctx = ?1 AND kind = ?2 AND id = ?3")                                             \
+	X(DROP_KIND, "DELETE FROM record WHERE ctx = ?1 AND kind = ?2")                                                    \
+	X(LIST, "SELECT ctx, kind, id, revision, body FROM record WHERE ctx = ?1 AND kind = ?2 AND id > ?3 "               \
+			"AND body IS NOT NULL ORDER BY id LIMIT ?4")                                                               \
 	X(AFTER, "SELECT ctx, kind, id, revision, body FROM record WHERE revision > ?1 ORDER BY revision")                 \
 	X(NEWEST, "SELECT value FROM meta WHERE name = 'revision'")                                                        \
 	X(COUNT_UP, "UPDATE meta SET value = value + 1 WHERE name = 'revision' RETURNING value")                           \
@@ -231,6 +235,8 @@ static enum status sqlite_load(void *object, record_visit *visit, void *context,
 	struct database *database = object;
 	enum status status = run(database, STATEMENT_BEGIN);
 	for (int kind = 0; kind < RECORD_KIND_COUNT && status == STATUS_OK; kind++) {
+		if (!record_kind_is_loaded((enum record_kind)kind))
+			continue;
 		sqlite3_stmt *statement = use(database, STATEMENT_OF_KIND);
 		bind(statement, 1, text_of(record_kind_name((enum record_kind)kind)));
 		status = visit_rows(database, statement, visit, context);
@@ -346,12 +352,30 @@ struct found {
 	char *id;
 };
 
+static enum status drop(struct database *database, struct text ctx, enum record_kind kind, struct text id)
+{
+	sqlite3_stmt *statement = use(database, id.bytes == NULL ? STATEMENT_DROP_KIND : STATEMENT_DROP);
+	bind(statement, 1, ctx);
+	bind(statement, 2, text_of(record_kind_name(kind)));
+	if (id.bytes != NULL)
+		bind(statement, 3, id);
+	enum status status = status_of(database, sqlite3_step(statement));
+	sqlite3_reset(statement);
+	return status;
+}
+
 static enum status delete_ctx(
 	struct database *database, const struct change *change, record_visit *visit, void *context, int64_t *revision)
 {
 	struct found *list = NULL;
 	size_t count = 0, room = 0;
 	enum status status = STATUS_OK;
+	for (int kind = 0; kind < RECORD_KIND_COUNT && status == STATUS_OK; kind++) {
+		if (!record_kind_is_loaded((enum record_kind)kind))
+			status = drop(database, change->ctx, (enum record_kind)kind, TEXT_NONE);
+	}
+	if (status != STATUS_OK)
+		return status;
 	sqlite3_stmt *statement = use(database, STATEMENT_OF_CTX);
 	bind(statement, 1, change->ctx);
 	int result;
@@ -392,6 +416,8 @@ static enum status apply_one(
 {
 	if (change->kind == CHANGE_DELETE_CTX)
 		return delete_ctx(database, change, visit, context, revision);
+	if (change->kind == CHANGE_DELETE && !record_kind_is_loaded(change->record))
+		return drop(database, change->ctx, change->record, change->id);
 	enum status status = check_expected(database, change);
 	struct record record = {.ctx = change->ctx,
 		.kind = change->record,
@@ -419,10 +445,22 @@ static enum status sqlite_apply(
 	return undone == STATUS_OK ? status : undone;
 }
 
+static enum status sqlite_list(void *object, struct text ctx, enum record_kind kind, struct text after, size_t limit,
+	record_visit *visit, void *context)
+{
+	struct database *database = object;
+	sqlite3_stmt *statement = use(database, STATEMENT_LIST);
+	bind(statement, 1, ctx);
+	bind(statement, 2, text_of(record_kind_name(kind)));
+	bind(statement, 3, after.bytes == NULL ? TEXT("") : after);
+	sqlite3_bind_int64(statement, 4, (sqlite3_int64)limit);
+	return visit_rows(database, statement, visit, context);
+}
+
 static bool sqlite_is_healthy(const void *object)
 {
 	return ((const struct database *)object)->is_healthy;
 }
 
 const struct backend backend_sqlite = {sqlite_open, sqlite_close, sqlite_load, sqlite_begin, sqlite_apply,
-	sqlite_commit, sqlite_rollback, sqlite_poll, sqlite_is_healthy};
+	sqlite_commit, sqlite_rollback, sqlite_poll, sqlite_list, sqlite_is_healthy};

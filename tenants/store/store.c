@@ -36,11 +36,22 @@ const size_t store_settings_count = sizeof(store_settings_table) / sizeof(store_
 const char *record_kind_name(enum record_kind kind)
 {
 	static const char *const names[] = {
-#define RECORD_NAME(name, text) text,
+#define RECORD_NAME(name, text, loading) text,
 		RECORD_LIST(RECORD_NAME)
 #undef RECORD_NAME
 	};
 	return names[kind];
+}
+
+bool record_kind_is_loaded(enum record_kind kind)
+{
+	enum { ON_DEMAND, LOADED };
+	static const bool loaded[] = {
+#define RECORD_LOADING(name, text, loading) loading == LOADED,
+		RECORD_LIST(RECORD_LOADING)
+#undef RECORD_LOADING
+	};
+	return loaded[kind];
 }
 
 /* --- transactions */
@@ -146,7 +157,8 @@ struct store {
 	pthread_mutex_t lock; /* of what follows */
 	pthread_cond_t filled;
 	struct transaction *queue, **queue_end;
-	size_t queued;
+	struct listing *listings, **listings_end;
+	size_t queued; /* of both */
 	bool is_closing;
 };
 
@@ -160,6 +172,7 @@ enum status store_open(
 	made->pool = pool;
 	made->settings = *settings;
 	made->queue_end = &made->queue;
+	made->listings_end = &made->listings;
 	enum status status = made->backend->open(settings, &made->database, error);
 	if (status != STATUS_OK) {
 		free(made);
@@ -219,7 +232,7 @@ static struct text place(char **at, struct text text)
 	return (struct text){start, text.length};
 }
 
-static bool write_news(void *context, const struct record *record)
+static bool write_copy(void *context, const struct record *record)
 {
 	struct newspaper *paper = context;
 	struct news *news = malloc(sizeof(*news) + record->ctx.length + record->id.length + record->body.length + 1);
@@ -234,6 +247,11 @@ static bool write_news(void *context, const struct record *record)
 	*paper->end = news;
 	paper->end = &news->next;
 	return true;
+}
+
+static bool write_news(void *context, const struct record *record)
+{
+	return !record_kind_is_loaded(record->kind) || write_copy(context, record);
 }
 
 static void drop_news(struct news *news)
@@ -371,15 +389,108 @@ static void run_batch(struct store *store, struct transaction *batch)
 		LOG(ERROR, "store.commit", log_text("error", text_of(status_text(status))));
 		fail_all(batch, status == STATUS_NO_MEMORY ? status : STATUS_UNAVAILABLE);
 	} else {
-		for (struct news *news = paper.first; news != NULL; news = news->next) {
-			store->revision = news->record.revision;
+		for (struct news *news = paper.first; news != NULL; news = news->next)
 			tell(store, &news->record);
-		}
+		for (const struct transaction *transaction = batch; transaction != NULL; transaction = transaction->next)
+			store->revision = transaction->revision > store->revision ? transaction->revision : store->revision;
 		if (paper.first != NULL)
 			tell_end(store);
 	}
 	drop_news(paper.first);
 	complete_behind_barrier(store, batch);
+}
+
+/* --- listing */
+
+/* One store_list under way. */
+struct listing {
+	struct task task; /* first: its completion on a worker */
+	struct listing *next;
+	char *ctx, *after; /* after NULL: from the first */
+	enum record_kind kind;
+	size_t limit;
+	struct worker *worker;
+	void (*done)(void *context, enum status status, const struct record *records, size_t count);
+	void *context;
+	enum status status;
+	struct newspaper paper;
+};
+
+static void listing_free(struct listing *listing)
+{
+	drop_news(listing->paper.first);
+	free(listing->ctx);
+	free(listing->after);
+	free(listing);
+}
+
+static void on_listed(struct task *task)
+{
+	struct listing *listing = (struct listing *)task;
+	struct record *records = NULL;
+	size_t count = 0;
+	for (const struct news *news = listing->paper.first; news != NULL; news = news->next)
+		count++;
+	if (count > 0 && (records = calloc(count, sizeof(*records))) == NULL)
+		listing->status = STATUS_NO_MEMORY;
+	count = 0;
+	for (const struct news *news = listing->paper.first; records != NULL && news != NULL; news = news->next)
+		records[count++] = news->record;
+	listing->done(listing->context, listing->status, records, listing->status == STATUS_OK ? count : 0);
+	free(records);
+	listing_free(listing);
+}
+
+static void finish_listing(struct listing *listing, enum status status)
+{
+	listing->status = status;
+	listing->task.run = on_listed;
+	if (listing->worker == NULL)
+		on_listed(&listing->task);
+	else
+		worker_post(listing->worker, &listing->task);
+}
+
+static void run_listings(struct store *store, struct listing *listings)
+{
+	while (listings != NULL) {
+		struct listing *listing = listings;
+		listings = listing->next;
+		enum status status = store->backend->list(store->database, text_of(listing->ctx), listing->kind,
+			listing->after == NULL ? TEXT_NONE : text_of(listing->after), listing->limit, write_copy, &listing->paper);
+		finish_listing(listing, status);
+	}
+}
+
+void store_list(struct store *store, struct text ctx, enum record_kind kind, struct text after, size_t limit,
+	struct worker *worker, void (*done)(void *context, enum status status, const struct record *records, size_t count),
+	void *context)
+{
+	struct listing *listing = calloc(1, sizeof(*listing));
+	if (listing == NULL) {
+		done(context, STATUS_NO_MEMORY, NULL, 0);
+		return;
+	}
+	*listing = (struct listing){.kind = kind, .limit = limit, .worker = worker, .done = done, .context = context};
+	listing->paper.end = &listing->paper.first;
+	listing->ctx = text_copy(ctx);
+	listing->after = after.bytes == NULL ? NULL : text_copy(after);
+	bool is_taken = listing->ctx != NULL && (after.bytes == NULL || listing->after != NULL);
+	if (!is_taken) {
+		finish_listing(listing, STATUS_NO_MEMORY);
+		return;
+	}
+	pthread_mutex_lock(&store->lock);
+	is_taken = !store->is_closing && store->queued < (uint64_t)store->settings.queued_transactions;
+	if (is_taken) {
+		*store->listings_end = listing;
+		store->listings_end = &listing->next;
+		store->queued++;
+		pthread_cond_signal(&store->filled);
+	}
+	pthread_mutex_unlock(&store->lock);
+	if (!is_taken)
+		finish_listing(listing, STATUS_UNAVAILABLE);
 }
 
 static void deadline(int64_t after_ms, struct timespec *when)
@@ -408,21 +519,35 @@ static struct transaction *take_batch(struct store *store)
 	return batch;
 }
 
+static struct listing *take_listings(struct store *store)
+{
+	struct listing *listings = store->queue == NULL ? store->listings : NULL; /* behind what was submitted before */
+	if (listings == NULL)
+		return NULL;
+	for (const struct listing *listing = listings; listing != NULL; listing = listing->next)
+		store->queued--;
+	store->listings = NULL;
+	store->listings_end = &store->listings;
+	return listings;
+}
+
 static void *run(void *context)
 {
 	struct store *store = context;
 	struct timespec next;
 	deadline(store->settings.poll_ms, &next);
 	pthread_mutex_lock(&store->lock);
-	while (!store->is_closing || store->queue != NULL) {
+	while (!store->is_closing || store->queue != NULL || store->listings != NULL) {
 		int waited = 0;
-		while (store->queue == NULL && !store->is_closing && waited == 0)
+		while (store->queue == NULL && store->listings == NULL && !store->is_closing && waited == 0)
 			waited = pthread_cond_timedwait(&store->filled, &store->lock, &next);
 		struct transaction *batch = take_batch(store);
+		struct listing *listings = take_listings(store);
 		pthread_mutex_unlock(&store->lock);
-		if (batch != NULL) {
+		if (batch != NULL)
 			run_batch(store, batch);
-		} else {
+		run_listings(store, listings);
+		if (batch == NULL && listings == NULL) {
 			look_for_others(store); /* what fails now is asked again at the next look */
 			atomic_store(&store->is_healthy, store->backend->is_healthy(store->database));
 		}

@@ -15,30 +15,33 @@
 
 struct store;
 
-/* kind: the name stored. What a row of it holds is said in the room that owns it. */
+/* kind: the name stored, and whether it is loaded. What a row of it holds is said in the room that owns it. A kind that
+ * is read on demand may have very many records: no listener is told of them, neither at load nor of changes; store_list
+ * reads them; deleted, they leave no trace, and deleting one that is not there is fine. */
 #define RECORD_LIST(X)                                                                                                 \
-	X(PARTICIPANT, "participant")                                                                                      \
-	X(PARTICIPANT_CONFIG, "participant_config")                                                                        \
-	X(KEY, "key")                                                                                                      \
-	X(DATASET, "dataset")                                                                                              \
-	X(FLOW, "flow")                                                                                                    \
-	X(REVOCATION, "revocation")                                                                                        \
-	X(CONTROL_PLANE, "control_plane")                                                                                  \
-	X(OUTBOX, "outbox")                                                                                                \
-	X(AGREEMENT, "agreement")                                                                                          \
-	X(TRANSFER_TYPES, "transfer_types")                                                                                \
-	X(KEY_MAPPING, "key_mapping")                                                                                      \
-	X(RENEWAL, "renewal")                                                                                              \
-	X(BOOK, "book")                                                                                                    \
-	X(RECEIPT, "receipt")
+	X(PARTICIPANT, "participant", LOADED)                                                                              \
+	X(PARTICIPANT_CONFIG, "participant_config", LOADED)                                                                \
+	X(KEY, "key", LOADED)                                                                                              \
+	X(DATASET, "dataset", LOADED)                                                                                      \
+	X(FLOW, "flow", LOADED)                                                                                            \
+	X(REVOCATION, "revocation", LOADED)                                                                                \
+	X(CONTROL_PLANE, "control_plane", LOADED)                                                                          \
+	X(OUTBOX, "outbox", LOADED)                                                                                        \
+	X(AGREEMENT, "agreement", LOADED)                                                                                  \
+	X(TRANSFER_TYPES, "transfer_types", LOADED)                                                                        \
+	X(KEY_MAPPING, "key_mapping", LOADED)                                                                              \
+	X(RENEWAL, "renewal", LOADED)                                                                                      \
+	X(BOOK, "book", LOADED)                                                                                            \
+	X(RECEIPT, "receipt", ON_DEMAND)
 
 enum record_kind {
-#define RECORD_MEMBER(name, text) RECORD_##name,
+#define RECORD_MEMBER(name, text, loading) RECORD_##name,
 	RECORD_LIST(RECORD_MEMBER)
 #undef RECORD_MEMBER
 		RECORD_KIND_COUNT
 };
 const char *record_kind_name(enum record_kind kind);
+bool record_kind_is_loaded(enum record_kind kind);
 
 struct record {
 	struct text ctx; /* 32 hex, or "" for what belongs to the cell itself */
@@ -93,11 +96,17 @@ enum status store_open(const struct store_settings *settings, struct worker_pool
 	struct buffer *error) MUST_CHECK;
 /* At most 8 listeners, added before store_load. */
 void store_listen(struct store *store, const struct store_listener *listener);
-/* Reads everything on the calling thread, in the order kind, then revision; then starts the store's thread. */
+/* Reads what is loaded on the calling thread, in the order kind, then revision; then starts the store's thread. */
 enum status store_load(struct store *store, struct buffer *error) MUST_CHECK;
 /* From any thread. `done` runs on `worker` (NULL: on the store's thread) exactly once. revision: of this commit. */
 void store_submit(struct store *store, struct transaction *transaction, struct worker *worker,
 	void (*done)(void *context, enum status status, int64_t revision), void *context);
+/* From any thread: the records of one kind of a ctx whose ids come after `after` (absent: all), in the order the
+ * database gives ids, at most `limit`. `done` runs on `worker` (NULL: on the store's thread) exactly once; the records
+ * are borrowed for the call. What was submitted before by the same thread is seen. */
+void store_list(struct store *store, struct text ctx, enum record_kind kind, struct text after, size_t limit,
+	struct worker *worker, void (*done)(void *context, enum status status, const struct record *records, size_t count),
+	void *context);
 /* False while the database cannot be reached (readiness of the management side; the data path does not care). */
 bool store_is_healthy(const struct store *store);
 /* Finishes what is queued, stops the thread, closes. */

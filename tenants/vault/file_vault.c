@@ -160,32 +160,69 @@ static void buffer_wipe(struct buffer *buffer)
 	buffer_free(buffer);
 }
 
-enum status file_vault_key_create(
-	struct file_vault *vault, struct text ctx, struct text alias, enum key_kind kind, struct buffer *result)
+/* The kid a key gets; what it is called when its public half is shown. */
+static enum status name_key(
+	struct file_vault *vault, struct text ctx, struct text alias, struct safe **safe, struct buffer *kid)
 {
-	struct safe *safe;
-	struct key *key = NULL;
-	struct buffer der = {.bytes = NULL}, kid = {.bytes = NULL};
 	enum status status = check_names(ctx, alias);
 	if (status == STATUS_OK)
-		status = load_or_new(vault, ctx, &safe);
+		status = load_or_new(vault, ctx, safe);
 	if (status != STATUS_OK)
 		return status;
-	if (safe_find(safe, alias) != NULL)
+	if (safe_find(*safe, alias) != NULL)
 		return STATUS_CONFLICT;
-	append_key_id(&kid, ctx, alias);
-	status = kid.failed ? STATUS_NO_MEMORY : key_generate(kind, buffer_text(&kid), &key);
+	append_key_id(kid, ctx, alias);
+	return kid->failed ? STATUS_NO_MEMORY : STATUS_OK;
+}
+
+/* Also when there is no key to keep (status): a safe made for it goes. */
+static enum status keep_key(struct file_vault *vault, struct safe *safe, struct text alias, enum status status,
+	const struct key *key, struct buffer *result)
+{
+	struct buffer der = {.bytes = NULL};
 	if (status == STATUS_OK)
 		status = key_to_private_der(key, &der);
 	if (status == STATUS_OK)
 		status = key_to_public_jwk(key, result);
 	if (status == STATUS_OK)
-		status =
-			safe_put(safe, master_of(vault), alias, kind == KEY_ES256 ? ENTRY_ES256 : ENTRY_EDDSA, buffer_text(&der));
-	key_free(key);
+		status = safe_put(
+			safe, master_of(vault), alias, key_kind(key) == KEY_ES256 ? ENTRY_ES256 : ENTRY_EDDSA, buffer_text(&der));
 	buffer_wipe(&der);
-	buffer_free(&kid);
 	return save(vault, safe, status);
+}
+
+enum status file_vault_key_create(
+	struct file_vault *vault, struct text ctx, struct text alias, enum key_kind kind, struct buffer *result)
+{
+	struct safe *safe;
+	struct key *key = NULL;
+	struct buffer kid = {.bytes = NULL};
+	enum status status = name_key(vault, ctx, alias, &safe, &kid);
+	if (status == STATUS_OK) {
+		status = key_generate(kind, buffer_text(&kid), &key);
+		status = keep_key(vault, safe, alias, status, key, result);
+	}
+	key_free(key);
+	buffer_free(&kid);
+	return status;
+}
+
+enum status file_vault_key_import(
+	struct file_vault *vault, struct text ctx, struct text alias, struct text private, struct buffer *result)
+{
+	struct safe *safe;
+	struct key *key = NULL;
+	struct buffer kid = {.bytes = NULL};
+	bool is_pem = text_starts_with(text_trim(private), TEXT("-----BEGIN"));
+	enum status status = name_key(vault, ctx, alias, &safe, &kid);
+	if (status == STATUS_OK) {
+		status = is_pem ? key_from_private_pem(private, buffer_text(&kid), &key)
+						: key_from_private_der(private, buffer_text(&kid), &key);
+		status = keep_key(vault, safe, alias, status, key, result);
+	}
+	key_free(key);
+	buffer_free(&kid);
+	return status;
 }
 
 /* An entry of a kind the caller may have; what is of another kind is not there for it. */
@@ -202,6 +239,20 @@ static enum status open_entry(
 	if (entry == NULL || (entry->kind == ENTRY_SECRET) != secret)
 		return STATUS_NOT_FOUND;
 	return safe_open(safe, master_of(vault), entry, value);
+}
+
+enum status file_vault_key_public(struct file_vault *vault, struct text ctx, struct text alias, struct buffer *result)
+{
+	struct buffer der = {.bytes = NULL};
+	struct key *key = NULL;
+	enum status status = open_entry(vault, ctx, alias, false, &der);
+	if (status == STATUS_OK)
+		status = key_from_private_der(buffer_text(&der), TEXT_NONE, &key);
+	buffer_wipe(&der);
+	if (status == STATUS_OK)
+		status = key_to_public_jwk(key, result);
+	key_free(key);
+	return status;
 }
 
 enum status file_vault_sign(

@@ -15,6 +15,11 @@ void file_vault_close(struct file_vault *vault);
 /* `result` is empty before; it may hold a secret after. */
 enum status file_vault_key_create(
 	struct file_vault *vault, struct text ctx, struct text alias, enum key_kind kind, struct buffer *result) MUST_CHECK;
+/* A private key from elsewhere, PEM or DER. */
+enum status file_vault_key_import(struct file_vault *vault, struct text ctx, struct text alias, struct text private,
+	struct buffer *result) MUST_CHECK;
+enum status file_vault_key_public(
+	struct file_vault *vault, struct text ctx, struct text alias, struct buffer *result) MUST_CHECK;
 enum status file_vault_sign(
 	struct file_vault *vault, struct text ctx, struct text alias, struct text bytes, struct buffer *result) MUST_CHECK;
 enum status file_vault_put(struct file_vault *vault, struct text ctx, struct text alias, struct text value) MUST_CHECK;

@@ -170,6 +170,17 @@ static void work_key_create(struct job *job)
 	job->status = file_vault_key_create(job->vault->files, job->ctx, job->alias, job->kind, &job->result);
 }
 
+static void work_key_import(struct job *job)
+{
+	job->status =
+		file_vault_key_import(job->vault->files, job->ctx, job->alias, secret_expose(job->bytes), &job->result);
+}
+
+static void work_key_public(struct job *job)
+{
+	job->status = file_vault_key_public(job->vault->files, job->ctx, job->alias, &job->result);
+}
+
 static void work_sign(struct job *job)
 {
 	job->status = file_vault_sign(job->vault->files, job->ctx, job->alias, secret_expose(job->bytes), &job->result);
@@ -262,6 +273,18 @@ void vault_key_create(struct vault *vault, struct text ctx, struct text alias, e
 	struct worker *worker, vault_done *done, void *context)
 {
 	submit(vault, &(struct request){work_key_create, ctx, alias, TEXT_NONE, kind, worker, done, context});
+}
+
+void vault_key_import(struct vault *vault, struct text ctx, struct text alias, struct text private,
+	struct worker *worker, vault_done *done, void *context)
+{
+	submit(vault, &(struct request){work_key_import, ctx, alias, private, KEY_ES256, worker, done, context});
+}
+
+void vault_key_public(
+	struct vault *vault, struct text ctx, struct text alias, struct worker *worker, vault_done *done, void *context)
+{
+	submit(vault, &(struct request){work_key_public, ctx, alias, TEXT_NONE, KEY_ES256, worker, done, context});
 }
 
 void vault_sign(struct vault *vault, struct text ctx, struct text alias, struct text bytes, struct worker *worker,

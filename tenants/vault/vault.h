@@ -36,6 +36,12 @@ typedef void vault_done(void *context, enum status status, struct text result);
 /* result: the public JWK as JSON text, kid included. CONFLICT when the alias exists. kid = "<ctx>#<alias>-<8 hex>". */
 void vault_key_create(struct vault *vault, struct text ctx, struct text alias, enum key_kind kind,
 	struct worker *worker, vault_done *done, void *context);
+/* The same with a private key from elsewhere: PKCS#8, unencrypted, PEM or DER. INVALID: it is none of a known kind. */
+void vault_key_import(struct vault *vault, struct text ctx, struct text alias, struct text private,
+	struct worker *worker, vault_done *done, void *context);
+/* result: the public JWK of a key, without kid. NOT_FOUND: there is no key under this alias. */
+void vault_key_public(
+	struct vault *vault, struct text ctx, struct text alias, struct worker *worker, vault_done *done, void *context);
 /* result: the raw JWS signature bytes (ES256: r||s, EdDSA: 64 bytes). */
 void vault_sign(struct vault *vault, struct text ctx, struct text alias, struct text bytes, struct worker *worker,
 	vault_done *done, void *context);

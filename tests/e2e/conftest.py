@@ -53,6 +53,7 @@ class Cell:
 
     def __init__(self, folder, workers=2, settings=None):
         self.folder = pathlib.Path(folder)
+        self.folder.mkdir(exist_ok=True)
         self.state = self.folder / "state"
         self.port, self.clear_port, self.proxy_port, self.admin_port = (free_port() for _ in range(4))
         self.certificate, self.key = make_certificate(self.folder)

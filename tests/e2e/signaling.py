@@ -206,7 +206,10 @@ class ControlPlane:
         return [one.operation for one in self.of(process, 200)]
 
     def wait_taken(self, process, operations, deadline=15):
-        wait_for(lambda: self.taken(process) == operations, deadline, f"callbacks {operations} of {process}, not {self.of(process)}")
+        try:
+            wait_for(lambda: self.taken(process) == operations, deadline)
+        except TimeoutError:
+            raise TimeoutError(f"callbacks taken of {process}: {self.taken(process)}, not {operations}; all: {self.of(process)}") from None
 
     def client_token(self, audience, access_token, **changes):
         """What a consumer proves itself with when it renews."""

@@ -1,5 +1,7 @@
 """Data Plane Signaling against what control planes should not send: every refusal by its status, messages twice and out of
 order; and what is taken although it could be better."""
+import os
+import random
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -48,7 +50,10 @@ def test_member_is_wrong(a, name, value):
 
 
 def test_too_large(a):
-    is_refused(a.prepare(random_id(), metadata={"text": "x" * (2 << 20)}), 413)
+    message = a.message(random_id(), "http-pull", metadata={"text": "x" * (2 << 20)})
+    status, answer = a.cell.call("POST", f"/api/v1/{A}/dataflows/prepare", message, token=a.token)
+    assert status == 413, answer
+    is_refused(a.prepare(random_id(), metadata={"text": "x" * (40 << 10)}), 400)
 
 
 # --- 400: addresses
@@ -300,6 +305,52 @@ def test_out_of_order(a):
     for verb in ("started", "suspend", "resume", "terminate"):
         is_refused(a.move(process, verb), 409)
     assert a.state(process) == "COMPLETED"
+
+
+def test_same_message_at_once(a):
+    """A control plane that lost patience: every copy is answered alike, and one is obeyed."""
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(5):
+            process, start, suspend = random_id(), random_id(), random_id()
+            answers = list(pool.map(lambda _: a.start(process, datasetId="file", messageId=start), range(8)))
+            assert {(answer.status, answer.body["state"]) for answer in answers} == {(200, "STARTED")}, answers
+            assert {a.move(process, "resume", messageId=random_id()).status for _ in range(2)} == {409}
+            assert {answer.status for answer in pool.map(lambda _: a.move(process, "suspend", messageId=suspend), range(8))} == {200}
+            assert a.state(process) == "SUSPENDED"
+
+
+NEXT = {"PREPARED": {"started": "STARTED"}, "STARTED": {"suspend": "SUSPENDED", "completed": "COMPLETED"},
+    "SUSPENDED": {"resume": "STARTED"}, "COMPLETED": {"completed": "COMPLETED"}, "TERMINATED": {"terminate": "TERMINATED"}}
+
+
+def test_any_order(own_cell, control_plane):
+    """Moves at random, new ones and ones that were obeyed before, with a kill -9 in between: the model's state, always."""
+    cell = own_cell()
+    cell.start()
+    signaling = set_up(cell, A, control_plane)
+    seed = int.from_bytes(os.urandom(4), "big")
+    dice = random.Random(seed)
+    flows = {flow_in(signaling, state): state for state in ("PREPARED", "STARTED") * 10}
+    obeyed = {flow: [] for flow in flows}
+    for step in range(1000):
+        flow = dice.choice(list(flows))
+        state, context = flows[flow], f"seed {seed}, step {step}"
+        if obeyed[flow] and dice.random() < 0.3:
+            verb, message = dice.choice(obeyed[flow][-8:])
+            assert signaling.move(flow, verb, messageId=message).status == 200, context
+        else:
+            verb, message = dice.choices(MOVES, [4, 4, 4, 1, 1])[0], random_id()
+            legal = {"terminate": "TERMINATED", **NEXT[state]} if state != "COMPLETED" else NEXT[state]
+            answer = signaling.move(flow, verb, messageId=message)
+            assert answer.status == (200 if verb in legal else 409), (context, state, verb, answer)
+            if verb in legal and legal[verb] != state:
+                flows[flow] = legal[verb]
+                obeyed[flow].append((verb, message))
+        assert signaling.state(flow) == flows[flow], (context, verb)
+        if step == 500:
+            cell.kill()
+            cell.start()
+    assert {flow: signaling.state(flow) for flow in flows} == flows
 
 
 def test_a_flow_survives_all_this(own_cell, control_plane):

@@ -195,3 +195,29 @@ def test_case(kit, case):
     signaling, control_plane = kit
     control_plane.renew_consumer_key()  # each case has a key of its own, under the same DID
     CASES[case](Case(signaling, control_plane))
+
+
+# --- what the kit leaves open: who owns the address gives it, at each start anew
+
+OWNERS = {"consumer of a push": ("prepare", PUSH, True), "provider of a pull": ("start", PULL, True),
+    "consumer of a pull": ("prepare", PULL, False), "provider of a push": ("start", PUSH, False)}
+
+
+@pytest.mark.parametrize("role", OWNERS)
+def test_resume_gives_the_address(kit, role):
+    verb, profile, is_owner = OWNERS[role]
+    case = getattr(Case(*kit).of("wire"), verb)(profile)
+    if verb == "prepare":
+        case.started()
+    answer = case.suspend().move("resume")
+    check_status_message(answer.body)
+    assert ("dataAddress" in answer.body) == is_owner, answer
+
+
+@pytest.mark.parametrize("role", OWNERS)
+def test_a_callback_gives_the_address(kit, role):
+    verb, profile, is_owner = OWNERS[role]
+    operation = "prepared" if verb == "prepare" else "started"
+    case = getattr(Case(*kit).of("slow"), verb)(profile, operation[:-2].upper() + "ING").awaits(operation)
+    said = kit[1].of(case.process, 200)[0].message
+    assert ("dataAddress" in said) == is_owner, said

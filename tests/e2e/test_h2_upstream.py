@@ -105,6 +105,10 @@ class Upstream:
                 connection.ping(b"12345678")
         elif name == "heads":
             connection.send_headers(stream, [(":status", "200")] + [(f"x-{i}", "y" * 50) for i in range(300)], end_stream=True)
+        elif name == "trailers":
+            connection.send_headers(stream, [(":status", "200")])
+            connection.send_data(stream, b"hello")
+            connection.send_headers(stream, [("x-sum", "42"), ("set-cookie", "a=b"), ("x-empty", "")], end_stream=True)
         elif name == "interim":
             connection.send_headers(stream, [(":status", "103"), ("link", "x")])
             self.begin(connection, stream, 7, bodies, b"interim")
@@ -232,3 +236,10 @@ def test_full_connections_make_another(cell, upstream):
     for reader in readers:
         reader.close()
     narrow.close()
+
+
+def test_trailers_reach_the_consumer(cell, upstream):
+    token, path = cell.shared_http(A, "trailers", f"{upstream.url}/trailers")
+    response = cell.pull(token, path)
+    assert response.status == 200 and bytes(response.body) == b"hello" and response.ended
+    assert response.trailers == [("x-sum", "42"), ("x-empty", "")]

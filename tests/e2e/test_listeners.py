@@ -122,6 +122,26 @@ def test_proxy_headers(guarded, head, peer):
         wait_for(lambda: any(line.get("peer") == peer and line["path"] == "/proxied" for line in guarded.log_lines() if line["event"] == "request"), what="the log line")
 
 
+def test_trailers_of_a_source_reach_the_consumer(guarded, source):
+    """Over HTTP/2 and HTTP/1.1; none that frames, routes or vouches."""
+    server = source(lambda connection, head, buffered: connection.sendall(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n5\r\nhello\r\n0\r\nX-Sum:  42 \r\nConnection: close\r\nSet-Cookie: a=b\r\nContent-Length: 7\r\n\r\n"))
+    token, path = guarded.shared_http(A, "trailers", server.url)
+    response = guarded.pull(token, path)
+    assert bytes(response.body) == b"hello" and response.ended
+    assert response.trailers == [("x-sum", "42")]
+    answer = h1(guarded.clear_port, f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {token}\r\nConnection: close\r\n\r\n".encode())
+    assert answer.endswith(b"5\r\nhello\r\n0\r\nx-sum: 42\r\n\r\n")
+
+
+def test_trailers_cut_short_are_no_clean_end(guarded, source):
+    server = source(lambda connection, head, buffered: connection.sendall(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 42\r\n"))
+    token, path = guarded.shared_http(A, "cut-trailers", server.url)
+    response = guarded.pull(token, path)
+    assert not response.ended and response.reset is not None
+
+
 def test_expect_100_continue(guarded, source):
     """Asked for when the source is ready for the body; a refusal comes without it."""
     server = source(plain_answer(b"taken"))

@@ -6,6 +6,8 @@ import time
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from wire import H2
+
 CONTEXT = ["https://w3id.org/edc/connector/management/v2"]
 BASE = "/api/mgmt/v5beta/participants"
 P = "5" * 32
@@ -125,3 +127,66 @@ def test_bad_datasets_and_flows_name_the_member(cell):
         status, answer = cell.call("POST", f"{base}/{path}", document)
         assert status == 400, (document, answer)
         assert where in json.dumps(answer), (document, answer)
+
+
+def test_a_refusal_does_not_reset_a_small_body_on_its_way(cell):
+    """curl 7.88 takes a reset without error that comes before its body has left for a failure of the whole call."""
+    path = f"/api/cell/v1/participants/{P}/flows"
+    with H2(cell.port) as connection:
+        stream = connection.start(path, "POST", [("content-length", "5")], end=False)
+        answer = connection.wait(stream, until=lambda response: response.ended)
+        assert answer.status == 401 and answer.reset is None
+        connection.send(stream, b"12345", end=True)
+        again = connection.get("/health")
+        assert again.status == 200 and answer.reset is None
+        # a large one is told to stop at once, one that never comes after a while
+        large = connection.start(path, "POST", [("content-length", "5000000")], end=False)
+        late = connection.start(path, "POST", [("content-length", "5")], end=False)
+        for stream in (large, late):
+            while connection.responses[stream].reset is None:
+                assert connection.pump(10)
+            assert connection.responses[stream].reset == 0 and connection.responses[stream].status == 401
+
+
+def encoded(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def test_tokens_of_a_configured_identity_provider(own_cell):
+    """Its keys come from a file that SIGHUP reads again."""
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, utils
+    from conftest import wait_for
+    import signal
+
+    def publish(cell, *keys):
+        def jwk(kid, key):
+            numbers = key.public_key().public_numbers()
+            return {"kty": "EC", "crv": "P-256", "kid": kid, "alg": "ES256", "use": "sig", "x": encoded(numbers.x.to_bytes(32, "big")), "y": encoded(numbers.y.to_bytes(32, "big"))}
+        (cell.folder / "keys.json").write_text(json.dumps({"keys": [jwk(*key) for key in keys]}))
+
+    def sign(kid, key, **claims):
+        now = int(time.time())
+        claims = {"iss": "https://idp.example", "sub": "operator", "scope": "management-api:admin", "iat": now, "exp": now + 60, **claims}
+        text = f'{encoded(json.dumps({"alg": "ES256", "kid": kid}).encode())}.{encoded(json.dumps(claims).encode())}'
+        r, s = utils.decode_dss_signature(key.sign(text.encode(), ec.ECDSA(hashes.SHA256())))
+        return f"{text}.{encoded(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
+    old, new = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    cell = own_cell()
+    cell.config["access"] = {"jwks_file": str(cell.folder / "keys.json"), "issuer": "https://idp.example"}
+    publish(cell, ("old", old))
+    cell.start()
+    status = lambda token: cell.call("GET", BASE, token=token)[0]
+    assert status(sign("old", old)) == 200
+    assert status(sign("old", new)) == status(sign("new", new)) == 401
+    assert status(sign("old", old, iss="https://other.example")) == 401
+    assert status(sign("old", old, iss="urn:celld:cell")) == 401
+    assert status(sign("old", old, scope="management-api:read")) == 401  # no participant
+    publish(cell, ("new", new))
+    cell.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: status(sign("new", new)) == 200, what="the new key")
+    assert status(sign("old", old)) == 401
+    (cell.folder / "keys.json").write_text("{}")
+    cell.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: any(line["event"] == "cell.reload_refused" for line in cell.log_lines()), what="the refusal")
+    assert status(sign("new", new)) == 200 and status(cell.token()) == 200

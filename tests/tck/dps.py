@@ -5,6 +5,7 @@ is the folder of celld and cellctl.
 The cell is an embedded one on free ports in a temporary folder. What the kit expects of its counterpart is ordinary
 configuration: a participant, datasets whose bytes travel elsewhere, the kit registered as a control plane. The kit ends with 0
 whatever happened, so what it prints is what counts. Exit 1: a case failed or did not run."""
+import json
 import os
 import pathlib
 import re
@@ -31,7 +32,7 @@ CONTROL_PLANE = "kit"
 RUN_S = 600
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 VERDICT = re.compile(r"(SUCCESSFUL|FAILED|ABORTED): ([A-Z_]+:\d\d-\d\d)")
-REASON = re.compile(r"^- ([A-Z_]+:\d\d-\d\d).*?\((.*)\)?$")
+REASON = re.compile(r"^- ([A-Z_]+:\d\d-\d\d).*?\(([\w.$]+(?:Exception|Error)\b.*)")
 
 # What a case needs of its dataset; a case that is not named gets "file" as provider of a pull and "wire" elsewhere.
 DATASETS = {
@@ -149,7 +150,8 @@ def main():
             config = write_config(folder, port, prepare_cell(cell, f"http://localhost:{port}"))
             verdicts, reasons, ended = judge(run_kit(kit, config))
             if set(verdicts.values()) != {"SUCCESSFUL"}:
-                print(cell.log_tail(40), file=sys.stderr, flush=True)
+                complaints = [line for line in cell.log_lines() if line["level"] != "info" or line.get("status", 0) >= 400]
+                print(*map(json.dumps, complaints[-40:]), sep="\n", file=sys.stderr, flush=True)
             good = report(verdicts, reasons) and ended
         finally:
             cell.stop(expect=None)

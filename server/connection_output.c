@@ -1,0 +1,262 @@
+/* What leaves a connection: gathered in the worker's buffers while it is flushed, sent by few large calls, kept when
+ * the socket is full.
+ *
+ * Clear: pieces, most of them lent, go out by one sendmsg. TLS: small bytes share a record; OpenSSL's records land, by
+ * a BIO of ours, in one buffer of ciphertext, which goes out by one send. On a socket that takes all, the costly part
+ * is not the bytes but the call, the packet and waking the reader. */
+#include <errno.h>
+#include <event2/event.h>
+#include <openssl/err.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+
+#include "server/connection.h"
+
+enum { DIRECT_WRITE = 8192, SEND_FILE_PIECE = 512 * 1024 };
+
+bool connection_can_write(const struct connection *connection)
+{
+	return connection->kept == NULL && !connection->is_failed && !connection->is_closed;
+}
+
+/* --- the socket */
+
+/* What the socket took; 0: nothing now, or never again. */
+static size_t send_pieces(struct connection *connection, struct iovec *pieces, unsigned count)
+{
+	const struct msghdr message = {.msg_iov = pieces, .msg_iovlen = count};
+	ssize_t sent;
+	do
+		sent = sendmsg(connection->descriptor, &message, MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR);
+	if (sent < 0 && errno != EAGAIN)
+		connection->is_failed = true;
+	if (sent <= 0)
+		return 0;
+	connection->active_ms = worker_now_ms(connection->engine->worker);
+	return (size_t)sent;
+}
+
+/* Copies what is left of the pieces behind what is kept already. */
+static void keep(struct connection *connection, const struct iovec *pieces, unsigned count, size_t length)
+{
+	size_t left = connection->kept == NULL ? 0 : connection->kept_length - connection->kept_from;
+	uint8_t *more = malloc(left + length);
+	if (more == NULL) {
+		connection->is_failed = true;
+		return;
+	}
+	if (left > 0)
+		memcpy(more, connection->kept + connection->kept_from, left);
+	free(connection->kept);
+	connection->kept = more;
+	connection->kept_from = 0;
+	connection->kept_length = left + length;
+	for (unsigned i = 0; i < count; i++) {
+		memcpy(more + left, pieces[i].iov_base, pieces[i].iov_len);
+		left += pieces[i].iov_len;
+	}
+	event_add(connection->write_event, NULL);
+}
+
+static void send_or_keep(struct connection *connection, struct iovec *pieces, unsigned count, size_t length)
+{
+	if (connection->is_failed || connection->is_closed || length == 0)
+		return;
+	while (connection->kept == NULL && length > 0) {
+		size_t sent = send_pieces(connection, pieces, count);
+		if (sent == 0)
+			break;
+		length -= sent;
+		for (; count > 0 && sent >= pieces->iov_len; pieces++, count--)
+			sent -= pieces->iov_len;
+		if (count > 0) {
+			pieces->iov_base = (char *)pieces->iov_base + sent;
+			pieces->iov_len -= sent;
+		}
+	}
+	if (length > 0 && !connection->is_failed)
+		keep(connection, pieces, count, length);
+}
+
+bool connection_send_kept(struct connection *connection)
+{
+	while (connection->kept_from < connection->kept_length) {
+		struct iovec piece = {
+			connection->kept + connection->kept_from, connection->kept_length - connection->kept_from};
+		size_t sent = send_pieces(connection, &piece, 1);
+		if (sent == 0) {
+			if (!connection->is_failed)
+				event_add(connection->write_event, NULL);
+			return false;
+		}
+		connection->kept_from += sent;
+	}
+	free(connection->kept);
+	connection->kept = NULL;
+	return true;
+}
+
+/* --- TLS */
+
+void connection_send_sealed(struct connection *connection)
+{
+	struct engine *engine = connection->engine;
+	struct iovec piece = {engine->sealed, engine->sealed_length};
+	if (engine->sealed_for != connection)
+		return;
+	engine->sealed_for = NULL;
+	engine->sealed_length = 0;
+	send_or_keep(connection, &piece, 1, piece.iov_len);
+}
+
+static int on_bio_write(BIO *bio, const char *bytes, int length)
+{
+	struct connection *connection = BIO_get_data(bio);
+	struct engine *engine = connection->engine;
+	size_t count = length > 0 ? (size_t)length : 0;
+	BIO_clear_retry_flags(bio);
+	/* what a peer provokes (alerts, key updates) must not pile up behind a socket that it does not empty */
+	if (connection->kept != NULL && connection->kept_length - connection->kept_from + count > KEPT_MAX) {
+		BIO_set_retry_write(bio);
+		return -1;
+	}
+	if (engine->sealed_for != NULL && engine->sealed_for != connection)
+		connection_send_sealed(engine->sealed_for);
+	if (engine->sealed_length + count > SEALED_SIZE)
+		connection_send_sealed(connection);
+	if (count > SEALED_SIZE || connection->is_failed)
+		return -1;
+	memcpy(engine->sealed + engine->sealed_length, bytes, count);
+	engine->sealed_length += count;
+	engine->sealed_for = connection;
+	return length;
+}
+
+static long on_bio_control(BIO *bio, int command, long number, void *pointer)
+{
+	(void)bio, (void)number, (void)pointer;
+	return command == BIO_CTRL_FLUSH; /* what is sealed leaves when the operation is over */
+}
+
+static BIO_METHOD *sealed_output;
+
+__attribute__((constructor)) static void make_method(void)
+{
+	sealed_output = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "sealed output");
+	if (sealed_output == NULL || BIO_meth_set_write(sealed_output, on_bio_write) != 1 ||
+		BIO_meth_set_ctrl(sealed_output, on_bio_control) != 1)
+		abort();
+}
+
+__attribute__((destructor)) static void free_method(void)
+{
+	BIO_meth_free(sealed_output);
+}
+
+bool connection_open_tls_output(struct connection *connection)
+{
+	BIO *input = BIO_new_socket(connection->descriptor, BIO_NOCLOSE);
+	BIO *output = BIO_new(sealed_output);
+	if (input == NULL || output == NULL) {
+		BIO_free(input);
+		BIO_free(output);
+		return false;
+	}
+	BIO_set_data(output, connection);
+	BIO_set_init(output, 1);
+	SSL_set_bio(connection->ssl, input, output);
+	return true;
+}
+
+/* Into records. Our BIO takes all while little is kept, so anything less is an error. */
+static void seal(struct connection *connection, const uint8_t *bytes, size_t length)
+{
+	while (length > 0 && !connection->is_failed) {
+		ERR_clear_error();
+		int count = SSL_write(connection->ssl, bytes, length > INT32_MAX ? INT32_MAX : (int)length);
+		if (count <= 0) {
+			connection->is_failed = true;
+			return;
+		}
+		bytes += count;
+		length -= (size_t)count;
+	}
+}
+
+/* --- gathering */
+
+static void write_out(struct connection *connection, const uint8_t *bytes, size_t length)
+{
+	struct iovec piece = {(void *)(uintptr_t)bytes, length};
+	if (connection->ssl != NULL)
+		seal(connection, bytes, length);
+	else
+		send_or_keep(connection, &piece, 1, length);
+}
+
+static void write_gathered(struct connection *connection)
+{
+	struct engine *engine = connection->engine;
+	size_t length = engine->gathered;
+	engine->gathered = 0;
+	write_out(connection, engine->gather, length);
+}
+
+void connection_write(struct connection *connection, const uint8_t *bytes, size_t length)
+{
+	struct engine *engine = connection->engine;
+	size_t room = connection->ssl != NULL ? GATHER_TLS : GATHER_CLEAR;
+	/* a clear socket takes one large send better than many small; a record is best written from where it was produced
+	 */
+	bool is_direct = length > room || (connection->ssl != NULL && length >= DIRECT_WRITE);
+	if (engine->gathered > 0 && (is_direct || engine->gathered + length > room))
+		write_gathered(connection);
+	if (connection->is_failed)
+		return;
+	if (is_direct) {
+		write_out(connection, bytes, length);
+		return;
+	}
+	memcpy(engine->gather + engine->gathered, bytes, length);
+	engine->gathered += length;
+}
+
+size_t connection_send_file(struct connection *connection, int file, int64_t offset, size_t length, bool *failed)
+{
+	*failed = false;
+	write_gathered(connection);
+	if (!connection_can_write(connection))
+		return 0;
+	off_t at = offset;
+	ssize_t count = sendfile(connection->descriptor, file, &at, length < SEND_FILE_PIECE ? length : SEND_FILE_PIECE);
+	if (count > 0) {
+		connection->active_ms = worker_now_ms(connection->engine->worker);
+		return (size_t)count;
+	}
+	if (count < 0 && (errno == EAGAIN || errno == EINTR)) {
+		event_add(connection->write_event, NULL);
+		return 0;
+	}
+	*failed = true; /* the file became shorter, or the socket broke */
+	return 0;
+}
+
+void connection_produce(struct connection *connection)
+{
+	SSL *ssl = connection->ssl;
+	/* for the many records of a flush OpenSSL's buffer is taken once */
+	if (ssl != NULL)
+		SSL_clear_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
+	connection->protocol->flush(connection);
+	write_gathered(connection);
+	if (ssl != NULL) {
+		connection_send_sealed(connection);
+		SSL_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
+		if (!SSL_has_pending(ssl))
+			SSL_free_buffers(ssl);
+	}
+	connection->engine->gathered = 0;
+}
