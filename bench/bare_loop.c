@@ -1,5 +1,5 @@
-/* bare_loop MODE CERTIFICATE KEY FILE: the same bytes as a large pull through nothing but system calls and OpenSSL; prints
- * CPU-seconds per GiB of the sending process. What a server pays beyond this is its own.
+/* bare_loop MODE CERTIFICATE KEY FILE: the same bytes as a large pull through nothing but system calls and OpenSSL;
+ * prints CPU-seconds per GiB of the sending process. What a server pays beyond this is its own.
  *
  *   file-tls     the mapped file, one SSL_write a record of 16 KiB
  *   proxy-tls    recv of up to 256 KiB from a source, one SSL_write a record
@@ -59,7 +59,8 @@ static void connect_pair(int pair[2])
 }
 
 /* Runs `work` in a child on core 1. */
-static pid_t run_child(void (*work)(int descriptor, const void *argument), int descriptor, int other, const void *argument)
+static pid_t run_child(
+	void (*work)(int descriptor, const void *argument), int descriptor, int other, const void *argument)
 {
 	pid_t child = fork();
 	if (child != 0) {

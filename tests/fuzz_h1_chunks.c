@@ -18,8 +18,7 @@ static enum status take(const char *bytes, size_t length, size_t piece, struct t
 	struct h1_chunks chunks = {.trailers = &taken->trailers};
 	while (taken->used < length && !taken->has_ended) {
 		size_t used, at, count, given = length - taken->used < piece ? length - taken->used : piece;
-		enum status status =
-			h1_chunks_take(&chunks, bytes + taken->used, given, &used, &at, &count, &taken->has_ended);
+		enum status status = h1_chunks_take(&chunks, bytes + taken->used, given, &used, &at, &count, &taken->has_ended);
 		if (status != STATUS_OK)
 			return status;
 		if (used > given || at + count > used || (used == 0 && !taken->has_ended))

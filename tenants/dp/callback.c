@@ -190,8 +190,8 @@ static void call(struct callback *callback)
 	const struct secret *bearer = token_now(callback);
 	struct address_rules rules = rules_of(callback);
 	struct buffer url = {0};
-	buffer_printf(&url, "%s/transfers/%s/dataflow/%s", callback->plane->endpoint, callback->flow,
-		letter_segment(callback->kind));
+	buffer_printf(
+		&url, "%s/transfers/%s/dataflow/%s", callback->plane->endpoint, callback->flow, letter_segment(callback->kind));
 	callback->has_token = bearer != NULL;
 	const struct fetch_order order = {.tenant = text_of(callback->ctx),
 		.url = url.bytes,
@@ -340,7 +340,8 @@ static void on_offer(void *context, enum status status, struct text address)
 	authorize(callback);
 }
 
-/* The state it tells is the one it was written for: COMPLETED is only reached when the control plane has heard of it. */
+/* The state it tells is the one it was written for: COMPLETED is only reached when the control plane has heard of it.
+ */
 static struct text told_state(enum letter_kind kind, const struct flow_terms *terms)
 {
 	switch (kind) {
@@ -376,8 +377,8 @@ static void begin(struct callback *callback, const struct flow_terms *terms)
 	}
 	flow_alias(text_of(callback->flow), "offer", alias);
 	callback->is_waiting = true;
-	vault_secret_get(callback->home->dp->vault, text_of(callback->ctx), text_of(alias), callback->home->worker,
-		on_offer, callback);
+	vault_secret_get(
+		callback->home->dp->vault, text_of(callback->ctx), text_of(alias), callback->home->worker, on_offer, callback);
 }
 
 /* --- from the worker's next turn on, so that `done` never runs inside callback_start */

@@ -61,8 +61,8 @@ static enum caller_verdict check_signature(const struct check *check, const stru
 		return check->home->dp->settings.unverified_control_planes ? CALLER_GOOD : CALLER_UNKNOWN;
 	if (plane->jwks_uri == NULL)
 		return is_signed(check->jws, plane->keys, plane->key_count) ? CALLER_GOOD : CALLER_UNKNOWN;
-	switch (jwks_find(check->home->jwks, text_of(check->participant->ctx), text_of(plane->jwks_uri), check->jws->kid,
-		&set)) {
+	switch (jwks_find(
+		check->home->jwks, text_of(check->participant->ctx), text_of(plane->jwks_uri), check->jws->kid, &set)) {
 	case STATUS_OK:
 		return is_signed(check->jws, set->keys, set->count) ? CALLER_GOOD : CALLER_UNKNOWN;
 	case STATUS_UNAVAILABLE:
@@ -129,8 +129,9 @@ static enum caller_verdict check_claims(struct check *check, const struct contro
 		.now_s = worker_wall_ms(check->home->worker) / 1000};
 	if (!is_for_us(check, &rules) || json_member_text(claims, "sub").length == 0)
 		return CALLER_UNKNOWN;
-	if (is_exchange && (!text_equals(json_member_text(claims, "participant_context"), text_of(check->participant->ctx)) ||
-						   !has_scope(check)))
+	if (is_exchange &&
+		(!text_equals(json_member_text(claims, "participant_context"), text_of(check->participant->ctx)) ||
+			!has_scope(check)))
 		return CALLER_FORBIDDEN;
 	return is_new(check, plane) ? CALLER_GOOD : CALLER_UNKNOWN;
 }
@@ -174,12 +175,8 @@ enum caller_verdict caller_check(struct dp_worker *home, const struct participan
 	struct text token = access_bearer(exchange);
 	struct jws jws;
 	*caller = (struct caller){.control_plane = TEXT_NONE};
-	struct check check = {.home = home,
-		.participant = participant,
-		.exchange = exchange,
-		.need = need,
-		.jws = &jws,
-		.caller = caller};
+	struct check check = {
+		.home = home, .participant = participant, .exchange = exchange, .need = need, .jws = &jws, .caller = caller};
 	if (token.length == 0 || token.length > TOKEN_BYTES_MAX)
 		return CALLER_UNKNOWN;
 	enum status status = access_verify(home->dp->access, token, &jws);

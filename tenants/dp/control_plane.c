@@ -107,9 +107,9 @@ static enum status read_keys(const struct json *entry, struct control_plane *pla
 		buffer_append(&text, json_text(jwks));
 	else
 		json_print(jwks, &text);
-	enum status status = text.failed ? STATUS_NO_MEMORY
-									 : keys_from_jwks(buffer_text(&text), plane->keys, CONTROL_PLANE_KEYS,
-										   &plane->key_count);
+	enum status status = text.failed
+							 ? STATUS_NO_MEMORY
+							 : keys_from_jwks(buffer_text(&text), plane->keys, CONTROL_PLANE_KEYS, &plane->key_count);
 	buffer_free(&text);
 	if (status == STATUS_OK && plane->key_count == 0)
 		status = STATUS_INVALID;

@@ -59,8 +59,7 @@ bool flow_move_into(const struct dp *dp, struct transaction *transaction, const 
 
 int64_t flow_due(const struct dp *dp, struct text ctx, const struct flow_terms *terms, int64_t now_ms)
 {
-	const struct external_source *external =
-		dataset_external(dp_find(dp, DP_DATASETS, ctx, text_of(terms->dataset)));
+	const struct external_source *external = dataset_external(dp_find(dp, DP_DATASETS, ctx, text_of(terms->dataset)));
 	int64_t after_ms = 0;
 	if (external != NULL && terms->state == FLOW_STARTED)
 		after_ms = external->complete_after_ms;
@@ -141,8 +140,8 @@ static void on_offer(void *context, enum status status, struct text address)
 		return;
 	}
 	flow_alias(text_of(move->flow), "offer", alias);
-	vault_secret_put(move->home->dp->vault, text_of(move->ctx), text_of(alias), address, move->home->worker,
-		on_offer_kept, move);
+	vault_secret_put(
+		move->home->dp->vault, text_of(move->ctx), text_of(alias), address, move->home->worker, on_offer_kept, move);
 }
 
 /* PREPARING and STARTING: what took a while is there. */
@@ -276,7 +275,8 @@ static void notice_new(struct dp *dp, struct text ctx, struct text flow, const s
 			return;
 		}
 	}
-	LOG(ERROR, "flow.notice", log_text("tenant", ctx), log_text("flow", flow), log_text("error", TEXT("out of memory")));
+	LOG(ERROR, "flow.notice", log_text("tenant", ctx), log_text("flow", flow),
+		log_text("error", TEXT("out of memory")));
 	if (notice != NULL)
 		notice_free(notice);
 }

@@ -8,12 +8,13 @@
 enum { FLOW_ALIAS_MAX = 192 };
 /* Vault alias "flow:<id>:<what>": "address" is the DataAddress received, whole; "offer" the one a callback gives. */
 void flow_alias(struct text flow, const char *what, char into[FLOW_ALIAS_MAX]);
-/* Who gets the flow's callbacks: the one it names, or the only one there is. NULL: nobody. On a worker, until it returns
- * to its loop. */
+/* Who gets the flow's callbacks: the one it names, or the only one there is. NULL: nobody. On a worker, until it
+ * returns to its loop. */
 struct control_plane *flow_control_plane(const struct dp *dp, struct text ctx, const struct flow_terms *terms);
 bool flow_is_final(const struct flow *flow);
 
-/* Puts the record into the transaction; a flow that has ended takes what was made for it along. False: out of memory. */
+/* Puts the record into the transaction; a flow that has ended takes what was made for it along. False: out of memory.
+ */
 bool flow_store_into(const struct dp *dp, struct transaction *transaction, struct text ctx, struct text id,
 	const struct flow_terms *terms, int64_t expected) MUST_CHECK;
 /* Moves the stored flow; the transaction is CONFLICT when somebody else was faster. False: out of memory, or the table
@@ -26,8 +27,8 @@ int64_t flow_due(const struct dp *dp, struct text ctx, const struct flow_terms *
 void flow_forget_secrets(const struct dp *dp, struct worker *worker, struct text ctx, struct text flow);
 
 /* On the outbox's worker: does what is due by the clock. `done` runs once, later. */
-void flow_move_due(struct dp_worker *home, const struct flow *flow, void (*done)(void *context, enum status status),
-	void *context);
+void flow_move_due(
+	struct dp_worker *home, const struct flow *flow, void (*done)(void *context, enum status status), void *context);
 
 /* All bytes were acknowledged: queues `completed`; the flow is COMPLETED when the control plane has acknowledged, or at
  * once when there is none. On a worker. Tried again until it is stored. */

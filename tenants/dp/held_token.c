@@ -72,8 +72,7 @@ static void question_free(struct question *question)
 static void run_answer(struct task *task)
 {
 	struct question *question = (struct question *)task;
-	const struct held_token token = {
-		.endpoint = question->endpoint == NULL ? TEXT_NONE : text_of(question->endpoint),
+	const struct held_token token = {.endpoint = question->endpoint == NULL ? TEXT_NONE : text_of(question->endpoint),
 		.endpoint_type = question->endpoint_type == NULL ? TEXT_NONE : text_of(question->endpoint_type),
 		.token = question->token == NULL ? TEXT_NONE : secret_expose(question->token),
 		.expires_ms = question->expires_ms};
@@ -95,8 +94,8 @@ static void answer_token(struct question *question, const struct holding *holdin
 	question->endpoint_type = text_copy(data_address_type(holding->address));
 	question->token = token.length == 0 ? NULL : secret_new(token);
 	question->expires_ms = holding->expires_ms;
-	bool is_whole = question->endpoint != NULL && question->endpoint_type != NULL &&
-					(token.length == 0 || question->token != NULL);
+	bool is_whole =
+		question->endpoint != NULL && question->endpoint_type != NULL && (token.length == 0 || question->token != NULL);
 	answer(question, is_whole ? STATUS_OK : STATUS_NO_MEMORY);
 }
 
@@ -215,8 +214,7 @@ static void load(struct holding *holding, const struct flow_terms *terms);
 static const struct flow_terms *find_terms(const struct holding *holding, enum status *status)
 {
 	const struct flow *flow = dp_find(holding->home->dp, DP_FLOWS, text_of(holding->ctx), text_of(holding->flow));
-	const struct flow_terms *terms =
-		flow == NULL ? NULL : atomic_load_explicit(&flow->terms, memory_order_acquire);
+	const struct flow_terms *terms = flow == NULL ? NULL : atomic_load_explicit(&flow->terms, memory_order_acquire);
 	*status = flow == NULL ? STATUS_NOT_FOUND : STATUS_CONFLICT;
 	bool holds = terms != NULL && terms->role == FLOW_CONSUMER && !flow_terms_is_push(terms) &&
 				 terms->address != NULL && flow_terms_admit(terms, worker_wall_ms(holding->home->worker));
@@ -256,8 +254,8 @@ static void keep(struct holding *holding)
 	if (json.failed || !address_alias_print(text_of(holding->flow), alias))
 		on_kept(holding, STATUS_NO_MEMORY, TEXT_NONE);
 	else
-		vault_secret_put(home->dp->vault, text_of(holding->ctx), text_of(alias), buffer_text(&json), home->worker,
-			on_kept, holding);
+		vault_secret_put(
+			home->dp->vault, text_of(holding->ctx), text_of(alias), buffer_text(&json), home->worker, on_kept, holding);
 	if (json.bytes != NULL)
 		wipe(json.bytes, json.length);
 	buffer_free(&json);
@@ -369,7 +367,8 @@ static void on_loaded(void *context, enum status status, struct text value)
 	struct text token = data_address_property(address, "authorization");
 	uint64_t lifetime_s;
 	int64_t expires_ms = token_expiry_ms(token), now_ms = worker_wall_ms(holding->home->worker);
-	if (expires_ms == 0 && text_to_unsigned(data_address_property(address, "expiresIn"), INT32_MAX, &lifetime_s) == STATUS_OK)
+	if (expires_ms == 0 &&
+		text_to_unsigned(data_address_property(address, "expiresIn"), INT32_MAX, &lifetime_s) == STATUS_OK)
 		expires_ms = terms->changed_ms + (int64_t)lifetime_s * 1000;
 	set_expiry(holding, now_ms, expires_ms);
 	if (holding->is_reloaded && is_same) {
@@ -387,8 +386,7 @@ static void load(struct holding *holding, const struct flow_terms *terms)
 	holding->revision = terms->revision;
 	holding->is_busy = true;
 	if (address_alias_print(text_of(holding->flow), alias))
-		vault_secret_get(
-			home->dp->vault, text_of(holding->ctx), text_of(alias), home->worker, on_loaded, holding);
+		vault_secret_get(home->dp->vault, text_of(holding->ctx), text_of(alias), home->worker, on_loaded, holding);
 	else
 		on_loaded(holding, STATUS_NOT_FOUND, TEXT_NONE);
 }

@@ -1,5 +1,5 @@
-/* Access tokens this participant holds as a consumer: the addresses of its pull flows, from the vault, kept in memory by
- * one worker for each flow and renewed there, once for all who ask. */
+/* Access tokens this participant holds as a consumer: the addresses of its pull flows, from the vault, kept in memory
+ * by one worker for each flow and renewed there, once for all who ask. */
 #pragma once
 
 #include "tenants/dp/dp.h"

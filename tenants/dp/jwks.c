@@ -94,8 +94,7 @@ static bool has_key(const struct jwks_set *set, struct text kid)
 	return false;
 }
 
-enum status jwks_find(
-	struct jwks *jwks, struct text ctx, struct text uri, struct text kid, const struct jwks_set **set)
+enum status jwks_find(struct jwks *jwks, struct text ctx, struct text uri, struct text kid, const struct jwks_set **set)
 {
 	struct shelf *shelf = find(jwks, ctx, uri);
 	uint64_t now_ms = worker_now_ms(jwks->worker);
@@ -213,8 +212,8 @@ static enum status start(struct shelf *shelf, const struct address_rules *rules)
 	return fetch_start(shelf->jwks->worker, &order, on_fetched, shelf, &shelf->fetch);
 }
 
-void jwks_fetch(struct jwks *jwks, struct text ctx, struct text uri, const struct address_rules *rules,
-	struct jwks_waiter *waiter)
+void jwks_fetch(
+	struct jwks *jwks, struct text ctx, struct text uri, const struct address_rules *rules, struct jwks_waiter *waiter)
 {
 	struct shelf *shelf = find(jwks, ctx, uri);
 	if (shelf == NULL)

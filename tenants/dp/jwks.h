@@ -30,6 +30,6 @@ void jwks_free(struct jwks *jwks);
 enum status jwks_find(
 	struct jwks *jwks, struct text ctx, struct text uri, struct text kid, const struct jwks_set **set) MUST_CHECK;
 /* `ready` runs later on this worker, once, unless the waiter leaves. */
-void jwks_fetch(struct jwks *jwks, struct text ctx, struct text uri, const struct address_rules *rules,
-	struct jwks_waiter *waiter);
+void jwks_fetch(
+	struct jwks *jwks, struct text ctx, struct text uri, const struct address_rules *rules, struct jwks_waiter *waiter);
 void jwks_leave(struct jwks_waiter *waiter);

@@ -28,9 +28,9 @@ struct local_pull {
 	struct secret *token;
 	struct client_call *call;
 	struct timer *timer;
-	unsigned attempts;            /* since bytes last came */
-	uint64_t first, delivered;    /* of the representation: the first byte sent, and how many since */
-	int64_t length;               /* of the whole body, -1: unknown */
+	unsigned attempts;             /* since bytes last came */
+	uint64_t first, delivered;     /* of the representation: the first byte sent, and how many since */
+	int64_t length;                /* of the whole body, -1: unknown */
 	struct running_digest *digest; /* NULL: the provider gave none */
 	uint8_t expected[HASH_BYTES_MAX];
 };
@@ -104,8 +104,8 @@ static void try_again_or_give_up(struct local_pull *pull)
 static bool is_running(const struct local_pull *pull)
 {
 	const struct flow *flow = dp_find(pull->dp, DP_FLOWS, text_of(pull->ctx), pull->flow);
-	return flow != NULL && flow_terms_admit(atomic_load_explicit(&flow->terms, memory_order_acquire),
-							   worker_wall_ms(pull->worker));
+	return flow != NULL &&
+		   flow_terms_admit(atomic_load_explicit(&flow->terms, memory_order_acquire), worker_wall_ms(pull->worker));
 }
 
 static enum body_state end_body(struct local_pull *pull)
@@ -298,8 +298,8 @@ static void print_url(const struct local_pull *pull, struct text endpoint, struc
 static size_t collect_headers(
 	const struct local_pull *pull, const struct buffer *authorization, const struct buffer *range, struct header *into)
 {
-	static const char *const of_first[] = {"range", "if-range", "if-none-match", "if-match", "if-modified-since",
-		"if-unmodified-since"};
+	static const char *const of_first[] = {
+		"range", "if-range", "if-none-match", "if-match", "if-modified-since", "if-unmodified-since"};
 	const struct exchange *exchange = pull->exchange;
 	size_t count = 0;
 	for (unsigned i = 0; i < exchange->header_count && count < HEADERS_MAX - 6; i++) {

@@ -28,7 +28,8 @@ struct text offer_type(struct text profile)
 {
 	static const struct {
 		const char *profile, *type;
-	} types[] = {{"HttpData-PULL", "https://w3id.org/idsa/v4.1/HTTP"}, {"HttpData-PUSH", "https://w3id.org/idsa/v4.1/HTTP"},
+	} types[] = {{"HttpData-PULL", "https://w3id.org/idsa/v4.1/HTTP"},
+		{"HttpData-PUSH", "https://w3id.org/idsa/v4.1/HTTP"},
 		{"http-pull", "https://w3id.org/dspace-sig/profile/http-pull"},
 		{"http-push", "https://w3id.org/dspace-sig/profile/http-push"}};
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
@@ -60,8 +61,8 @@ static void on_token(void *context, enum status status, struct text token)
 	finish(offer, status);
 }
 
-static void make_pull(struct offer *offer, const struct participant *participant, struct text flow,
-	const struct flow_terms *terms)
+static void make_pull(
+	struct offer *offer, const struct participant *participant, struct text flow, const struct flow_terms *terms)
 {
 	struct dp *dp = offer->home->dp;
 	struct buffer claims = {0};
@@ -69,9 +70,10 @@ static void make_pull(struct offer *offer, const struct participant *participant
 	int64_t expires_s, now_ms = worker_wall_ms(offer->home->worker);
 	struct flow shell = {.id = text_copy(flow)}; /* it is stored only after its token is made */
 	memcpy(shell.ctx, participant->ctx, sizeof(shell.ctx));
-	enum status status = shell.id == NULL ? STATUS_NO_MEMORY
-										  : access_claims_print(participant, &shell, terms,
-												dp->settings.token_lifetime_ms / 1000, now_ms, jti, &expires_s, &claims);
+	enum status status = shell.id == NULL
+							 ? STATUS_NO_MEMORY
+							 : access_claims_print(participant, &shell, terms, dp->settings.token_lifetime_ms / 1000,
+								   now_ms, jti, &expires_s, &claims);
 	if (status == STATUS_OK)
 		signer_sign(dp, offer->home->worker, text_of(participant->ctx), buffer_text(&claims), on_token, offer);
 	else
@@ -83,13 +85,13 @@ static void make_pull(struct offer *offer, const struct participant *participant
 static struct data_address *make_address(
 	const struct dp *dp, struct text ctx, struct text flow, const struct flow_terms *terms)
 {
-	const struct external_source *external =
-		dataset_external(dp_find(dp, DP_DATASETS, ctx, text_of(terms->dataset)));
+	const struct external_source *external = dataset_external(dp_find(dp, DP_DATASETS, ctx, text_of(terms->dataset)));
 	struct buffer endpoint = {0};
 	if (external != NULL && external->endpoint != NULL)
 		buffer_append(&endpoint, text_of(external->endpoint));
 	else if (flow_terms_is_push(terms))
-		buffer_printf(&endpoint, "%s/api/ingest/%.*s/%.*s", terms->public_url, TEXT_ARGUMENTS(ctx), TEXT_ARGUMENTS(flow));
+		buffer_printf(
+			&endpoint, "%s/api/ingest/%.*s/%.*s", terms->public_url, TEXT_ARGUMENTS(ctx), TEXT_ARGUMENTS(flow));
 	else
 		buffer_printf(&endpoint, "%s/api/public/%.*s", terms->public_url, TEXT_ARGUMENTS(ctx));
 	struct data_address *address =

@@ -66,8 +66,7 @@ enum status letter_parse(struct text ctx, const struct json *body, struct letter
 	if (made == NULL)
 		return STATUS_NO_MEMORY;
 	if (number == LETTER_COUNT || ctx.length != ID_LENGTH || owner.length != ID_LENGTH || flow.length == 0 ||
-		message.length != ID_LENGTH ||
-		!json_integer(json_member(body, "until"), &made->until_ms) ||
+		message.length != ID_LENGTH || !json_integer(json_member(body, "until"), &made->until_ms) ||
 		!json_integer(json_member(body, "queuedAt"), &made->queued_ms) ||
 		!json_integer(json_member(body, "attempts"), &made->attempts)) {
 		free(made);
@@ -105,15 +104,16 @@ static bool put(struct transaction *transaction, const struct letter *letter, in
 	buffer_append_json(&body, text_of(letter->flow));
 	buffer_printf(&body,
 		",\"callback\":\"%s\",\"messageId\":\"%s\",\"owner\":\"%s\",\"until\":%lld,\"queuedAt\":%lld,\"attempts\":%lld",
-		kinds[letter->kind].segment, letter->message, letter->owner, (long long)letter->until_ms, (long long)letter->queued_ms,
-		(long long)letter->attempts);
+		kinds[letter->kind].segment, letter->message, letter->owner, (long long)letter->until_ms,
+		(long long)letter->queued_ms, (long long)letter->attempts);
 	if (letter->error != NULL) {
 		buffer_append(&body, TEXT(",\"error\":"));
 		buffer_append_json(&body, text_of(letter->error));
 	}
 	buffer_append_byte(&body, '}');
-	bool is_put = !body.failed && transaction_put(transaction, text_of(letter->ctx), RECORD_OUTBOX,
-									  letter_id(text_of(letter->flow), letter->kind, room), buffer_text(&body), expected);
+	bool is_put =
+		!body.failed && transaction_put(transaction, text_of(letter->ctx), RECORD_OUTBOX,
+							letter_id(text_of(letter->flow), letter->kind, room), buffer_text(&body), expected);
 	buffer_free(&body);
 	return is_put;
 }
@@ -129,8 +129,8 @@ bool outbox_put(const struct dp *dp, struct transaction *transaction, struct tex
 	id_random(letter.message);
 	letter.flow = text_copy(flow);
 	letter.error = error.bytes == NULL ? NULL : text_copy(error);
-	bool is_put = letter.flow != NULL && (error.bytes == NULL || letter.error != NULL) &&
-				  put(transaction, &letter, REVISION_ANY);
+	bool is_put =
+		letter.flow != NULL && (error.bytes == NULL || letter.error != NULL) && put(transaction, &letter, REVISION_ANY);
 	free(letter.flow);
 	free(letter.error);
 	return is_put;
@@ -158,8 +158,7 @@ static bool lane_index(struct outbox *outbox, struct text ctx, struct text flow,
 	char room[ID_ROOM];
 	struct text key = map_key(room, sizeof(room), (const struct text[]){ctx, flow}, 2);
 	struct map *old = outbox->lanes, *next = old;
-	if (key.length == 0 ||
-		(lane != NULL ? map_put(old, key, lane, &next) : map_remove(old, key, &next)) != STATUS_OK)
+	if (key.length == 0 || (lane != NULL ? map_put(old, key, lane, &next) : map_remove(old, key, &next)) != STATUS_OK)
 		return false;
 	outbox->lanes = next;
 	if (next != old)
@@ -211,8 +210,7 @@ static void lane_end(struct lane *lane)
 static struct letter *lane_letter(const struct lane *lane, enum letter_kind kind)
 {
 	char room[ID_ROOM];
-	return dp_find(
-		lane->outbox->home->dp, DP_LETTERS, text_of(lane->ctx), letter_id(text_of(lane->flow), kind, room));
+	return dp_find(lane->outbox->home->dp, DP_LETTERS, text_of(lane->ctx), letter_id(text_of(lane->flow), kind, room));
 }
 
 static int64_t now_of(const struct lane *lane)

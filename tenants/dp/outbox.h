@@ -31,8 +31,8 @@ struct letter {
 	char *flow, *error; /* error: of ERRORED */
 	enum letter_kind kind;
 	char message[ID_LENGTH + 1]; /* the same for each attempt */
-	char owner[ID_LENGTH + 1]; /* the process that sends it */
-	int64_t until_ms;          /* when another may */
+	char owner[ID_LENGTH + 1];   /* the process that sends it */
+	int64_t until_ms;            /* when another may */
 	int64_t queued_ms, attempts;
 	int64_t revision;
 };

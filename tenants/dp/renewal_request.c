@@ -71,8 +71,8 @@ static void read_answer(struct renewal_request *request, struct text body)
 	static const struct json_limits limits = {ANSWER_MAX, 8, 256};
 	struct json *root = NULL;
 	enum status status = json_parse(body, &limits, &root);
-	struct renewal_answer answer = {
-		.access_token = json_member_text(root, "access_token"), .refresh_token = json_member_text(root, "refresh_token")};
+	struct renewal_answer answer = {.access_token = json_member_text(root, "access_token"),
+		.refresh_token = json_member_text(root, "refresh_token")};
 	if (!json_integer(json_member(root, "expires_in"), &answer.lifetime_s) &&
 		!json_integer(json_member(root, "expires"), &answer.lifetime_s))
 		answer.lifetime_s = 0;
@@ -93,8 +93,7 @@ static void on_answer(void *context, enum status status, int http, struct text b
 	else if (http >= 200 && http < 300)
 		read_answer(request, body);
 	else
-		finish(request,
-			http >= 500 || http == 429 || http == 408 ? STATUS_UNAVAILABLE : STATUS_UNAUTHORIZED, NULL);
+		finish(request, http >= 500 || http == 429 || http == 408 ? STATUS_UNAVAILABLE : STATUS_UNAUTHORIZED, NULL);
 }
 
 /* --- the question */

@@ -1,5 +1,5 @@
-/* One renewal of a token this participant holds as a consumer (dps.md 4.3): a proof signed with its key, and the call of
- * the provider's endpoint. */
+/* One renewal of a token this participant holds as a consumer (dps.md 4.3): a proof signed with its key, and the call
+ * of the provider's endpoint. */
 #pragma once
 
 #include "tenants/dp/data_address.h"

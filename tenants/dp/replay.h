@@ -1,5 +1,5 @@
-/* Token ids seen before: for control planes whose tokens are good once. Bounded: of the oldest in a crowded place the one
- * that expires first is forgotten. From any thread; under a lock, off the data path. */
+/* Token ids seen before: for control planes whose tokens are good once. Bounded: of the oldest in a crowded place the
+ * one that expires first is forgotten. From any thread; under a lock, off the data path. */
 #pragma once
 
 #include "server/base/text.h"

@@ -104,8 +104,7 @@ static void refuse_caller(struct signal *signal, enum caller_verdict verdict)
 /* Whose callbacks the flows of this caller are. */
 static bool set_control_plane(struct signal *signal, struct text caller)
 {
-	const struct control_planes *planes =
-		dp_find(signal->home->dp, DP_CONTROL_PLANES, text_of(signal->ctx), TEXT(""));
+	const struct control_planes *planes = dp_find(signal->home->dp, DP_CONTROL_PLANES, text_of(signal->ctx), TEXT(""));
 	signal->is_control_plane = caller.length > 0;
 	if (caller.length == 0 && planes != NULL && planes->count == 1)
 		caller = text_of(planes->items[0]->id);
@@ -223,8 +222,7 @@ static bool set_public_url(struct signal *signal)
 	if (setting != NULL)
 		buffer_append(&url, text_of(setting));
 	else
-		buffer_printf(
-			&url, "%.*s://%.*s", TEXT_ARGUMENTS(exchange->scheme), TEXT_ARGUMENTS(exchange->authority));
+		buffer_printf(&url, "%.*s://%.*s", TEXT_ARGUMENTS(exchange->scheme), TEXT_ARGUMENTS(exchange->authority));
 	while (url.length > 0 && url.bytes[url.length - 1] == '/')
 		url.bytes[--url.length] = 0;
 	signal->public_url = url.failed ? NULL : buffer_take(&url);

@@ -38,7 +38,7 @@ struct signal {
 	enum flow_event event;
 	unsigned attempts;
 	struct transaction *transaction;
-	struct buffer offer; /* a DataAddress with its secrets */
+	struct buffer offer;         /* a DataAddress with its secrets */
 	struct control_plane *plane; /* to be registered */
 	struct buffer record;
 };

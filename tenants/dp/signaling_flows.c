@@ -105,7 +105,8 @@ static bool wrong(struct signal *signal, const char *detail)
 	return false;
 }
 
-static bool check_url(struct signal *signal, const struct participant *participant, struct text text, const char *detail)
+static bool check_url(
+	struct signal *signal, const struct participant *participant, struct text text, const char *detail)
 {
 	struct url url;
 	if (url_parse(text, &url) != STATUS_OK || (!url.tls && !participant->signaling.allows_clear))
@@ -172,8 +173,8 @@ static bool check_address(struct signal *signal, const struct participant *parti
 	if (needs_renewal && !is_renewable(address))
 		return wrong(signal, "dataAddress: lacks properties for renewal");
 	struct text refresh = data_address_property(address, "refreshEndpoint");
-	return check_url(signal, participant, data_address_endpoint(address),
-			   "dataAddress.endpoint: must be an https URL") &&
+	return check_url(
+			   signal, participant, data_address_endpoint(address), "dataAddress.endpoint: must be an https URL") &&
 		   (refresh.bytes == NULL ||
 			   check_url(signal, participant, refresh, "dataAddress.refreshEndpoint: must be an https URL"));
 }

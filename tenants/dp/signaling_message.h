@@ -65,8 +65,8 @@ struct signaling_message {
 
 /* Unknown members, and members the verb does not know, are ignored; so is null for what is optional. An empty body
  * stands for {} where a flow exists already. `error` gets one line that names the member. */
-enum status signaling_message_parse(enum signaling_verb verb, struct text body, struct signaling_message *message,
-	struct buffer *error) MUST_CHECK;
+enum status signaling_message_parse(
+	enum signaling_verb verb, struct text body, struct signaling_message *message, struct buffer *error) MUST_CHECK;
 void signaling_message_free(struct signaling_message *message);
 /* TEXT_NONE when absent. */
 struct text message_text(const struct signaling_message *message, enum message_field field);

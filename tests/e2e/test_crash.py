@@ -167,6 +167,8 @@ def test_a_full_disk_refuses_changes_and_serves_on(own_cell):
             ("PUT", f"{PARTICIPANTS}/{A}", {"state": "DEACTIVATED"}), ("PUT", f"{PARTICIPANTS}/{A}/config", {"entries": {"x": "y" * 5000}})]:
         status, answer = cell.call(method, target, body)
         assert status in (503, 507) and answer[0]["message"] and answer[0]["type"] == "Unavailable", (method, status, answer)
+    limit_files(cell, 4096)  # not even the store's own probe fits, which takes what the larger changes left
+    assert cell.call("PUT", f"{PARTICIPANTS}/{A}", {"state": "DEACTIVATED"})[0] in (503, 507)
     # the data path and what reads go on; readiness says what is wrong
     response = cell.pull(token, path)
     assert response.status == 200 and bytes(response.body) == content
