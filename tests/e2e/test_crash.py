@@ -147,7 +147,7 @@ def limit_files(cell, size):
 
 
 def test_a_full_disk_refuses_changes_and_serves_on(own_cell):
-    cell = own_cell().start()
+    cell = own_cell(settings={"store": {"poll_ms": 20}}).start()
     cell.participant(A)
     content = os.urandom(300000)
     token, path = cell.shared_file(A, "file.bin", content)
@@ -174,7 +174,8 @@ def test_a_full_disk_refuses_changes_and_serves_on(own_cell):
     assert response.status == 200 and bytes(response.body) == content
     assert cell.call("GET", f"{PARTICIPANTS}/{A}")[1]["state"] == "ACTIVATED"
     assert cell.call("GET", f"{PARTICIPANTS}/{B}")[0] == 404
-    assert cell.admin("/healthz/ready")[0] == 503 and cell.admin("/healthz/live")[0] == 200
+    for _ in range(20):  # through many polls
+        assert cell.admin("/healthz/ready")[0] == 503 and cell.admin("/healthz/live")[0] == 200
     limit_files(cell, resource.RLIM_INFINITY)
     wait_for(cell.is_ready, 10, "readiness once there is room")
     cell.participant(B)
