@@ -651,6 +651,14 @@ enum body_state client_call_read(struct client_call *call, uint8_t *into, size_t
 	*count = part;
 	return call->body.length > 0 ? BODY_MORE : part > 0 && call->end != BODY_END ? BODY_MORE : call->end;
 }
+void client_call_limit_ahead(struct client_call *call, size_t bytes)
+{
+	(void)call, (void)bytes;
+}
+size_t client_call_held(const struct client_call *call)
+{
+	return call->body.length;
+}
 unsigned client_call_trailers(struct client_call *call, struct header *trailers, unsigned room)
 {
 	(void)call, (void)trailers, (void)room;

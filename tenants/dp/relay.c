@@ -42,7 +42,9 @@ static enum body_state on_read(struct exchange *exchange, uint8_t *frame, size_t
 	struct pull *pull = exchange->state;
 	struct relay *relay = pull->source_state;
 	*count = 0;
+	client_call_limit_ahead(relay->call, exchange->read_ahead);
 	enum body_state result = client_call_read(relay->call, frame, room, count);
+	exchange->held = client_call_held(relay->call);
 	if (result == BODY_FAILED)
 		dp_count(DP_SOURCE_ERRORS);
 	else
