@@ -145,6 +145,10 @@ uint64_t clock_monotonic_ms(void)
 {
 	return (uint64_t)fake.wall_ms;
 }
+void clock_format(int64_t wall_ms, char into[25])
+{
+	snprintf(into, 25, "%lld", (long long)wall_ms);
+}
 int worker_slot_new(void)
 {
 	return fake.slot_count++ % 16;
