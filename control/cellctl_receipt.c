@@ -10,7 +10,7 @@
 #include "tenants/dp/receipt.h"
 
 enum { PAGE = 500, KEY_FILE_MAX = 65536 };
-static const struct json_limits page_limits = {64 * 1024 * 1024, 32, 4000000};
+static const struct json_limits page_limits = {(size_t)64 << 20, 32, 4000000};
 
 static int fail(const char *what)
 {

@@ -59,31 +59,34 @@ static enum status wrong(struct buffer *problem, const char *what)
 
 /* --- the canonical text (RFC 8785), of whole numbers, texts, arrays and objects */
 
+struct member {
+	const struct json *json;
+};
+
 static int by_name(const void *a, const void *b)
 {
-	return strcmp(json_name(*(const struct json *const *)a), json_name(*(const struct json *const *)b));
+	return strcmp(json_name(((const struct member *)a)->json), json_name(((const struct member *)b)->json));
 }
 
 static bool print_canonical(const struct json *node, struct buffer *into, unsigned depth);
 
 static bool print_object(const struct json *node, struct buffer *into, unsigned depth)
 {
-	size_t count = 0, room = json_count(node);
-	const struct json **members = room == 0 ? NULL : malloc(room * sizeof(struct json *));
-	if (room > 0 && members == NULL)
+	size_t count = 0;
+	struct member *members = calloc(json_count(node) + 1, sizeof(*members));
+	if (members == NULL)
 		return false;
 	for (const struct json *member = json_first(node); member != NULL; member = json_next(member))
-		members[count++] = member;
-	if (count > 1)
-		qsort(members, count, sizeof(members[0]), by_name);
+		members[count++].json = member;
+	qsort(members, count, sizeof(*members), by_name);
 	bool is_printed = true;
 	buffer_append_byte(into, '{');
 	for (size_t i = 0; i < count && is_printed; i++) {
 		if (i > 0)
 			buffer_append_byte(into, ',');
-		buffer_append_json(into, text_of(json_name(members[i])));
+		buffer_append_json(into, text_of(json_name(members[i].json)));
 		buffer_append_byte(into, ':');
-		is_printed = print_canonical(members[i], into, depth + 1);
+		is_printed = print_canonical(members[i].json, into, depth + 1);
 	}
 	buffer_append_byte(into, '}');
 	free(members);
