@@ -8,6 +8,7 @@
 #include "server/http_date.h"
 #include "server/path.h"
 #include "server/range.h"
+#include "tenants/dp/digest_field.h"
 #include "tenants/dp/file_digests.h"
 #include "tenants/dp/validator.h"
 
