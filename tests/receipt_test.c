@@ -83,9 +83,11 @@ static void test_spans_against_bits(void **state)
 
 /* --- tallies */
 
-static const struct tally_names names = {TEXT_OF("cccccccccccccccccccccccccccccccc"), TEXT_OF("flow"),
-	TEXT_OF("agreement"), TEXT_OF("dataset"), TEXT_OF("did:web:c"), TEXT_OF("did:web:p"), TEXT_OF("EU"),
-	TEXT_OF("[\"leftOperand x\"]")};
+static const struct tally_names names = {
+	{"cccccccccccccccccccccccccccccccc", sizeof("cccccccccccccccccccccccccccccccc") - 1}, {"flow", sizeof("flow") - 1},
+	{"agreement", sizeof("agreement") - 1}, {"dataset", sizeof("dataset") - 1}, {"did:web:c", sizeof("did:web:c") - 1},
+	{"did:web:p", sizeof("did:web:p") - 1}, {"EU", sizeof("EU") - 1},
+	{"[\"leftOperand x\"]", sizeof("[\"leftOperand x\"]") - 1}};
 
 static struct tally *make_tally(uint64_t bytes)
 {
