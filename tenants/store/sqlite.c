@@ -16,8 +16,7 @@
 		"SELECT ctx, kind, id, revision, body FROM record WHERE kind = ?1 AND body IS NOT NULL ORDER BY revision")     \
 	X(DROP, "DELETE FROM record WHERE ctx = ?1 AND kind = ?2 AND id = ?3")                                             \
 	X(DROP_KIND, "DELETE FROM record WHERE ctx = ?1 AND kind = ?2")                                                    \
-	X(LIST, "SELECT ctx, kind, id, revision, body FROM record WHERE ctx = ?1 AND kind = ?2 AND id > ?3 "               \
-			"AND body IS NOT NULL ORDER BY id LIMIT ?4")                                                               \
+	X(LIST, "SELECT * FROM record WHERE ctx = ?1 AND kind = ?2 AND id > ?3 AND body NOTNULL ORDER BY id LIMIT ?4")     \
 	X(AFTER, "SELECT ctx, kind, id, revision, body FROM record WHERE revision > ?1 ORDER BY revision")                 \
 	X(NEWEST, "SELECT value FROM meta WHERE name = 'revision'")                                                        \
 	X(COUNT_UP, "UPDATE meta SET value = value + 1 WHERE name = 'revision' RETURNING value")                           \
