@@ -421,8 +421,8 @@ void store_listen(struct store *store, const struct store_listener *listener)
 	fake_listener = *listener;
 }
 void store_list(struct store *store, struct text ctx, enum record_kind kind, struct text after, size_t limit,
-	struct worker *worker,
-	void (*done)(void *context, enum status status, const struct record *records, size_t count), void *context)
+	struct worker *worker, void (*done)(void *context, enum status status, const struct record *records, size_t count),
+	void *context)
 {
 	(void)store, (void)ctx, (void)kind, (void)after, (void)limit, (void)worker;
 	done(context, STATUS_OK, NULL, 0);
