@@ -73,6 +73,8 @@ static enum policy_reason take_use(struct pull *pull, const struct agreement_ter
 {
 	bool is_counted = policy_has_count(agreed->policy);
 	uint64_t uses = atomic_load_explicit(&pull->contract->uses, memory_order_relaxed);
+	if (pull->continues && uses > 0) /* it is one of these */
+		uses--;
 	for (;;) {
 		enum policy_reason reason = judge(pull, agreed, uses, now_ms);
 		pull->ordinal = uses;

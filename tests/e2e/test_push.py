@@ -10,6 +10,7 @@ import pytest
 
 from conftest import A, B, Cell, Source, plain_answer, wait_for
 from receiver import Receiver
+from test_contract import book, constraint, policy, put_agreement
 
 PROFILE = "https://w3id.org/dspace-sig/profile/http-push"
 SEGMENT = 256 << 10
@@ -371,3 +372,42 @@ def test_an_address_that_is_not_allowed_is_no_receiver(cell, receiver):
     push(cell, "x", target.url, ctx=ctx)
     wait_for(lambda: cell.metric("celld_dp_pushes_total") == failed + 1, 10, "the end of the push")
     assert not target.requests
+
+
+# --- the agreement
+
+def agreed(cell, target, name, *constraints):
+    """A push under an agreement with these constraints."""
+    status, body = put_agreement(cell, A, f"agreement-{name}", policy(*constraints))
+    assert status == 204, body
+    return push(cell, "big", target.url, name, agreementId=f"agreement-{name}")
+
+
+def test_a_push_is_one_use_however_often_it_is_begun_again(cell, receiver):
+    target = receiver()
+    cuts = [0]
+
+    def cut(total):
+        if cuts[0] < 5 and total > (cuts[0] + 1) * (2 << 20):
+            cuts[0] += 1
+            raise ConnectionError("ordered")
+    target.on_bytes = cut
+    flow = agreed(cell, target, "once", constraint("count", "lteq", 1))
+    completed(cell, flow)
+    assert cuts[0] == 5 and target.whole["/in"] == BIG
+    booked = wait_for(lambda: (entries := book(cell, A, "agreement-once"))["requests"] >= 6 and entries, what="the books")
+    assert booked["uses"] == 1 and booked["bytesSent"] + booked["bytesPushed"] >= len(BIG), booked
+    # the next is one too many
+    failed = cell.metric("celld_dp_pushes_total")
+    push(cell, "big", target.url, "twice", agreementId="agreement-once")
+    wait_for(lambda: cell.metric("celld_dp_pushes_total") == failed + 1, 10, "the end of the push")
+    assert target.received < 2 * len(BIG)
+
+
+def test_a_quota_ends_a_push(cell, receiver):
+    target = receiver()
+    failed = cell.metric("celld_dp_pushes_total")
+    flow = agreed(cell, target, "quota", constraint("volume", "lteq", "6 MiB"))
+    wait_for(lambda: cell.metric("celld_dp_pushes_total") == failed + 1, 10, "the end of the push")
+    assert state(cell, flow) == "STARTED" and "/in" not in target.whole
+    assert target.received <= (6 << 20) + (4 << 20)
