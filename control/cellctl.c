@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "control/cellctl.h"
+#include "control/cellctl_receipt.h"
 #include "server/base/json.h"
 #include "server/base/secret.h"
 #include "tenants/access.h"
@@ -35,6 +36,8 @@ static const struct {
 	[OPTION_LIFETIME] = {"--lifetime", NULL, "seconds"},
 	[OPTION_SCOPES] = {"--scopes", NULL, "space-separated"},
 	[OPTION_SUBJECT] = {"--subject", NULL, "of the token"},
+	[OPTION_FLOW] = {"--flow", NULL, "only of this flow"},
+	[OPTION_KEY] = {"--key", NULL, "public JWK file: the one key that counts"},
 	[OPTION_OUTPUT] = {"--output", NULL, "file to write; a part of it is taken up again"},
 };
 
@@ -424,13 +427,12 @@ static int print_answer(const struct command *command, const struct call *call, 
 	return 0;
 }
 
-static int request(const struct command *command, struct call *call)
+/* 0: `answer` is there; else it has been said what is wrong. */
+static int ask(const struct command *command, const struct call *call, struct buffer *answer)
 {
-	struct buffer token = {0}, url = {0}, answer = {0};
+	struct buffer token = {0}, url = {0};
 	char error[CURL_ERROR_SIZE] = "";
 	long status = 0;
-	if (command->build != NULL && !command->build(call))
-		return EXIT_USAGE;
 	if (!cellctl_token(call, &token))
 		return EXIT_FAILED;
 	CURL *curl = curl_easy_init();
@@ -438,20 +440,70 @@ static int request(const struct command *command, struct call *call)
 	int result = EXIT_FAILED;
 	if (curl == NULL || headers == NULL || !build_url(curl, command, call, &url))
 		fail("out of memory");
-	else if (perform(curl, command, call, url.bytes, headers, &answer, error) != CURLE_OK)
+	else if (perform(curl, command, call, url.bytes, headers, answer, error) != CURLE_OK)
 		fail(error[0] == 0 ? "the cell cannot be reached" : error);
 	else if (curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK && status >= 300)
-		print_error(status, &answer);
+		print_error(status, answer);
 	else
-		result = print_answer(command, call, &answer);
+		result = 0;
 	curl_slist_free_all(headers);
 	curl_easy_cleanup(curl);
 	if (token.bytes != NULL)
 		wipe(token.bytes, token.length);
 	buffer_free(&token);
 	buffer_free(&url);
+	return result;
+}
+
+static int request(const struct command *command, struct call *call)
+{
+	struct buffer answer = {0};
+	if (command->build != NULL && !command->build(call))
+		return EXIT_USAGE;
+	int result = ask(command, call, &answer);
+	if (result == 0)
+		result = print_answer(command, call, &answer);
 	buffer_free(&answer);
 	return result;
+}
+
+/* --- receipts */
+
+struct fetching {
+	const struct command *command;
+	const struct call *call;
+};
+
+/* A page: the query behind the command's path. */
+static int fetch_receipts(void *context, const char *query, struct buffer *answer)
+{
+	const struct fetching *fetching = context;
+	struct buffer path = {0};
+	buffer_printf(&path, "%s?%s", fetching->command->path, query);
+	struct command page = *fetching->command;
+	page.path = path.bytes;
+	int result = path.failed ? fail("out of memory") : ask(&page, fetching->call, answer);
+	buffer_free(&path);
+	return result;
+}
+
+static int list_receipts(const struct command *command, struct call *call)
+{
+	struct fetching fetching = {command, call};
+	return receipts_show(
+		call->words[0], call->options[OPTION_FLOW], call->options[OPTION_JSON] != NULL, fetch_receipts, &fetching);
+}
+
+static int export_receipts(const struct command *command, struct call *call)
+{
+	struct fetching fetching = {command, call};
+	return receipts_show(call->words[0], call->options[OPTION_FLOW], true, fetch_receipts, &fetching);
+}
+
+static int verify_receipts(const struct command *command, struct call *call)
+{
+	(void)command;
+	return receipts_verify(call->words[0], call->options[OPTION_KEY]);
 }
 
 /* --- the commands */
@@ -501,6 +553,12 @@ static const struct command commands[] = {
 	{"agreements delete", "CTX ID", 2, "DELETE", TENANT "/agreements/{1}", NULL, SHAPE_QUIET, NULL, NULL, "remove"},
 	{"agreements book", "CTX ID", 2, "GET", TENANT "/agreements/{1}/book", NULL, SHAPE_OBJECT, NULL, NULL,
 		"what has been sent under it"},
+	{"receipt list", "CTX [--flow ID]", 1, "GET", TENANT "/receipts", NULL, SHAPE_TABLE, NULL, list_receipts,
+		"what was sent, newest last"},
+	{"receipt export", "CTX [--flow ID]", 1, "GET", TENANT "/receipts", NULL, SHAPE_TABLE, NULL, export_receipts,
+		"the same as signed lines of JSON, with the keys"},
+	{"receipt verify", "FILE [--key JWK-FILE]", 1, NULL, NULL, NULL, SHAPE_QUIET, NULL, verify_receipts,
+		"check an export, without a cell"},
 	{"tokens create", "CTX FLOW [--lifetime SECONDS]", 2, "POST", TENANT "/flows/{1}/token", build_token, SHAPE_OBJECT,
 		NULL, NULL, "an access token for a consumer"},
 	{"tokens revoke", "CTX FLOW JTI", 3, "DELETE", TENANT "/flows/{1}/tokens/{2}", NULL, SHAPE_QUIET, NULL, NULL,

@@ -160,7 +160,8 @@ static struct settings *settings_load(const struct options *options, struct buff
 	if (!set_path(&settings->store.file, options->state, "cell.db") ||
 		!set_path(&settings->vault.directory, options->state, "vault") ||
 		!set_path(&settings->access.key_file, options->state, "cell.key") ||
-		!set_path(&settings->dp.source_root, options->state, "sources")) {
+		!set_path(&settings->dp.source_root, options->state, "sources") ||
+		!set_path(&settings->dp.cell_file, options->state, "cell.id")) {
 		buffer_printf(error, "out of memory");
 		settings_free(settings);
 		return NULL;
@@ -298,6 +299,8 @@ static enum status cell_open(struct cell *cell, struct buffer *error)
 		status = store_load(cell->store, error);
 	if (status == STATUS_OK)
 		status = worker_pool_start(cell->pool);
+	if (status == STATUS_OK)
+		status = dp_start(cell->dp);
 	if (status != STATUS_OK && error->length == 0)
 		buffer_printf(error, "cannot start: %s", status_text(status));
 	return status;
@@ -320,6 +323,7 @@ static void cell_close(struct cell *cell)
 		while (sem_wait(&turned) != 0)
 			;
 	}
+	dp_settle(cell->dp);
 	store_close(cell->store);
 	worker_pool_barrier(cell->pool, on_turned, &turned);
 	while (sem_wait(&turned) != 0)

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "server/stream.h"
+
 static const struct {
 	int status;
 	struct text phrase;
@@ -219,6 +221,8 @@ void collect_body(struct exchange *exchange, size_t limit, void (*done)(struct e
 		answer_empty(exchange, 503);
 		return;
 	}
+	size_t most = (size_t)stream_of(exchange)->connection->limits->collected_body;
+	limit = limit < most ? limit : most;
 	*collector = (struct body_collector){.limit = limit, .done = done};
 	exchange->collector = collector;
 	if (exchange->request_length > 0 && (uint64_t)exchange->request_length > limit)

@@ -294,6 +294,7 @@ enum status client_call_start(struct worker *worker, const struct client_request
 	made->client = client;
 	made->events = events;
 	made->state = state;
+	made->ahead_limit = CLIENT_BLOCK;
 	made->read_ms = request->read_ms > 0 ? request->read_ms : (uint32_t)client->settings->read_ms;
 	made->body_length = request->body_length;
 	made->is_head = text_equals(request->method, TEXT("HEAD"));
@@ -343,6 +344,16 @@ size_t client_call_write(struct client_call *call, const uint8_t *bytes, size_t 
 bool client_call_is_sent(const struct client_call *call)
 {
 	return call->body_length == 0 || call->is_request_over;
+}
+
+void client_call_limit_ahead(struct client_call *call, size_t bytes)
+{
+	call->ahead_limit = bytes;
+}
+
+size_t client_call_held(const struct client_call *call)
+{
+	return call->phase == CALL_BODY && call->protocol != NULL ? call->protocol->held(call) : 0;
 }
 
 unsigned client_call_trailers(struct client_call *call, struct header *trailers, unsigned room)

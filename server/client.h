@@ -76,6 +76,10 @@ enum status client_call_start(struct worker *worker, const struct client_request
 /* Pulls body bytes straight into `into`. Reading is what lets the peer send more: nobody reads, nothing is buffered
  * beyond one pooled block. BODY_END only when the framing says the body is complete. */
 enum body_state client_call_read(struct client_call *call, uint8_t *into, size_t room, size_t *count);
+/* How many bytes a read may take from the network beyond its `room` (without this call: a block), and how many are held
+ * now. HTTP/1.1 alone is held back by the first; HTTP/2 by its window. */
+void client_call_limit_ahead(struct client_call *call, size_t bytes);
+size_t client_call_held(const struct client_call *call);
 /* After BODY_END: the answer's trailers, at most `room`, borrowed until client_call_close. Returns how many. */
 unsigned client_call_trailers(struct client_call *call, struct header *trailers, unsigned room);
 /* Takes as much as can go now and returns how much; `ended` counts only when all was taken. */

@@ -4,6 +4,9 @@
 
 #include "server/client_private.h"
 
+/* Of what comes with a head at once, and at least by one read: a record of TLS, and the sizes of some chunks. */
+enum { HEAD_READ = 16 * 1024, LEAST_READ = 4096 };
+
 static enum status frame_body(struct client_call *call, const struct h1_head *head)
 {
 	bool has_none = call->is_head || head->status == 204 || head->status == 304;
@@ -111,7 +114,8 @@ static void read_head(struct upstream *upstream)
 		upstream->end -= upstream->at;
 		upstream->at = 0;
 	}
-	long count = upstream_receive(upstream, upstream->block + upstream->end, CLIENT_BLOCK - upstream->end);
+	size_t room = CLIENT_BLOCK - upstream->end;
+	long count = upstream_receive(upstream, upstream->block + upstream->end, room < HEAD_READ ? room : HEAD_READ);
 	if (count == 0) {
 		give_block_back(upstream);
 		return;
@@ -249,6 +253,29 @@ static enum body_state on_end(struct client_call *call, long result)
 	return fail_read(call, STATUS_CLOSED); /* the framing promised more */
 }
 
+/* How much a read may bring: what is wanted, what may be held beyond it, and never only crumbs. */
+static size_t read_limit(const struct client_call *call, size_t kept_length, size_t room)
+{
+	size_t most = CLIENT_BLOCK - kept_length;
+	size_t wanted = call->ahead_limit < CLIENT_BLOCK ? room + call->ahead_limit : most;
+	if (wanted < LEAST_READ)
+		wanted = LEAST_READ;
+	return wanted < most ? wanted : most;
+}
+
+/* The block, with what was not taken at its start. NULL: out of memory. */
+static uint8_t *block_for_reading(struct upstream *upstream, struct client *client)
+{
+	size_t kept_length = upstream->end - upstream->at;
+	if (upstream->block == NULL && (upstream->block = block_take(client)) == NULL)
+		return NULL;
+	if (kept_length > 0 && upstream->at > 0)
+		memmove(upstream->block, upstream->block + upstream->at, kept_length);
+	upstream->at = 0;
+	upstream->end = kept_length;
+	return upstream->block;
+}
+
 static enum body_state read_body(struct client_call *call, uint8_t *into, size_t room, size_t *count)
 {
 	struct upstream *upstream = call->upstream;
@@ -258,28 +285,27 @@ static enum body_state read_body(struct client_call *call, uint8_t *into, size_t
 		finish_call(call);
 		return BODY_END;
 	}
-	if (upstream->block != NULL) {
-		enum body_state state = take(call, into, room, count);
-		if (state != BODY_LATER)
-			return state;
+	enum body_state state = upstream->block != NULL ? take(call, into, room, count) : BODY_LATER;
+	/* until there is nothing more to read: TLS may hold bytes that the socket does not show */
+	while (state == BODY_LATER) {
+		uint8_t *block = block_for_reading(upstream, call->client);
+		if (block == NULL)
+			return fail_read(call, STATUS_NO_MEMORY);
+		long received = upstream_receive(upstream, block + upstream->end, read_limit(call, upstream->end, room));
+		if (received <= 0) {
+			give_block_back(upstream);
+			return received == 0 ? wait_readable(call) : on_end(call, received);
+		}
+		upstream->end += (size_t)received;
+		state = take(call, into, room, count);
 	}
-	uint8_t *kept = upstream->block;
-	size_t kept_length = upstream->end - upstream->at;
-	if (kept == NULL && (kept = block_take(call->client)) == NULL)
-		return fail_read(call, STATUS_NO_MEMORY);
-	if (kept_length > 0 && upstream->at > 0)
-		memmove(kept, kept + upstream->at, kept_length);
-	upstream->block = kept;
-	upstream->at = 0;
-	upstream->end = kept_length;
-	long received = upstream_receive(upstream, kept + kept_length, CLIENT_BLOCK - kept_length);
-	if (received <= 0) {
-		give_block_back(upstream);
-		return received == 0 ? wait_readable(call) : on_end(call, received);
-	}
-	upstream->end += (size_t)received;
-	enum body_state state = take(call, into, room, count);
-	return state == BODY_LATER ? wait_readable(call) : state;
+	return state;
+}
+
+static size_t held(const struct client_call *call)
+{
+	const struct upstream *upstream = call->upstream;
+	return upstream == NULL || upstream->block == NULL ? 0 : upstream->end - upstream->at;
 }
 
 /* --- the request's body */
@@ -471,4 +497,5 @@ const struct client_protocol client_h1 = {
 	.check = check,
 	.read = read_body,
 	.write = write_body,
+	.held = held,
 };

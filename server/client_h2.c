@@ -583,4 +583,5 @@ const struct client_protocol client_h2 = {
 	.check = check,
 	.read = h2_body_read,
 	.write = h2_body_write,
+	.held = h2_body_held,
 };

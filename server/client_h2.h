@@ -37,6 +37,8 @@ void h2_body_keep_all(struct h2_session *h2);
 /* Nobody needs the block. */
 void h2_block_release(struct h2_session *h2);
 void h2_body_drop(struct client_call *call);
+/* What came and was not read. */
+size_t h2_body_held(const struct client_call *call);
 /* Gives the connection's window back. */
 void h2_body_settle(struct h2_session *h2);
 void h2_body_credit(struct h2_session *h2, size_t length);

@@ -80,7 +80,7 @@ void h2_block_release(struct h2_session *h2)
 	upstream->end = 0;
 }
 
-static size_t unread(const struct client_call *call)
+size_t h2_body_held(const struct client_call *call)
 {
 	const struct h2_call *own = &call->h2;
 	size_t length = own->kept.length - own->kept_at;
@@ -92,7 +92,7 @@ static size_t unread(const struct client_call *call)
 void h2_body_drop(struct client_call *call)
 {
 	struct h2_session *h2 = call->upstream->h2;
-	h2->held -= unread(call);
+	h2->held -= h2_body_held(call);
 	for (unsigned i = call->h2.slice_at; i < call->h2.slice_end; i++)
 		h2->in_block -= call->slices[i].length;
 	call->h2.slice_at = call->h2.slice_end = 0;

@@ -64,6 +64,8 @@ struct client_protocol {
 	enum body_state (*read)(struct client_call *call, uint8_t *into, size_t room, size_t *count);
 	/* The connection is there, the request is not over. */
 	size_t (*write)(struct client_call *call, const uint8_t *bytes, size_t length, bool ended);
+	/* Body bytes that came and were not read. In phase CALL_BODY. */
+	size_t (*held)(const struct client_call *call);
 };
 extern const struct client_protocol client_h1, client_h2;
 
@@ -105,6 +107,7 @@ struct client_call {
 	unsigned interims;
 	int64_t body_length; /* of the request */
 	uint64_t body_taken;
+	size_t ahead_limit; /* read beyond what is wanted */
 	enum body_framing framing;
 	uint64_t left;
 	struct h1_chunks chunks;

@@ -62,6 +62,7 @@ struct connection {
 	uint64_t phase_ms;             /* when the phase began */
 	struct penalty penalty;
 	unsigned streams; /* exchanges alive */
+	size_t held;      /* bytes that their sources hold for the peer */
 	uint8_t *kept;    /* output the socket did not take; with TLS it is sealed already */
 	size_t kept_from, kept_length;
 	struct connection *next, *previous; /* all of the worker */

@@ -61,6 +61,10 @@ struct exchange {
 	/* Produces at most `room` bytes into `frame`. Called only after exchange_respond and only when the bytes can leave.
 	 */
 	enum body_state (*read_body)(struct exchange *exchange, uint8_t *frame, size_t room, size_t *count);
+	/* For sources that read in larger pieces than the peer takes. `read_ahead`, the engine's: how many bytes may be
+	 * held beyond those that read_body gives; it shrinks with what the connection's other exchanges hold. `held`, the
+	 * runtime's: how many are, after each read_body. */
+	size_t read_ahead, held;
 	/* Optional, clear HTTP/1.1 only: the body is this range of a regular file (borrowed until on_close); read_body must
 	 * be able to produce the same bytes. file_descriptor -1: none. */
 	int file_descriptor;

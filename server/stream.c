@@ -320,6 +320,17 @@ static enum body_state keep_promise(const struct stream *stream, enum body_state
 	return state;
 }
 
+/* What this exchange may hold beyond what its peer takes now: its own limit, and what the connection's leaves. */
+static void set_read_ahead(struct stream *stream)
+{
+	struct exchange *exchange = &stream->exchange;
+	const struct limits *limits = stream->connection->limits;
+	stream->connection->held -= exchange->held;
+	size_t held = stream->connection->held, most = (size_t)limits->connection_buffer;
+	size_t left = held < most ? most - held : 0;
+	exchange->read_ahead = left < (size_t)limits->stream_buffer ? left : (size_t)limits->stream_buffer;
+}
+
 enum body_state stream_produce(struct stream *stream, uint8_t *frame, size_t room, size_t *count)
 {
 	struct exchange *exchange = &stream->exchange;
@@ -340,10 +351,13 @@ enum body_state stream_produce(struct stream *stream, uint8_t *frame, size_t roo
 	}
 	enum body_state state;
 	stream->is_busy = true;
-	if (exchange->read_body == NULL)
+	if (exchange->read_body == NULL) {
 		state = produce_text(stream, frame, granted, count);
-	else
+	} else {
+		set_read_ahead(stream);
 		state = exchange->read_body(exchange, frame, granted, count);
+		stream->connection->held += exchange->held;
+	}
 	stream->is_busy = false;
 	if (state == BODY_LATER || state == BODY_FAILED)
 		*count = 0;
@@ -391,6 +405,8 @@ void stream_finish(struct stream *stream, enum status outcome)
 	if (stream->is_finished)
 		return;
 	stream->is_finished = true;
+	stream->connection->held -= exchange->held;
+	exchange->held = 0;
 	share_leave(&stream->waiter);
 	if (exchange->on_close != NULL)
 		exchange->on_close(exchange, outcome);

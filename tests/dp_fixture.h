@@ -145,6 +145,10 @@ uint64_t clock_monotonic_ms(void)
 {
 	return (uint64_t)fake.wall_ms;
 }
+void clock_format(int64_t wall_ms, char into[25])
+{
+	snprintf(into, 25, "%lld", (long long)wall_ms);
+}
 int worker_slot_new(void)
 {
 	return fake.slot_count++ % 16;
@@ -416,6 +420,13 @@ void store_listen(struct store *store, const struct store_listener *listener)
 	(void)store;
 	fake_listener = *listener;
 }
+void store_list(struct store *store, struct text ctx, enum record_kind kind, struct text after, size_t limit,
+	struct worker *worker, void (*done)(void *context, enum status status, const struct record *records, size_t count),
+	void *context)
+{
+	(void)store, (void)ctx, (void)kind, (void)after, (void)limit, (void)worker;
+	done(context, STATUS_OK, NULL, 0);
+}
 const char *record_kind_name(enum record_kind kind)
 {
 	(void)kind;
@@ -650,6 +661,14 @@ enum body_state client_call_read(struct client_call *call, uint8_t *into, size_t
 	call->body = text_slice(call->body, part, call->body.length);
 	*count = part;
 	return call->body.length > 0 ? BODY_MORE : part > 0 && call->end != BODY_END ? BODY_MORE : call->end;
+}
+void client_call_limit_ahead(struct client_call *call, size_t bytes)
+{
+	(void)call, (void)bytes;
+}
+size_t client_call_held(const struct client_call *call)
+{
+	return call->body.length;
 }
 unsigned client_call_trailers(struct client_call *call, struct header *trailers, unsigned room)
 {

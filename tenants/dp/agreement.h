@@ -70,16 +70,18 @@ struct book_slot {
 };
 
 struct agreement {
+	_Alignas(64) _Atomic uint64_t bytes; /* reserved: sent, or lent to a lane */
+	_Atomic uint64_t uses;
+	char apart[48]; /* what follows is read by all, and changes seldom */
 	char ctx[ID_LENGTH + 1];
+	atomic_uint holders; /* of the memory: the map, and what waits to be booked */
 	char *id;
 	_Atomic(struct agreement_terms *) terms; /* NULL: no record; replaced by the store's thread, the old retired */
-	atomic_uint holders;                     /* of the memory: the map, and what waits to be booked */
-	unsigned users;                          /* flows; store's thread alone */
 	struct book_slot *slots;
+	_Atomic(struct agreement_lane *) lanes;    /* one per worker, made with the first flow */
 	_Atomic uint64_t booked[BOOK_ENTRY_COUNT]; /* durable, over all cells */
 	unsigned lane_count;
-	_Atomic(struct agreement_lane *) lanes;    /* one per worker, made with the first flow */
-	_Alignas(64) _Atomic uint64_t bytes, uses; /* reserved: sent, or lent to a lane */
+	unsigned users; /* flows; store's thread alone */
 };
 
 struct agreement *agreement_new(struct text ctx, struct text id, unsigned workers);

@@ -133,7 +133,7 @@ static enum status token_keep(const struct callback *callback, struct text bytes
 		token->revision = callback->plane->revision;
 		token->bearer = header.failed ? NULL : secret_new(buffer_text(&header));
 		/* a token that lives less than the margin is still good for the call that waits now */
-		int64_t margin_ms = lifetime_s * 1000 > 2 * EARLY_MS ? EARLY_MS : lifetime_s * 500;
+		int64_t margin_ms = lifetime_s * 1000 > INT64_C(2) * EARLY_MS ? EARLY_MS : lifetime_s * 500;
 		token->until_ms = worker_wall_ms(callback->home->worker) + lifetime_s * 1000 - margin_ms;
 	}
 	buffer_wipe(&header);

@@ -5,6 +5,7 @@
 
 #include "server/base/clock.h"
 #include "server/base/log.h"
+#include "tenants/dp/books.h"
 
 static struct agreement_lane *lane_of(const struct pull *pull)
 {
@@ -155,6 +156,14 @@ void contract_count(struct pull *pull, size_t bytes)
 		lane->unreserved_bytes += bytes;
 }
 
+void contract_count_sending(struct dp_worker *home)
+{
+	for (struct pull *pull = home->sending; pull != NULL; pull = pull->sending_next) {
+		if (pull->exchange->bytes_sent > pull->counted)
+			pull_count(pull, (size_t)(pull->exchange->bytes_sent - pull->counted));
+	}
+}
+
 /* A request that brought nothing was no use of the data. */
 static void give_back_use(struct pull *pull)
 {
@@ -176,8 +185,15 @@ void contract_leave(struct pull *pull, enum status outcome)
 							: outcome != STATUS_OK    ? BOOK_BROKEN
 							: is_refused              ? BOOK_REFUSED
 													  : BOOK_OK;
+	struct tally *tally = books_tally(pull->home, pull->flow, pull->counted > 0);
 	unlink_pull(pull);
 	book(pull, entry, 1);
+	if (tally != NULL) {
+		tally->totals.of[BOOK_REQUESTS]++;
+		tally->totals.of[BOOK_BYTES] += pull->counted;
+		tally->totals.of[entry]++;
+		tally->last_ms = worker_wall_ms(pull->home->worker);
+	}
 	if (is_refused)
 		give_back_use(pull);
 	if (lane->pulls == NULL)

@@ -11,6 +11,8 @@ enum policy_reason contract_enter(struct pull *pull);
 void contract_respond(struct pull *pull);
 /* Bytes of the body have been produced. */
 void contract_count(struct pull *pull, size_t bytes);
+/* What the kernel has sent since the last time. */
+void contract_count_sending(struct dp_worker *home);
 /* Once, when the pull is over. */
 void contract_leave(struct pull *pull, enum status outcome);
 /* Is the pull still allowed? Renews what it was granted. */

@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "server/base/log.h"
 #include "server/base/metric.h"
+#include "tenants/dp/books.h"
 #include "tenants/dp/callback.h"
 #include "tenants/dp/disk.h"
 #include "tenants/dp/held_token.h"
@@ -63,6 +65,11 @@ const struct setting dp_settings_table[] = {
 	SETTING(digest_wait_ms, SETTING_MILLISECONDS, "2 s", 0, 3600000,
 		"how long an answer waits for the digest of its file when one is wanted and not known yet; then it goes "
 		"without"),
+	SETTING(cell_file, SETTING_TEXT, NULL, 1, 4096,
+		"file with the name this cell keeps its books under, made when missing; null: cell.id in the state directory"),
+	SETTING(flush_ms, SETTING_MILLISECONDS, "1 s", 20, 60000, "how often what was sent is written to the books"),
+	SETTING(receipts, SETTING_BOOL, "true", 0, 0, "signed receipts of what was sent"),
+	SETTING(receipts_kept, SETTING_INTEGER, "100000", 1, 100000000, "receipts kept for each participant"),
 	SETTING(agreement_required, SETTING_BOOL, "false", 0, 0,
 		"true: a flow without a record of its agreement is not served; false: it is not limited"),
 	{.key = "policy_unenforceable",
@@ -118,6 +125,7 @@ static void close_worker(struct dp_worker *home)
 	if (home == NULL)
 		return;
 	pushes_close_worker(home);
+	books_drop(home);
 	outbox_free(home->outbox);
 	callback_tokens_free(home->callback_tokens);
 	jwks_free(home->jwks);
@@ -170,6 +178,52 @@ static enum status open_root(const char *path, int *root)
 	return *root < 0 ? STATUS_IO : STATUS_OK;
 }
 
+/* The name in the file; made when there is none. */
+static enum status read_cell(const char *path, char into[ID_LENGTH + 1])
+{
+	id_random(into);
+	if (path == NULL)
+		return STATUS_OK;
+	int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (file < 0)
+		return STATUS_IO;
+	char found[ID_LENGTH + 2];
+	ssize_t length = read(file, found, sizeof(found));
+	enum status status = STATUS_OK;
+	if (length == 0)
+		status = write(file, into, ID_LENGTH) == ID_LENGTH && fsync(file) == 0 ? STATUS_OK : STATUS_IO;
+	else if (length == ID_LENGTH && id_is_valid((struct text){found, ID_LENGTH}))
+		memcpy(into, found, ID_LENGTH);
+	else
+		status = STATUS_INVALID;
+	close(file);
+	return status;
+}
+
+static enum status open_books(struct dp *dp)
+{
+	char cell[ID_LENGTH + 1];
+	enum status status = read_cell(dp->settings.cell_file, cell);
+	if (status != STATUS_OK) {
+		LOG(ERROR, "dp.open", log_text("cell_file", text_of(dp->settings.cell_file)),
+			log_text("error", text_of(status_text(status))));
+		return status;
+	}
+	dp->books = books_new(dp, text_of(cell));
+	return dp->books == NULL ? STATUS_NO_MEMORY : STATUS_OK;
+}
+
+enum status dp_start(struct dp *dp)
+{
+	return books_start(dp->books);
+}
+
+void dp_settle(struct dp *dp)
+{
+	if (dp != NULL)
+		books_settle(dp->books);
+}
+
 enum status dp_open(const struct dp_settings *settings, struct worker_pool *pool, struct store *store,
 	struct vault *vault, struct registry *registry, struct access *access, struct dp **dp)
 {
@@ -206,6 +260,8 @@ enum status dp_open(const struct dp_settings *settings, struct worker_pool *pool
 	if (status == STATUS_OK && (made->digests = digests_new(made->root)) == NULL)
 		status = STATUS_NO_MEMORY;
 	if (status == STATUS_OK)
+		status = open_books(made);
+	if (status == STATUS_OK)
 		status = mapping_guard_install();
 	if (status != STATUS_OK) {
 		dp_free(made);
@@ -235,6 +291,7 @@ void dp_free(struct dp *dp)
 {
 	if (dp == NULL)
 		return;
+	books_free(dp->books);
 	records_free(dp);
 	replays_free(dp->replays);
 	did_resolver_free(dp->resolver);

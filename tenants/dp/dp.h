@@ -22,6 +22,10 @@ struct dp_settings {
 	int64_t open_files;          /* cached per worker: 1,024 */
 	int64_t source_ms;           /* how long a source may stay silent: 30 s */
 	int64_t digest_wait_ms;      /* how long an answer waits for a digest that is asked for: 2 s */
+	char *cell_file;             /* holds the name this cell keeps its books under; made when missing */
+	int64_t flush_ms;            /* between two writings of the books: 1 s */
+	bool receipts;               /* true */
+	int64_t receipts_kept;       /* per participant: 100,000 */
 	bool agreement_required;     /* without an agreement's record nothing flows: false */
 	int policy_unenforceable;    /* enum policy_unenforceable: refuse */
 	/* Data Plane Signaling */
@@ -63,5 +67,9 @@ void dp_signaling(void *dp, struct exchange *exchange, const struct route *route
 /* What the data plane does by itself ends: `done` runs once when no worker is at it any more. While the workers, the
  * store and the vault still run. */
 void dp_stop(struct dp *dp, void (*done)(void *context), void *context);
+/* Once the workers run: the books begin. */
+enum status dp_start(struct dp *dp) MUST_CHECK;
+/* Before the store is closed, the workers still running: what was sent is booked. NULL is fine. */
+void dp_settle(struct dp *dp);
 /* After the workers have stopped. */
 void dp_free(struct dp *dp);

@@ -192,11 +192,11 @@ void flow_move_due(
 	move->flow = text_copy(text_of(flow->id));
 	move->transaction = transaction_new();
 	int64_t now_ms = worker_wall_ms(home->worker);
-	if (move->flow == NULL || move->transaction == NULL)
-		move_end(move, STATUS_NO_MEMORY);
-	else if (terms_of(flow)->state == FLOW_PREPARING || terms_of(flow)->state == FLOW_STARTING)
+	bool is_made = move->flow != NULL && move->transaction != NULL;
+	bool is_ready = terms_of(flow)->state == FLOW_PREPARING || terms_of(flow)->state == FLOW_STARTING;
+	if (is_made && is_ready)
 		move_ready(move, flow, now_ms);
-	else if (finish_into(home->dp, move->transaction, flow, now_ms))
+	else if (is_made && finish_into(home->dp, move->transaction, flow, now_ms))
 		move_submit(move);
 	else
 		move_end(move, STATUS_NO_MEMORY);

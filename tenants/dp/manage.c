@@ -31,6 +31,7 @@ static const struct endpoint endpoints[] = {
 	{"DELETE", "agreements", 2, NULL, ACCESS_WRITE, false, agreements_delete},
 	{"GET", "agreements", 3, "book", ACCESS_READ, false, agreements_book},
 	{"PUT", "keys", 2, NULL, ACCESS_WRITE, true, keys_put},
+	{"GET", "receipts", 1, NULL, ACCESS_READ, false, receipts_list},
 	{"PUT", "secrets", 2, NULL, ACCESS_WRITE, true, secrets_put},
 	{"DELETE", "secrets", 2, NULL, ACCESS_WRITE, false, secrets_delete},
 };
@@ -40,6 +41,7 @@ static const struct endpoint endpoints[] = {
 static void operation_free(struct operation *operation)
 {
 	buffer_free(&operation->answer);
+	buffer_free(&operation->needle);
 	free(operation->names);
 	free(operation);
 }

@@ -26,7 +26,9 @@ struct operation {
 	char *names;
 	int status;           /* of the answer when all goes well */
 	struct buffer answer; /* JSON; empty: none */
-	bool is_renewable;    /* of a token to be made: with a refresh token */
+	struct buffer needle; /* of a page of receipts: what each must hold */
+	size_t page;
+	bool is_renewable; /* of a token to be made: with a refresh token */
 };
 
 /* Takes the path over as `names`. NULL: it has answered. */
@@ -44,12 +46,14 @@ void operation_stored(void *operation, enum status status, int64_t revision);
 /* Ends waiting; false when the caller has gone and the operation with it. */
 bool operation_resumes(struct operation *operation);
 
-/* the calls, by file: manage_agreements.c, manage_datasets.c, manage_flows.c, manage_tokens.c, manage.c */
+/* the calls, by file: manage_agreements.c, manage_receipts.c, manage_datasets.c, manage_flows.c, manage_tokens.c,
+ * manage.c */
 void agreements_list(struct operation *operation, struct text body);
 void agreements_show(struct operation *operation, struct text body);
 void agreements_put(struct operation *operation, struct text body);
 void agreements_delete(struct operation *operation, struct text body);
 void agreements_book(struct operation *operation, struct text body);
+void receipts_list(struct operation *operation, struct text body);
 void datasets_list(struct operation *operation, struct text body);
 void datasets_show(struct operation *operation, struct text body);
 void datasets_put(struct operation *operation, struct text body);

@@ -9,16 +9,7 @@
 #include "tenants/dp/callback.h"
 #include "tenants/dp/flow_moves.h"
 
-enum { ID_ROOM = 256, RETRY_MS = 1000, SLACK_MS = 1000 };
-
-static const struct {
-	const char *segment;
-	unsigned goes, ends;
-} kinds[] = {
-#define KIND(name, segment, goes, ends) {segment, goes, ends},
-	LETTER_LIST(KIND)
-#undef KIND
-};
+enum { RETRY_MS = 1000, SLACK_MS = 1000 };
 
 struct lane {
 	struct outbox *outbox;
@@ -41,83 +32,6 @@ struct outbox {
 	struct lane *first;
 };
 
-const char *letter_segment(enum letter_kind kind)
-{
-	return kinds[kind].segment;
-}
-
-/* --- records */
-
-static struct text letter_id(struct text flow, enum letter_kind kind, char room[ID_ROOM])
-{
-	int length = snprintf(room, ID_ROOM, "%.*s:%s", TEXT_ARGUMENTS(flow), kinds[kind].segment);
-	return (struct text){room, (size_t)length};
-}
-
-enum status letter_parse(struct text ctx, const struct json *body, struct letter **letter)
-{
-	struct letter *made = calloc(1, sizeof(*made));
-	struct text flow = json_member_text(body, "flowId"), owner = json_member_text(body, "owner");
-	struct text error = json_member_text(body, "error"), kind = json_member_text(body, "callback");
-	struct text message = json_member_text(body, "messageId");
-	int number = 0;
-	while (number < LETTER_COUNT && !text_equals(kind, text_of(kinds[number].segment)))
-		number++;
-	if (made == NULL)
-		return STATUS_NO_MEMORY;
-	if (number == LETTER_COUNT || ctx.length != ID_LENGTH || owner.length != ID_LENGTH || flow.length == 0 ||
-		message.length != ID_LENGTH || !json_integer(json_member(body, "until"), &made->until_ms) ||
-		!json_integer(json_member(body, "queuedAt"), &made->queued_ms) ||
-		!json_integer(json_member(body, "attempts"), &made->attempts)) {
-		free(made);
-		return STATUS_INVALID;
-	}
-	made->kind = (enum letter_kind)number;
-	memcpy(made->ctx, ctx.bytes, ID_LENGTH);
-	memcpy(made->owner, owner.bytes, ID_LENGTH);
-	memcpy(made->message, message.bytes, ID_LENGTH);
-	made->flow = text_copy(flow);
-	made->error = error.bytes == NULL ? NULL : text_copy(error);
-	if (made->flow == NULL || (error.bytes != NULL && made->error == NULL)) {
-		letter_free(made);
-		return STATUS_NO_MEMORY;
-	}
-	*letter = made;
-	return STATUS_OK;
-}
-
-void letter_free(void *object)
-{
-	struct letter *letter = object;
-	if (letter == NULL)
-		return;
-	free(letter->flow);
-	free(letter->error);
-	free(letter);
-}
-
-static bool put(struct transaction *transaction, const struct letter *letter, int64_t expected)
-{
-	char room[ID_ROOM];
-	struct buffer body = {0};
-	buffer_append(&body, TEXT("{\"flowId\":"));
-	buffer_append_json(&body, text_of(letter->flow));
-	buffer_printf(&body,
-		",\"callback\":\"%s\",\"messageId\":\"%s\",\"owner\":\"%s\",\"until\":%lld,\"queuedAt\":%lld,\"attempts\":%lld",
-		kinds[letter->kind].segment, letter->message, letter->owner, (long long)letter->until_ms,
-		(long long)letter->queued_ms, (long long)letter->attempts);
-	if (letter->error != NULL) {
-		buffer_append(&body, TEXT(",\"error\":"));
-		buffer_append_json(&body, text_of(letter->error));
-	}
-	buffer_append_byte(&body, '}');
-	bool is_put =
-		!body.failed && transaction_put(transaction, text_of(letter->ctx), RECORD_OUTBOX,
-							letter_id(text_of(letter->flow), letter->kind, room), buffer_text(&body), expected);
-	buffer_free(&body);
-	return is_put;
-}
-
 bool outbox_put(const struct dp *dp, struct transaction *transaction, struct text ctx, struct text flow,
 	enum letter_kind kind, struct text error, int64_t now_ms)
 {
@@ -129,8 +43,8 @@ bool outbox_put(const struct dp *dp, struct transaction *transaction, struct tex
 	id_random(letter.message);
 	letter.flow = text_copy(flow);
 	letter.error = error.bytes == NULL ? NULL : text_copy(error);
-	bool is_put =
-		letter.flow != NULL && (error.bytes == NULL || letter.error != NULL) && put(transaction, &letter, REVISION_ANY);
+	bool is_put = letter.flow != NULL && (error.bytes == NULL || letter.error != NULL) &&
+				  letter_put(transaction, &letter, REVISION_ANY);
 	free(letter.flow);
 	free(letter.error);
 	return is_put;
@@ -147,7 +61,7 @@ static void on_timer(void *context)
 
 static struct lane *lane_find(struct outbox *outbox, struct text ctx, struct text flow)
 {
-	char room[ID_ROOM];
+	char room[LETTER_ID_MAX];
 	struct text key = map_key(room, sizeof(room), (const struct text[]){ctx, flow}, 2);
 	return key.length == 0 ? NULL : map_find(outbox->lanes, key);
 }
@@ -155,7 +69,7 @@ static struct lane *lane_find(struct outbox *outbox, struct text ctx, struct tex
 /* lane NULL: removes */
 static bool lane_index(struct outbox *outbox, struct text ctx, struct text flow, struct lane *lane)
 {
-	char room[ID_ROOM];
+	char room[LETTER_ID_MAX];
 	struct text key = map_key(room, sizeof(room), (const struct text[]){ctx, flow}, 2);
 	struct map *old = outbox->lanes, *next = old;
 	if (key.length == 0 || (lane != NULL ? map_put(old, key, lane, &next) : map_remove(old, key, &next)) != STATUS_OK)
@@ -209,7 +123,7 @@ static void lane_end(struct lane *lane)
 
 static struct letter *lane_letter(const struct lane *lane, enum letter_kind kind)
 {
-	char room[ID_ROOM];
+	char room[LETTER_ID_MAX];
 	return dp_find(lane->outbox->home->dp, DP_LETTERS, text_of(lane->ctx), letter_id(text_of(lane->flow), kind, room));
 }
 
@@ -279,7 +193,7 @@ static void submit(struct lane *lane, struct transaction *transaction,
 /* The letter, and with `completed` the flow, which is over now that the control plane knows. */
 static void settle(struct lane *lane, const struct letter *letter)
 {
-	char room[ID_ROOM];
+	char room[LETTER_ID_MAX];
 	struct dp *dp = lane->outbox->home->dp;
 	struct text ctx = text_of(lane->ctx), id = text_of(lane->flow);
 	struct transaction *transaction = transaction_new();
@@ -315,7 +229,7 @@ static void on_callback(void *context, enum status status, int http)
 	lane->failures++;
 	lane->next_ms = now_of(lane) + backoff(dp, lane->failures);
 	LOG(WARNING, "callback.failed", log_text("tenant", text_of(lane->ctx)), log_text("flow", text_of(lane->flow)),
-		log_text("callback", text_of(kinds[lane->kind].segment)), log_number("status", http),
+		log_text("callback", text_of(letter_segment(lane->kind))), log_number("status", http),
 		log_text("error", text_of(status_text(status))), log_number("failures", lane->failures),
 		log_number("queued_ms", letter == NULL ? 0 : now_of(lane) - letter->queued_ms),
 		log_number("again_ms", lane->next_ms - now_of(lane)));
@@ -355,7 +269,7 @@ static void claim(struct lane *lane, const struct letter *letter)
 		step = dp->settings.callback_max_ms;
 	mine.until_ms = now_of(lane) + dp->settings.callback_timeout_ms + step + SLACK_MS;
 	mine.attempts = letter->attempts + 1;
-	if (transaction != NULL && put(transaction, &mine, letter->revision)) {
+	if (transaction != NULL && letter_put(transaction, &mine, letter->revision)) {
 		submit(lane, transaction, on_claimed);
 		return;
 	}
@@ -394,11 +308,11 @@ static bool look_at_letters(struct lane *lane, const struct flow_terms *terms, i
 			continue;
 		bool is_told =
 			lane->is_acknowledged && lane->kind == (enum letter_kind)kind && lane->revision == letter->revision;
-		if (terms == NULL || is_told || (kinds[kind].ends >> terms->state & 1U) != 0) {
+		if (terms == NULL || is_told || letter_ends(letter->kind, terms->state)) {
 			settle(lane, letter);
 			return true;
 		}
-		if ((kinds[kind].goes >> terms->state & 1U) == 0)
+		if (!letter_goes(letter->kind, terms->state))
 			continue; /* the flow's next change wakes us */
 		int64_t due_ms = due_of(lane, letter);
 		if (due_ms <= now_of(lane)) {
@@ -566,8 +480,11 @@ void outbox_free(struct outbox *outbox)
 {
 	if (outbox == NULL)
 		return;
-	while (outbox->first != NULL)
-		lane_free(outbox->first);
+	for (struct lane *lane = outbox->first, *next; lane != NULL; lane = next) {
+		next = lane->next;
+		lane->previous = NULL; /* all go: nothing to take it out of */
+		lane_free(lane);
+	}
 	map_free(outbox->lanes);
 	free(outbox);
 }

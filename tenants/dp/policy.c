@@ -86,7 +86,9 @@ static bool is_part(struct text part, struct text whole)
 	if (whole.length == 0 || part.length < whole.length ||
 		!text_equals_ignoring_case(text_slice(part, 0, whole.length), whole))
 		return false;
-	char next = part.length == whole.length ? '-' : part.bytes[whole.length];
+	if (part.length == whole.length)
+		return true;
+	char next = part.bytes[whole.length];
 	return next == '-' || next == '.' || next == '/';
 }
 

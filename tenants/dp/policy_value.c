@@ -111,7 +111,7 @@ static bool take_zone(struct text *rest, int64_t *ms)
 	if ((!take(rest, '+') && !take(rest, '-')) || !take_digits(rest, 2, &hour) || !take(rest, ':') ||
 		!take_digits(rest, 2, &minute))
 		return false;
-	*ms = sign * (hour * 60 + minute) * 60000;
+	*ms = sign * (hour * 60 + minute) * INT64_C(60000);
 	return hour * 60 + minute <= 14 * 60 && minute < 60;
 }
 

@@ -4,6 +4,7 @@
 #include "server/answer.h"
 #include "server/base/clock.h"
 #include "server/base/metric.h"
+#include "tenants/dp/books.h"
 #include "tenants/dp/contract.h"
 
 enum { TICK_MS = 50 };
@@ -48,6 +49,13 @@ void pull_count(struct pull *pull, size_t bytes)
 	atomic_store_explicit(&pull->flow->lanes[pull->home->index].bytes, before + bytes, memory_order_relaxed);
 	pull->counted += bytes;
 	contract_count(pull, bytes);
+}
+
+void pull_sent(struct pull *pull, struct text tag, struct text digest, uint64_t first, uint64_t length)
+{
+	struct tally *tally = books_tally(pull->home, pull->flow, length > 0);
+	if (tally != NULL)
+		tally_add(tally, tag, digest, first, length);
 }
 
 void pull_respond(struct pull *pull)
@@ -126,6 +134,7 @@ void pull_cut(struct dp_worker *home, struct flow *flow)
 	struct flow_lane *lane = &flow->lanes[home->index];
 	while (lane->pulls != NULL)
 		pull_stop(lane->pulls, POLICY_NONE);
+	books_leave_flow(home, flow);
 }
 
 /* True: it has ended, and with it perhaps others. */

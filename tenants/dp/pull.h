@@ -41,6 +41,8 @@ enum status pull_check_token(struct dp_worker *home, const struct participant *p
 void pull_count(struct pull *pull, size_t bytes);
 /* What a source calls instead of exchange_respond when the head is complete. */
 void pull_respond(struct pull *pull);
+/* In a source's close: bytes of this version of the data that have left, by place; tag absent: not known. */
+void pull_sent(struct pull *pull, struct text tag, struct text digest, uint64_t first, uint64_t length);
 /* Answers a problem and counts it. */
 void pull_refuse(struct pull *pull, int status, struct text detail);
 /* On the flow's worker: stops every live pull of the flow there. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/base/log.h"
+#include "tenants/dp/books.h"
 #include "tenants/dp/contract.h"
 #include "tenants/dp/control_plane.h"
 #include "tenants/dp/key_mapping.h"
@@ -208,6 +209,22 @@ static enum status on_agreement(
 	return status;
 }
 
+enum status records_book(
+	struct dp *dp, struct text ctx, struct text id, struct text cell, const struct book_totals *totals, bool is_counted)
+{
+	struct agreement *agreement = obtain_agreement(dp, ctx, id);
+	return agreement == NULL ? STATUS_NO_MEMORY : agreement_book(agreement, cell, totals, is_counted);
+}
+
+void records_forget_book(struct dp *dp, struct text ctx, struct text id, struct text cell)
+{
+	struct agreement *agreement = dp_find(dp, DP_AGREEMENTS, ctx, id);
+	if (agreement == NULL)
+		return;
+	agreement_forget_book(agreement, cell);
+	forget_if_unused(dp, agreement);
+}
+
 static void agreement_gone(struct dp *dp, const struct record *record)
 {
 	struct agreement *agreement = dp_find(dp, DP_AGREEMENTS, record->ctx, record->id);
@@ -247,6 +264,8 @@ static void on_participant(
 	struct search search = {dp, ctx, serves};
 	if (dp->loading)
 		return;
+	if (participant == NULL)
+		books_forget(dp->books, text_of(ctx));
 	if (dp_serves(previous) != serves)
 		map_each(atomic_load_explicit(&dp->maps[DP_FLOWS], memory_order_relaxed), tell_flow_of, &search);
 	else if (serves && !is_same(previous->region, participant->region))
@@ -500,6 +519,8 @@ static void on_gone(struct dp *dp, const struct record *record)
 		flow_gone(dp, record);
 	else if (record->kind == RECORD_AGREEMENT)
 		agreement_gone(dp, record);
+	else if (record->kind == RECORD_BOOK)
+		books_on_gone(dp->books, record);
 	else if (kind == NULL && change_planes(dp, record, NULL) != STATUS_OK)
 		LOG(ERROR, "dp.record", log_text("tenant", record->ctx), log_text("error", TEXT("out of memory")));
 	if (kind == NULL)
@@ -516,6 +537,7 @@ static enum status take(struct dp *dp, const struct document_kind *kind, const s
 		return on_document(dp, kind, record, body, error);
 	return record->kind == RECORD_FLOW        ? on_flow(dp, record, body, error)
 		   : record->kind == RECORD_AGREEMENT ? on_agreement(dp, record, body, error)
+		   : record->kind == RECORD_BOOK      ? books_on_record(dp->books, record, body)
 											  : on_control_plane(dp, record, body, error);
 }
 
@@ -536,7 +558,7 @@ static void on_record(void *context, const struct record *record)
 	if (record->kind == RECORD_PUSH && dp->loading && record->body.bytes != NULL)
 		load_push(dp, record);
 	if (kind == NULL && record->kind != RECORD_FLOW && record->kind != RECORD_CONTROL_PLANE &&
-		record->kind != RECORD_AGREEMENT)
+		record->kind != RECORD_AGREEMENT && record->kind != RECORD_BOOK)
 		return;
 	if (record->body.bytes == NULL) {
 		on_gone(dp, record);
@@ -551,7 +573,7 @@ static void on_record(void *context, const struct record *record)
 		LOG(ERROR, "dp.record", log_text("tenant", record->ctx),
 			log_text("kind", text_of(record_kind_name(record->kind))), log_text("id", record->id),
 			log_text("error", error.length > 0 ? buffer_text(&error) : text_of(status_text(status))));
-		if (record->kind != RECORD_REVOCATION && record->kind != RECORD_AGREEMENT)
+		if (record->kind != RECORD_REVOCATION && record->kind != RECORD_AGREEMENT && record->kind != RECORD_BOOK)
 			on_gone(dp, record);
 	}
 	buffer_free(&error);

@@ -42,7 +42,9 @@ static enum body_state on_read(struct exchange *exchange, uint8_t *frame, size_t
 	struct pull *pull = exchange->state;
 	struct relay *relay = pull->source_state;
 	*count = 0;
+	client_call_limit_ahead(relay->call, exchange->read_ahead);
 	enum body_state result = client_call_read(relay->call, frame, room, count);
+	exchange->held = client_call_held(relay->call);
 	if (result == BODY_FAILED)
 		dp_count(DP_SOURCE_ERRORS);
 	else
@@ -50,6 +52,27 @@ static enum body_state on_read(struct exchange *exchange, uint8_t *frame, size_t
 	if (result == BODY_END)
 		pass_trailers(relay, exchange);
 	return result;
+}
+
+/* What of which version the body will be. An answer that is no part or whole of a representation is of none. */
+static void note_version(struct relay *relay, const struct client_response *response)
+{
+	const struct text unit = TEXT("bytes ");
+	struct text tag = TEXT_NONE;
+	uint64_t first = 0;
+	bool is_known = relay->pull->method == METHOD_GET && (response->status == 200 || response->status == 206);
+	for (size_t i = 0; i < response->header_count; i++) {
+		const struct header *header = &response->headers[i];
+		if (text_equals(header->name, TEXT("etag")))
+			tag = header->value;
+		if (response->status != 206 || !text_equals(header->name, TEXT("content-range")))
+			continue;
+		struct text range = text_slice(header->value, unit.length, header->value.length);
+		is_known = is_known && text_starts_with(header->value, unit) &&
+				   text_to_unsigned(text_slice(range, 0, text_find(range, '-')), INT64_MAX, &first) == STATUS_OK;
+	}
+	relay->tag = is_known ? tag : TEXT_NONE;
+	relay->first = first;
 }
 
 void relay_answer(struct relay *relay, const struct client_response *response,
@@ -67,6 +90,7 @@ void relay_answer(struct relay *relay, const struct client_response *response,
 			return;
 		}
 	}
+	note_version(relay, response);
 	exchange->status = response->status;
 	exchange->response_length = response->length;
 	exchange->read_body = on_read;
@@ -75,8 +99,10 @@ void relay_answer(struct relay *relay, const struct client_response *response,
 
 void relay_close(struct relay *relay)
 {
-	if (relay->call != NULL)
+	if (relay->call != NULL) { /* which lends the tag */
+		pull_sent(relay->pull, relay->tag, TEXT_NONE, relay->first, relay->pull->counted);
 		client_call_close(relay->call);
+	}
 	relay->call = NULL;
 }
 

@@ -7,6 +7,8 @@
 struct relay {
 	struct pull *pull;
 	struct client_call *call; /* NULL: none under way */
+	struct text tag;          /* of what is sent; absent: the upstream does not say */
+	uint64_t first;           /* place of its first byte */
 };
 
 /* Answers for a call that gave no answer. */

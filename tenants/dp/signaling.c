@@ -8,20 +8,12 @@
 
 enum { BODY_MAX = 256 * 1024, NAME_ROOM = 128 };
 
-#define DATAFLOW(action_)                                                                                              \
-	{                                                                                                                  \
-		.resource = {"dataflow", 8}, .action = action_                                                                 \
-	}
-#define CONTROLPLANE(action_)                                                                                          \
-	{                                                                                                                  \
-		.resource = {"controlplane", 12}, .action = action_                                                            \
-	}
 static const struct signaling_route routes[] = {
-	{"POST", "dataflows", 2, true, DATAFLOW(ACCESS_WRITE), signal_create},
-	{"POST", "dataflows", 3, true, DATAFLOW(ACCESS_WRITE), signal_move},
-	{"GET", "dataflows", 3, false, DATAFLOW(ACCESS_READ), signal_status},
-	{"PUT", "controlplanes", 1, true, CONTROLPLANE(ACCESS_WRITE), signal_register},
-	{"DELETE", "controlplanes", 2, false, CONTROLPLANE(ACCESS_WRITE), signal_unregister},
+	{"POST", "dataflows", 2, true, {{"dataflow", 8}, ACCESS_WRITE}, signal_create},
+	{"POST", "dataflows", 3, true, {{"dataflow", 8}, ACCESS_WRITE}, signal_move},
+	{"GET", "dataflows", 3, false, {{"dataflow", 8}, ACCESS_READ}, signal_status},
+	{"PUT", "controlplanes", 1, true, {{"controlplane", 12}, ACCESS_WRITE}, signal_register},
+	{"DELETE", "controlplanes", 2, false, {{"controlplane", 12}, ACCESS_WRITE}, signal_unregister},
 };
 
 /* --- life */

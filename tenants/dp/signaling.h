@@ -36,6 +36,7 @@ struct signal {
 	struct signaling_message message;
 	struct data_address *address; /* received */
 	enum flow_event event;
+	enum flow_state state; /* what is answered: the one that the message led to, even if more has happened since */
 	unsigned attempts;
 	struct transaction *transaction;
 	struct buffer offer;         /* a DataAddress with its secrets */
@@ -51,6 +52,14 @@ bool signal_resumes(struct signal *signal);
 void signal_refuse(struct signal *signal, int status, const char *detail);
 void signal_refuse_status(struct signal *signal, enum status status);
 
+static inline struct text signal_field(const struct signal *signal, enum message_field field)
+{
+	return message_text(&signal->message, field);
+}
+
+/* signaling_address.c: reads the message's address into signal->address. Is one there exactly where it belongs, and is
+ * it one that this participant may use? False: answered 400. */
+bool signal_check_address(struct signal *signal, const struct participant *participant, const struct flow_terms *terms);
 /* signaling_flows.c */
 void signal_create(struct signal *signal, struct text body);
 void signal_move(struct signal *signal, struct text body);

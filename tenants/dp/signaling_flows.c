@@ -8,14 +8,10 @@
 #include "tenants/dp/offer.h"
 #include "tenants/dp/outbox.h"
 #include "tenants/dp/signaling.h"
+#include "tenants/dp/signaling_draft.h"
 #include "tenants/dp/transfer_types.h"
 
-enum { ATTEMPTS_MAX = 5, MESSAGES_MAX = 16, LIFETIME_MAX_S = 366 * 24 * 3600 };
-
-static struct text profile_http_pull(void)
-{
-	return TEXT("https://w3id.org/dspace-sig/profile/http-pull");
-}
+enum { ATTEMPTS_MAX = 5 };
 
 static const struct flow_terms *terms_of(const struct flow *flow)
 {
@@ -25,11 +21,6 @@ static const struct flow_terms *terms_of(const struct flow *flow)
 static struct flow *find_flow(const struct signal *signal)
 {
 	return dp_find(signal->home->dp, DP_FLOWS, text_of(signal->ctx), text_of(signal->id));
-}
-
-static struct text field(const struct signal *signal, enum message_field name)
-{
-	return message_text(&signal->message, name);
 }
 
 /* --- answers */
@@ -99,88 +90,6 @@ void signal_status(struct signal *signal, struct text body)
 	buffer_free(&answer);
 }
 
-/* --- addresses */
-
-static bool wrong(struct signal *signal, const char *detail)
-{
-	signal_refuse(signal, 400, detail);
-	return false;
-}
-
-static bool check_url(
-	struct signal *signal, const struct participant *participant, struct text text, const char *detail)
-{
-	struct url url;
-	if (url_parse(text, &url) != STATUS_OK || (!url.tls && !participant->signaling.allows_clear))
-		return wrong(signal, detail);
-	struct address_rules rules = participant_address_rules(participant);
-	if (client_check_url(signal->home->worker, &url, &rules) != STATUS_OK)
-		return wrong(signal, "dataAddress.endpoint: leads where this participant may not connect to");
-	return true;
-}
-
-/* What the renewal of tokens needs (dps.md 4.3); its endpoint may be the data's own. */
-static bool is_renewable(const struct data_address *address)
-{
-	uint64_t lifetime_s;
-	return data_address_property(address, "authorization").length > 0 &&
-		   text_equals_ignoring_case(data_address_property(address, "authType"), TEXT("bearer")) &&
-		   data_address_property(address, "refreshToken").length > 0 &&
-		   text_to_unsigned(data_address_property(address, "expiresIn"), LIFETIME_MAX_S, &lifetime_s) == STATUS_OK;
-}
-
-/* The HTTP profile's addresses are of its own type and direction (dps.md 4.2); older profiles name no type. */
-static bool has_right_type(const struct data_address *address, struct text profile)
-{
-	struct text http = TEXT("https://w3id.org/dspace-sig/profile/"), type = data_address_type(address);
-	if (text_starts_with(profile, http))
-		return text_equals(type, profile);
-	bool is_push = text_ends_with(type, TEXT("-push"));
-	return !text_starts_with(type, http) ||
-		   is_push == flow_terms_is_push(&(struct flow_terms){.profile = (char *)(uintptr_t)profile.bytes});
-}
-
-/* Reads the message's address into signal->address. False: answered. */
-static bool read_address(struct signal *signal)
-{
-	const struct json *body = signal->message.fields[MESSAGE_FIELD_ADDRESS];
-	struct buffer error = {0};
-	if (body == NULL || json_count(body) == 0) /* {}: an example of the specification has it so */
-		return true;
-	enum status status = data_address_parse(body, &signal->address, &error);
-	if (status != STATUS_OK)
-		signal_refuse(signal, status_to_http(status), error.bytes);
-	buffer_free(&error);
-	return status == STATUS_OK;
-}
-
-/* Is an address there exactly where one belongs, and is it one we may use? False: answered. */
-static bool check_address(struct signal *signal, const struct participant *participant, const struct flow_terms *terms)
-{
-	bool is_push = flow_terms_is_push(terms), is_http_pull = text_equals(text_of(terms->profile), profile_http_pull());
-	bool needs_renewal = is_http_pull && participant->signaling.needs_renewal;
-	if (!read_address(signal))
-		return false;
-	const struct data_address *address = signal->address;
-	if (address != NULL && flow_terms_offers(terms))
-		return wrong(signal, "dataAddress: this side of the flow gives the address");
-	if (address == NULL && signal->verb == SIGNALING_START && is_push)
-		return wrong(signal, "dataAddress: is missing");
-	if (address == NULL && signal->verb == SIGNALING_STARTED && !is_push && is_http_pull)
-		return wrong(signal, "dataAddress: is missing");
-	if (address == NULL)
-		return true;
-	if (!has_right_type(address, text_of(terms->profile)))
-		return wrong(signal, "dataAddress.endpointType: is not that of the profile");
-	if (needs_renewal && !is_renewable(address))
-		return wrong(signal, "dataAddress: lacks properties for renewal");
-	struct text refresh = data_address_property(address, "refreshEndpoint");
-	return check_url(
-			   signal, participant, data_address_endpoint(address), "dataAddress.endpoint: must be an https URL") &&
-		   (refresh.bytes == NULL ||
-			   check_url(signal, participant, refresh, "dataAddress.refreshEndpoint: must be an https URL"));
-}
-
 /* --- storing: secrets, then the offer, then the record; then the answer */
 
 static void store(struct signal *signal);
@@ -203,128 +112,8 @@ static void on_stored(void *context, enum status status, int64_t revision)
 		if (flow_is_final(flow))
 			flow_forget_secrets(
 				signal->home->dp, signal->home->worker, text_of(signal->ctx), text_of(signal->id), true);
-		answer_verb(signal, terms_of(flow)->state);
+		answer_verb(signal, signal->state);
 	}
-}
-
-/* Borrows from the message, the signal and `old`; of those that outlive the message it says more than before. */
-struct draft {
-	struct flow_terms terms;
-	struct buffer address, claims, labels, metadata, messages;
-	char *texts[8];
-	unsigned text_count;
-	bool failed;
-};
-
-static void draft_free(struct draft *draft)
-{
-	for (unsigned i = 0; i < draft->text_count; i++)
-		free(draft->texts[i]);
-	buffer_free(&draft->address);
-	buffer_free(&draft->claims);
-	buffer_free(&draft->labels);
-	buffer_free(&draft->metadata);
-	buffer_free(&draft->messages);
-}
-
-static char *draft_text(struct draft *draft, struct text text)
-{
-	if (text.bytes == NULL)
-		return NULL;
-	char *copy = text_copy(text);
-	draft->failed = draft->failed || copy == NULL;
-	if (copy != NULL)
-		draft->texts[draft->text_count++] = copy;
-	return copy;
-}
-
-static char *draft_json(struct draft *draft, struct buffer *into, const struct json *value)
-{
-	if (value == NULL)
-		return NULL;
-	json_print(value, into);
-	draft->failed = draft->failed || into->failed;
-	return into->bytes;
-}
-
-/* The ids of the last messages, with this one: what is seen again is not obeyed again. */
-static void draft_messages(struct draft *draft, struct text message)
-{
-	struct json *before = NULL;
-	size_t count = 0;
-	if (message.bytes == NULL)
-		return;
-	if (draft->terms.messages != NULL && json_parse(text_of(draft->terms.messages), NULL, &before) == STATUS_OK)
-		count = json_count(before);
-	buffer_append_byte(&draft->messages, '[');
-	for (const struct json *item = json_first(before); item != NULL; item = json_next(item), count--) {
-		if (count >= MESSAGES_MAX)
-			continue;
-		buffer_append_json(&draft->messages, json_text(item));
-		buffer_append_byte(&draft->messages, ',');
-	}
-	buffer_append_json(&draft->messages, message);
-	buffer_append_byte(&draft->messages, ']');
-	json_free(before);
-	draft->failed = draft->failed || draft->messages.failed;
-	draft->terms.messages = draft->messages.bytes;
-}
-
-/* A new flow as the message has it (dps.md 1.1). */
-static void draft_new(const struct signal *signal, struct draft *draft)
-{
-	struct flow_terms *terms = &draft->terms;
-	const struct json *const *fields = signal->message.fields;
-	terms->role = signal->verb == SIGNALING_START ? FLOW_PROVIDER : FLOW_CONSUMER;
-	terms->dataset = draft_text(draft, field(signal, MESSAGE_FIELD_DATASET));
-	terms->agreement = draft_text(draft, field(signal, MESSAGE_FIELD_AGREEMENT));
-	terms->counter_party = draft_text(draft, field(signal, MESSAGE_FIELD_COUNTER_PARTY));
-	terms->participant = draft_text(draft, field(signal, MESSAGE_FIELD_PARTICIPANT));
-	terms->profile = draft_text(draft, field(signal, MESSAGE_FIELD_PROFILE));
-	terms->dataspace = draft_text(draft, field(signal, MESSAGE_FIELD_DATASPACE));
-	terms->claims = draft_json(draft, &draft->claims, fields[MESSAGE_FIELD_CLAIMS]);
-	terms->labels = draft_json(draft, &draft->labels, fields[MESSAGE_FIELD_LABELS]);
-	terms->metadata = draft_json(draft, &draft->metadata, fields[MESSAGE_FIELD_METADATA]);
-	terms->control_plane = signal->control_plane;
-	terms->public_url = signal->public_url;
-	terms->created_ms = worker_wall_ms(signal->home->worker);
-}
-
-/* Of a flow whose record names none. */
-static char managed_profile[] = "https://w3id.org/dspace-sig/profile/http-pull";
-
-/* What the record will say. CONFLICT: the table refuses. */
-static enum status draft_make(const struct signal *signal, const struct flow *flow, struct draft *draft)
-{
-	struct flow_terms *terms = &draft->terms;
-	int64_t now_ms = worker_wall_ms(signal->home->worker);
-	*draft = (struct draft){.failed = false};
-	if (flow != NULL)
-		*terms = *terms_of(flow);
-	else
-		draft_new(signal, draft);
-	/* made by the management API, which asks for neither: an address needs both */
-	if (terms->public_url == NULL)
-		terms->public_url = signal->public_url;
-	if (terms->profile == NULL)
-		terms->profile = managed_profile;
-	enum status status = flow_terms_move(terms, signal->event, now_ms);
-	if (status != STATUS_OK)
-		return status;
-	draft_messages(draft, field(signal, MESSAGE_FIELD_ID));
-	if (signal->verb == SIGNALING_SUSPEND || signal->verb == SIGNALING_TERMINATE)
-		terms->reason = draft_text(draft, field(signal, MESSAGE_FIELD_REASON));
-	if (signal->verb == SIGNALING_RESUME)
-		terms->reason = NULL;
-	if (signal->address != NULL) {
-		data_address_print(signal->address, false, &draft->address);
-		terms->address = draft->address.bytes;
-		draft->failed = draft->failed || draft->address.failed;
-	}
-	if (draft->failed)
-		return STATUS_NO_MEMORY;
-	terms->due_ms = flow_due(signal->home->dp, text_of(signal->ctx), terms, now_ms);
-	return STATUS_OK;
 }
 
 static void on_offer(void *context, enum status status, struct text address)
@@ -372,6 +161,7 @@ static void store(struct signal *signal)
 		signal_refuse_status(signal, status);
 	} else {
 		signal->is_pending = true;
+		signal->state = draft.terms.state;
 		buffer_clear(&signal->offer);
 		if (wants_state(signal->verb) && is_ready && flow_terms_offers(&draft.terms)) {
 			offer_make(signal->home, ctx, id, &draft.terms, signal->transaction, on_offer, signal);
@@ -425,8 +215,9 @@ static void answer_again(struct signal *signal, const struct flow *flow)
 	const struct flow_terms *terms = terms_of(flow);
 	bool is_ready = terms->state == FLOW_PREPARED || terms->state == FLOW_STARTED;
 	buffer_clear(&signal->offer);
+	signal->state = terms->state;
 	if (!wants_state(signal->verb) || !is_ready || !flow_terms_offers(terms)) {
-		answer_verb(signal, terms->state);
+		answer_verb(signal, signal->state);
 		return;
 	}
 	signal->transaction = transaction_new(); /* for the token that renews; the flow stays as it is */
@@ -440,7 +231,7 @@ static void answer_again(struct signal *signal, const struct flow *flow)
 
 static bool is_repeated(const struct signal *signal, const struct flow_terms *terms)
 {
-	struct text message = field(signal, MESSAGE_FIELD_ID);
+	struct text message = signal_field(signal, MESSAGE_FIELD_ID);
 	struct json *messages = NULL;
 	if (message.bytes == NULL || terms->messages == NULL ||
 		json_parse(text_of(terms->messages), NULL, &messages) != STATUS_OK)
@@ -467,7 +258,7 @@ static bool takes_profile(const struct signal *signal, const struct participant 
 static enum flow_event new_event(const struct signal *signal)
 {
 	const struct flow_terms starting = {
-		.state = FLOW_STARTING, .dataset = (char *)(uintptr_t)field(signal, MESSAGE_FIELD_DATASET).bytes};
+		.state = FLOW_STARTING, .dataset = (char *)(uintptr_t)signal_field(signal, MESSAGE_FIELD_DATASET).bytes};
 	bool is_later = flow_due(signal->home->dp, text_of(signal->ctx), &starting, 1) != 0;
 	if (signal->verb == SIGNALING_START)
 		return is_later ? FLOW_ON_START_LATER : FLOW_ON_START;
@@ -483,31 +274,45 @@ static bool refuse_agreement(struct signal *signal, struct text agreement)
 	return obstacle != NULL;
 }
 
+/* What is wrong with a first message, whatever flows there are. True: refused. */
+static bool refuse_sender(struct signal *signal, const struct participant *participant)
+{
+	if (!participant_is_named(participant, signal_field(signal, MESSAGE_FIELD_PARTICIPANT)))
+		signal_refuse(signal, 403, "participantId: is not this participant");
+	else if (!takes_profile(signal, participant, signal_field(signal, MESSAGE_FIELD_PROFILE)))
+		signal_refuse(signal, 400, "profile: is not one of this participant's");
+	else
+		return false;
+	return true;
+}
+
+/* A provider gives what it has, as far as the agreement goes. True: refused. */
+static bool refuse_dataset(struct signal *signal)
+{
+	struct text dataset = signal_field(signal, MESSAGE_FIELD_DATASET);
+	if (signal->verb != SIGNALING_START)
+		return false;
+	if (dp_find(signal->home->dp, DP_DATASETS, text_of(signal->ctx), dataset) != NULL)
+		return refuse_agreement(signal, signal_field(signal, MESSAGE_FIELD_AGREEMENT));
+	signal_refuse(signal, 404, "datasetId: there is no such dataset");
+	return true;
+}
+
 static void create(struct signal *signal)
 {
 	const struct participant *participant = signal_participant(signal);
 	const struct flow *flow = find_flow(signal);
-	struct text dataset = field(signal, MESSAGE_FIELD_DATASET);
-	if (participant == NULL)
+	if (participant == NULL || refuse_sender(signal, participant))
 		return;
-	if (!participant_is_named(participant, field(signal, MESSAGE_FIELD_PARTICIPANT))) {
-		signal_refuse(signal, 403, "participantId: is not this participant");
-	} else if (!takes_profile(signal, participant, field(signal, MESSAGE_FIELD_PROFILE))) {
-		signal_refuse(signal, 400, "profile: is not one of this participant's");
-	} else if (flow != NULL && is_repeated(signal, terms_of(flow))) {
+	if (flow != NULL && is_repeated(signal, terms_of(flow))) {
 		answer_again(signal, flow);
 	} else if (flow != NULL) {
 		signal_refuse(signal, 409, "processId: there is a flow with this id");
-	} else if (signal->verb == SIGNALING_START &&
-			   dp_find(signal->home->dp, DP_DATASETS, text_of(signal->ctx), dataset) == NULL) {
-		signal_refuse(signal, 404, "datasetId: there is no such dataset");
-	} else if (signal->verb == SIGNALING_START && refuse_agreement(signal, field(signal, MESSAGE_FIELD_AGREEMENT))) {
-		return;
-	} else {
+	} else if (!refuse_dataset(signal)) {
 		const struct flow_terms terms = {.role = signal->verb == SIGNALING_START ? FLOW_PROVIDER : FLOW_CONSUMER,
-			.profile = (char *)(uintptr_t)field(signal, MESSAGE_FIELD_PROFILE).bytes};
+			.profile = (char *)(uintptr_t)signal_field(signal, MESSAGE_FIELD_PROFILE).bytes};
 		signal->event = new_event(signal);
-		if (signal->attempts > 0 || check_address(signal, participant, &terms))
+		if (signal->attempts > 0 || signal_check_address(signal, participant, &terms))
 			keep_secrets(signal);
 	}
 }
@@ -542,7 +347,7 @@ static void move(struct signal *signal)
 	else if (signal->verb == SIGNALING_RESUME && terms->role == FLOW_PROVIDER &&
 			 refuse_agreement(signal, text_of(terms->agreement)))
 		return;
-	else if (signal->attempts > 0 || check_address(signal, participant, terms))
+	else if (signal->attempts > 0 || signal_check_address(signal, participant, terms))
 		keep_secrets(signal);
 }
 
@@ -573,7 +378,7 @@ void signal_create(struct signal *signal, struct text body)
 {
 	if (!parse(signal, body))
 		return;
-	signal->id = text_copy(field(signal, MESSAGE_FIELD_PROCESS));
+	signal->id = text_copy(signal_field(signal, MESSAGE_FIELD_PROCESS));
 	if (signal->id == NULL)
 		signal_refuse(signal, 503, NULL);
 	else

@@ -3,7 +3,7 @@
 
 #include "server/base/id.h"
 
-enum { ID_MAX = 512, NAME_MAX_ = 128, TEXT_MAX = 1024, OBJECT_MAX = 32 * 1024 };
+enum { ID_MAX = 512, NAME_LIMIT = 128, TEXT_MAX = 1024, OBJECT_MAX = 32 * 1024, MESSAGE_MAX = 256 * 1024 };
 
 static const struct {
 	const char *segment;
@@ -71,7 +71,7 @@ static const char *wrong_value(enum message_kind kind, const struct json *value)
 	case MESSAGE_ID:
 		return is_visible(json_text(value)) ? NULL : "must be 1 to 512 visible ASCII characters";
 	case MESSAGE_NAME:
-		return name_is_valid(json_text(value), NAME_MAX_) ? NULL : "must be 1 to 128 of A-Z a-z 0-9 - _ . :";
+		return name_is_valid(json_text(value), NAME_LIMIT) ? NULL : "must be 1 to 128 of A-Z a-z 0-9 - _ . :";
 	case MESSAGE_TEXT:
 		return json_kind(value) == JSON_STRING && json_text(value).length <= TEXT_MAX
 				   ? NULL
@@ -108,7 +108,7 @@ static enum status read_fields(enum signaling_verb verb, struct signaling_messag
 enum status signaling_message_parse(
 	enum signaling_verb verb, struct text body, struct signaling_message *message, struct buffer *error)
 {
-	static const struct json_limits limits = {256 * 1024, 32, 10000};
+	static const struct json_limits limits = {MESSAGE_MAX, 32, 10000};
 	*message = (struct signaling_message){0};
 	if (body.length == 0 && verbs[verb].has_flow)
 		body = TEXT("{}");

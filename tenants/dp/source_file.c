@@ -8,6 +8,7 @@
 #include "server/http_date.h"
 #include "server/path.h"
 #include "server/range.h"
+#include "tenants/dp/digest_field.h"
 #include "tenants/dp/file_digests.h"
 #include "tenants/dp/validator.h"
 
@@ -368,11 +369,31 @@ static void file_start(struct pull *pull)
 	respond(pull);
 }
 
+/* Which bytes of the file have left. */
+static void tell_sent(struct pull *pull, const struct file_pull *state)
+{
+	struct text tag = text_of(state->etag);
+	struct buffer digest = {0};
+	if (state->digests.is_known)
+		digest_print(state->digests.repr, state->digests.digest, &digest);
+	bool is_kernels = state->count == 1 && pull->exchange->file_descriptor >= 0;
+	if (is_kernels)
+		pull_sent(pull, tag, buffer_text(&digest), (uint64_t)state->pieces[0].offset, pull->exchange->bytes_sent);
+	for (unsigned i = 0; i <= state->piece && i < state->count && !is_kernels; i++) {
+		const struct piece *piece = &state->pieces[i];
+		int64_t length = i < state->piece ? piece->length : state->at;
+		if (piece->text.bytes == NULL && length > 0)
+			pull_sent(pull, tag, buffer_text(&digest), (uint64_t)piece->offset, (uint64_t)length);
+	}
+	buffer_free(&digest);
+}
+
 static void file_close(struct pull *pull)
 {
 	struct file_pull *state = pull->source_state;
 	if (state == NULL)
 		return;
+	tell_sent(pull, state);
 	file_digests_close(&state->digests);
 	file_window_close(&state->window);
 	open_file_release(pull->home->files, state->file);

@@ -34,7 +34,9 @@ struct revocation {
 	int64_t expires_ms; /* of the token: afterwards the record may go */
 };
 
+struct books;
 struct grave;
+struct tally;
 struct replays;
 struct jwks;
 struct outbox;
@@ -55,6 +57,7 @@ struct dp {
 	int root;          /* directory of file sources */
 	struct disk *disk; /* threads for what may block on files */
 	struct digests *digests;
+	struct books *books;
 	_Atomic uint64_t secrets;    /* grows with each change of a secret */
 	pthread_mutex_t graves_lock; /* never taken while serving */
 	struct grave *graves, **graves_end;
@@ -74,6 +77,7 @@ struct dp_worker {
 	struct pull *expiring;        /* live pulls that end by the clock */
 	struct pull *sending;         /* live pulls whose bytes the kernel sends */
 	struct agreement_lane *dirty; /* with something to book */
+	struct tally *tallies;        /* one a flow, of the pulls that ended */
 	struct timer *tick;
 	struct jwks *jwks;
 	struct outbox *outbox; /* of the first worker alone, and these: */
@@ -108,6 +112,7 @@ struct dp_worker {
 	X(PUSH_RETRIED, "celld_dp_push_retries_total", NULL, "Attempts of pushes that failed and are made again")          \
 	X(CALLBACK_SENT, "celld_dp_callbacks_total", "outcome=\"acknowledged\"", "Attempts to call control planes back")   \
 	X(CALLBACK_FAILED, "celld_dp_callbacks_total", "outcome=\"failed\"", "Attempts to call control planes back")       \
+	X(RECEIPTS_LOST, "celld_dp_receipts_lost_total", NULL, "Pulls that no receipt tells of: out of memory")            \
 	X(SOURCE_ERRORS, "celld_dp_source_errors_total", NULL, "Sources that failed before or after their head")
 enum dp_metric {
 #define DP_METRIC_MEMBER(name, series, labels, help) DP_##name,
@@ -127,3 +132,7 @@ struct dp_worker *dp_here(const struct dp *dp, struct worker *worker);
 /* records.c: the listener that keeps the maps, and the end of a participant. */
 void records_listen(struct dp *dp);
 void records_free(struct dp *dp);
+/* The totals a cell has stored for an agreement; is_counted: this process has counted them itself. */
+enum status records_book(struct dp *dp, struct text ctx, struct text agreement, struct text cell,
+	const struct book_totals *totals, bool is_counted) MUST_CHECK;
+void records_forget_book(struct dp *dp, struct text ctx, struct text agreement, struct text cell);

@@ -24,6 +24,7 @@ struct tally {
 	char *ctx, *flow, *agreement, *dataset, *consumer, *provider, *region, *flags; /* flags: a JSON array; no NULLs */
 	int64_t first_ms, last_ms;
 	struct book_totals totals;
+	bool is_settled;   /* repeats of earlier tallies are counted in */
 	uint64_t unlisted; /* bytes whose ranges found no room, or are not known */
 	unsigned entity_count;
 	struct tally_entity entities[TALLY_ENTITIES_MAX];

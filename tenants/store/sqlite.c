@@ -16,12 +16,11 @@
 		"SELECT ctx, kind, id, revision, body FROM record WHERE kind = ?1 AND body IS NOT NULL ORDER BY revision")     \
 	X(DROP, "DELETE FROM record WHERE ctx = ?1 AND kind = ?2 AND id = ?3")                                             \
 	X(DROP_KIND, "DELETE FROM record WHERE ctx = ?1 AND kind = ?2")                                                    \
-	X(LIST, "SELECT ctx, kind, id, revision, body FROM record WHERE ctx = ?1 AND kind = ?2 AND id > ?3 "               \
-			"AND body IS NOT NULL ORDER BY id LIMIT ?4")                                                               \
+	X(LIST, "SELECT * FROM record WHERE ctx = ?1 AND kind = ?2 AND id > ?3 AND body NOTNULL ORDER BY id LIMIT ?4")     \
 	X(AFTER, "SELECT ctx, kind, id, revision, body FROM record WHERE revision > ?1 ORDER BY revision")                 \
 	X(NEWEST, "SELECT value FROM meta WHERE name = 'revision'")                                                        \
 	X(COUNT_UP, "UPDATE meta SET value = value + 1 WHERE name = 'revision' RETURNING value")                           \
-	X(TOUCH, "UPDATE meta SET value = value WHERE name = 'schema'")                                                    \
+	X(TOUCH, "INSERT INTO meta VALUES ('probe', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1")                \
 	X(BEGIN, "BEGIN IMMEDIATE")                                                                                        \
 	X(COMMIT, "COMMIT")                                                                                                \
 	X(ROLLBACK, "ROLLBACK")                                                                                            \
@@ -247,7 +246,8 @@ static enum status sqlite_load(void *object, record_visit *visit, void *context,
 	return status;
 }
 
-/* After a failure: can it be written again? The others see no record of it. */
+/* After a failure: can it be written again? The value changes, since SQLite writes nothing for one that stays. The
+ * others see no record of it. */
 static void probe(struct database *database)
 {
 	if (run(database, STATEMENT_BEGIN) != STATUS_OK)

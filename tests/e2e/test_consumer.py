@@ -14,6 +14,7 @@ import pytest
 
 from conftest import A, B, PROGRAMS, plain_answer, wait_for
 from did import claims_of
+from signaling import HTTP_PULL, ControlPlane, Signaling
 from wire import H2
 
 SIZE = 24 << 20
@@ -274,6 +275,60 @@ def test_an_ended_flow_holds_no_token(pair):
     pair.token(flow, 404)
 
 
+# --- driven by control planes, and by the fabric
+
+def test_a_flow_of_data_plane_signaling_from_start_to_end(own_cell):
+    cell = own_cell(settings={"dp": {"renewal_lifetime_ms": "1 s"}})
+    cell.start()
+    pair, plane = Pair(cell), ControlPlane()
+    try:
+        sides = [Signaling(cell, ctx, identity, cell.management_token("signaling:dataflow:write signaling:controlplane:write", ctx))
+            for ctx, identity in ((A, pair.provider), (B, pair.consumer))]
+        provider, consumer = sides
+        for side in sides:
+            assert side.register("cp", plane.url).status == 200
+        assert consumer.prepare("p1", HTTP_PULL, counterPartyId=pair.provider).status == 200
+        started = provider.start("p1", HTTP_PULL, counterPartyId=pair.consumer, datasetId="big")
+        assert started.status == 200, started
+        assert consumer.move("p1", "started", dataAddress=started.body["dataAddress"]).status == 200
+        given = {one["name"]: one["value"] for one in started.body["dataAddress"]["endpointProperties"]}
+        time.sleep(1.1)
+        first = pair.token("p1")["token"]  # the offered one has ended
+        assert first != given["authorization"]
+        assert hashlib.sha256(pair.pull("p1").body).digest() == hashlib.sha256(CONTENT).digest()
+        # a resume brings a new address: the old tokens are worth nothing, the new ones are renewed
+        for side in sides:
+            assert side.move("p1", "suspend").status == 200
+        pair.token("p1", 409)
+        resumed = provider.move("p1", "resume")
+        assert resumed.status == 200 and consumer.move("p1", "resume", dataAddress=resumed.body["dataAddress"]).status == 200
+        time.sleep(1.1)
+        assert pair.token("p1")["token"] != first
+        assert pair.pull("p1", headers=[("range", "bytes=0-9")]).status == 206
+        for side in sides:
+            assert side.move("p1", "terminate").status == 200
+        pair.token("p1", 409)
+        assert pair.pull("p1").status == 409
+    finally:
+        plane.stop()
+
+
+def test_proofs_name_the_key_as_the_fabric_mapped_it(own_cell):
+    cell = own_cell()
+    cell.start()
+    pair = Pair(cell)
+    kid = f"{pair.consumer}#key-1"
+    status, body = cell.call("POST", "/key-mappings", {"participantContextId": B, "keyName": "signing", "kid": kid},
+        token=cell.management_token("siglet-mgmt-api:admin"))
+    assert status == 201, body
+    flow = pair.flow(lifetime=1)
+    time.sleep(1.1)
+    assert pair.token(flow)["expiresIn"] > 200
+    with H2(cell.clear_port, tls=False, authority=f"127.0.0.1:{cell.clear_port}") as connection:
+        document = json.loads(bytes(connection.get(f"/{B[:4]}/did.json").body))
+    assert [method["id"] for method in document["verificationMethod"]] == [kid] == document["assertionMethod"]
+
+
 # --- local pulls
 
 def test_a_local_pull_brings_the_data(pair):
@@ -281,6 +336,7 @@ def test_a_local_pull_brings_the_data(pair):
     response = pair.pull(flow)
     assert response.status == 200 and response.ended and hashlib.sha256(response.body).digest() == hashlib.sha256(CONTENT).digest()
     assert response.header("content-length") == str(SIZE) and response.header("etag")
+    assert response.header("repr-digest") == f"sha-256=:{base64.b64encode(hashlib.sha256(CONTENT).digest()).decode()}:"
     head = pair.pull(flow, "HEAD")
     assert (head.status, head.header("content-length"), len(head.body)) == (200, str(SIZE), 0)
     part = pair.pull(flow, headers=[("range", "bytes=5-14")])
@@ -435,7 +491,7 @@ def test_cellctl_pulls_into_a_file(pair, tmp_path):
     flow, file = pair.flow(), tmp_path / "data"
     result = ctl_pull(pair, flow, "--output", file)
     assert file.read_bytes() == CONTENT and sorted(path.name for path in tmp_path.iterdir()) == ["data"]
-    assert str(SIZE).encode() in result.stdout and result.stderr == b""
+    assert result.stdout == f"{SIZE} bytes, digest checked\n".encode() and result.stderr == b""
     assert ctl_pull(pair, flow).stdout == CONTENT
     assert b"404" in ctl_pull(pair, "nothing", "--output", file, check=1).stderr
     assert b"404" in ctl_pull(pair, flow, "/no/part", "--output", tmp_path / "other", check=1).stderr

@@ -307,3 +307,279 @@ def test_a_policy_that_changes_stops_what_it_no_longer_allows(cell, endless):
         connection.wait(stream, until=lambda response: len(response.body) > 100000)
         flow.change(policy(constraint("recipient", "eq", "did:web:other")))
         assert connection.wait(stream, deadline=2).reset is not None
+
+
+# --- books
+
+def booked(cell, ctx, agreement, **wanted):
+    def ready():
+        found = book(cell, ctx, agreement)
+        return found if all(found[name] == value for name, value in wanted.items()) else None
+    return wait_for(ready, what=f"the book to say {wanted}, not {book(cell, ctx, agreement)}")
+
+
+def test_books_count_bytes_repeats_and_outcomes(cell, big, small):
+    flow = Bound(cell, A, big, "books", policy(constraint("count", "lteq", 5)))
+    assert flow.pull(("range", "bytes=0-999")).status == 206
+    booked(cell, A, flow.agreement, bytesSent=1000, bytesRepeated=0, requests=1, uses=1, ok=1)
+    assert flow.pull(("range", "bytes=500-1499")).status == 206
+    assert flow.pull(("range", "bytes=0-99,200-299")).status == 206
+    found = booked(cell, A, flow.agreement, requests=3, uses=3, ok=3)
+    assert found["bytesRepeated"] == 500 + 100 + 100, found
+    assert 2200 < found["bytesSent"] < 3000, "the parts' heads are bytes too"
+    assert flow.pull(("range", "bytes=99999999-")).status == 416
+    booked(cell, A, flow.agreement, requests=4, uses=3, refused=1)
+    with H2(cell.port) as connection:
+        connection.hold = True
+        stream = flow.start(connection)
+        connection.wait(stream, until=lambda response: len(response.body) > 100000)
+    booked(cell, A, flow.agreement, broken=1, uses=4)
+    assert flow.pull().ended
+    assert is_refused(flow.pull())
+    found = booked(cell, A, flow.agreement, refused=2, uses=5)
+    assert found["bytesSent"] > len(BIG) and found["bytesPushed"] == 0
+    assert "bytesSent" in cell.ctl("agreements", "book", A, flow.agreement).stdout
+
+
+def test_books_tell_what_the_kernel_sends_while_it_sends(cell, big):
+    flow = Bound(cell, A, big, "sendfile", policy())
+    from wire import connect
+    connection = connect(cell.clear_port, False)
+    connection.sendall(f"GET {flow.path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {flow.token}\r\n\r\n".encode())
+    assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+    wait_for(lambda: book(cell, A, flow.agreement)["bytesSent"] > 100000, what="bytes of a transfer under way")
+    connection.close()
+    booked(cell, A, flow.agreement, broken=1)
+
+
+def test_books_survive_a_restart_and_quotas_go_on(own_cell):
+    cell = own_cell().start()
+    cell.participant(A)
+    cell.file(A, "big.bin", BIG[:MIB])
+    big = cell.dataset(A, "big", "file", {"path": "big.bin"})
+    flow = Bound(cell, A, big, "restart", policy(constraint("volume", "lteq", "3 MiB"), constraint("count", "lteq", 6)))
+    for _ in range(2):
+        assert flow.pull().ended
+    cell.stop()  # books what has not been flushed
+    cell.start()
+    assert book(cell, A, flow.agreement)["bytesSent"] == 2 * MIB
+    assert flow.pull().ended
+    assert is_refused(flow.pull())
+    booked(cell, A, flow.agreement, bytesSent=3 * MIB, uses=3, refused=1)
+    cell.kill()
+    cell.start()
+    assert is_refused(flow.pull())
+    booked(cell, A, flow.agreement, bytesSent=3 * MIB, refused=2)
+
+
+class Load:
+    """Downloads without end on one connection; knows what has arrived, and when."""
+
+    def __init__(self, cell, flow):
+        self.cell, self.flow, self.received, self.marks, self.is_over = cell, flow, 0, [], False
+
+    def run(self):
+        try:
+            connection = H2(self.cell.port)
+            while not self.is_over:
+                stream = self.flow.start(connection)
+                response, seen = connection.responses[stream], 0
+                while not response.ended and response.reset is None and connection.pump(5):
+                    self.received += len(response.body) - seen
+                    seen = len(response.body)
+                    self.marks.append((time.monotonic(), self.received))
+                del connection.responses[stream]
+        except OSError:
+            pass
+
+    def received_before(self, moment):
+        return max((received for when, received in self.marks if when <= moment), default=0)
+
+
+def test_after_a_kill_the_books_are_behind_by_a_flush_at_most(own_cell):
+    cell = own_cell(settings={"dp": {"flush_ms": "200 ms"}}).start()
+    cell.participant(A)
+    cell.file(A, "big.bin", BIG[:4 * MIB])
+    big = cell.dataset(A, "big", "file", {"path": "big.bin"})
+    flow = Bound(cell, A, big, "kill", policy())
+    total = 0
+    for _ in range(3):
+        loads = [Load(cell, flow) for _ in range(4)]
+        with concurrent.futures.ThreadPoolExecutor(len(loads)) as pool:
+            running = [pool.submit(load.run) for load in loads]
+            wait_for(lambda: all(load.received > 4 * MIB for load in loads), 30, "some load")
+            killed = time.monotonic()
+            cell.kill()
+            for load in loads:
+                load.is_over = True
+            for future in running:
+                future.result()
+        cell.start()
+        found = book(cell, A, flow.agreement)["bytesSent"]
+        received = sum(load.received for load in loads)
+        # a flush, and what the machine takes to collect and commit it
+        flushed = sum(load.received_before(killed - 0.2 - 0.6) for load in loads)
+        assert total + flushed <= found, (flushed, found - total, received)
+        # what was in the sockets when it died is sent, not received
+        assert found <= total + received + len(loads) * 24 * MIB
+        total = found
+
+
+# --- receipts
+
+def export(cell, *arguments):
+    return cell.ctl("receipt", "export", *arguments).stdout
+
+
+def verify(cell, text, *arguments):
+    return cell.ctl("receipt", "verify", "-", *arguments, check=False, input=text)
+
+
+@pytest.fixture(scope="module")
+def receipts(cell):
+    """An export with several receipts of two flows."""
+    ctx = cell.participant("3" * 32, {"celld.region": "EU"})
+    cell.file(ctx, "small.txt", b"0123456789")
+    small = cell.dataset(ctx, "small", "file", {"path": "small.txt"})
+    flows = [Bound(cell, ctx, small, f"receipt-{i}", policy()) for i in range(2)]
+    for i in range(3):
+        for flow in flows:
+            assert flow.pull().ended
+        wait_for(lambda: sum(receipt["bytes"] for receipt in found(cell, ctx)) == (i + 1) * 20, what="the receipts")
+    return ctx, flows
+
+
+def found(cell, *arguments):
+    return [json.loads(line)["receipt"] for line in export(cell, *arguments).splitlines() if '"receipt"' in line]
+
+
+def test_receipts_say_what_was_sent_and_verify(cell, receipts):
+    ctx, flows = receipts
+    text = export(cell, ctx)
+    lines = [json.loads(line)["receipt"] for line in text.splitlines() if '"receipt"' in line]
+    assert [receipt["sequence"] for receipt in lines] == list(range(1, len(lines) + 1))
+    first = lines[0]
+    assert first["agreement"].startswith("agreement-receipt-") and first["dataset"] == "small" and first["consumer"] == CONSUMER
+    assert first["provider"] == f"did:web:localhost:{ctx[:4]}" and first["region"] == "EU" and first["flags"] == []
+    assert first["entities"][0]["ranges"] == [[0, 9]] and first["outcomes"] == {"broken": 0, "ok": 1, "refused": 0, "stopped": 0}
+    assert sum(receipt["repeated"] for receipt in lines) == 40, "the second and third time"
+    result = verify(cell, text)
+    assert result.returncode == 0, result.stdout
+    assert "proven" in result.stdout and "60 bytes" in result.stdout
+    of_one = export(cell, ctx, "--flow", flows[0].flow)
+    assert all(receipt["flow"] == flows[0].flow for receipt in found(cell, ctx, "--flow", flows[0].flow))
+    result = verify(cell, of_one)
+    assert result.returncode == 0 and "not whether there are more" in result.stdout
+    assert flows[0].flow in cell.ctl("receipt", "list", ctx).stdout
+
+
+def test_receipts_verify_with_other_tools(cell, receipts):
+    """The format is nobody's own: RFC 8785, SHA-256, a detached JWS."""
+    import base64
+    import hashlib
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+    def decode(text):
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    lines = [json.loads(line) for line in export(cell, receipts[0]).splitlines()]
+    keys = {line["jwk"]["kid"]: line["jwk"] for line in lines if "jwk" in line}
+    previous = "0" * 64
+    for line in lines:
+        if "receipt" not in line:
+            continue
+        text = json.dumps(line["receipt"], sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        assert hashlib.sha256(text).hexdigest() == line["hash"] and line["receipt"]["previous"] == previous
+        previous = line["hash"]
+        header, payload, signature = line["signature"].split(".")
+        key = keys[json.loads(decode(header))["kid"]]
+        public = ec.EllipticCurvePublicNumbers(int.from_bytes(decode(key["x"]), "big"), int.from_bytes(decode(key["y"]), "big"), ec.SECP256R1())
+        raw = decode(signature)
+        public.public_key().verify(utils.encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big")),
+            (header + "." + base64.urlsafe_b64encode(text).decode().rstrip("=")).encode(), ec.ECDSA(hashes.SHA256()))
+        assert payload == ""
+
+
+def change(lines, index, **members):
+    line = json.loads(lines[index])
+    line["receipt"].update(members)
+    return [*lines[:index], json.dumps(line), *lines[index + 1:]]
+
+
+def rehash(lines, index, **members):
+    """Changed, and its hash with it: only the signature and what follows can tell."""
+    import hashlib
+    line = json.loads(change(lines, index, **members)[index])
+    line["hash"] = hashlib.sha256(json.dumps(line["receipt"], sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return [*lines[:index], json.dumps(line), *lines[index + 1:]]
+
+
+def unsign(lines, index):
+    line = json.loads(rehash(lines, index, bytes=999)[index])
+    line["signature"] = None
+    return [*lines[:index], json.dumps(line), *lines[index + 1:]]
+
+
+TAMPERING = {
+    "a changed field": (lambda head, lines: head + change(lines, 1, bytes=1), "changed"),
+    "an added field": (lambda head, lines: head + change(lines, 1, note=1), "changed"),
+    "a changed time": (lambda head, lines: head + rehash(lines, 1, last="2020-01-01T00:00:00.000Z"), "signature"),
+    "the last changed": (lambda head, lines: head + rehash(lines, len(lines) - 1, bytes=1), "signature"),
+    "changed and not signed": (lambda head, lines: head + unsign(lines, 1), "does not follow"),
+    "the last not signed": (lambda head, lines: head + unsign(lines, len(lines) - 1), "not signed"),
+    "a removed line": (lambda head, lines: head + lines[:1] + lines[2:], "missing"),
+    "swapped lines": (lambda head, lines: head + [lines[1], lines[0], *lines[2:]], "order"),
+    "a line twice": (lambda head, lines: head + [lines[0], *lines], "twice"),
+    "no key": (lambda head, lines: lines, "key"),
+    "nothing": (lambda head, lines: head, "no receipts"),
+    "garbage": (lambda head, lines: head + ["{}", *lines], "no receipt"),
+    "signatures exchanged": (lambda head, lines: head + [json.dumps({**json.loads(lines[0]), "signature": json.loads(lines[1])["signature"]}), *lines[1:]], "signature"),
+}
+
+
+@pytest.mark.parametrize("name", TAMPERING)
+def test_tampering_is_found(cell, receipts, name):
+    lines = export(cell, receipts[0]).splitlines()
+    head, lines = [line for line in lines if '"receipt"' not in line], [line for line in lines if '"receipt"' in line]
+    tamper, what = TAMPERING[name]
+    result = verify(cell, "\n".join(tamper(head, lines)) + "\n")
+    assert result.returncode == 1 and "broken at" in result.stdout and what in result.stdout, result.stdout
+
+
+def test_a_foreign_key_is_found_with_the_right_one(cell, receipts, tmp_path):
+    ctx, _ = receipts
+    text = export(cell, ctx)
+    keys = [json.loads(line)["jwk"] for line in text.splitlines() if '"jwk"' in line]
+    right, other = tmp_path / "right.jwk", tmp_path / "other.jwk"
+    right.write_text(json.dumps(keys[0]))
+    assert verify(cell, text, "--key", right).returncode == 0
+    token = cell.flow_token(A, cell.flow(A, cell.dataset(A, "foreign", "file", {"path": "small.txt"})))
+    foreign = [json.loads(line)["jwk"] for line in export(cell, A).splitlines() if '"jwk"' in line][0]
+    assert token and foreign != keys[0]
+    other.write_text(json.dumps(foreign))
+    result = verify(cell, text, "--key", other)
+    assert result.returncode == 1 and "given key" in result.stdout
+    # its own key among the lines proves nothing of another's
+    forged = text.replace(json.dumps(keys[0], separators=(",", ":")), json.dumps({**foreign, "kid": keys[0]["kid"]}, separators=(",", ":")))
+    assert forged != text and verify(cell, forged).returncode == 1
+
+
+def test_old_receipts_go_and_the_rest_still_verifies(own_cell):
+    cell = own_cell(settings={"dp": {"flush_ms": "20 ms", "receipts_kept": 5}}).start()
+    cell.participant(A)
+    cell.file(A, "small.txt", b"0123456789")
+    small = cell.dataset(A, "small", "file", {"path": "small.txt"})
+    flow = Bound(cell, A, small, "kept", policy())
+    for i in range(9):
+        assert flow.pull().ended
+        wait_for(lambda: len(found(cell, A)) >= min(i + 1, 5), what="its receipt")
+        booked(cell, A, flow.agreement, ok=i + 1)
+    lines = wait_for(lambda: found(cell, A) if found(cell, A)[-1]["sequence"] == 9 else None, what="the last receipt")
+    assert [receipt["sequence"] for receipt in lines] == [5, 6, 7, 8, 9]
+    result = verify(cell, export(cell, A))
+    assert result.returncode == 0 and "no longer kept" in result.stdout
+    cell.kill()
+    cell.start()
+    assert flow.pull().ended
+    wait_for(lambda: found(cell, A)[-1]["sequence"] == 10, what="a receipt that follows")
+    assert verify(cell, export(cell, A)).returncode == 0

@@ -147,7 +147,7 @@ def limit_files(cell, size):
 
 
 def test_a_full_disk_refuses_changes_and_serves_on(own_cell):
-    cell = own_cell().start()
+    cell = own_cell(settings={"store": {"poll_ms": 20}}).start()
     cell.participant(A)
     content = os.urandom(300000)
     token, path = cell.shared_file(A, "file.bin", content)
@@ -167,12 +167,15 @@ def test_a_full_disk_refuses_changes_and_serves_on(own_cell):
             ("PUT", f"{PARTICIPANTS}/{A}", {"state": "DEACTIVATED"}), ("PUT", f"{PARTICIPANTS}/{A}/config", {"entries": {"x": "y" * 5000}})]:
         status, answer = cell.call(method, target, body)
         assert status in (503, 507) and answer[0]["message"] and answer[0]["type"] == "Unavailable", (method, status, answer)
+    limit_files(cell, 4096)  # not even the store's own probe fits, which takes what the larger changes left
+    assert cell.call("PUT", f"{PARTICIPANTS}/{A}", {"state": "DEACTIVATED"})[0] in (503, 507)
     # the data path and what reads go on; readiness says what is wrong
     response = cell.pull(token, path)
     assert response.status == 200 and bytes(response.body) == content
     assert cell.call("GET", f"{PARTICIPANTS}/{A}")[1]["state"] == "ACTIVATED"
     assert cell.call("GET", f"{PARTICIPANTS}/{B}")[0] == 404
-    assert cell.admin("/healthz/ready")[0] == 503 and cell.admin("/healthz/live")[0] == 200
+    for _ in range(20):  # through many polls
+        assert cell.admin("/healthz/ready")[0] == 503 and cell.admin("/healthz/live")[0] == 200
     limit_files(cell, resource.RLIM_INFINITY)
     wait_for(cell.is_ready, 10, "readiness once there is room")
     cell.participant(B)

@@ -78,6 +78,15 @@ def test_suspend_stops_what_is_under_way_and_resume_lets_it_go_on(demo):
     assert signal_flow(demo, "A", "resume", "2")[0] == 200, "a message that comes again"
 
 
+def test_b_consumes_what_a_provides(demo, tmp_path):
+    state = pathlib.Path(demo["CELL_CA"]).parents[1]
+    result = subprocess.run([PROGRAMS / "cellctl", "pull", demo["CTX_B"], "from-a", "files/measurements.bin", "--output", tmp_path / "got"],
+        env=dict(os.environ, CELLCTL_URL=demo["CELL_URL"], CELLCTL_CA=demo["CELL_CA"], CELLCTL_STATE=str(state / "cell")),
+        capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "got").read_bytes() == pathlib.Path(demo["PULL_FILE_A"]).read_bytes()
+
+
 def test_a_tenant_cannot_signal_the_others_flows(demo):
     for _ in range(20):
         assert signal_flow(demo, "A", "suspend", "9", token=demo["SIGNALING_TOKEN_B"])[0] == 403
