@@ -9,7 +9,7 @@
 #include "server/base/log.h"
 #include "server/base/metric.h"
 
-enum { FREE_STREAMS_MAX = 256, LOGGED_PATH_MAX = 256, REFUSED_BODY_MAX = 64 * 1024 };
+enum { FREE_STREAMS_MAX = 256, LOGGED_PATH_MAX = 256, REFUSED_BODY_MAX = 64 * 1024, INNER_READ_AHEAD = 256 * 1024 };
 
 #define METRIC_LIST(X)                                                                                                 \
 	X(REQUESTS_2XX, COUNTER, "celld_http_requests_total", "class=\"2xx\"", "Requests by status class")                 \
@@ -324,6 +324,10 @@ static enum body_state keep_promise(const struct stream *stream, enum body_state
 static void set_read_ahead(struct stream *stream)
 {
 	struct exchange *exchange = &stream->exchange;
+	if (stream->connection == NULL) { /* an inner exchange: one at a time, its asker takes what it can send */
+		exchange->read_ahead = INNER_READ_AHEAD;
+		return;
+	}
 	const struct limits *limits = stream->connection->limits;
 	stream->connection->held -= exchange->held;
 	size_t held = stream->connection->held, most = (size_t)limits->connection_buffer;
@@ -356,7 +360,8 @@ enum body_state stream_produce(struct stream *stream, uint8_t *frame, size_t roo
 	} else {
 		set_read_ahead(stream);
 		state = exchange->read_body(exchange, frame, granted, count);
-		stream->connection->held += exchange->held;
+		if (stream->connection != NULL)
+			stream->connection->held += exchange->held;
 	}
 	stream->is_busy = false;
 	if (state == BODY_LATER || state == BODY_FAILED)

@@ -3,23 +3,13 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "tenants/dp/control_plane.h"
+#include "tenants/dp/callback_token.h"
 #include "tenants/dp/fetch.h"
 #include "tenants/dp/flow_moves.h"
 #include "tenants/dp/offer.h"
-#include "tenants/vault/safe_file.h"
 
-enum { ANSWER_MAX = 64 * 1024, TOKEN_MAX = 16384, SUBJECT_MAX = 16384, EARLY_MS = 30000, DEFAULT_LIFETIME_S = 60 };
-
-struct callback_tokens {
-	struct callback_tokens *next;
-	char *ctx, *id;        /* the control plane's */
-	int64_t revision;      /* of its registration */
-	struct secret *bearer; /* "Bearer ..." */
-	int64_t until_ms;
-};
+enum { ANSWER_MAX = 64 * 1024 };
 
 struct callback {
 	struct dp_worker *home;
@@ -28,6 +18,7 @@ struct callback {
 	enum letter_kind kind;
 	char message[ID_LENGTH + 1];
 	struct control_plane *plane; /* a reference */
+	struct callback_token_waiter waiter;
 	struct fetch *fetch;
 	struct buffer body;
 	bool is_waiting; /* for the vault, which cannot be called off */
@@ -39,6 +30,7 @@ struct callback {
 
 static void callback_free(struct callback *callback)
 {
+	callback_token_leave(&callback->waiter);
 	fetch_cancel(callback->fetch);
 	control_plane_unref(callback->plane);
 	buffer_wipe(&callback->body);
@@ -72,97 +64,6 @@ void callback_cancel(struct callback *callback)
 		callback_free(callback);
 }
 
-/* --- tokens */
-
-static struct callback_tokens **token_find(const struct callback *callback)
-{
-	struct callback_tokens **at = &callback->home->callback_tokens;
-	while (*at != NULL && (strcmp((*at)->ctx, callback->ctx) != 0 || strcmp((*at)->id, callback->plane->id) != 0))
-		at = &(*at)->next;
-	return at;
-}
-
-static void token_free(struct callback_tokens *token)
-{
-	if (token == NULL)
-		return;
-	secret_free(token->bearer);
-	free(token->ctx);
-	free(token->id);
-	free(token);
-}
-
-static void token_forget(const struct callback *callback)
-{
-	struct callback_tokens **at = token_find(callback), *token = *at;
-	if (token == NULL)
-		return;
-	*at = token->next;
-	token_free(token);
-}
-
-void callback_tokens_free(struct callback_tokens *tokens)
-{
-	while (tokens != NULL) {
-		struct callback_tokens *next = tokens->next;
-		token_free(tokens);
-		tokens = next;
-	}
-}
-
-/* NULL: fetch one. */
-static struct secret *token_now(const struct callback *callback)
-{
-	const struct callback_tokens *token = *token_find(callback);
-	return token != NULL && token->revision == callback->plane->revision &&
-				   worker_wall_ms(callback->home->worker) < token->until_ms
-			   ? token->bearer
-			   : NULL;
-}
-
-static enum status token_keep(const struct callback *callback, struct text bytes, int64_t lifetime_s)
-{
-	struct callback_tokens *token = calloc(1, sizeof(*token));
-	struct buffer header = {0};
-	buffer_append(&header, TEXT("Bearer "));
-	buffer_append(&header, bytes);
-	token_forget(callback);
-	if (token != NULL) {
-		token->ctx = text_copy(text_of(callback->ctx));
-		token->id = text_copy(text_of(callback->plane->id));
-		token->revision = callback->plane->revision;
-		token->bearer = header.failed ? NULL : secret_new(buffer_text(&header));
-		/* a token that lives less than the margin is still good for the call that waits now */
-		int64_t margin_ms = lifetime_s * 1000 > INT64_C(2) * EARLY_MS ? EARLY_MS : lifetime_s * 500;
-		token->until_ms = worker_wall_ms(callback->home->worker) + lifetime_s * 1000 - margin_ms;
-	}
-	buffer_wipe(&header);
-	if (token == NULL || token->ctx == NULL || token->id == NULL || token->bearer == NULL) {
-		token_free(token);
-		return STATUS_NO_MEMORY;
-	}
-	token->next = callback->home->callback_tokens;
-	callback->home->callback_tokens = token;
-	return STATUS_OK;
-}
-
-static enum status token_read(const struct callback *callback, struct text answer)
-{
-	static const struct json_limits limits = {ANSWER_MAX, 8, 256};
-	struct json *root = NULL;
-	int64_t lifetime_s = DEFAULT_LIFETIME_S;
-	enum status status = json_parse(answer, &limits, &root);
-	struct text token = status == STATUS_OK ? json_member_text(root, "access_token") : TEXT_NONE;
-	json_integer(json_member(root, "expires_in"), &lifetime_s);
-	lifetime_s = lifetime_s < 0 ? 0 : lifetime_s > 86400 ? 86400 : lifetime_s;
-	bool is_good = token.length > 0 && token.length <= TOKEN_MAX;
-	for (size_t i = 0; i < token.length; i++)
-		is_good = is_good && token.bytes[i] > 0x20 && token.bytes[i] < 0x7f;
-	status = is_good ? token_keep(callback, token, lifetime_s) : STATUS_UNAUTHORIZED;
-	json_free(root);
-	return status;
-}
-
 /* --- the call */
 
 static struct address_rules rules_of(const struct callback *callback)
@@ -178,7 +79,7 @@ static void on_answer(void *context, enum status status, int http, struct text b
 	callback->fetch = NULL;
 	bool has_answer = status == STATUS_OK || status == STATUS_TOO_LARGE; /* what it says is of no interest */
 	if (http == 401 && callback->has_token)
-		token_forget(callback);
+		callback_token_forget(callback->home, text_of(callback->ctx), callback->plane);
 	if (has_answer && http >= 200 && http < 300)
 		finish(callback, STATUS_OK, http);
 	else
@@ -187,7 +88,9 @@ static void on_answer(void *context, enum status status, int http, struct text b
 
 static void call(struct callback *callback)
 {
-	const struct secret *bearer = token_now(callback);
+	const struct secret *bearer = callback->plane->token_endpoint == NULL
+									  ? NULL
+									  : callback_token_now(callback->home, text_of(callback->ctx), callback->plane);
 	struct address_rules rules = rules_of(callback);
 	struct buffer url = {0};
 	buffer_printf(
@@ -210,115 +113,24 @@ static void call(struct callback *callback)
 		finish(callback, status, 0);
 }
 
-/* --- getting a token */
+/* --- the token */
 
-static void on_token(void *context, enum status status, int http, struct text answer)
+static void on_token(struct callback_token_waiter *waiter, enum status status, int http)
 {
-	struct callback *callback = context;
-	callback->fetch = NULL;
-	if (status == STATUS_OK)
-		status = http == 200 ? token_read(callback, answer) : STATUS_UNAUTHORIZED;
+	struct callback *callback = (struct callback *)(void *)((char *)waiter - offsetof(struct callback, waiter));
 	if (status == STATUS_OK)
 		call(callback);
 	else
 		finish(callback, status, http);
 }
 
-static void ask_for_token(struct callback *callback, struct buffer *form)
-{
-	struct address_rules rules = rules_of(callback);
-	const struct fetch_order order = {.tenant = text_of(callback->ctx),
-		.url = callback->plane->token_endpoint,
-		.method = TEXT("POST"),
-		.content_type = TEXT("application/x-www-form-urlencoded"),
-		.body = buffer_text(form),
-		.rules = &rules,
-		.timeout_ms = (uint32_t)callback->home->dp->settings.callback_timeout_ms,
-		.answer_max = ANSWER_MAX};
-	enum status status = form->failed
-							 ? STATUS_NO_MEMORY
-							 : fetch_start(callback->home->worker, &order, on_token, callback, &callback->fetch);
-	buffer_wipe(form);
-	if (status != STATUS_OK)
-		finish(callback, status, 0);
-}
-
-static void on_client_secret(void *context, enum status status, struct text secret)
-{
-	struct callback *callback = context;
-	if (!resumes(callback))
-		return;
-	if (status != STATUS_OK) {
-		finish(callback, STATUS_UNAUTHORIZED, 0);
-		return;
-	}
-	const struct control_plane *plane = callback->plane;
-	struct buffer form = {0};
-	form_append(&form, "grant_type", TEXT("client_credentials"));
-	form_append(&form, "client_id", text_of(plane->client_id));
-	form_append(&form, "client_secret", secret);
-	if (plane->scope != NULL)
-		form_append(&form, "scope", text_of(plane->scope));
-	if (plane->audience != NULL)
-		form_append(&form, "audience", text_of(plane->audience));
-	ask_for_token(callback, &form);
-}
-
-/* The workload's own token: the file is replaced under us now and then, so it is read for each exchange. It is small,
- * local (a projected volume), and this is not the data path. */
-static enum status read_subject(const char *path, struct buffer *content)
-{
-	int folder;
-	const char *name;
-	if (path == NULL)
-		return STATUS_NOT_FOUND;
-	enum status status = safe_file_split(path, &folder, &name);
-	if (status != STATUS_OK)
-		return status;
-	status = safe_file_read(folder, name, SUBJECT_MAX, false, content);
-	close(folder);
-	return status;
-}
-
-static void exchange_token(struct callback *callback)
-{
-	const struct control_plane *plane = callback->plane;
-	const struct participant *participant = registry_find(callback->home->dp->registry, text_of(callback->ctx));
-	struct buffer subject = {0}, form = {0};
-	enum status status = read_subject(callback->home->dp->settings.subject_token_file, &subject);
-	if (status != STATUS_OK || participant == NULL) {
-		buffer_wipe(&subject);
-		finish(callback, STATUS_UNAUTHORIZED, 0);
-		return;
-	}
-	struct text token = buffer_text(&subject);
-	while (token.length > 0 && (unsigned char)token.bytes[token.length - 1] <= ' ')
-		token.length--;
-	form_append(&form, "grant_type", TEXT("urn:ietf:params:oauth:grant-type:token-exchange"));
-	form_append(&form, "subject_token", token);
-	form_append(&form, "subject_token_type", TEXT("urn:ietf:params:oauth:token-type:jwt"));
-	form_append(&form, "requested_token_type", TEXT("urn:ietf:params:oauth:token-type:jwt"));
-	form_append(&form, "resource", text_of(plane->resource != NULL ? plane->resource : participant->ctx));
-	form_append(&form, "audience", text_of(plane->audience != NULL ? plane->audience : plane->id));
-	form_append(&form, "scope", text_of(plane->scope != NULL ? plane->scope : "signaling:dataflow"));
-	buffer_wipe(&subject);
-	ask_for_token(callback, &form);
-}
-
 static void authorize(struct callback *callback)
 {
-	char alias[CONTROL_PLANE_ID_MAX + 32];
-	const struct control_plane *plane = callback->plane;
-	if (plane->token_endpoint == NULL || token_now(callback) != NULL) {
+	struct text ctx = text_of(callback->ctx);
+	if (callback->plane->token_endpoint == NULL || callback_token_now(callback->home, ctx, callback->plane) != NULL)
 		call(callback);
-	} else if (plane->authorization == AUTHORIZATION_TOKEN_EXCHANGE) {
-		exchange_token(callback);
-	} else {
-		control_plane_alias(text_of(plane->id), alias);
-		callback->is_waiting = true;
-		vault_secret_get(callback->home->dp->vault, text_of(callback->ctx), text_of(alias), callback->home->worker,
-			on_client_secret, callback);
-	}
+	else
+		callback_token_fetch(callback->home, ctx, callback->plane, &callback->waiter);
 }
 
 /* --- the body */
@@ -412,8 +224,12 @@ enum status callback_start(struct dp_worker *home, const struct callback_order *
 	struct callback *made = calloc(1, sizeof(*made));
 	struct departure *departure = calloc(1, sizeof(*departure));
 	if (made != NULL && departure != NULL) {
-		*made = (struct callback){
-			.home = home, .kind = order->letter->kind, .is_waiting = true, .done = done, .context = context};
+		*made = (struct callback){.home = home,
+			.kind = order->letter->kind,
+			.waiter = {.ready = on_token},
+			.is_waiting = true,
+			.done = done,
+			.context = context};
 		memcpy(made->ctx, order->ctx.bytes, order->ctx.length < ID_LENGTH ? order->ctx.length : ID_LENGTH);
 		memcpy(made->message, order->letter->message, sizeof(made->message));
 		made->flow = text_copy(order->flow);

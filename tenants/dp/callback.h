@@ -17,7 +17,3 @@ enum status callback_start(struct dp_worker *home, const struct callback_order *
 	void *context, struct callback **callback) MUST_CHECK;
 /* NULL is fine. What the vault still does for it ends without telling anybody. */
 void callback_cancel(struct callback *callback);
-
-/* Tokens for callbacks, kept until they expire or are refused; the outbox's worker's. */
-struct callback_tokens;
-void callback_tokens_free(struct callback_tokens *tokens);

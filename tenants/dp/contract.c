@@ -132,6 +132,7 @@ static void unlink_pull(struct pull *pull)
 enum policy_reason contract_enter(struct pull *pull)
 {
 	pull->contract = atomic_load_explicit(&pull->flow->agreement, memory_order_acquire);
+	pull->is_push = flow_terms_is_push(atomic_load_explicit(&pull->flow->terms, memory_order_acquire));
 	enum policy_reason reason = admit(pull, worker_wall_ms(pull->home->worker));
 	book(pull, BOOK_REQUESTS, 1);
 	if (reason != POLICY_NONE) {
@@ -149,7 +150,7 @@ enum policy_reason contract_enter(struct pull *pull)
 void contract_count(struct pull *pull, size_t bytes)
 {
 	struct agreement_lane *lane = lane_of(pull);
-	book(pull, BOOK_BYTES, bytes);
+	book(pull, pull->is_push ? BOOK_PUSHED : BOOK_BYTES, bytes);
 	if (pull->is_metered && lane->credit >= bytes)
 		lane->credit -= bytes;
 	else
@@ -190,7 +191,7 @@ void contract_leave(struct pull *pull, enum status outcome)
 	book(pull, entry, 1);
 	if (tally != NULL) {
 		tally->totals.of[BOOK_REQUESTS]++;
-		tally->totals.of[BOOK_BYTES] += pull->counted;
+		tally->totals.of[pull->is_push ? BOOK_PUSHED : BOOK_BYTES] += pull->counted;
 		tally->totals.of[entry]++;
 		tally->last_ms = worker_wall_ms(pull->home->worker);
 	}

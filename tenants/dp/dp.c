@@ -11,7 +11,7 @@
 #include "server/base/log.h"
 #include "server/base/metric.h"
 #include "tenants/dp/books.h"
-#include "tenants/dp/callback.h"
+#include "tenants/dp/callback_token.h"
 #include "tenants/dp/disk.h"
 #include "tenants/dp/held_token.h"
 #include "tenants/dp/jwks.h"

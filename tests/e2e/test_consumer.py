@@ -191,7 +191,9 @@ def test_the_token_is_given_to_applications(pair):
 def test_who_may_ask_for_tokens(pair):
     flow = pair.flow()
     own = pair.cell.management_token("management-api:tokens:read", B)
-    assert pair.token(flow, token=own)["token"]
+    for scopes in ("management-api:tokens:read", "siglet-mgmt-api:read"):
+        assert pair.token(flow, token=pair.cell.management_token(scopes, B))["token"]
+        pair.token(flow, 403, token=pair.cell.management_token(scopes, A))
     for scopes, subject, status in (("management-api:tokens:read", A, 403), ("management-api:flows:read", B, 403), ("other:read", B, 403)):
         pair.token(flow, status, token=pair.cell.management_token(scopes, subject))
     assert pair.cell.call("GET", f"/tokens/{B}/{flow}", token="")[0] == 401
