@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "server/base/log.h"
+#include "server/base/mapping.h"
 #include "server/base/metric.h"
 #include "tenants/dp/pull.h"
 
