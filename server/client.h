@@ -70,6 +70,9 @@ enum status client_call_start(struct worker *worker, const struct client_request
 /* Pulls body bytes straight into `into`. Reading is what lets the peer send more: nobody reads, nothing is buffered
  * beyond one pooled block. BODY_END only when the framing says the body is complete. */
 enum body_state client_call_read(struct client_call *call, uint8_t *into, size_t room, size_t *count);
+/* Lends `room` bytes that have come already, until the next client_call_read or the close; never the body's last ones.
+ * BODY_LATER: read instead. */
+enum body_state client_call_lend(struct client_call *call, size_t room, const uint8_t **bytes, size_t *count);
 /* Takes as much as can go now and returns how much; `ended` counts only when all was taken. */
 size_t client_call_write(struct client_call *call, const uint8_t *bytes, size_t length, bool ended);
 /* Ends the call in any state; no event comes after it. A connection with unread or unsent bytes is closed, else it goes

@@ -281,6 +281,20 @@ static enum body_state read_body(struct client_call *call, uint8_t *into, size_t
 	return state == BODY_LATER ? wait_readable(call) : state;
 }
 
+/* The block stays in its place, though it may be empty, until the next read. */
+static enum body_state lend_body(struct client_call *call, size_t room, const uint8_t **bytes, size_t *count)
+{
+	struct upstream *upstream = call->upstream;
+	if (upstream == NULL || upstream->block == NULL || call->framing != FRAMING_LENGTH || call->left <= room ||
+		upstream->end - upstream->at < room)
+		return BODY_LATER;
+	*bytes = upstream->block + upstream->at;
+	*count = room;
+	upstream->at += room;
+	call->left -= room;
+	return BODY_MORE;
+}
+
 /* --- the request's body */
 
 static size_t out_room(struct upstream *upstream)
@@ -469,5 +483,6 @@ const struct client_protocol client_h1 = {
 	.writable = writable,
 	.check = check,
 	.read = read_body,
+	.lend = lend_body,
 	.write = write_body,
 };

@@ -78,7 +78,7 @@ static enum body_state produce_clear(struct h2_output *output, struct stream *st
 		if (state != BODY_LATER || stream->is_deferred)
 			return state;
 	}
-	/* the end of a body comes after what was lent of it has left: its lender then says whether that was right */
+	/* what was lent leaves first: its place may be needed, and at the end its lender says whether it was right */
 	stream_settle(stream);
 	output->lent = NULL;
 	return stream_produce(stream, connection_reserve(output->connection, FRAME_HEAD + room) + FRAME_HEAD, room, count);
@@ -119,6 +119,6 @@ void h2_body_register(nghttp2_session_callbacks *callbacks)
 
 nghttp2_data_provider h2_body_provider(struct stream *stream)
 {
-	return (nghttp2_data_provider){.source.ptr = stream,
-		.read_callback = stream->connection->ssl != NULL ? on_produce : on_produce_clear};
+	return (nghttp2_data_provider){
+		.source.ptr = stream, .read_callback = stream->connection->ssl != NULL ? on_produce : on_produce_clear};
 }

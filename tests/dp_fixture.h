@@ -557,6 +557,16 @@ enum body_state client_call_read(struct client_call *call, uint8_t *into, size_t
 	*count = part;
 	return call->body.length > 0 ? BODY_MORE : part > 0 && call->end != BODY_END ? BODY_MORE : call->end;
 }
+enum body_state client_call_lend(struct client_call *call, size_t room, const uint8_t **bytes, size_t *count)
+{
+	*count = 0;
+	if (call->body.length <= room)
+		return BODY_LATER;
+	*bytes = (const uint8_t *)call->body.bytes;
+	*count = room;
+	call->body = text_slice(call->body, room, call->body.length);
+	return BODY_MORE;
+}
 size_t client_call_write(struct client_call *call, const uint8_t *bytes, size_t length, bool ended)
 {
 	size_t part = length < call->take ? length : call->take;

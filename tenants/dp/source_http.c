@@ -217,6 +217,15 @@ static enum body_state on_read(struct exchange *exchange, uint8_t *frame, size_t
 	return result;
 }
 
+static enum body_state on_lend(struct exchange *exchange, size_t room, const uint8_t **bytes, size_t *count)
+{
+	struct pull *pull = exchange->state;
+	const struct http_pull *state = pull->source_state;
+	enum body_state result = client_call_lend(state->call, room, bytes, count);
+	pull_count(pull, *count);
+	return result;
+}
+
 static void ask_credential(struct http_pull *state)
 {
 	const struct http_source *source = state->pull->part->source;
@@ -259,6 +268,7 @@ static void on_head(void *context, struct client_call *call, const struct client
 	exchange->status = response->status;
 	exchange->response_length = response->length;
 	exchange->read_body = on_read;
+	exchange->lend_body = on_lend;
 	exchange_respond(exchange);
 }
 
