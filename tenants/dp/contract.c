@@ -266,6 +266,7 @@ static bool meter(struct pull *pull)
 	pull->is_metered = true;
 	pull->read_body = exchange->read_body;
 	exchange->read_body = read_metered;
+	exchange->lend_body = NULL; /* what is lent is not asked for piece by piece */
 	return true;
 }
 

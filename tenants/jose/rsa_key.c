@@ -59,7 +59,8 @@ static enum status append_number(const struct key *key, const char *parameter, s
 		return STATUS_INTERNAL;
 	int length = BN_num_bytes(value) <= MODULUS_MAX ? BN_bn2bin(value, bytes) : 0;
 	BN_free(value);
-	buffer_append(into, (struct text){text, base64url_encode((struct text){(const char *)bytes, (size_t)length}, text)});
+	buffer_append(
+		into, (struct text){text, base64url_encode((struct text){(const char *)bytes, (size_t)length}, text)});
 	return STATUS_OK;
 }
 
