@@ -74,6 +74,8 @@ static enum policy_reason take_use(struct pull *pull, const struct agreement_ter
 {
 	bool is_counted = policy_has_count(agreed->policy);
 	uint64_t uses = atomic_load_explicit(&pull->contract->uses, memory_order_relaxed);
+	if (pull->continues && uses > 0) /* it is one of these */
+		uses--;
 	for (;;) {
 		enum policy_reason reason = judge(pull, agreed, uses, now_ms);
 		pull->ordinal = uses;
@@ -130,6 +132,7 @@ static void unlink_pull(struct pull *pull)
 enum policy_reason contract_enter(struct pull *pull)
 {
 	pull->contract = atomic_load_explicit(&pull->flow->agreement, memory_order_acquire);
+	pull->is_push = flow_terms_is_push(atomic_load_explicit(&pull->flow->terms, memory_order_acquire));
 	enum policy_reason reason = admit(pull, worker_wall_ms(pull->home->worker));
 	book(pull, BOOK_REQUESTS, 1);
 	if (reason != POLICY_NONE) {
@@ -147,7 +150,7 @@ enum policy_reason contract_enter(struct pull *pull)
 void contract_count(struct pull *pull, size_t bytes)
 {
 	struct agreement_lane *lane = lane_of(pull);
-	book(pull, BOOK_BYTES, bytes);
+	book(pull, pull->is_push ? BOOK_PUSHED : BOOK_BYTES, bytes);
 	if (pull->is_metered && lane->credit >= bytes)
 		lane->credit -= bytes;
 	else
@@ -188,7 +191,7 @@ void contract_leave(struct pull *pull, enum status outcome)
 	book(pull, entry, 1);
 	if (tally != NULL) {
 		tally->totals.of[BOOK_REQUESTS]++;
-		tally->totals.of[BOOK_BYTES] += pull->counted;
+		tally->totals.of[pull->is_push ? BOOK_PUSHED : BOOK_BYTES] += pull->counted;
 		tally->totals.of[entry]++;
 		tally->last_ms = worker_wall_ms(pull->home->worker);
 	}
@@ -263,6 +266,7 @@ static bool meter(struct pull *pull)
 	pull->is_metered = true;
 	pull->read_body = exchange->read_body;
 	exchange->read_body = read_metered;
+	exchange->lend_body = NULL; /* what is lent is not asked for piece by piece */
 	return true;
 }
 

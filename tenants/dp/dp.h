@@ -55,7 +55,8 @@ void dp_pull(void *dp, struct exchange *exchange, const struct route *route);
 /* The public API: POST {ctx}/token (and /token/refresh) renews a consumer's token, all else is a pull. */
 void dp_public(void *dp, struct exchange *exchange, const struct route *route);
 /* For the participant's own applications: GET /tokens/{ctx}/{flow}, the token it holds of a flow, and GET or HEAD
- * /api/local/{ctx}/{flow}/..., the flow's data fetched with it. Callers need management-api:tokens:read. */
+ * /api/local/{ctx}/{flow}/..., the flow's data fetched with it. Callers need management-api:tokens:read or
+ * siglet-mgmt-api:read. */
 void dp_token(void *dp, struct exchange *exchange, const struct route *route);
 void dp_local(void *dp, struct exchange *exchange, const struct route *route);
 /* Where this cell receives what others push: /api/ingest/{ctx}/{flow}[/path]. */

@@ -23,6 +23,9 @@ void held_token_get(struct dp *dp, struct worker *worker, struct text ctx, struc
 struct holdings;
 struct holdings *holdings_new(struct dp *dp, struct worker *worker);
 void holdings_free(struct holdings *holdings);
-/* Answers a caller who cannot have a token. */
+/* May the caller have tokens of this participant? By the management API's scopes, or by siglet's. On failure it has
+ * answered. */
 struct exchange;
+bool held_token_allow(const struct dp *dp, struct exchange *exchange, struct text ctx);
+/* Answers a caller who cannot have a token. */
 void held_token_refuse(struct exchange *exchange, enum status status);

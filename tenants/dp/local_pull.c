@@ -416,7 +416,7 @@ void dp_local(void *context, struct exchange *exchange, const struct route *rout
 		answer_problem(exchange, 405, TEXT_NONE);
 		return;
 	}
-	if (!access_allow(dp->access, exchange, TEXT("management-api"), TEXT("tokens"), ACCESS_READ, ctx))
+	if (!held_token_allow(dp, exchange, ctx))
 		return;
 	struct local_pull *pull = calloc(1, sizeof(*pull));
 	if (pull == NULL) {

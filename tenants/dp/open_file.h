@@ -38,7 +38,6 @@ struct file_window {
 enum status open_file_copy(
 	const struct open_file *file, struct file_window *window, int64_t offset, uint8_t *into, size_t length) MUST_CHECK;
 void file_window_close(struct file_window *window);
-
-/* Installs the process-wide SIGBUS handler that makes a truncated mapping an error of open_file_copy; any other SIGBUS
- * keeps its default action. */
-enum status mapping_guard_install(void) MUST_CHECK;
+/* The mapped bytes from `offset` to the end of the file, good until open_file_release; they can only be read as
+ * mapping_copy does, or by the kernel. NULL: the file is too large to be mapped whole. */
+const uint8_t *open_file_bytes(const struct open_file *file, int64_t offset);

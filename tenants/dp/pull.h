@@ -24,6 +24,7 @@ struct pull {
 	struct pull *sending_next, **sending_previous;   /* when the kernel sends the body */
 	struct policy_grant grant;
 	uint64_t ordinal; /* uses before this one */
+	bool is_push;     /* of a flow that pushes: booked apart */
 	bool is_metered;  /* its body is read through the quota */
 	bool continues;   /* a use that was counted before: no new one */
 	bool has_use;     /* of an agreement that counts them */

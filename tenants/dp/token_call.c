@@ -21,6 +21,20 @@ static void on_close(struct exchange *exchange, enum status outcome)
 		free(call);
 }
 
+bool held_token_allow(const struct dp *dp, struct exchange *exchange, struct text ctx)
+{
+	static const struct text resource = {"tokens", 6};
+	struct jws jws;
+	bool everywhere, is_siglets = false;
+	if (access_verify(dp->access, access_bearer(exchange), &jws) == STATUS_OK) {
+		struct text scopes = json_member_text(jws.claims, "scope");
+		is_siglets = scope_satisfies(scopes, TEXT("siglet-mgmt-api"), resource, ACCESS_READ, &everywhere) &&
+					 (everywhere || text_equals(json_member_text(jws.claims, "sub"), ctx));
+		jws_free(&jws);
+	}
+	return is_siglets || access_allow(dp->access, exchange, TEXT("management-api"), resource, ACCESS_READ, ctx);
+}
+
 void held_token_refuse(struct exchange *exchange, enum status status)
 {
 	static const struct {
@@ -92,7 +106,7 @@ void dp_token(void *context, struct exchange *exchange, const struct route *rout
 		answer_problem(exchange, 405, TEXT_NONE);
 		return;
 	}
-	if (!access_allow(dp->access, exchange, TEXT("management-api"), TEXT("tokens"), ACCESS_READ, ctx))
+	if (!held_token_allow(dp, exchange, ctx))
 		return;
 	struct token_call *call = calloc(1, sizeof(*call));
 	if (call == NULL) {

@@ -11,9 +11,10 @@ import threading
 import time
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from conftest import A, B, PROGRAMS, plain_answer, wait_for
-from did import claims_of
+from did import Key, claims_of
 from signaling import HTTP_PULL, ControlPlane, Signaling
 from wire import H2
 
@@ -191,7 +192,9 @@ def test_the_token_is_given_to_applications(pair):
 def test_who_may_ask_for_tokens(pair):
     flow = pair.flow()
     own = pair.cell.management_token("management-api:tokens:read", B)
-    assert pair.token(flow, token=own)["token"]
+    for scopes in ("management-api:tokens:read", "siglet-mgmt-api:read"):
+        assert pair.token(flow, token=pair.cell.management_token(scopes, B))["token"]
+        pair.token(flow, 403, token=pair.cell.management_token(scopes, A))
     for scopes, subject, status in (("management-api:tokens:read", A, 403), ("management-api:flows:read", B, 403), ("other:read", B, 403)):
         pair.token(flow, status, token=pair.cell.management_token(scopes, subject))
     assert pair.cell.call("GET", f"/tokens/{B}/{flow}", token="")[0] == 401
@@ -318,6 +321,8 @@ def test_proofs_name_the_key_as_the_fabric_mapped_it(own_cell):
     cell.start()
     pair = Pair(cell)
     kid = f"{pair.consumer}#key-1"
+    pem = Key().private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    assert cell.call("PUT", f"/api/cell/v1/participants/{B}/keys/signing", {"privateKey": pem.decode()})[0] == 201
     status, body = cell.call("POST", "/key-mappings", {"participantContextId": B, "keyName": "signing", "kid": kid},
         token=cell.management_token("siglet-mgmt-api:admin"))
     assert status == 201, body

@@ -10,6 +10,7 @@ import pytest
 
 from conftest import A, B, Cell, Source, plain_answer, wait_for
 from receiver import Receiver
+from test_contract import book, constraint, policy, put_agreement
 
 PROFILE = "https://w3id.org/dspace-sig/profile/http-push"
 SEGMENT = 256 << 10
@@ -371,3 +372,69 @@ def test_an_address_that_is_not_allowed_is_no_receiver(cell, receiver):
     push(cell, "x", target.url, ctx=ctx)
     wait_for(lambda: cell.metric("celld_dp_pushes_total") == failed + 1, 10, "the end of the push")
     assert not target.requests
+
+
+# --- the agreement
+
+def agreed(cell, target, name, *constraints):
+    """A push under an agreement with these constraints."""
+    status, body = put_agreement(cell, A, f"agreement-{name}", policy(*constraints))
+    assert status == 204, body
+    return push(cell, "big", target.url, name, agreementId=f"agreement-{name}")
+
+
+def test_a_push_is_one_use_however_often_it_is_begun_again(cell, receiver):
+    target = receiver()
+    cuts = [0]
+
+    def cut(total):
+        if cuts[0] < 5 and total > (cuts[0] + 1) * (2 << 20):
+            cuts[0] += 1
+            raise ConnectionError("ordered")
+    target.on_bytes = cut
+    flow = agreed(cell, target, "once", constraint("count", "lteq", 1))
+    completed(cell, flow)
+    assert cuts[0] == 5 and target.whole["/in"] == BIG
+    booked = wait_for(lambda: (entries := book(cell, A, "agreement-once"))["requests"] >= 6 and entries, what="the books")
+    assert booked["uses"] == 1 and booked["bytesSent"] + booked["bytesPushed"] >= len(BIG), booked
+    # the next is one too many
+    failed = cell.metric("celld_dp_pushes_total")
+    push(cell, "big", target.url, "twice", agreementId="agreement-once")
+    wait_for(lambda: cell.metric("celld_dp_pushes_total") == failed + 1, 10, "the end of the push")
+    assert target.received < 2 * len(BIG)
+
+
+def test_a_quota_ends_a_push(cell, receiver):
+    target = receiver()
+    failed = cell.metric("celld_dp_pushes_total")
+    flow = agreed(cell, target, "quota", constraint("volume", "lteq", "6 MiB"))
+    wait_for(lambda: cell.metric("celld_dp_pushes_total") == failed + 1, 10, "the end of the push")
+    assert state(cell, flow) == "STARTED" and "/in" not in target.whole
+    assert target.received <= (6 << 20) + (4 << 20)
+
+
+def test_what_is_pushed_is_booked_apart(cell, receiver):
+    """A plain receiver that breaks off once: the second time is a repeat, and the receipts say so."""
+    target = receiver(resumable=False)
+    cuts = []
+
+    def cut(total):
+        if total > 5 << 20 and not cuts:
+            cuts.append(total)
+            raise ConnectionError("ordered")
+    target.on_bytes = cut
+    flow = push(cell, "big", target.url, "push-booked", agreementId="agreement-push-booked")
+    completed(cell, flow)
+
+    def book():
+        found = cell.call("GET", f"/api/cell/v1/participants/{A}/agreements/agreement-push-booked/book")[1]
+        return found if found["ok"] == 1 else None
+    found = wait_for(book, what="the book of the push")
+    assert found["bytesSent"] == 0 and found["uses"] == 1 and cuts
+    assert found["bytesPushed"] - found["bytesRepushed"] == len(BIG), found
+    assert 0 < found["bytesRepushed"] <= found["bytesPushed"] // 2
+    lines = cell.ctl("receipt", "export", A, "--flow", flow).stdout
+    receipts = [json.loads(line)["receipt"] for line in lines.splitlines() if '"receipt"' in line]
+    assert sum(receipt["bytes"] for receipt in receipts) == found["bytesPushed"]
+    assert sum(receipt["repeated"] for receipt in receipts) == found["bytesRepushed"]
+    assert cell.ctl("receipt", "verify", "-", input=lines).returncode == 0
