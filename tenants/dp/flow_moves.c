@@ -145,11 +145,11 @@ static void on_offer(void *context, enum status status, struct text address)
 }
 
 /* PREPARING and STARTING: what took a while is there. */
-static void move_ready(struct move *move, const struct flow *flow, int64_t now_ms)
+static void move_ready(struct move *move, const struct flow *flow, const struct flow_terms *present, int64_t now_ms)
 {
 	struct dp *dp = move->home->dp;
 	struct text ctx = text_of(flow->ctx), id = text_of(flow->id);
-	struct flow_terms terms = *terms_of(flow);
+	struct flow_terms terms = *present;
 	enum letter_kind kind = terms.state == FLOW_PREPARING ? LETTER_PREPARED : LETTER_STARTED;
 	bool is_made = flow_terms_move(&terms, FLOW_ON_READY, now_ms) == STATUS_OK;
 	terms.due_ms = flow_due(dp, ctx, &terms, now_ms);
@@ -165,13 +165,15 @@ static void move_ready(struct move *move, const struct flow *flow, int64_t now_m
 }
 
 /* `completed`, or the end itself where nobody is to be told. */
-static bool finish_into(const struct dp *dp, struct transaction *transaction, const struct flow *flow, int64_t now_ms)
+static bool finish_into(const struct dp *dp, struct transaction *transaction, const struct flow *flow,
+	const struct flow_terms *present, int64_t now_ms)
 {
 	struct text ctx = text_of(flow->ctx), id = text_of(flow->id);
-	struct flow_terms terms = *terms_of(flow);
+	struct flow_terms terms = *present;
 	if (flow_control_plane(dp, ctx, &terms) == NULL)
 		return flow_move_into(dp, transaction, flow, FLOW_ON_FINISH, now_ms);
-	if (!outbox_put(dp, transaction, ctx, id, LETTER_COMPLETED, TEXT_NONE, now_ms))
+	bool is_told = outbox_has(dp, ctx, id, LETTER_COMPLETED); /* it has ended before, was suspended, and went on */
+	if (!is_told && !outbox_put(dp, transaction, ctx, id, LETTER_COMPLETED, TEXT_NONE, now_ms))
 		return false;
 	if (terms.due_ms == 0)
 		return true;
@@ -179,8 +181,8 @@ static bool finish_into(const struct dp *dp, struct transaction *transaction, co
 	return flow_store_into(dp, transaction, ctx, id, &terms, terms.revision);
 }
 
-void flow_move_due(
-	struct dp_worker *home, const struct flow *flow, void (*done)(void *context, enum status status), void *context)
+void flow_move_due(struct dp_worker *home, const struct flow *flow, const struct flow_terms *terms,
+	void (*done)(void *context, enum status status), void *context)
 {
 	struct move *move = calloc(1, sizeof(*move));
 	if (move == NULL) {
@@ -193,10 +195,10 @@ void flow_move_due(
 	move->transaction = transaction_new();
 	int64_t now_ms = worker_wall_ms(home->worker);
 	bool is_made = move->flow != NULL && move->transaction != NULL;
-	bool is_ready = terms_of(flow)->state == FLOW_PREPARING || terms_of(flow)->state == FLOW_STARTING;
+	bool is_ready = terms->state == FLOW_PREPARING || terms->state == FLOW_STARTING;
 	if (is_made && is_ready)
-		move_ready(move, flow, now_ms);
-	else if (is_made && finish_into(home->dp, move->transaction, flow, now_ms))
+		move_ready(move, flow, terms, now_ms);
+	else if (is_made && finish_into(home->dp, move->transaction, flow, terms, now_ms))
 		move_submit(move);
 	else
 		move_end(move, STATUS_NO_MEMORY);
@@ -249,7 +251,7 @@ static void notice_store(void *context)
 		is_made =
 			outbox_put(dp, transaction, ctx, text_of(notice->flow), LETTER_ERRORED, text_of(notice->error), now_ms);
 	else if (is_made)
-		is_made = finish_into(dp, transaction, flow, now_ms);
+		is_made = finish_into(dp, transaction, flow, terms_of(flow), now_ms);
 	if (is_made) {
 		store_submit(dp->store, transaction, notice->worker, on_noticed, notice);
 		return;

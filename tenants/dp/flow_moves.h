@@ -26,9 +26,10 @@ int64_t flow_due(const struct dp *dp, struct text ctx, const struct flow_terms *
 /* Out of the vault: the offer of a callback that has arrived; `all`: whatever there is of a flow that has ended. */
 void flow_forget_secrets(const struct dp *dp, struct worker *worker, struct text ctx, struct text flow, bool all);
 
-/* On the outbox's worker: does what is due by the clock. `done` runs once, later. */
-void flow_move_due(
-	struct dp_worker *home, const struct flow *flow, void (*done)(void *context, enum status status), void *context);
+/* On the outbox's worker: does what is due by the clock according to `terms`, which must be those the caller has looked
+ * at: when somebody has changed the flow since, CONFLICT. `done` runs once, perhaps before this returns. */
+void flow_move_due(struct dp_worker *home, const struct flow *flow, const struct flow_terms *terms,
+	void (*done)(void *context, enum status status), void *context);
 
 /* All bytes were acknowledged: queues `completed`; the flow is COMPLETED when the control plane has acknowledged, or at
  * once when there is none. On a worker. Tried again until it is stored. */

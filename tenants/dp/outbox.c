@@ -32,6 +32,12 @@ struct outbox {
 	struct lane *first;
 };
 
+bool outbox_has(const struct dp *dp, struct text ctx, struct text flow, enum letter_kind kind)
+{
+	char room[LETTER_ID_MAX];
+	return dp_find(dp, DP_LETTERS, ctx, letter_id(flow, kind, room)) != NULL;
+}
+
 bool outbox_put(const struct dp *dp, struct transaction *transaction, struct text ctx, struct text flow,
 	enum letter_kind kind, struct text error, int64_t now_ms)
 {
@@ -44,7 +50,7 @@ bool outbox_put(const struct dp *dp, struct transaction *transaction, struct tex
 	letter.flow = text_copy(flow);
 	letter.error = error.bytes == NULL ? NULL : text_copy(error);
 	bool is_put = letter.flow != NULL && (error.bytes == NULL || letter.error != NULL) &&
-				  letter_put(transaction, &letter, REVISION_ANY);
+				  letter_put(transaction, &letter, kind == LETTER_ERRORED ? REVISION_ANY : REVISION_ABSENT);
 	free(letter.flow);
 	free(letter.error);
 	return is_put;
@@ -356,7 +362,7 @@ static void look(struct lane *lane)
 	if (terms != NULL && terms->due_ms != 0) {
 		if (terms->due_ms <= now_ms) {
 			lane->is_busy = true;
-			flow_move_due(home, flow, on_moved, lane);
+			flow_move_due(home, flow, terms, on_moved, lane);
 			return;
 		}
 		next_ms = terms->due_ms < next_ms ? terms->due_ms : next_ms;

@@ -9,8 +9,10 @@
 #include "tenants/dp/letter.h"
 #include "tenants/dp/state.h"
 
-/* Into the transaction with the change it tells of; on a worker. error: TEXT_NONE but for ERRORED. False: out of
- * memory. */
+/* Is there such a letter that has not been acknowledged? On a worker. */
+bool outbox_has(const struct dp *dp, struct text ctx, struct text flow, enum letter_kind kind);
+/* Into the transaction with the change it tells of, which is CONFLICT when there is such a letter already (but for
+ * ERRORED: there the last error counts); on a worker. error: TEXT_NONE but for ERRORED. False: out of memory. */
 bool outbox_put(const struct dp *dp, struct transaction *transaction, struct text ctx, struct text flow,
 	enum letter_kind kind, struct text error, int64_t now_ms) MUST_CHECK;
 /* Something about the flow has changed: look whether there is something to do. From any thread. */
