@@ -190,6 +190,7 @@ static uint16_t build_match(struct compiler *compiler, const struct atom *atom)
 		if (!compiler_add_value(compiler, value))
 			return 0;
 	}
+	policy->asked |= 1U << rule.reason;
 	rule.value_count = (uint16_t)(policy->value_count - rule.value);
 	if (rule.value_count == 0)
 		return wrong_value(compiler, atom, "must name something");
