@@ -12,15 +12,18 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "server/base/clock.h"
 #include "server/base/mapping.h"
 
 enum { REOPEN_MS = 1000, POPULATE_MAX = 64 * 1024, SEQUENTIAL_MIN = 1024 * 1024, PATH_LIMIT = 4000 };
+/* The file system's clock has a grain of some milliseconds: a younger file may still change under the same times. */
+enum { HELD_MAX = 16 * 1024, STILL_MS = 50 };
 #define WINDOW_MAX ((int64_t)1 << 30)
 
 struct entry {
 	struct open_file file; /* first: callers hold this */
 	struct entry *chain, *older, *newer;
-	uint64_t hash, opened_ms;
+	uint64_t hash, opened_ms, seen_ms; /* opened anew, looked at */
 	unsigned users;
 	bool is_listed;  /* in the table; else freed with its last user */
 	uint8_t *mapped; /* the whole file, if it fits a window */
@@ -67,6 +70,10 @@ enum status open_file_copy(
 	const struct open_file *file, struct file_window *window, int64_t offset, uint8_t *into, size_t length)
 {
 	struct entry *entry = (struct entry *)(uintptr_t)file;
+	if (file->held != NULL) {
+		memcpy(into, file->held + offset, length);
+		return STATUS_OK;
+	}
 	if (file->size <= WINDOW_MAX) {
 		const uint8_t *whole = map_whole(entry);
 		if (whole == NULL)
@@ -149,6 +156,7 @@ static enum status open_regular(int root, struct text ctx, struct text path, str
 		.mtime_ns = nanoseconds(found.st_mtim),
 		.ctime_ns = nanoseconds(found.st_ctim),
 		.inode = found.st_ino};
+	http_date_format(found.st_mtim.tv_sec, file->modified);
 	return STATUS_OK;
 }
 
@@ -195,6 +203,7 @@ static void entry_free(struct entry *entry)
 	if (entry->mapped != NULL)
 		munmap(entry->mapped, (size_t)entry->file.size);
 	close(entry->file.descriptor);
+	free((void *)(uintptr_t)entry->file.held);
 	free(entry->key);
 	free(entry);
 }
@@ -263,6 +272,7 @@ static enum status insert(struct open_files *files, struct text key, uint64_t ha
 	*entry = (struct entry){.file = *opened,
 		.hash = hash,
 		.opened_ms = now_ms,
+		.seen_ms = now_ms,
 		.key = copy,
 		.key_length = key.length,
 		.is_listed = true,
@@ -274,11 +284,29 @@ static enum status insert(struct open_files *files, struct text key, uint64_t ha
 	return STATUS_OK;
 }
 
+/* Reads a small file once, for as long as it stays the same. */
+static void hold(struct entry *entry)
+{
+	struct open_file *file = &entry->file;
+	int64_t changed_ns = file->mtime_ns > file->ctime_ns ? file->mtime_ns : file->ctime_ns;
+	if (file->held != NULL || file->size == 0 || file->size > HELD_MAX ||
+		clock_wall_ms() - changed_ns / 1000000 < STILL_MS)
+		return;
+	uint8_t *bytes = malloc((size_t)file->size);
+	if (bytes != NULL && pread(file->descriptor, bytes, (size_t)file->size, 0) == file->size && is_current(file))
+		file->held = bytes;
+	else
+		free(bytes);
+}
+
 /* NULL: the entry is no longer the file (and has been dropped). */
 static struct entry *revalidate(
 	struct open_files *files, struct entry *entry, struct text ctx, struct text path, uint64_t now_ms)
 {
+	if (entry->file.held != NULL && entry->seen_ms == now_ms)
+		return entry;
 	if (is_current(&entry->file)) {
+		entry->seen_ms = now_ms;
 		if (now_ms - entry->opened_ms < REOPEN_MS)
 			return entry;
 		struct open_file again;
@@ -320,6 +348,7 @@ enum status open_file_get(
 		list_enter(files, entry);
 	}
 	entry->users++;
+	hold(entry);
 	*file = &entry->file;
 	return STATUS_OK;
 }

@@ -136,7 +136,7 @@ static bool is_unchanged(struct file_pull *state, bool at_end)
 	if (!at_end && state->unchecked < CHECK_BYTES)
 		return true;
 	state->unchecked = 0;
-	return open_file_is_same(state->file);
+	return state->file->held != NULL || open_file_is_same(state->file);
 }
 
 static enum body_state on_read(struct exchange *exchange, uint8_t *frame, size_t room, size_t *count)
@@ -192,11 +192,9 @@ static bool add_text_header(struct exchange *exchange, struct text name, struct 
 
 static bool add_validators(struct exchange *exchange, const struct file_pull *state)
 {
-	char date[HTTP_DATE_LENGTH + 1];
-	http_date_format(state->file->mtime_ns / 1000000000, date);
 	return exchange_add_header(exchange, TEXT("accept-ranges"), TEXT("bytes")) &&
 		   exchange_add_header(exchange, TEXT("etag"), text_of(state->etag)) &&
-		   add_text_header(exchange, TEXT("last-modified"), text_of(date));
+		   exchange_add_header(exchange, TEXT("last-modified"), (struct text){state->file->modified, HTTP_DATE_LENGTH});
 }
 
 /* 0: go on; else the status that answers the conditions (RFC 9110 section 13.2.2). */
@@ -270,7 +268,7 @@ static bool plan_one(
 			return false;
 	}
 	state->pieces[state->count++] = (struct piece){.offset = (int64_t)range->first, .length = (int64_t)range->length};
-	exchange->file_descriptor = state->file->descriptor;
+	exchange->file_descriptor = state->file->held != NULL ? -1 : state->file->descriptor;
 	exchange->file_offset = (int64_t)range->first;
 	return exchange_add_header(exchange, TEXT("content-type"), content_type);
 }
