@@ -6,7 +6,6 @@
  * is not the bytes but the call, the packet and waking the reader. */
 #include <errno.h>
 #include <event2/event.h>
-#include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sendfile.h>
@@ -14,6 +13,7 @@
 
 #include "server/base/mapping.h"
 #include "server/connection.h"
+#include "server/tls_errors.h"
 
 enum { DIRECT_WRITE = 8192, SEND_FILE_PIECE = 512 * 1024 };
 
@@ -178,7 +178,7 @@ bool connection_open_tls_output(struct connection *connection)
 static void seal(struct connection *connection, const uint8_t *bytes, size_t length)
 {
 	while (length > 0 && !connection->is_failed) {
-		ERR_clear_error();
+		tls_errors_clear();
 		int count = SSL_write(connection->ssl, bytes, length > INT32_MAX ? INT32_MAX : (int)length);
 		if (count <= 0) {
 			connection->is_failed = true;
