@@ -53,6 +53,7 @@ struct connection {
 	void *session;
 	enum connection_phase phase;
 	bool is_flush_queued, is_closing, is_failed, is_closed, is_draining, wants_read_again, is_read_paused, is_counted;
+	bool is_bulk;       /* the last flush wrote several TLS records */
 	bool is_input_held; /* the protocol has input for the next turn */
 	uint64_t turn;      /* the turn that turn_input counts */
 	size_t turn_input;

@@ -6,7 +6,6 @@
  * is not the bytes but the call, the packet and waking the reader. */
 #include <errno.h>
 #include <event2/event.h>
-#include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sendfile.h>
@@ -14,6 +13,7 @@
 
 #include "server/base/mapping.h"
 #include "server/connection.h"
+#include "server/tls_errors.h"
 
 enum { DIRECT_WRITE = 8192, SEND_FILE_PIECE = 512 * 1024 };
 
@@ -178,12 +178,13 @@ bool connection_open_tls_output(struct connection *connection)
 static void seal(struct connection *connection, const uint8_t *bytes, size_t length)
 {
 	while (length > 0 && !connection->is_failed) {
-		ERR_clear_error();
+		tls_errors_clear();
 		int count = SSL_write(connection->ssl, bytes, length > INT32_MAX ? INT32_MAX : (int)length);
 		if (count <= 0) {
 			connection->is_failed = true;
 			return;
 		}
+		connection->engine->records++;
 		bytes += count;
 		length -= (size_t)count;
 	}
@@ -285,20 +286,32 @@ size_t connection_send_file(struct connection *connection, int file, int64_t off
 	return 0;
 }
 
-void connection_produce(struct connection *connection)
+/* OpenSSL gives its write buffer back after each record. A connection that had many to write in its last flush keeps
+ * the buffer for this one; giving it back at the end is what costs. */
+static void hold_buffer(struct connection *connection, bool is_held)
 {
 	SSL *ssl = connection->ssl;
-	/* for the many records of a flush OpenSSL's buffer is taken once */
-	if (ssl != NULL)
+	if (ssl == NULL || !connection->is_bulk)
+		return;
+	if (is_held) {
 		SSL_clear_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
-	connection->engine->gathered_for = connection;
+		return;
+	}
+	SSL_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
+	if (!SSL_has_pending(ssl))
+		SSL_free_buffers(ssl);
+}
+
+void connection_produce(struct connection *connection)
+{
+	struct engine *engine = connection->engine;
+	engine->records = 0;
+	hold_buffer(connection, true);
+	engine->gathered_for = connection;
 	connection->protocol->flush(connection);
 	connection_send_gathered(connection);
-	connection->engine->gathered_for = NULL;
-	if (ssl != NULL) {
-		connection_send_sealed(connection);
-		SSL_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
-		if (!SSL_has_pending(ssl))
-			SSL_free_buffers(ssl);
-	}
+	engine->gathered_for = NULL;
+	hold_buffer(connection, false);
+	connection->is_bulk = engine->records > 1;
+	connection_send_sealed(connection);
 }

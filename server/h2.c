@@ -7,9 +7,12 @@
 #include "server/frame_scan.h"
 #include "server/h2_body.h"
 #include "server/h2_head.h"
+#include "server/header_block.h"
 #include "server/stream.h"
 
 enum { TURN_OUTPUT = 512 * 1024, HEADERS_OUT_MAX = RESPONSE_HEADERS_MAX + 4, SMALL_WINDOW = 1024 };
+/* What a peer may send in one frame, as nobody told it otherwise. */
+enum { FRAME_PAYLOAD_MAX = 16384 };
 /* What a peer pays for what it provokes. */
 enum {
 	COST_RESET = 3,
@@ -540,30 +543,70 @@ static enum status scan_frames(struct h2 *h2, const uint8_t *bytes, size_t lengt
 	return STATUS_OK;
 }
 
-static enum status receive_now(struct h2 *h2, const uint8_t *bytes, size_t length)
+static enum status hand_over(struct h2 *h2, const uint8_t *bytes, size_t length)
 {
 	if (h2->connection->is_closing)
 		return STATUS_REFUSED;
-	ssize_t used = nghttp2_session_mem_recv(h2->session, bytes, length);
+	ssize_t used = length > 0 ? nghttp2_session_mem_recv(h2->session, bytes, length) : 0;
 	if (used < 0) { /* after a penalty the session has been told its end already, with its reason */
 		nghttp2_session_terminate_session(
 			h2->session, used == NGHTTP2_ERR_FLOODED ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
 		return STATUS_PROTOCOL;
 	}
-	if (nghttp2_session_get_outbound_queue_size(h2->session) > (size_t)h2->connection->limits->queued_frames) {
+	return STATUS_OK;
+}
+
+/* The frame at the start of the bytes, if it is a whole and simple HEADERS frame, with its strings unpacked. */
+static bool unpack_frame(const uint8_t *bytes, size_t length, size_t *whole, uint8_t *into, size_t *written)
+{
+	struct frame_head head = frame_head_parse(bytes);
+	const unsigned simple = NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM;
+	*whole = FRAME_HEAD + (size_t)head.length;
+	if (head.type != NGHTTP2_HEADERS || (head.flags & ~simple) != 0 || (head.flags & NGHTTP2_FLAG_END_HEADERS) == 0 ||
+		*whole > length ||
+		!header_block_unpack(bytes + FRAME_HEAD, head.length, into + FRAME_HEAD, FRAME_PAYLOAD_MAX, written))
+		return false;
+	memcpy(into, bytes, FRAME_HEAD);
+	for (int i = 0; i < 3; i++)
+		into[i] = (uint8_t)(*written >> 8 * (2 - i));
+	*written += FRAME_HEAD;
+	return true;
+}
+
+/* `at`: where the first frame begins. */
+static enum status receive_now(struct h2 *h2, const uint8_t *bytes, size_t length, size_t at)
+{
+	uint8_t unpacked[FRAME_HEAD + FRAME_PAYLOAD_MAX];
+	size_t from = 0, whole, written;
+	enum status status = STATUS_OK;
+	while (status == STATUS_OK && at < length && length - at >= FRAME_HEAD) {
+		if (unpack_frame(bytes + at, length - at, &whole, unpacked, &written)) {
+			status = hand_over(h2, bytes + from, at - from);
+			if (status == STATUS_OK)
+				status = hand_over(h2, unpacked, written);
+			from = at + whole;
+		}
+		at += whole;
+	}
+	if (status == STATUS_OK && from < length)
+		status = hand_over(h2, bytes + from, length - from);
+	if (status == STATUS_OK &&
+		nghttp2_session_get_outbound_queue_size(h2->session) > (size_t)h2->connection->limits->queued_frames) {
 		nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM);
 		return STATUS_REFUSED;
 	}
-	return STATUS_OK;
+	return status;
 }
 
 static enum status receive_some(struct h2 *h2, const uint8_t *bytes, size_t length, size_t *count)
 {
+	/* a frame whose head was cut goes as it is */
+	size_t first = frame_scan_left(&h2->scan);
 	if (scan_frames(h2, bytes, length, count) != STATUS_OK) {
 		nghttp2_session_terminate_session(h2->session, NGHTTP2_PROTOCOL_ERROR);
 		return STATUS_PROTOCOL;
 	}
-	return *count > 0 ? receive_now(h2, bytes, *count) : STATUS_OK;
+	return *count > 0 ? receive_now(h2, bytes, *count, first) : STATUS_OK;
 }
 
 static void begin_turn(struct h2 *h2)

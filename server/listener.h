@@ -27,7 +27,7 @@ struct source_count {
 	unsigned count;
 };
 enum { SOURCE_BUCKETS = 1024, INPUT_SIZE = 64 * 1024, GATHER_TLS = 16384, GATHER_CLEAR = 256 * 1024, PIECES_MAX = 64 };
-/* Records of one send: 8 of 16,384 bytes with what TLS adds. */
+/* Records of one send: what a share may send in a turn, with what TLS adds. */
 enum { SEALED_SIZE = 8 * (16384 + 64) };
 /* What nghttp2 packs frames into: a head, a pad length, the largest payload. */
 enum { FRAME_BUFFER = 9 + 1 + 16384 };
@@ -54,6 +54,7 @@ struct engine {
 	unsigned piece_count;
 	uint8_t *sealed; /* SEALED_SIZE: TLS records on their way to the socket */
 	size_t sealed_length;
+	unsigned records; /* of this flush */
 	struct connection *sealed_for;
 	uint8_t *frame; /* FRAME_BUFFER: shared by the worker's HTTP/2 sessions */
 	char date[32];

@@ -1,5 +1,5 @@
 /* Data Plane Signaling without sockets: callers, the verbs, what comes twice, callbacks and the clock. */
-#include "tenants/dp/flow_moves.h"
+#include "tenants/dp/signaling/flow_moves.h"
 #include "tests/dp_fixture.h"
 
 #define HTTP_PULL "https://w3id.org/dspace-sig/profile/http-pull"
