@@ -112,7 +112,7 @@ static bool take_zone(struct text *rest, int64_t *ms)
 		!take_digits(rest, 2, &minute))
 		return false;
 	*ms = sign * (hour * 60 + minute) * INT64_C(60000);
-	return hour * 60 + minute <= 14 * 60 && minute < 60;
+	return hour * 60 + minute <= INT64_C(840) && minute < 60;
 }
 
 enum status time_parse(struct text text, int64_t *wall_ms, bool *is_day)
