@@ -315,7 +315,8 @@ static size_t read_some(struct connection *connection)
 		fail(connection, STATUS_CLOSED);
 		return 0;
 	}
-	ERR_clear_error();
+	if (ERR_peek_error() != 0) /* clearing an empty queue walks through all of it */
+		ERR_clear_error();
 	count = SSL_read(connection->ssl, engine->input, INPUT_SIZE);
 	int error = SSL_get_error(connection->ssl, (int)count);
 	connection_send_sealed(connection); /* answers of TLS itself */

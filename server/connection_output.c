@@ -175,7 +175,8 @@ bool connection_open_tls_output(struct connection *connection)
 static void seal(struct connection *connection, const uint8_t *bytes, size_t length)
 {
 	while (length > 0 && !connection->is_failed) {
-		ERR_clear_error();
+		if (ERR_peek_error() != 0)
+			ERR_clear_error();
 		int count = SSL_write(connection->ssl, bytes, length > INT32_MAX ? INT32_MAX : (int)length);
 		if (count <= 0) {
 			connection->is_failed = true;

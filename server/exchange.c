@@ -93,6 +93,8 @@ struct text exchange_copy(struct exchange *exchange, struct text text)
 
 static bool is_header_text(struct text text)
 {
+	if (text_is_printable(text, 0, 0))
+		return true;
 	for (size_t i = 0; i < text.length; i++) {
 		unsigned char byte = (unsigned char)text.bytes[i];
 		if ((byte < 0x20 && byte != '\t') || byte == 0x7f)

@@ -9,11 +9,6 @@ struct text text_of(const char *terminated)
 	return terminated ? (struct text){terminated, strlen(terminated)} : TEXT_NONE;
 }
 
-bool text_equals(struct text a, struct text b)
-{
-	return a.length == b.length && (a.length == 0 || memcmp(a.bytes, b.bytes, a.length) == 0);
-}
-
 static unsigned char lower(char c)
 {
 	return (unsigned char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
@@ -29,29 +24,35 @@ bool text_equals_ignoring_case(struct text a, struct text b)
 	return true;
 }
 
-bool text_starts_with(struct text whole, struct text start)
-{
-	return whole.length >= start.length && text_equals(text_slice(whole, 0, start.length), start);
-}
-
 bool text_ends_with(struct text whole, struct text end)
 {
 	return whole.length >= end.length && text_equals(text_slice(whole, whole.length - end.length, whole.length), end);
 }
 
-size_t text_find(struct text whole, char byte)
+/* Eight bytes at a time; the top bit of each byte says that it is not wanted. */
+static uint64_t unwanted_bytes(uint64_t word, uint64_t but, uint64_t nor)
 {
-	const char *found = whole.length > 0 ? memchr(whole.bytes, byte, whole.length) : NULL;
-	return found ? (size_t)(found - whole.bytes) : whole.length;
+	const uint64_t ones = UINT64_MAX / 255, tops = ones << 7;
+	uint64_t a = word ^ but, b = word ^ nor;
+	/* below 0x20; 0x7f and above; equal to one of the two: exact whether there is any */
+	return ((word - ones * 0x20) | (word + ones) | word | ((a - ones) & ~a) | ((b - ones) & ~b)) & tops;
 }
 
-struct text text_slice(struct text whole, size_t from, size_t to)
+bool text_is_printable(struct text text, char but, char nor)
 {
-	if (to > whole.length)
-		to = whole.length;
-	if (from > to)
-		from = to;
-	return whole.bytes ? (struct text){whole.bytes + from, to - from} : TEXT_NONE;
+	const uint64_t ones = UINT64_MAX / 255, buts = ones * (uint8_t)but, nors = ones * (uint8_t)nor;
+	uint64_t word, seen = 0;
+	size_t at = 0;
+	for (; at + 8 <= text.length; at += 8) {
+		memcpy(&word, text.bytes + at, 8);
+		seen |= unwanted_bytes(word, buts, nors);
+	}
+	for (; at < text.length; at++) {
+		uint8_t byte = (uint8_t)text.bytes[at];
+		if (byte < 0x20 || byte > 0x7e || byte == (uint8_t)but || byte == (uint8_t)nor)
+			return false;
+	}
+	return seen == 0;
 }
 
 static bool is_blank(char c)
