@@ -229,6 +229,11 @@ static void printable_is_told(void **state)
 			bytes[at] = ' ';
 		}
 	}
+	assert_true(text_is_line(TEXT("a\tb\xc3\xa4")));
+	assert_true(text_is_line(TEXT("")));
+	assert_false(text_is_line(TEXT("a long one with a line's end\n")));
+	assert_false(text_is_line(TEXT("\x7f")));
+	assert_false(text_is_line(TEXT("\0")));
 }
 
 int main(void)

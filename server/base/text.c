@@ -41,18 +41,35 @@ static uint64_t unwanted_bytes(uint64_t word, uint64_t but, uint64_t nor)
 bool text_is_printable(struct text text, char but, char nor)
 {
 	const uint64_t ones = UINT64_MAX / 255, buts = ones * (uint8_t)but, nors = ones * (uint8_t)nor;
-	uint64_t word, seen = 0;
-	size_t at = 0;
-	for (; at + 8 <= text.length; at += 8) {
+	uint64_t word = ones * ' ', seen = 0;
+	uint32_t half[2];
+	for (size_t at = 0; at + 8 < text.length; at += 8) {
 		memcpy(&word, text.bytes + at, 8);
 		seen |= unwanted_bytes(word, buts, nors);
 	}
-	for (; at < text.length; at++) {
-		uint8_t byte = (uint8_t)text.bytes[at];
-		if (byte < 0x20 || byte > 0x7e || byte == (uint8_t)but || byte == (uint8_t)nor)
+	if (text.length >= 8) { /* the last eight, some of them again */
+		memcpy(&word, text.bytes + text.length - 8, 8);
+	} else if (text.length >= 4) {
+		memcpy(&half[0], text.bytes, 4);
+		memcpy(&half[1], text.bytes + text.length - 4, 4);
+		word = (uint64_t)half[1] << 32 | half[0];
+	} else {
+		for (size_t at = 0; at < text.length; at++)
+			word = word << 8 | (uint8_t)text.bytes[at];
+	}
+	return (seen | unwanted_bytes(word, buts, nors)) == 0;
+}
+
+bool text_is_line(struct text text)
+{
+	if (text_is_printable(text, 0, 0))
+		return true;
+	for (size_t i = 0; i < text.length; i++) {
+		unsigned char byte = (unsigned char)text.bytes[i];
+		if ((byte < 0x20 && byte != '\t') || byte == 0x7f)
 			return false;
 	}
-	return seen == 0;
+	return true;
 }
 
 static bool is_blank(char c)

@@ -50,8 +50,10 @@ static inline size_t text_find(struct text whole, char byte)
 /* ASCII only. */
 bool text_equals_ignoring_case(struct text a, struct text b);
 bool text_ends_with(struct text whole, struct text end);
-/* Are all bytes printable ASCII (0x20 to 0x7e), none of them one of these two? */
+/* Are all bytes printable ASCII (0x20 to 0x7e), none of them one of these two (which are no spaces)? */
 bool text_is_printable(struct text text, char but, char nor);
+/* Can it stand in a line: no control bytes but the tab? */
+bool text_is_line(struct text text);
 /* Without leading and trailing spaces and tabs. */
 struct text text_trim(struct text whole);
 /* Splits off the part before the first `separator`; false when `rest` is exhausted. An empty text yields one empty
