@@ -3,22 +3,25 @@
 
 #include <string.h>
 
-static const char *const to_source[] = {"range", "if-range", "if-none-match", "if-match", "if-modified-since",
-	"if-unmodified-since", "accept", "accept-encoding", "accept-language", "tracestate", "want-repr-digest",
-	"want-content-digest"};
-static const char *const hop_by_hop[] = {"connection", "keep-alive", "proxy-connection", "proxy-authenticate",
-	"proxy-authorization", "proxy-authentication-info", "te", "trailer", "transfer-encoding", "upgrade"};
-static const char *const engine[] = {"content-length", "date"};
-static const char *const clients_own[] = {"host", "content-length", "expect", "connection", "keep-alive",
-	"proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"};
+static const struct text to_source[] = {TEXT("range"), TEXT("if-range"), TEXT("if-none-match"), TEXT("if-match"),
+	TEXT("if-modified-since"), TEXT("if-unmodified-since"), TEXT("accept"), TEXT("accept-encoding"),
+	TEXT("accept-language"), TEXT("tracestate"), TEXT("want-repr-digest"), TEXT("want-content-digest")};
+static const struct text hop_by_hop[] = {TEXT("connection"), TEXT("keep-alive"), TEXT("proxy-connection"),
+	TEXT("proxy-authenticate"), TEXT("proxy-authorization"), TEXT("proxy-authentication-info"), TEXT("te"),
+	TEXT("trailer"), TEXT("transfer-encoding"), TEXT("upgrade")};
+static const struct text engine[] = {TEXT("content-length"), TEXT("date")};
+static const struct text clients_own[] = {TEXT("host"), TEXT("content-length"), TEXT("expect"), TEXT("connection"),
+	TEXT("keep-alive"), TEXT("proxy-connection"), TEXT("te"), TEXT("trailer"), TEXT("transfer-encoding"),
+	TEXT("upgrade")};
 
-static const char *const not_in_trailers[] = {"age", "authorization", "cache-control", "cookie", "expires", "host",
-	"location", "pragma", "range", "retry-after", "set-cookie", "vary", "warning", "www-authenticate"};
+static const struct text not_in_trailers[] = {TEXT("age"), TEXT("authorization"), TEXT("cache-control"), TEXT("cookie"),
+	TEXT("expires"), TEXT("host"), TEXT("location"), TEXT("pragma"), TEXT("range"), TEXT("retry-after"),
+	TEXT("set-cookie"), TEXT("vary"), TEXT("warning"), TEXT("www-authenticate")};
 
-static bool is_in(struct text name, const char *const *list, size_t count)
+static bool is_in(struct text name, const struct text *list, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		if (text_equals(name, text_of(list[i])))
+		if (text_equals(name, list[i]))
 			return true;
 	}
 	return false;
@@ -71,10 +74,5 @@ bool header_may_be_set(struct text name)
 
 bool header_value_is_valid(struct text value)
 {
-	for (size_t i = 0; i < value.length; i++) {
-		unsigned char byte = (unsigned char)value.bytes[i];
-		if ((byte < 0x20 && byte != '\t') || byte == 0x7f)
-			return false;
-	}
-	return value.length > 0 && value.length <= 8192;
+	return value.length > 0 && value.length <= 8192 && text_is_line(value);
 }
