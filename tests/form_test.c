@@ -15,22 +15,11 @@ static void test_find(void **state)
 		enum status status;
 		const char *value;
 	} cases[] = {
-		{"a=1&b=2", STATUS_OK, "1"},
-		{"b=2&a=1", STATUS_OK, "1"},
-		{"a=x+y%20z%2B", STATUS_OK, "x y z+"},
-		{"a=", STATUS_OK, ""},
-		{"a", STATUS_OK, ""},
-		{"a=b=c", STATUS_OK, "b=c"},
-		{"&&a=1&", STATUS_OK, "1"},
-		{"aa=1", STATUS_NOT_FOUND, NULL},
-		{"A=1", STATUS_NOT_FOUND, NULL},
-		{"%61=1", STATUS_NOT_FOUND, NULL},
-		{"", STATUS_NOT_FOUND, NULL},
-		{"a=1&a=1", STATUS_INVALID, NULL},
-		{"a=1&b=2&a=", STATUS_INVALID, NULL},
-		{"a=%", STATUS_INVALID, NULL},
-		{"a=%zz", STATUS_INVALID, NULL},
-		{"a=%00", STATUS_INVALID, NULL},
+		{"a=1&b=2", STATUS_OK, "1"}, {"b=2&a=1", STATUS_OK, "1"}, {"a=x+y%20z%2B", STATUS_OK, "x y z+"},
+		{"a=", STATUS_OK, ""}, {"a", STATUS_OK, ""}, {"a=b=c", STATUS_OK, "b=c"}, {"&&a=1&", STATUS_OK, "1"},
+		{"aa=1", STATUS_NOT_FOUND, NULL}, {"A=1", STATUS_NOT_FOUND, NULL}, {"%61=1", STATUS_NOT_FOUND, NULL},
+		{"", STATUS_NOT_FOUND, NULL}, {"a=1&a=1", STATUS_INVALID, NULL}, {"a=1&b=2&a=", STATUS_INVALID, NULL},
+		{"a=%", STATUS_INVALID, NULL}, {"a=%zz", STATUS_INVALID, NULL}, {"a=%00", STATUS_INVALID, NULL},
 		{"a=0123456789abcdef", STATUS_INVALID, NULL}, /* larger than the room */
 	};
 	(void)state;

@@ -148,8 +148,8 @@ static void ask(struct callback_tokens *token, struct buffer *form)
 		.rules = &rules,
 		.timeout_ms = (uint32_t)dp->settings.callback_timeout_ms,
 		.answer_max = ANSWER_MAX};
-	enum status status = form->failed ? STATUS_NO_MEMORY
-									  : fetch_start(token->home->worker, &order, on_answer, token, &token->fetch);
+	enum status status =
+		form->failed ? STATUS_NO_MEMORY : fetch_start(token->home->worker, &order, on_answer, token, &token->fetch);
 	buffer_wipe(form);
 	if (status != STATUS_OK)
 		finish(token, status, 0);
@@ -174,8 +174,8 @@ static void on_client_secret(void *context, enum status status, struct text secr
 	ask(token, &form);
 }
 
-/* The workload's own token: the file is replaced under us now and then, so it is read for each exchange. It is small and
- * local (a projected volume), and this is not the data path. */
+/* The workload's own token: the file is replaced under us now and then, so it is read for each exchange. It is small
+ * and local (a projected volume), and this is not the data path. */
 static enum status read_subject(const char *path, struct buffer *content)
 {
 	int folder;
@@ -222,8 +222,8 @@ static void start(struct callback_tokens *token)
 		return;
 	}
 	control_plane_alias(text_of(token->plane->id), alias);
-	vault_secret_get(token->home->dp->vault, text_of(token->ctx), text_of(alias), token->home->worker, on_client_secret,
-		token);
+	vault_secret_get(
+		token->home->dp->vault, text_of(token->ctx), text_of(alias), token->home->worker, on_client_secret, token);
 }
 
 /* Those of earlier registrations, and what has expired. */
