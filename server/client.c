@@ -331,6 +331,14 @@ enum body_state client_call_read(struct client_call *call, uint8_t *into, size_t
 	return call->protocol->read(call, into, room, count);
 }
 
+enum body_state client_call_lend(struct client_call *call, size_t room, const uint8_t **bytes, size_t *count)
+{
+	*count = 0;
+	if (call->phase != CALL_BODY || call->protocol->lend == NULL)
+		return BODY_LATER;
+	return call->protocol->lend(call, room, bytes, count);
+}
+
 size_t client_call_write(struct client_call *call, const uint8_t *bytes, size_t length, bool ended)
 {
 	if (call->phase == CALL_DONE || call->phase == CALL_FAILED)

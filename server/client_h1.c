@@ -308,6 +308,20 @@ static size_t held(const struct client_call *call)
 	return upstream == NULL || upstream->block == NULL ? 0 : upstream->end - upstream->at;
 }
 
+/* The block stays in its place, though it may be empty, until the next read. */
+static enum body_state lend_body(struct client_call *call, size_t room, const uint8_t **bytes, size_t *count)
+{
+	struct upstream *upstream = call->upstream;
+	if (upstream == NULL || upstream->block == NULL || call->framing != FRAMING_LENGTH || call->left <= room ||
+		upstream->end - upstream->at < room)
+		return BODY_LATER;
+	*bytes = upstream->block + upstream->at;
+	*count = room;
+	upstream->at += room;
+	call->left -= room;
+	return BODY_MORE;
+}
+
 /* --- the request's body */
 
 static size_t out_room(struct upstream *upstream)
@@ -496,6 +510,7 @@ const struct client_protocol client_h1 = {
 	.writable = writable,
 	.check = check,
 	.read = read_body,
+	.lend = lend_body,
 	.write = write_body,
 	.held = held,
 };

@@ -62,6 +62,8 @@ struct client_protocol {
 	void (*check)(struct upstream *upstream, uint64_t now_ms);
 	/* In phase CALL_BODY; the connection may be gone. */
 	enum body_state (*read)(struct client_call *call, uint8_t *into, size_t room, size_t *count);
+	/* The same without copying. May be NULL. */
+	enum body_state (*lend)(struct client_call *call, size_t room, const uint8_t **bytes, size_t *count);
 	/* The connection is there, the request is not over. */
 	size_t (*write)(struct client_call *call, const uint8_t *bytes, size_t length, bool ended);
 	/* Body bytes that came and were not read. In phase CALL_BODY. */

@@ -1,13 +1,13 @@
 /* Upstream connections: name, guard, connect, handshake, bytes, deadlines. */
 #include <errno.h>
 #include <netinet/tcp.h>
-#include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "server/client_private.h"
+#include "server/tls_errors.h"
 
 static void connect_next(struct upstream *upstream);
 
@@ -64,7 +64,7 @@ static void drop_socket(struct upstream *upstream)
 	if (upstream->ssl != NULL) {
 		SSL_free(upstream->ssl);
 		upstream->ssl = NULL;
-		ERR_clear_error();
+		tls_errors_clear();
 	}
 	if (upstream->descriptor >= 0)
 		close(upstream->descriptor);
@@ -137,7 +137,7 @@ void upstream_fail(struct upstream *upstream, enum status why)
 
 static long tls_receive(SSL *ssl, uint8_t *into, size_t room)
 {
-	ERR_clear_error();
+	tls_errors_clear();
 	int count = SSL_read(ssl, into, room > INT32_MAX ? INT32_MAX : (int)room);
 	if (count > 0)
 		return count;
@@ -178,7 +178,7 @@ long upstream_send(struct upstream *upstream, const uint8_t *bytes, size_t lengt
 {
 	long count;
 	if (upstream->ssl != NULL) {
-		ERR_clear_error();
+		tls_errors_clear();
 		count = SSL_write(upstream->ssl, bytes, length > INT32_MAX ? INT32_MAX : (int)length);
 		if (count > 0)
 			return count;
@@ -295,7 +295,7 @@ static void on_up(struct upstream *upstream)
 
 static void handshake(struct upstream *upstream)
 {
-	ERR_clear_error();
+	tls_errors_clear();
 	int result = SSL_connect(upstream->ssl);
 	if (result == 1) {
 		on_up(upstream);

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <netinet/tcp.h>
-#include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "server/base/log.h"
 #include "server/base/metric.h"
 #include "server/stream.h"
+#include "server/tls_errors.h"
 
 enum { TURN_INPUT = 64 * 1024 };
 
@@ -117,13 +117,13 @@ static void close_now(struct connection *connection)
 	if (connection->protocol != NULL)
 		connection->protocol->close(connection, connection->why);
 	if (connection->ssl != NULL) {
-		ERR_clear_error();
+		tls_errors_clear();
 		if (!connection->is_failed && SSL_is_init_finished(connection->ssl))
 			SSL_shutdown(connection->ssl);
 		connection_send_sealed(connection); /* what the socket does not take now is lost */
 		SSL_free(connection->ssl);
 		connection->ssl = NULL;
-		ERR_clear_error();
+		tls_errors_clear();
 	}
 	if (connection->read_event != NULL)
 		event_free(connection->read_event);
@@ -315,7 +315,7 @@ static size_t read_some(struct connection *connection)
 		fail(connection, STATUS_CLOSED);
 		return 0;
 	}
-	ERR_clear_error();
+	tls_errors_clear();
 	count = SSL_read(connection->ssl, engine->input, INPUT_SIZE);
 	int error = SSL_get_error(connection->ssl, (int)count);
 	connection_send_sealed(connection); /* answers of TLS itself */
@@ -388,7 +388,7 @@ static void take_identity(struct connection *connection)
 
 static void handshake(struct connection *connection)
 {
-	ERR_clear_error();
+	tls_errors_clear();
 	int result = SSL_accept(connection->ssl);
 	int error = SSL_get_error(connection->ssl, result);
 	connection_send_sealed(connection);

@@ -53,6 +53,7 @@ struct connection {
 	void *session;
 	enum connection_phase phase;
 	bool is_flush_queued, is_closing, is_failed, is_closed, is_draining, wants_read_again, is_read_paused, is_counted;
+	bool is_bulk;       /* the last flush wrote several TLS records */
 	bool is_input_held; /* the protocol has input for the next turn */
 	uint64_t turn;      /* the turn that turn_input counts */
 	size_t turn_input;
@@ -93,6 +94,15 @@ bool connection_can_write(const struct connection *connection);
 /* Takes all bytes (copies what the socket does not take). Gathers small writes of one flush into one record / one send.
  * Only inside flush, while connection_can_write. */
 void connection_write(struct connection *connection, const uint8_t *bytes, size_t length);
+/* Clear connections, up to GATHER_TLS bytes at a time: where the next bytes of the output can be produced, and that
+ * they have been. */
+uint8_t *connection_reserve(struct connection *connection, size_t length);
+void connection_commit(struct connection *connection, size_t length);
+/* Clear connections, after connection_reserve for head and payload: the bytes go out from where they are. They must
+ * stay until connection_send_gathered; a file's pages may vanish (the output then has zeros in their place). */
+void connection_lend(struct connection *connection, const uint8_t *bytes, size_t length);
+/* Sends what was gathered, keeps a copy of what the socket does not take. */
+void connection_send_gathered(struct connection *connection);
 /* Clear connections: sends up to `length` bytes of a file by sendfile after what was written before. Returns what was
  * taken; 0: the socket is full (flush is called again) or, with *failed, the file gave nothing. */
 size_t connection_send_file(struct connection *connection, int file, int64_t offset, size_t length, bool *failed);

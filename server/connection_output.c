@@ -6,13 +6,14 @@
  * is not the bytes but the call, the packet and waking the reader. */
 #include <errno.h>
 #include <event2/event.h>
-#include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 
+#include "server/base/mapping.h"
 #include "server/connection.h"
+#include "server/tls_errors.h"
 
 enum { DIRECT_WRITE = 8192, SEND_FILE_PIECE = 512 * 1024 };
 
@@ -31,7 +32,9 @@ static size_t send_pieces(struct connection *connection, struct iovec *pieces, u
 	do
 		sent = sendmsg(connection->descriptor, &message, MSG_NOSIGNAL);
 	while (sent < 0 && errno == EINTR);
-	if (sent < 0 && errno != EAGAIN)
+	/* EFAULT: a lent file was truncated. What is kept instead reads as zeros, and its lender will say that it failed.
+	 */
+	if (sent < 0 && errno != EAGAIN && errno != EFAULT)
 		connection->is_failed = true;
 	if (sent <= 0)
 		return 0;
@@ -55,7 +58,7 @@ static void keep(struct connection *connection, const struct iovec *pieces, unsi
 	connection->kept_from = 0;
 	connection->kept_length = left + length;
 	for (unsigned i = 0; i < count; i++) {
-		memcpy(more + left, pieces[i].iov_base, pieces[i].iov_len);
+		(void)mapping_copy(pieces[i].iov_base, pieces[i].iov_len, 0, more + left, pieces[i].iov_len);
 		left += pieces[i].iov_len;
 	}
 	event_add(connection->write_event, NULL);
@@ -175,12 +178,13 @@ bool connection_open_tls_output(struct connection *connection)
 static void seal(struct connection *connection, const uint8_t *bytes, size_t length)
 {
 	while (length > 0 && !connection->is_failed) {
-		ERR_clear_error();
+		tls_errors_clear();
 		int count = SSL_write(connection->ssl, bytes, length > INT32_MAX ? INT32_MAX : (int)length);
 		if (count <= 0) {
 			connection->is_failed = true;
 			return;
 		}
+		connection->engine->records++;
 		bytes += count;
 		length -= (size_t)count;
 	}
@@ -188,46 +192,84 @@ static void seal(struct connection *connection, const uint8_t *bytes, size_t len
 
 /* --- gathering */
 
-static void write_out(struct connection *connection, const uint8_t *bytes, size_t length)
-{
-	struct iovec piece = {(void *)(uintptr_t)bytes, length};
-	if (connection->ssl != NULL)
-		seal(connection, bytes, length);
-	else
-		send_or_keep(connection, &piece, 1, length);
-}
-
-static void write_gathered(struct connection *connection)
+void connection_send_gathered(struct connection *connection)
 {
 	struct engine *engine = connection->engine;
-	size_t length = engine->gathered;
-	engine->gathered = 0;
-	write_out(connection, engine->gather, length);
+	size_t length = engine->gathered, lent = engine->lent;
+	unsigned count = engine->piece_count;
+	if (engine->gathered_for != connection)
+		return;
+	engine->gathered = engine->lent = 0;
+	engine->piece_count = 0;
+	if (connection->ssl != NULL)
+		seal(connection, engine->gather, length);
+	else
+		send_or_keep(connection, engine->pieces, count, length + lent);
+}
+
+/* Bytes stand in the gather: they go out with it. */
+static void add_gathered(struct engine *engine, size_t length)
+{
+	const uint8_t *from = engine->gather + engine->gathered;
+	struct iovec *last = engine->piece_count == 0 ? NULL : &engine->pieces[engine->piece_count - 1];
+	engine->gathered += length;
+	if (last != NULL && (uint8_t *)last->iov_base + last->iov_len == from)
+		last->iov_len += length;
+	else
+		engine->pieces[engine->piece_count++] = (struct iovec){(void *)(uintptr_t)from, length};
+}
+
+static bool has_room(const struct connection *connection, size_t length)
+{
+	const struct engine *engine = connection->engine;
+	size_t room = connection->ssl != NULL ? GATHER_TLS : GATHER_CLEAR;
+	return engine->gathered + engine->lent + length <= room && engine->piece_count + 2 <= PIECES_MAX;
 }
 
 void connection_write(struct connection *connection, const uint8_t *bytes, size_t length)
 {
 	struct engine *engine = connection->engine;
-	size_t room = connection->ssl != NULL ? GATHER_TLS : GATHER_CLEAR;
-	/* a clear socket takes one large send better than many small; a record is best written from where it was produced
-	 */
-	bool is_direct = length > room || (connection->ssl != NULL && length >= DIRECT_WRITE);
-	if (engine->gathered > 0 && (is_direct || engine->gathered + length > room))
-		write_gathered(connection);
-	if (connection->is_failed)
-		return;
-	if (is_direct) {
-		write_out(connection, bytes, length);
-		return;
+	/* a record is best written from where it was produced */
+	bool is_direct = connection->ssl != NULL && length >= DIRECT_WRITE;
+	while (length > 0 && !connection->is_failed) {
+		if (engine->gathered > 0 && (is_direct || !has_room(connection, length < GATHER_TLS ? length : GATHER_TLS)))
+			connection_send_gathered(connection);
+		if (is_direct) {
+			seal(connection, bytes, length);
+			return;
+		}
+		size_t part = length < GATHER_TLS ? length : GATHER_TLS;
+		memcpy(engine->gather + engine->gathered, bytes, part);
+		add_gathered(engine, part);
+		bytes += part;
+		length -= part;
 	}
-	memcpy(engine->gather + engine->gathered, bytes, length);
-	engine->gathered += length;
+}
+
+void connection_lend(struct connection *connection, const uint8_t *bytes, size_t length)
+{
+	struct engine *engine = connection->engine;
+	engine->pieces[engine->piece_count++] = (struct iovec){(void *)(uintptr_t)bytes, length};
+	engine->lent += length;
+}
+
+uint8_t *connection_reserve(struct connection *connection, size_t length)
+{
+	struct engine *engine = connection->engine;
+	if (!has_room(connection, length))
+		connection_send_gathered(connection);
+	return engine->gather + engine->gathered;
+}
+
+void connection_commit(struct connection *connection, size_t length)
+{
+	add_gathered(connection->engine, length);
 }
 
 size_t connection_send_file(struct connection *connection, int file, int64_t offset, size_t length, bool *failed)
 {
 	*failed = false;
-	write_gathered(connection);
+	connection_send_gathered(connection);
 	if (!connection_can_write(connection))
 		return 0;
 	off_t at = offset;
@@ -244,19 +286,32 @@ size_t connection_send_file(struct connection *connection, int file, int64_t off
 	return 0;
 }
 
-void connection_produce(struct connection *connection)
+/* OpenSSL gives its write buffer back after each record. A connection that had many to write in its last flush keeps
+ * the buffer for this one; giving it back at the end is what costs. */
+static void hold_buffer(struct connection *connection, bool is_held)
 {
 	SSL *ssl = connection->ssl;
-	/* for the many records of a flush OpenSSL's buffer is taken once */
-	if (ssl != NULL)
+	if (ssl == NULL || !connection->is_bulk)
+		return;
+	if (is_held) {
 		SSL_clear_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
-	connection->protocol->flush(connection);
-	write_gathered(connection);
-	if (ssl != NULL) {
-		connection_send_sealed(connection);
-		SSL_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
-		if (!SSL_has_pending(ssl))
-			SSL_free_buffers(ssl);
+		return;
 	}
-	connection->engine->gathered = 0;
+	SSL_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
+	if (!SSL_has_pending(ssl))
+		SSL_free_buffers(ssl);
+}
+
+void connection_produce(struct connection *connection)
+{
+	struct engine *engine = connection->engine;
+	engine->records = 0;
+	hold_buffer(connection, true);
+	engine->gathered_for = connection;
+	connection->protocol->flush(connection);
+	connection_send_gathered(connection);
+	engine->gathered_for = NULL;
+	hold_buffer(connection, false);
+	connection->is_bulk = engine->records > 1;
+	connection_send_sealed(connection);
 }

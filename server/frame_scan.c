@@ -8,7 +8,12 @@ bool frame_scan_is_between(const struct frame_scan *scan)
 	return scan->skip == 0 && scan->seen == 0;
 }
 
-static struct frame_head parse(const uint8_t *head)
+size_t frame_scan_left(const struct frame_scan *scan)
+{
+	return scan->seen > 0 ? SIZE_MAX : scan->skip;
+}
+
+struct frame_head frame_head_parse(const uint8_t *head)
 {
 	uint32_t id = (uint32_t)head[5] << 24 | (uint32_t)head[6] << 16 | (uint32_t)head[7] << 8 | head[8];
 	return (struct frame_head){.length = (uint32_t)head[0] << 16 | (uint32_t)head[1] << 8 | head[2],
@@ -30,7 +35,7 @@ size_t frame_scan_pass(
 	memcpy(scan->head + scan->seen, bytes, part);
 	scan->seen = (uint8_t)(scan->seen + part);
 	if (scan->seen == FRAME_HEAD) {
-		*head = parse(scan->head);
+		*head = frame_head_parse(scan->head);
 		*is_head = true;
 		scan->seen = 0;
 		scan->skip = head->length;

@@ -14,6 +14,9 @@ struct frame_head {
 
 enum { FRAME_HEAD = 9, RECENT_STREAMS = 16 };
 
+/* Of FRAME_HEAD bytes. */
+struct frame_head frame_head_parse(const uint8_t *head);
+
 /* Begin with `skip` as long as the preface, all else zero. */
 struct frame_scan {
 	uint8_t head[FRAME_HEAD];
@@ -26,6 +29,8 @@ struct frame_scan {
 
 /* At the end of a frame: what comes next is a head's first byte. */
 bool frame_scan_is_between(const struct frame_scan *scan);
+/* How many bytes from here the next head begins; SIZE_MAX: we are inside one. */
+size_t frame_scan_left(const struct frame_scan *scan);
 /* Passes over bytes, at most to the end of the present head or payload; returns how many. True in *is_head: `head` is
  * set. */
 size_t frame_scan_pass(

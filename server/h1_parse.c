@@ -455,7 +455,8 @@ unsigned h1_trailers(char *bytes, size_t length, struct header *headers, unsigne
 			continue; /* the empty line at the end */
 		char *name = (char *)(uintptr_t)line.bytes;
 		for (size_t i = 0; i < colon; i++)
-			name[i] = name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] | 0x20) : name[i];
+			if (name[i] >= 'A' && name[i] <= 'Z')
+				name[i] = (char)(name[i] + ('a' - 'A'));
 		size_t end = line.length > 0 && line.bytes[line.length - 1] == '\r' ? line.length - 1 : line.length;
 		headers[count++] = (struct header){{name, colon}, text_trim(text_slice(line, colon + 1, end))};
 	}

@@ -5,12 +5,14 @@
 #include <string.h>
 
 #include "server/frame_scan.h"
+#include "server/h2_body.h"
 #include "server/h2_head.h"
+#include "server/header_block.h"
 #include "server/stream.h"
 
 enum { TURN_OUTPUT = 512 * 1024, HEADERS_OUT_MAX = RESPONSE_HEADERS_MAX + 4, SMALL_WINDOW = 1024 };
-/* A DATA frame with its head is one TLS record. */
-enum { FRAME_TLS = 16384 - 9, FRAME_CLEAR = 16384 };
+/* What a peer may send in one frame, as nobody told it otherwise. */
+enum { FRAME_PAYLOAD_MAX = 16384 };
 /* What a peer pays for what it provokes. */
 enum {
 	COST_RESET = 3,
@@ -28,6 +30,7 @@ enum { PREFACE = 24 };
 enum { REST_MAX = 16 * 1024, REST_MS = 2000 };
 
 struct h2 {
+	struct h2_output output; /* first */
 	struct connection *connection;
 	struct frame_scan scan;
 	nghttp2_session *session;
@@ -295,63 +298,7 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
 	return 0;
 }
 
-/* --- output */
-
-static ssize_t frame_length(nghttp2_session *session, uint8_t type, int32_t id, int32_t session_window,
-	int32_t stream_window, uint32_t frame_limit, void *context)
-{
-	const struct h2 *h2 = context;
-	int32_t length = h2->connection->ssl != NULL ? FRAME_TLS : FRAME_CLEAR;
-	(void)session, (void)type, (void)id;
-	if (length > session_window)
-		length = session_window;
-	if (length > stream_window)
-		length = stream_window;
-	return (uint32_t)length > frame_limit ? (ssize_t)frame_limit : length;
-}
-
-static void submit_trailers(struct stream *stream)
-{
-	nghttp2_nv fields[TRAILERS_MAX];
-	for (unsigned i = 0; i < stream->trailer_count; i++) {
-		const struct header *trailer = &stream->trailers[i];
-		fields[i] = (nghttp2_nv){(uint8_t *)(uintptr_t)trailer->name.bytes, (uint8_t *)(uintptr_t)trailer->value.bytes,
-			trailer->name.length, trailer->value.length, NGHTTP2_NV_FLAG_NONE};
-	}
-	nghttp2_submit_trailer(h2_of(stream)->session, stream->id, fields, stream->trailer_count);
-}
-
-static ssize_t on_produce(nghttp2_session *session, int32_t id, uint8_t *into, size_t room, uint32_t *flags,
-	nghttp2_data_source *source, void *context)
-{
-	struct stream *stream = source->ptr;
-	size_t count;
-	(void)session, (void)id, (void)context;
-	enum body_state state = stream_produce(stream, into, room, &count);
-	if (stream->is_abort_pending)
-		state = BODY_FAILED;
-	switch (state) {
-	case BODY_MORE:
-		return (ssize_t)count;
-	case BODY_LATER:
-		return NGHTTP2_ERR_DEFERRED;
-	case BODY_FAILED:
-		stream->was_cut = true; /* our source's fault, not the peer's */
-		if (!stream->is_abort_pending) {
-			stream->is_abort_pending = true;
-			stream->abort_why = STATUS_IO;
-		}
-		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-	case BODY_END:
-		break;
-	}
-	*flags |= NGHTTP2_DATA_FLAG_EOF;
-	if (stream->trailer_count > 0) {
-		*flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-		submit_trailers(stream);
-	}
-	return (ssize_t)count;
-}
+/* --- responses */
 
 static nghttp2_nv field(struct text name, struct text value)
 {
@@ -386,7 +333,7 @@ static void respond(struct exchange *exchange)
 	}
 	for (unsigned i = 0; i < stream->response_count; i++)
 		fields[count++] = field(stream->response_headers[i].name, stream->response_headers[i].value);
-	const nghttp2_data_provider provider = {.source.ptr = stream, .read_callback = on_produce};
+	const nghttp2_data_provider provider = h2_body_provider(stream);
 	int result =
 		nghttp2_submit_response(h2->session, stream->id, fields, count, stream_has_body(stream) ? &provider : NULL);
 	if (result != 0)
@@ -466,7 +413,7 @@ __attribute__((constructor)) static void make_callbacks(void)
 	nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
 	nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
 	nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
-	nghttp2_session_callbacks_set_data_source_read_length_callback(callbacks, frame_length);
+	h2_body_register(callbacks);
 }
 
 __attribute__((destructor)) static void free_callbacks(void)
@@ -538,7 +485,7 @@ static enum status h2_open(struct connection *connection)
 	nghttp2_option *option = make_options(limits);
 	nghttp2_mem memory = {h2, session_malloc, session_free, session_calloc, session_realloc};
 	if (h2 != NULL)
-		h2->connection = connection;
+		h2->connection = h2->output.connection = connection;
 	if (h2 == NULL || option == NULL ||
 		nghttp2_session_server_new3(&h2->session, callbacks, h2, option, &memory) != 0) {
 		nghttp2_option_del(option);
@@ -596,30 +543,70 @@ static enum status scan_frames(struct h2 *h2, const uint8_t *bytes, size_t lengt
 	return STATUS_OK;
 }
 
-static enum status receive_now(struct h2 *h2, const uint8_t *bytes, size_t length)
+static enum status hand_over(struct h2 *h2, const uint8_t *bytes, size_t length)
 {
 	if (h2->connection->is_closing)
 		return STATUS_REFUSED;
-	ssize_t used = nghttp2_session_mem_recv(h2->session, bytes, length);
+	ssize_t used = length > 0 ? nghttp2_session_mem_recv(h2->session, bytes, length) : 0;
 	if (used < 0) { /* after a penalty the session has been told its end already, with its reason */
 		nghttp2_session_terminate_session(
 			h2->session, used == NGHTTP2_ERR_FLOODED ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
 		return STATUS_PROTOCOL;
 	}
-	if (nghttp2_session_get_outbound_queue_size(h2->session) > (size_t)h2->connection->limits->queued_frames) {
+	return STATUS_OK;
+}
+
+/* The frame at the start of the bytes, if it is a whole and simple HEADERS frame, with its strings unpacked. */
+static bool unpack_frame(const uint8_t *bytes, size_t length, size_t *whole, uint8_t *into, size_t *written)
+{
+	struct frame_head head = frame_head_parse(bytes);
+	const unsigned simple = NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM;
+	*whole = FRAME_HEAD + (size_t)head.length;
+	if (head.type != NGHTTP2_HEADERS || (head.flags & ~simple) != 0 || (head.flags & NGHTTP2_FLAG_END_HEADERS) == 0 ||
+		*whole > length ||
+		!header_block_unpack(bytes + FRAME_HEAD, head.length, into + FRAME_HEAD, FRAME_PAYLOAD_MAX, written))
+		return false;
+	memcpy(into, bytes, FRAME_HEAD);
+	for (int i = 0; i < 3; i++)
+		into[i] = (uint8_t)(*written >> 8 * (2 - i));
+	*written += FRAME_HEAD;
+	return true;
+}
+
+/* `at`: where the first frame begins. */
+static enum status receive_now(struct h2 *h2, const uint8_t *bytes, size_t length, size_t at)
+{
+	uint8_t unpacked[FRAME_HEAD + FRAME_PAYLOAD_MAX];
+	size_t from = 0, whole, written;
+	enum status status = STATUS_OK;
+	while (status == STATUS_OK && at < length && length - at >= FRAME_HEAD) {
+		if (unpack_frame(bytes + at, length - at, &whole, unpacked, &written)) {
+			status = hand_over(h2, bytes + from, at - from);
+			if (status == STATUS_OK)
+				status = hand_over(h2, unpacked, written);
+			from = at + whole;
+		}
+		at += whole;
+	}
+	if (status == STATUS_OK && from < length)
+		status = hand_over(h2, bytes + from, length - from);
+	if (status == STATUS_OK &&
+		nghttp2_session_get_outbound_queue_size(h2->session) > (size_t)h2->connection->limits->queued_frames) {
 		nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM);
 		return STATUS_REFUSED;
 	}
-	return STATUS_OK;
+	return status;
 }
 
 static enum status receive_some(struct h2 *h2, const uint8_t *bytes, size_t length, size_t *count)
 {
+	/* a frame whose head was cut goes as it is */
+	size_t first = frame_scan_left(&h2->scan);
 	if (scan_frames(h2, bytes, length, count) != STATUS_OK) {
 		nghttp2_session_terminate_session(h2->session, NGHTTP2_PROTOCOL_ERROR);
 		return STATUS_PROTOCOL;
 	}
-	return *count > 0 ? receive_now(h2, bytes, *count) : STATUS_OK;
+	return *count > 0 ? receive_now(h2, bytes, *count, first) : STATUS_OK;
 }
 
 static void begin_turn(struct h2 *h2)
@@ -670,18 +657,21 @@ static void h2_flush(struct connection *connection)
 			stream_deliver_early(stream);
 	}
 	size_t total = 0;
+	h2->output.written = 0;
 	while (connection_can_write(connection)) {
 		const uint8_t *bytes;
+		h2->output.is_paused = false;
 		ssize_t length = nghttp2_session_mem_send(h2->session, &bytes);
 		if (length < 0) {
 			connection_close_later(connection, STATUS_INTERNAL);
 			return;
 		}
-		if (length == 0)
+		if (length == 0 && !h2->output.is_paused)
 			break;
-		connection_write(connection, bytes, (size_t)length);
+		if (length > 0)
+			connection_write(connection, bytes, (size_t)length);
 		total += (size_t)length;
-		if (total >= TURN_OUTPUT) {
+		if (total + h2->output.written >= TURN_OUTPUT) {
 			connection_flush_later(connection);
 			return;
 		}

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <openssl/ssl.h>
+#include <sys/uio.h>
 
 #include "server/server.h"
 #include "server/url.h"
@@ -25,8 +26,8 @@ struct source_count {
 	char peer[46];
 	unsigned count;
 };
-enum { SOURCE_BUCKETS = 1024, INPUT_SIZE = 64 * 1024, GATHER_TLS = 16384, GATHER_CLEAR = 256 * 1024 };
-/* Records of one send: 8 of 16,384 bytes with what TLS adds. */
+enum { SOURCE_BUCKETS = 1024, INPUT_SIZE = 64 * 1024, GATHER_TLS = 16384, GATHER_CLEAR = 256 * 1024, PIECES_MAX = 64 };
+/* Records of one send: what a share may send in a turn, with what TLS adds. */
 enum { SEALED_SIZE = 8 * (16384 + 64) };
 /* What nghttp2 packs frames into: a head, a pad length, the largest payload. */
 enum { FRAME_BUFFER = 9 + 1 + 16384 };
@@ -44,11 +45,16 @@ struct engine {
 	struct source_count *sources[SOURCE_BUCKETS];
 	struct stream *free_streams;
 	unsigned free_stream_count;
-	uint8_t *input;  /* INPUT_SIZE */
+	uint8_t *input; /* INPUT_SIZE */
+	/* the output of the connection that is being flushed: bytes in `gather`, and lent ones between them */
 	uint8_t *gather; /* GATHER_CLEAR */
-	size_t gathered;
+	size_t gathered, lent;
+	struct connection *gathered_for;
+	struct iovec pieces[PIECES_MAX];
+	unsigned piece_count;
 	uint8_t *sealed; /* SEALED_SIZE: TLS records on their way to the socket */
 	size_t sealed_length;
+	unsigned records; /* of this flush */
 	struct connection *sealed_for;
 	uint8_t *frame; /* FRAME_BUFFER: shared by the worker's HTTP/2 sessions */
 	char date[32];

@@ -335,12 +335,37 @@ static void set_read_ahead(struct stream *stream)
 	exchange->read_ahead = left < (size_t)limits->stream_buffer ? left : (size_t)limits->stream_buffer;
 }
 
+static struct share *share_of(const struct stream *stream)
+{
+	return stream->exchange.share != NULL ? stream->exchange.share : share_common(stream->exchange.worker);
+}
+
+/* 0: the share's turn is over. */
+static size_t ask_share(struct stream *stream, size_t room)
+{
+	size_t granted = share_take(share_of(stream), room, &stream->waiter);
+	stream->is_deferred = granted == 0;
+	return granted;
+}
+
+static enum body_state book(struct stream *stream, enum body_state state, size_t granted, size_t *count)
+{
+	struct exchange *exchange = &stream->exchange;
+	if (state == BODY_LATER || state == BODY_FAILED)
+		*count = 0;
+	if (*count < granted)
+		share_return(share_of(stream), granted - *count);
+	exchange->bytes_sent += *count;
+	if (*count > 0)
+		stream->progress_ms = (int64_t)worker_now_ms(exchange->worker);
+	return exchange->response_length >= 0 ? keep_promise(stream, state) : state;
+}
+
 enum body_state stream_produce(struct stream *stream, uint8_t *frame, size_t room, size_t *count)
 {
 	struct exchange *exchange = &stream->exchange;
-	struct share *share = exchange->share != NULL ? exchange->share : share_common(exchange->worker);
 	*count = 0;
-	if (stream->is_finished || share == NULL)
+	if (stream->is_finished || share_of(stream) == NULL)
 		return BODY_FAILED;
 	if (exchange->response_length >= 0 && exchange->read_body != NULL) {
 		/* never more than was promised; one byte beyond shows a source that has more */
@@ -348,11 +373,9 @@ enum body_state stream_produce(struct stream *stream, uint8_t *frame, size_t roo
 		if (room > left)
 			room = left > 0 ? (size_t)left : 1;
 	}
-	size_t granted = share_take(share, room, &stream->waiter);
-	if (granted == 0) {
-		stream->is_deferred = true;
+	size_t granted = ask_share(stream, room);
+	if (granted == 0)
 		return BODY_LATER;
-	}
 	enum body_state state;
 	stream->is_busy = true;
 	if (exchange->read_body == NULL) {
@@ -364,16 +387,37 @@ enum body_state stream_produce(struct stream *stream, uint8_t *frame, size_t roo
 			stream->connection->held += exchange->held;
 	}
 	stream->is_busy = false;
-	if (state == BODY_LATER || state == BODY_FAILED)
-		*count = 0;
-	if (*count < granted)
-		share_return(share, granted - *count);
 	if (state == BODY_LATER)
 		stream->is_deferred = true;
-	exchange->bytes_sent += *count;
-	if (*count > 0)
-		stream->progress_ms = (int64_t)worker_now_ms(exchange->worker);
-	return exchange->response_length >= 0 ? keep_promise(stream, state) : state;
+	return book(stream, state, granted, count);
+}
+
+bool stream_may_lend(const struct stream *stream, size_t room)
+{
+	const struct exchange *exchange = &stream->exchange;
+	return exchange->lend_body != NULL && !stream->is_finished && share_of(stream) != NULL &&
+		   exchange->response_length >= 0 && exchange->bytes_sent + room < (uint64_t)exchange->response_length;
+}
+
+enum body_state stream_lend(struct stream *stream, size_t room, const uint8_t **bytes, size_t *count)
+{
+	struct exchange *exchange = &stream->exchange;
+	*count = 0;
+	size_t granted = ask_share(stream, room);
+	if (granted == 0)
+		return BODY_LATER;
+	stream->is_busy = true;
+	enum body_state state = exchange->lend_body(exchange, granted, bytes, count);
+	stream->is_busy = false;
+	stream->has_lent = stream->has_lent || *count > 0;
+	return book(stream, state, granted, count);
+}
+
+void stream_settle(struct stream *stream)
+{
+	if (stream->has_lent)
+		connection_send_gathered(stream->connection);
+	stream->has_lent = false;
 }
 
 /* --- the end */
@@ -410,6 +454,7 @@ void stream_finish(struct stream *stream, enum status outcome)
 	if (stream->is_finished)
 		return;
 	stream->is_finished = true;
+	stream_settle(stream); /* before the lender takes it back */
 	stream->connection->held -= exchange->held;
 	exchange->held = 0;
 	share_leave(&stream->waiter);

@@ -21,6 +21,7 @@ struct stream {
 	bool is_busy; /* inside a callback of this exchange: an abort waits for its end */
 	bool is_abort_pending;
 	bool was_cut;
+	bool has_lent; /* memory of the runtime may stand in the worker's gather */
 	enum status abort_why;
 	uint16_t refusal; /* HTTP status the head earned: answered without a runtime */
 	uint16_t header_count, header_room;
@@ -60,6 +61,12 @@ void stream_dispatch(struct stream *stream);
 void stream_deliver(struct stream *stream, const uint8_t *bytes, size_t length, bool ended);
 /* Produces response bytes into `frame`: asks the share, then the runtime, checks lengths. */
 enum body_state stream_produce(struct stream *stream, uint8_t *frame, size_t room, size_t *count);
+/* May `room` bytes be lent? Not when the body would end with them. */
+bool stream_may_lend(const struct stream *stream, size_t room);
+/* As stream_produce, without copying. BODY_LATER with stream->is_deferred unset: to be produced instead. */
+enum body_state stream_lend(struct stream *stream, size_t room, const uint8_t **bytes, size_t *count);
+/* What the stream lent is sent or copied. */
+void stream_settle(struct stream *stream);
 /* on_close, on_leave, the access log, the metrics; once. */
 void stream_finish(struct stream *stream, enum status outcome);
 /* Delivers what came before the runtime asked. */

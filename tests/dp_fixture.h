@@ -675,6 +675,16 @@ unsigned client_call_trailers(struct client_call *call, struct header *trailers,
 	(void)call, (void)trailers, (void)room;
 	return 0; /* end to end in test_listeners.py and test_h2_upstream.py */
 }
+enum body_state client_call_lend(struct client_call *call, size_t room, const uint8_t **bytes, size_t *count)
+{
+	*count = 0;
+	if (call->body.length <= room)
+		return BODY_LATER;
+	*bytes = (const uint8_t *)call->body.bytes;
+	*count = room;
+	call->body = text_slice(call->body, room, call->body.length);
+	return BODY_MORE;
+}
 size_t client_call_write(struct client_call *call, const uint8_t *bytes, size_t length, bool ended)
 {
 	size_t part = length < call->take ? length : call->take;

@@ -56,6 +56,24 @@ static void test_proxied(void **state)
 	assert_false(fake_call.is_open);
 }
 
+static void test_lent(void **state)
+{
+	(void)state;
+	make("lent", "\"baseUrl\":\"http://h/base\"");
+	struct shot *shot = ask("lent", "GET", "");
+	respond(200, "hello", 5, BODY_END);
+	const uint8_t *bytes;
+	size_t count;
+	assert_int_equal(shot->exchange.lend_body(&shot->exchange, 4, &bytes, &count), BODY_MORE);
+	assert_int_equal(count, 4);
+	assert_memory_equal(bytes, "hell", 4);
+	assert_int_equal(shot->exchange.lend_body(&shot->exchange, 4, &bytes, &count), BODY_LATER);
+	assert_int_equal(count, 0);
+	assert_int_equal(shot_read(shot, 4), BODY_END);
+	assert_true(text_equals(buffer_text(&shot->body), TEXT("o")));
+	shot_free(shot);
+}
+
 static void test_fixed(void **state)
 {
 	(void)state;
@@ -292,9 +310,10 @@ static void test_cut_closes_the_source(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_proxied), cmocka_unit_test(test_fixed),
-		cmocka_unit_test(test_validators_are_bound), cmocka_unit_test(test_conditions_go_to_the_source),
-		cmocka_unit_test(test_failures), cmocka_unit_test(test_upload), cmocka_unit_test(test_secrets),
-		cmocka_unit_test(test_oauth2), cmocka_unit_test(test_cut_closes_the_source)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_proxied), cmocka_unit_test(test_lent),
+		cmocka_unit_test(test_fixed), cmocka_unit_test(test_validators_are_bound),
+		cmocka_unit_test(test_conditions_go_to_the_source), cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_upload), cmocka_unit_test(test_secrets), cmocka_unit_test(test_oauth2),
+		cmocka_unit_test(test_cut_closes_the_source)};
 	return cmocka_run_group_tests(tests, dp_setup, dp_teardown);
 }

@@ -1,4 +1,5 @@
 /* Pulls from files: admission, ranges, conditions, the end of a flow, changed and truncated files. */
+#include "server/base/mapping.h"
 #include "tests/dp_fixture.h"
 
 #include <sys/stat.h>
@@ -299,6 +300,33 @@ static void test_changed_files(void **state)
 	free(bytes);
 }
 
+static void test_lent_files(void **state)
+{
+	(void)state;
+	assert_int_equal(mapping_guard_install(), STATUS_OK);
+	assert_int_equal(
+		manage_status("PUT", "/" CTX "/datasets/lent", "{\"type\":\"file\",\"properties\":{\"path\":\"lent\"}}"), 201);
+	make_flow("lent", "lent", "");
+	uint8_t bytes[40000], copy[16384];
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i % 251);
+	write_file("lent", (const char *)bytes, sizeof(bytes));
+	struct shot *shot = start("lent", 0);
+	const uint8_t *lent;
+	size_t count;
+	for (size_t at = 0; at < 2 * sizeof(copy); at += count) {
+		assert_int_equal(shot->exchange.lend_body(&shot->exchange, sizeof(copy), &lent, &count), BODY_MORE);
+		assert_int_equal(count, sizeof(copy));
+		assert_memory_equal(lent, bytes + at, count);
+	}
+	assert_int_equal(
+		shot->exchange.lend_body(&shot->exchange, sizeof(copy), &lent, &count), BODY_LATER); /* fewer left */
+	assert_int_equal(truncate(path_of("/lent"), 100), 0);
+	assert_int_equal(mapping_copy(lent, sizeof(copy), 0, copy, sizeof(copy)), STATUS_IO);
+	assert_int_equal(shot_read(shot, sizeof(copy)), BODY_FAILED);
+	shot_free(shot);
+}
+
 static void test_bad_documents(void **state)
 {
 	static const struct {
@@ -332,6 +360,6 @@ int main(void)
 		cmocka_unit_test(test_multipart), cmocka_unit_test(test_stops),
 		cmocka_unit_test(test_deletion_and_deactivation_stop), cmocka_unit_test(test_expiry),
 		cmocka_unit_test(test_tokens), cmocka_unit_test(test_revocation), cmocka_unit_test(test_changed_files),
-		cmocka_unit_test(test_bad_documents)};
+		cmocka_unit_test(test_lent_files), cmocka_unit_test(test_bad_documents)};
 	return cmocka_run_group_tests(tests, setup, dp_teardown);
 }

@@ -31,7 +31,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct jws jws;
 	if (jws_parse(input, &jws) == STATUS_OK) {
 		buffer_append(&token, jws.signing_input);
-		if (jws_append_signature(&token, (struct text){(const char *)jws.signature, 64}) == STATUS_OK &&
+		if (jws_append_signature(&token, (struct text){(const char *)jws.signature, jws.signature_length}) ==
+				STATUS_OK &&
 			!text_equals(buffer_text(&token), input))
 			abort();
 		if (jws_verify(&jws, key_of(KEY_ES256)) == STATUS_OK || jws_verify(&jws, key_of(KEY_EDDSA)) == STATUS_OK)

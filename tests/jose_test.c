@@ -627,6 +627,66 @@ static void test_threads(void **state)
 	buffer_free(&tokens[1]);
 }
 
+/* RFC 7515 appendix A.2 */
+#define RSA_N                                                                                                          \
+	"ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4Ql"                 \
+	"L-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUs"                 \
+	"LA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoud"                 \
+	"F8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ"
+static const char rfc7515_rsa[] =
+	"eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0"
+	"cnVlfQ."
+	"cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujG"
+	"bds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K"
+	"0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6"
+	"LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw";
+
+static void test_rsa(void **state)
+{
+	static const char *const bad[] = {"{\"kty\":\"RSA\",\"e\":\"AQAB\"}", "{\"kty\":\"RSA\",\"n\":\"" RSA_N "\"}",
+		"{\"kty\":\"RSA\",\"n\":\"" RSA_N "\",\"e\":\"AQ\"}", "{\"kty\":\"RSA\",\"n\":\"" RSA_N "\",\"e\":\"Ag\"}",
+		"{\"kty\":\"RSA\",\"n\":\"" RSA_N "\",\"e\":\"AAEAAQ\"}",
+		"{\"kty\":\"RSA\",\"n\":\"" RSA_N "\",\"e\":\"AQABAQEB\"}",
+		"{\"kty\":\"RSA\",\"n\":\"" RSA_N "\",\"e\":\"AQAB\",\"d\":\"AQ\"}",
+		"{\"kty\":\"RSA\",\"n\":\"" RSA_N "\",\"e\":\"AQAB\",\"alg\":\"PS256\"}",
+		"{\"kty\":\"RSA\",\"n\":\"" RSA_N "\",\"e\":\"AQAB\",\"alg\":\"ES256\"}",
+		"{\"kty\":\"RSA\",\"n\":\"AQAB\",\"e\":\"AQAB\"}", "{\"kty\":\"RSA\",\"n\":\"" RSA_N RSA_N "\",\"e\":\"AQAB\"}",
+		"{\"kty\":\"RSA\",\"n\":\"" RSA_N RSA_N RSA_N "\",\"e\":\"AQAB\"}"};
+	struct key *key = NULL, *again = NULL;
+	struct buffer print = {.bytes = NULL};
+	struct jws jws;
+	(void)state;
+	for (size_t i = 0; i < COUNT(bad); i++) {
+		assert_int_equal(key_from_public_jwk(text_of(bad[i]), &key), STATUS_INVALID);
+	}
+	assert_int_equal(
+		key_from_public_jwk(TEXT("{\"kty\":\"RSA\",\"kid\":\"r\",\"n\":\"" RSA_N "\",\"e\":\"AQAB\"}"), &key),
+		STATUS_OK);
+	assert_int_equal(key_kind(key), KEY_RS256);
+	assert_int_equal(jws_parse(text_of(rfc7515_rsa), &jws), STATUS_OK);
+	assert_int_equal(jws_verify(&jws, key), STATUS_OK);
+	for (size_t i = 0; i < jws.signature_length; i += 37) {
+		jws.signature[i] ^= 1;
+		assert_int_equal(jws_verify(&jws, key), STATUS_UNAUTHORIZED);
+		jws.signature[i] ^= 1;
+	}
+	jws.signature_length--;
+	assert_int_equal(jws_verify(&jws, key), STATUS_UNAUTHORIZED);
+	jws_free(&jws);
+	/* the key alone says which algorithm: a token of another does not reach it */
+	struct buffer token = signed_token(good_keys[KEY_ES256], good_headers[KEY_ES256], good_claims);
+	assert_false(accepted(buffer_text(&token), key));
+	buffer_free(&token);
+	assert_int_equal(key_to_public_jwk(key, &print), STATUS_OK);
+	assert_int_equal(key_from_public_jwk(buffer_text(&print), &again), STATUS_OK);
+	uint8_t signature[64];
+	assert_int_equal(key_sign(key, TEXT("x"), signature), STATUS_INVALID);
+	key_free(again);
+	assert_int_equal(key_generate(KEY_RS256, TEXT_NONE, &again), STATUS_INVALID);
+	key_free(key);
+	buffer_free(&print);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -643,6 +703,7 @@ int main(void)
 		cmocka_unit_test(test_shapes),
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_signature_values),
+		cmocka_unit_test(test_rsa),
 		cmocka_unit_test(test_mutations),
 		cmocka_unit_test(test_threads),
 	};

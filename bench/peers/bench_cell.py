@@ -96,8 +96,8 @@ class Cell:
                         return self
             except OSError:
                 pass
-            if time.monotonic() - self.started > 30:
-                raise SystemExit("celld was not ready within 30 s")
+            if time.monotonic() - self.started > 90:
+                raise SystemExit("celld was not ready within 90 s")
             time.sleep(0.001)
 
     def stop(self):

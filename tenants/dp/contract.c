@@ -36,19 +36,33 @@ static struct text known(const char *text)
 	return text == NULL ? TEXT_NONE : text_of(text);
 }
 
-static void find_facts(struct pull *pull, const struct flow_terms *terms, struct policy_facts *facts)
+static struct text find_region(const struct pull *pull, const struct flow_terms *terms)
 {
-	*facts = (struct policy_facts){.recipient = known(terms->counter_party),
-		.dataset = known(terms->dataset),
-		.region = known(terms->region),
-		.purpose = known(terms->purpose),
-		.industry = known(terms->industry)};
-	if (facts->region.bytes == NULL) {
-		const struct participant *participant = registry_find(pull->home->dp->registry, text_of(pull->flow->ctx));
-		facts->region = participant == NULL ? TEXT_NONE : known(participant->region);
-	}
-	if (facts->purpose.bytes == NULL && exchange_header_count(pull->exchange, TEXT("celld-purpose")) == 1)
-		facts->purpose = exchange_header(pull->exchange, TEXT("celld-purpose"));
+	if (terms->region != NULL)
+		return text_of(terms->region);
+	const struct participant *participant = registry_find(pull->home->dp->registry, text_of(pull->flow->ctx));
+	return participant == NULL ? TEXT_NONE : known(participant->region);
+}
+
+/* A request that says two says none. */
+static struct text find_purpose(const struct pull *pull, const struct flow_terms *terms)
+{
+	const struct text name = TEXT("celld-purpose");
+	if (terms->purpose != NULL)
+		return text_of(terms->purpose);
+	return exchange_header_count(pull->exchange, name) == 1 ? exchange_header(pull->exchange, name) : TEXT_NONE;
+}
+
+/* Only what the policy asks for. */
+static void find_facts(
+	struct pull *pull, const struct policy *policy, const struct flow_terms *terms, struct policy_facts *facts)
+{
+	*facts = (struct policy_facts){
+		.recipient = known(terms->counter_party), .dataset = known(terms->dataset), .industry = known(terms->industry)};
+	if (policy_asks(policy, POLICY_SPATIAL))
+		facts->region = find_region(pull, terms);
+	if (policy_asks(policy, POLICY_PURPOSE))
+		facts->purpose = find_purpose(pull, terms);
 }
 
 /* uses: those before this one */
@@ -56,7 +70,7 @@ static enum policy_reason judge(struct pull *pull, const struct agreement_terms 
 {
 	struct policy_facts facts;
 	const struct flow_terms *terms = atomic_load_explicit(&pull->flow->terms, memory_order_acquire);
-	find_facts(pull, terms, &facts);
+	find_facts(pull, agreed->policy, terms, &facts);
 	facts.now_ms = now_ms;
 	facts.requests = uses;
 	facts.bytes = agreement_bytes(pull->contract, lane_of(pull));
@@ -266,6 +280,7 @@ static bool meter(struct pull *pull)
 	pull->is_metered = true;
 	pull->read_body = exchange->read_body;
 	exchange->read_body = read_metered;
+	exchange->lend_body = NULL; /* what is lent is not asked for piece by piece */
 	return true;
 }
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "server/base/log.h"
+#include "server/base/mapping.h"
 #include "server/base/metric.h"
 #include "tenants/dp/books.h"
 #include "tenants/dp/callback_token.h"

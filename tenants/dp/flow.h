@@ -67,7 +67,7 @@ struct flow_terms {
 	char *dataset, *agreement, *counter_party;
 	char *participant, *profile, *dataspace; /* as Data Plane Signaling names them */
 	char *control_plane;                     /* who gets the callbacks */
-	char *messages;                          /* JSON: ids of the last messages obeyed, oldest first */
+	char *messages;                          /* JSON: the last messages obeyed, "verb id", oldest first */
 	char *reason;                            /* of the last suspension or termination */
 	char *address;                           /* JSON: the DataAddress received, without its secrets */
 	char *public_url;                        /* where the control plane reached us: what offered addresses start with */

@@ -5,8 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,13 +12,18 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "server/base/clock.h"
+#include "server/base/mapping.h"
+
 enum { REOPEN_MS = 1000, POPULATE_MAX = 64 * 1024, SEQUENTIAL_MIN = 1024 * 1024, PATH_LIMIT = 4000 };
+/* The file system's clock has a grain of some milliseconds: a younger file may still change under the same times. */
+enum { HELD_MAX = 16 * 1024, STILL_MS = 50 };
 #define WINDOW_MAX ((int64_t)1 << 30)
 
 struct entry {
 	struct open_file file; /* first: callers hold this */
 	struct entry *chain, *older, *newer;
-	uint64_t hash, opened_ms;
+	uint64_t hash, opened_ms, seen_ms; /* opened anew, looked at */
 	unsigned users;
 	bool is_listed;  /* in the table; else freed with its last user */
 	uint8_t *mapped; /* the whole file, if it fits a window */
@@ -35,47 +38,7 @@ struct open_files {
 	int root;
 };
 
-/* --- the mapping guard: a copy announces the mapping it reads, so that a SIGBUS in it can be told from a bug */
-
-static _Thread_local struct {
-	uint8_t *volatile start;
-	volatile size_t length;
-	volatile sig_atomic_t is_broken;
-} guarded;
-
-static void on_sigbus(int number, siginfo_t *info, void *context)
-{
-	(void)context;
-	uint8_t *address = info->si_addr, *start = guarded.start;
-	if (start == NULL || address < start || address >= start + guarded.length) {
-		signal(number, SIG_DFL);
-		return; /* the instruction runs again and the default action ends the process */
-	}
-	uintptr_t page = (uintptr_t)address & ~(uintptr_t)4095;
-	size_t left = (size_t)((uintptr_t)start + guarded.length - page);
-	guarded.is_broken = 1;
-	if (mmap((void *)page, left, PROT_READ, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
-		signal(number, SIG_DFL);
-}
-
-enum status mapping_guard_install(void)
-{
-	struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK};
-	sigemptyset(&action.sa_mask);
-	return sigaction(SIGBUS, &action, NULL) == 0 ? STATUS_OK : STATUS_IO;
-}
-
-static enum status copy_guarded(uint8_t *start, size_t mapped, size_t offset, uint8_t *into, size_t length)
-{
-	guarded.is_broken = 0;
-	guarded.length = mapped;
-	guarded.start = start;
-	atomic_signal_fence(memory_order_seq_cst);
-	memcpy(into, start + offset, length);
-	atomic_signal_fence(memory_order_seq_cst);
-	guarded.start = NULL;
-	return guarded.is_broken ? STATUS_IO : STATUS_OK;
-}
+/* --- mappings */
 
 static uint8_t *map_file(int descriptor, int64_t offset, size_t length)
 {
@@ -88,16 +51,34 @@ static uint8_t *map_file(int descriptor, int64_t offset, size_t length)
 	return bytes;
 }
 
+static const uint8_t *map_whole(struct entry *entry)
+{
+	if (entry->mapped == NULL)
+		entry->mapped = map_file(entry->file.descriptor, 0, (size_t)entry->file.size);
+	return entry->mapped;
+}
+
+const uint8_t *open_file_bytes(const struct open_file *file, int64_t offset)
+{
+	if (file->size > WINDOW_MAX || offset >= file->size)
+		return NULL;
+	const uint8_t *whole = map_whole((struct entry *)(uintptr_t)file);
+	return whole == NULL ? NULL : whole + offset;
+}
+
 enum status open_file_copy(
 	const struct open_file *file, struct file_window *window, int64_t offset, uint8_t *into, size_t length)
 {
 	struct entry *entry = (struct entry *)(uintptr_t)file;
+	if (file->held != NULL) {
+		memcpy(into, file->held + offset, length);
+		return STATUS_OK;
+	}
 	if (file->size <= WINDOW_MAX) {
-		if (entry->mapped == NULL)
-			entry->mapped = map_file(file->descriptor, 0, (size_t)file->size);
-		if (entry->mapped == NULL)
+		const uint8_t *whole = map_whole(entry);
+		if (whole == NULL)
 			return STATUS_NO_MEMORY;
-		return copy_guarded(entry->mapped, (size_t)file->size, (size_t)offset, into, length);
+		return mapping_copy(whole, (size_t)file->size, (size_t)offset, into, length);
 	}
 	while (length > 0) {
 		if (window->bytes == NULL || offset < window->offset || offset >= window->offset + (int64_t)window->length) {
@@ -111,7 +92,7 @@ enum status open_file_copy(
 		}
 		size_t at = (size_t)(offset - window->offset);
 		size_t part = window->length - at < length ? window->length - at : length;
-		enum status status = copy_guarded(window->bytes, window->length, at, into, part);
+		enum status status = mapping_copy(window->bytes, window->length, at, into, part);
 		if (status != STATUS_OK)
 			return status;
 		into += part;
@@ -175,6 +156,7 @@ static enum status open_regular(int root, struct text ctx, struct text path, str
 		.mtime_ns = nanoseconds(found.st_mtim),
 		.ctime_ns = nanoseconds(found.st_ctim),
 		.inode = found.st_ino};
+	http_date_format(found.st_mtim.tv_sec, file->modified);
 	return STATUS_OK;
 }
 
@@ -221,6 +203,7 @@ static void entry_free(struct entry *entry)
 	if (entry->mapped != NULL)
 		munmap(entry->mapped, (size_t)entry->file.size);
 	close(entry->file.descriptor);
+	free((void *)(uintptr_t)entry->file.held);
 	free(entry->key);
 	free(entry);
 }
@@ -289,6 +272,7 @@ static enum status insert(struct open_files *files, struct text key, uint64_t ha
 	*entry = (struct entry){.file = *opened,
 		.hash = hash,
 		.opened_ms = now_ms,
+		.seen_ms = now_ms,
 		.key = copy,
 		.key_length = key.length,
 		.is_listed = true,
@@ -300,11 +284,29 @@ static enum status insert(struct open_files *files, struct text key, uint64_t ha
 	return STATUS_OK;
 }
 
+/* Reads a small file once, for as long as it stays the same. */
+static void hold(struct entry *entry)
+{
+	struct open_file *file = &entry->file;
+	int64_t changed_ns = file->mtime_ns > file->ctime_ns ? file->mtime_ns : file->ctime_ns;
+	if (file->held != NULL || file->size == 0 || file->size > HELD_MAX ||
+		clock_wall_ms() - changed_ns / 1000000 < STILL_MS)
+		return;
+	uint8_t *bytes = malloc((size_t)file->size);
+	if (bytes != NULL && pread(file->descriptor, bytes, (size_t)file->size, 0) == file->size && is_current(file))
+		file->held = bytes;
+	else
+		free(bytes);
+}
+
 /* NULL: the entry is no longer the file (and has been dropped). */
 static struct entry *revalidate(
 	struct open_files *files, struct entry *entry, struct text ctx, struct text path, uint64_t now_ms)
 {
+	if (entry->file.held != NULL && entry->seen_ms == now_ms)
+		return entry;
 	if (is_current(&entry->file)) {
+		entry->seen_ms = now_ms;
 		if (now_ms - entry->opened_ms < REOPEN_MS)
 			return entry;
 		struct open_file again;
@@ -346,6 +348,7 @@ enum status open_file_get(
 		list_enter(files, entry);
 	}
 	entry->users++;
+	hold(entry);
 	*file = &entry->file;
 	return STATUS_OK;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "server/base/text.h"
+#include "server/http_date.h"
 
 struct open_files;
 
@@ -10,13 +11,17 @@ struct open_file {
 	int descriptor;
 	int64_t size, mtime_ns, ctime_ns;
 	uint64_t inode;
+	/* The whole of a small file that lay still when it was read, else NULL: the bytes and the times above are of one
+	 * moment, whatever becomes of the file. */
+	const uint8_t *held;
+	char modified[HTTP_DATE_LENGTH + 1]; /* mtime_ns as a Last-Modified */
 };
 
 /* root: an O_PATH directory descriptor, borrowed. At most `limit` files without users are kept. */
 struct open_files *open_files_new(int root, size_t limit);
 void open_files_free(struct open_files *files);
-/* Opens <root>/<ctx>/<path> (path relative, decoded), or takes the open one if the file did not change. NOT_FOUND:
- * there is no such regular file reachable without symlinks. */
+/* Opens <root>/<ctx>/<path> (path relative, decoded), or takes the open one if the file did not change; a file that is
+ * held is looked at once a millisecond. NOT_FOUND: there is no such regular file reachable without symlinks. */
 enum status open_file_get(struct open_files *files, struct text ctx, struct text path, uint64_t now_ms,
 	const struct open_file **file) MUST_CHECK;
 void open_file_release(struct open_files *files, const struct open_file *file);
@@ -38,7 +43,6 @@ struct file_window {
 enum status open_file_copy(
 	const struct open_file *file, struct file_window *window, int64_t offset, uint8_t *into, size_t length) MUST_CHECK;
 void file_window_close(struct file_window *window);
-
-/* Installs the process-wide SIGBUS handler that makes a truncated mapping an error of open_file_copy; any other SIGBUS
- * keeps its default action. */
-enum status mapping_guard_install(void) MUST_CHECK;
+/* The mapped bytes from `offset` to the end of the file, good until open_file_release; they can only be read as
+ * mapping_copy does, or by the kernel. NULL: the file is too large to be mapped whole. */
+const uint8_t *open_file_bytes(const struct open_file *file, int64_t offset);

@@ -1,6 +1,7 @@
 /* Judging by a compiled policy. */
 #include "tenants/dp/policy.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "tenants/dp/policy_rule.h"
@@ -53,6 +54,11 @@ const char *policy_unenforceable(const struct policy *policy, size_t at)
 	return policy->flags[at];
 }
 
+bool policy_asks(const struct policy *policy, enum policy_reason about)
+{
+	return (policy->asked >> about & 1U) != 0;
+}
+
 bool policy_has_count(const struct policy *policy)
 {
 	return policy->has_count;
@@ -68,16 +74,12 @@ bool policy_has_volume(const struct policy *policy)
 /* Which fact a match is about. */
 static struct text fact_of(const struct policy_facts *facts, enum policy_reason reason)
 {
-	const struct {
-		enum policy_reason reason;
-		struct text text;
-	} table[] = {{POLICY_RECIPIENT, facts->recipient}, {POLICY_DATASET, facts->dataset},
-		{POLICY_SPATIAL, facts->region}, {POLICY_PURPOSE, facts->purpose}, {POLICY_INDUSTRY, facts->industry}};
-	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-		if (table[i].reason == reason)
-			return table[i].text;
-	}
-	return TEXT_NONE;
+	static const size_t places[POLICY_REASON_COUNT] = {[POLICY_RECIPIENT] = offsetof(struct policy_facts, recipient),
+		[POLICY_DATASET] = offsetof(struct policy_facts, dataset),
+		[POLICY_SPATIAL] = offsetof(struct policy_facts, region),
+		[POLICY_PURPOSE] = offsetof(struct policy_facts, purpose),
+		[POLICY_INDUSTRY] = offsetof(struct policy_facts, industry)};
+	return places[reason] == 0 ? TEXT_NONE : *(const struct text *)(const void *)((const char *)facts + places[reason]);
 }
 
 /* Regions are case-insensitive paths: "eu-de" lies in "eu", and in itself. */

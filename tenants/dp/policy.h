@@ -64,6 +64,9 @@ const char *policy_unenforceable(const struct policy *policy, size_t at);
 bool policy_has_count(const struct policy *policy);
 bool policy_has_volume(const struct policy *policy);
 
+/* Does it compare this fact with anything? Others need not be found out. */
+bool policy_asks(const struct policy *policy, enum policy_reason about);
+
 /* What is known at the time of judging; absent texts are not known. */
 struct policy_facts {
 	int64_t now_ms;

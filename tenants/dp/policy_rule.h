@@ -34,5 +34,6 @@ struct policy {
 	size_t value_count, value_room;
 	char *flags[FLAGS_MAX];
 	size_t flag_count;
+	unsigned asked; /* bits of enum policy_reason: facts that are compared */
 	bool has_count, has_volume;
 };

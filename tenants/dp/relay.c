@@ -75,6 +75,15 @@ static void note_version(struct relay *relay, const struct client_response *resp
 	relay->first = first;
 }
 
+static enum body_state on_lend(struct exchange *exchange, size_t room, const uint8_t **bytes, size_t *count)
+{
+	struct pull *pull = exchange->state;
+	const struct relay *relay = pull->source_state;
+	enum body_state result = client_call_lend(relay->call, room, bytes, count);
+	pull_count(pull, *count);
+	return result;
+}
+
 void relay_answer(struct relay *relay, const struct client_response *response,
 	bool (*passes)(struct text name, const struct header *headers, size_t count))
 {
@@ -94,6 +103,7 @@ void relay_answer(struct relay *relay, const struct client_response *response,
 	exchange->status = response->status;
 	exchange->response_length = response->length;
 	exchange->read_body = on_read;
+	exchange->lend_body = on_lend;
 	pull_respond(relay->pull);
 }
 

@@ -57,6 +57,9 @@ static inline struct text signal_field(const struct signal *signal, enum message
 	return message_text(&signal->message, field);
 }
 
+/* signaling_draft.c: what a repeated message is known by, "verb id"; an id under another verb is another message.
+ * False: the message has no id. */
+bool signal_message_key(const struct signal *signal, struct buffer *key);
 /* signaling_address.c: reads the message's address into signal->address. Is one there exactly where it belongs, and is
  * it one that this participant may use? False: answered 400. */
 bool signal_check_address(struct signal *signal, const struct participant *participant, const struct flow_terms *terms);

@@ -38,13 +38,27 @@ static char *draft_json(struct draft *draft, struct buffer *into, const struct j
 	return into->bytes;
 }
 
-/* The ids of the last messages, with this one: what is seen again is not obeyed again. */
-static void draft_messages(struct draft *draft, struct text message)
+bool signal_message_key(const struct signal *signal, struct buffer *key)
+{
+	struct text id = signal_field(signal, MESSAGE_FIELD_ID);
+	if (id.bytes == NULL)
+		return false;
+	buffer_append(key, signaling_verb_name(signal->verb));
+	buffer_append_byte(key, ' ');
+	buffer_append(key, id);
+	return !key->failed;
+}
+
+/* The last messages, with this one: what is seen again is not obeyed again. */
+static void draft_messages(struct draft *draft, const struct signal *signal)
 {
 	struct json *before = NULL;
+	struct buffer message = {0};
 	size_t count = 0;
-	if (message.bytes == NULL)
+	if (!signal_message_key(signal, &message)) {
+		draft->failed = draft->failed || message.failed;
 		return;
+	}
 	if (draft->terms.messages != NULL && json_parse(text_of(draft->terms.messages), NULL, &before) == STATUS_OK)
 		count = json_count(before);
 	buffer_append_byte(&draft->messages, '[');
@@ -54,8 +68,9 @@ static void draft_messages(struct draft *draft, struct text message)
 		buffer_append_json(&draft->messages, json_text(item));
 		buffer_append_byte(&draft->messages, ',');
 	}
-	buffer_append_json(&draft->messages, message);
+	buffer_append_json(&draft->messages, buffer_text(&message));
 	buffer_append_byte(&draft->messages, ']');
+	buffer_free(&message);
 	json_free(before);
 	draft->failed = draft->failed || draft->messages.failed;
 	draft->terms.messages = draft->messages.bytes;
@@ -101,7 +116,7 @@ enum status draft_make(const struct signal *signal, const struct flow *flow, str
 	enum status status = flow_terms_move(terms, signal->event, now_ms);
 	if (status != STATUS_OK)
 		return status;
-	draft_messages(draft, signal_field(signal, MESSAGE_FIELD_ID));
+	draft_messages(draft, signal);
 	if (signal->verb == SIGNALING_SUSPEND || signal->verb == SIGNALING_TERMINATE)
 		terms->reason = draft_text(draft, signal_field(signal, MESSAGE_FIELD_REASON));
 	if (signal->verb == SIGNALING_RESUME)

@@ -231,14 +231,15 @@ static void answer_again(struct signal *signal, const struct flow *flow)
 
 static bool is_repeated(const struct signal *signal, const struct flow_terms *terms)
 {
-	struct text message = signal_field(signal, MESSAGE_FIELD_ID);
+	struct buffer message = {0};
 	struct json *messages = NULL;
-	if (message.bytes == NULL || terms->messages == NULL ||
-		json_parse(text_of(terms->messages), NULL, &messages) != STATUS_OK)
-		return false;
 	bool is_there = false;
-	for (const struct json *item = json_first(messages); item != NULL && !is_there; item = json_next(item))
-		is_there = text_equals(json_text(item), message);
+	if (terms->messages != NULL && signal_message_key(signal, &message) &&
+		json_parse(text_of(terms->messages), NULL, &messages) == STATUS_OK) {
+		for (const struct json *item = json_first(messages); item != NULL && !is_there; item = json_next(item))
+			is_there = text_equals(json_text(item), buffer_text(&message));
+	}
+	buffer_free(&message);
 	json_free(messages);
 	return is_there;
 }

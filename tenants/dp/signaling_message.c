@@ -35,6 +35,11 @@ bool signaling_verb_parse(struct text segment, bool has_flow, enum signaling_ver
 	return false;
 }
 
+struct text signaling_verb_name(enum signaling_verb verb)
+{
+	return text_of(verbs[verb].segment);
+}
+
 static bool is_visible(struct text text)
 {
 	for (size_t i = 0; i < text.length; i++) {

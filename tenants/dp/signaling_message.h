@@ -22,6 +22,8 @@ enum signaling_verb {
 /* False: there is no such verb, or it is not one for (`has_flow`) a flow that exists. */
 bool signaling_verb_parse(struct text segment, bool has_flow, enum signaling_verb *verb);
 
+struct text signaling_verb_name(enum signaling_verb verb);
+
 /* What a member may hold. */
 enum message_kind {
 	MESSAGE_ID,     /* 1 to 512 visible ASCII characters */

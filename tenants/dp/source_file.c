@@ -130,18 +130,23 @@ static enum body_state fill(struct file_pull *state, uint8_t *frame, size_t room
 	return state->piece == state->count ? BODY_END : BODY_MORE;
 }
 
+/* a file that changes under the transfer fails it: never a mixture, cleanly ended */
+static bool is_unchanged(struct file_pull *state, bool at_end)
+{
+	if (!at_end && state->unchecked < CHECK_BYTES)
+		return true;
+	state->unchecked = 0;
+	return state->file->held != NULL || open_file_is_same(state->file);
+}
+
 static enum body_state on_read(struct exchange *exchange, uint8_t *frame, size_t room, size_t *count)
 {
 	struct pull *pull = exchange->state;
 	struct file_pull *state = pull->source_state;
 	*count = 0;
 	enum body_state result = fill(state, frame, room, count);
-	/* a file that changes under the transfer fails it: never a mixture, cleanly ended */
-	if (result != BODY_FAILED && (result == BODY_END || state->unchecked >= CHECK_BYTES)) {
-		state->unchecked = 0;
-		if (!open_file_is_same(state->file))
-			result = BODY_FAILED;
-	}
+	if (result != BODY_FAILED && !is_unchanged(state, result == BODY_END))
+		result = BODY_FAILED;
 	if (result != BODY_FAILED && !file_digests_pass(&state->digests, frame, *count, result == BODY_END))
 		result = BODY_FAILED;
 	if (result == BODY_FAILED) {
@@ -150,6 +155,31 @@ static enum body_state on_read(struct exchange *exchange, uint8_t *frame, size_t
 	}
 	pull_count(pull, *count);
 	return result;
+}
+
+/* Straight from the mapping. */
+static enum body_state on_lend(struct exchange *exchange, size_t room, const uint8_t **bytes, size_t *count)
+{
+	struct pull *pull = exchange->state;
+	struct file_pull *state = pull->source_state;
+	const struct piece *piece = &state->pieces[state->piece];
+	*count = 0;
+	if (piece->text.bytes != NULL || piece->length - state->at < (int64_t)room ||
+		(*bytes = open_file_bytes(state->file, piece->offset + state->at)) == NULL)
+		return BODY_LATER;
+	state->at += (int64_t)room;
+	state->unchecked += (int64_t)room;
+	if (state->at == piece->length) {
+		state->piece++;
+		state->at = 0;
+	}
+	if (!is_unchanged(state, false)) {
+		dp_count(DP_SOURCE_ERRORS);
+		return BODY_FAILED;
+	}
+	*count = room;
+	pull_count(pull, room);
+	return BODY_MORE;
 }
 
 /* --- the head */
@@ -162,11 +192,9 @@ static bool add_text_header(struct exchange *exchange, struct text name, struct 
 
 static bool add_validators(struct exchange *exchange, const struct file_pull *state)
 {
-	char date[HTTP_DATE_LENGTH + 1];
-	http_date_format(state->file->mtime_ns / 1000000000, date);
 	return exchange_add_header(exchange, TEXT("accept-ranges"), TEXT("bytes")) &&
 		   exchange_add_header(exchange, TEXT("etag"), text_of(state->etag)) &&
-		   add_text_header(exchange, TEXT("last-modified"), text_of(date));
+		   exchange_add_header(exchange, TEXT("last-modified"), (struct text){state->file->modified, HTTP_DATE_LENGTH});
 }
 
 /* 0: go on; else the status that answers the conditions (RFC 9110 section 13.2.2). */
@@ -240,7 +268,7 @@ static bool plan_one(
 			return false;
 	}
 	state->pieces[state->count++] = (struct piece){.offset = (int64_t)range->first, .length = (int64_t)range->length};
-	exchange->file_descriptor = state->file->descriptor;
+	exchange->file_descriptor = state->file->held != NULL ? -1 : state->file->descriptor;
 	exchange->file_offset = (int64_t)range->first;
 	return exchange_add_header(exchange, TEXT("content-type"), content_type);
 }
@@ -314,6 +342,7 @@ static void respond(struct pull *pull)
 		return;
 	}
 	exchange->read_body = on_read;
+	exchange->lend_body = state->digests.running == NULL ? on_lend : NULL; /* what is digested must be seen */
 	pull_respond(pull);
 }
 

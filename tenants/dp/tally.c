@@ -66,9 +66,19 @@ static unsigned find_entity(struct tally *tally, struct text tag, struct text di
 	return tally->entity_count++;
 }
 
+/* A tag of a source may hold bytes that a receipt's text must not. */
+static bool is_plain(struct text tag)
+{
+	for (size_t i = 0; i < tag.length; i++) {
+		if (tag.bytes[i] < 0x20 || tag.bytes[i] > 0x7e)
+			return false;
+	}
+	return tag.length > 0;
+}
+
 void tally_add(struct tally *tally, struct text tag, struct text digest, uint64_t first, uint64_t length)
 {
-	bool is_kept = false, is_known = tag.length > 0 && tag.length <= ENTITY_TAG_MAX && first + length > first;
+	bool is_kept = false, is_known = is_plain(tag) && tag.length <= ENTITY_TAG_MAX && first + length > first;
 	unsigned entity = is_known ? find_entity(tally, tag, digest) : TALLY_ENTITIES_MAX;
 	if (length == 0)
 		return;

@@ -1,7 +1,6 @@
 /* Validators of datasets. */
 #include "tenants/dp/validator.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "server/etag.h"
@@ -38,13 +37,28 @@ static uint64_t path_hash(struct text path)
 	return hash;
 }
 
+/* '-' and the number in hexadecimal; returns the end. */
+static char *print_part(char *at, uint64_t number)
+{
+	int digits = number == 0 ? 1 : (67 - __builtin_clzll(number)) / 4;
+	*at++ = '-';
+	for (int i = digits - 1; i >= 0; i--, number >>= 4)
+		at[i] = "0123456789abcdef"[number & 15];
+	return at + digits;
+}
+
 void file_tag_print(const char *binding, bool has_version, struct text below, const struct open_file *file,
 	char into[FILE_TAG_LENGTH + 1])
 {
-	int length = snprintf(into, FILE_TAG_LENGTH + 1, "\"%s-%llx-%llx", binding, (unsigned long long)path_hash(below),
-		(unsigned long long)file->size);
-	snprintf(into + length, FILE_TAG_LENGTH + 1 - (size_t)length, has_version ? "\"" : "-%llx\"",
-		(unsigned long long)file->mtime_ns);
+	char *at = into;
+	*at++ = '"';
+	memcpy(at, binding, BINDING_LENGTH);
+	at = print_part(at + BINDING_LENGTH, path_hash(below));
+	at = print_part(at, (uint64_t)file->size);
+	if (!has_version)
+		at = print_part(at, (uint64_t)file->mtime_ns);
+	*at++ = '"';
+	*at = 0;
 }
 
 static bool is_weak(struct text tag)

@@ -9,6 +9,7 @@
 #include "tenants/jose/curve_point.h"
 #include "tenants/jose/jws.h"
 #include "tenants/jose/key_private.h"
+#include "tenants/jose/rsa_key.h"
 
 enum { COORDINATE_TEXT = 43, UNCOMPRESSED = 4 };
 
@@ -18,6 +19,7 @@ static const struct {
 } kinds[] = {
 	[KEY_ES256] = {KEY_ES256, {"EC", 2}, {"P-256", 5}, {"ES256", 5}},
 	[KEY_EDDSA] = {KEY_EDDSA, {"OKP", 3}, {"Ed25519", 7}, {"EdDSA", 5}},
+	[KEY_RS256] = {KEY_RS256, {"RSA", 3}, {NULL, 0}, {"RS256", 5}},
 };
 
 static bool coordinate(const struct json *jwk, const char *name, uint8_t into[COORDINATE_BYTES])
@@ -53,6 +55,8 @@ static EVP_PKEY *ec_key(const uint8_t point[POINT_BYTES])
 static EVP_PKEY *public_pair(const struct json *jwk, enum key_kind kind)
 {
 	uint8_t point[POINT_BYTES] = {UNCOMPRESSED};
+	if (kind == KEY_RS256)
+		return rsa_from_jwk(jwk);
 	if (!coordinate(jwk, "x", point + 1))
 		return NULL;
 	if (kind == KEY_ES256)
@@ -138,6 +142,8 @@ static void append_coordinate(struct buffer *into, const char *name, const uint8
 static enum status append_required(const struct key *key, struct buffer *into)
 {
 	uint8_t x[COORDINATE_BYTES], y[COORDINATE_BYTES];
+	if (key->kind == KEY_RS256)
+		return rsa_append_required(key, into);
 	enum status status = key_coordinates(key, x, y);
 	if (status != STATUS_OK)
 		return status;

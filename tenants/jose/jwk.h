@@ -1,9 +1,9 @@
-/* JSON Web Keys: ES256 (P-256) and EdDSA (Ed25519). */
+/* JSON Web Keys: ES256 (P-256) and EdDSA (Ed25519); RS256 (RSA) to verify tokens of others alone. */
 #pragma once
 
 #include "server/base/text.h"
 
-enum key_kind { KEY_ES256, KEY_EDDSA };
+enum key_kind { KEY_ES256, KEY_EDDSA, KEY_RS256 };
 struct key; /* a public or private key, immutable, usable from any thread that holds it */
 
 /* Public members only; unknown kty/crv/alg, private members ("d") in a public JWK, points off the curve: INVALID. `kid`
@@ -11,8 +11,9 @@ struct key; /* a public or private key, immutable, usable from any thread that h
 enum status key_from_public_jwk(struct text jwk, struct key **key) MUST_CHECK;
 /* A JWK set {"keys":[...]}: keys that are not signature keys of a known kind are skipped; returns up to `room` keys. */
 enum status keys_from_jwks(struct text jwks, struct key **keys, size_t room, size_t *count) MUST_CHECK;
+/* ES256, EdDSA; else INVALID. */
 enum status key_generate(enum key_kind kind, struct text kid, struct key **key) MUST_CHECK;
-/* PKCS#8 DER, for the vault alone. */
+/* PKCS#8 DER, for the vault alone. RSA: INVALID. */
 enum status key_from_private_der(struct text der, struct text kid, struct key **key) MUST_CHECK;
 /* The same from PEM, unencrypted. */
 enum status key_from_private_pem(struct text pem, struct text kid, struct key **key) MUST_CHECK;

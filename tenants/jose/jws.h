@@ -12,16 +12,18 @@ size_t base64url_encode(
 	struct text bytes, char *into); /* into: (length * 4 + 2) / 3 bytes; returns the length written */
 enum status base64url_decode(struct text encoded, uint8_t *into, size_t room, size_t *length) MUST_CHECK;
 
+enum { JWS_SIGNATURE_MAX = 512 };
 /* A parsed, not yet verified token. */
 struct jws {
 	struct text signing_input; /* points into the token text */
-	uint8_t signature[64];
+	uint8_t signature[JWS_SIGNATURE_MAX];
+	size_t signature_length;
 	struct json *header, *claims; /* owned */
 	struct text kid;              /* into header */
 	struct text algorithm;
 };
-/* INVALID: not three parts, header without a known alg ("ES256", "EdDSA"), any of crit, jku, jwk, x5u, x5c, b64, zip in
- * the header, claims no object, signature not 64 bytes. */
+/* INVALID: not three parts, header without a known alg ("ES256", "EdDSA", "RS256"), any of crit, jku, jwk, x5u, x5c,
+ * b64, zip in the header, claims no object, a signature of the wrong length. */
 enum status jws_parse(struct text token, struct jws *jws) MUST_CHECK;
 void jws_free(struct jws *jws);
 /* alg must be the key's. */

@@ -15,6 +15,10 @@ static bool kind_of(const EVP_PKEY *pair, enum key_kind *kind)
 		*kind = KEY_EDDSA;
 		return true;
 	}
+	if (EVP_PKEY_is_a(pair, "RSA")) {
+		*kind = KEY_RS256;
+		return true;
+	}
 	*kind = KEY_ES256;
 	return EVP_PKEY_is_a(pair, "EC") && EVP_PKEY_get_group_name(pair, group, sizeof(group), &length) &&
 		   strcmp(group, "prime256v1") == 0;
@@ -22,13 +26,13 @@ static bool kind_of(const EVP_PKEY *pair, enum key_kind *kind)
 
 static const EVP_MD *digest_of(enum key_kind kind)
 {
-	return kind == KEY_ES256 ? EVP_sha256() : NULL;
+	return kind == KEY_EDDSA ? NULL : EVP_sha256();
 }
 
 enum status key_new(EVP_PKEY *pair, bool private, struct text kid, struct key **key)
 {
 	enum key_kind kind;
-	if (pair == NULL || kid.length > KEY_ID_MAX || !kind_of(pair, &kind)) {
+	if (pair == NULL || kid.length > KEY_ID_MAX || !kind_of(pair, &kind) || (private && kind == KEY_RS256)) {
 		EVP_PKEY_free(pair);
 		ERR_clear_error();
 		return STATUS_INVALID;
@@ -59,6 +63,8 @@ enum status key_new(EVP_PKEY *pair, bool private, struct text kid, struct key **
 
 enum status key_generate(enum key_kind kind, struct text kid, struct key **key)
 {
+	if (kind == KEY_RS256)
+		return STATUS_INVALID;
 	EVP_PKEY *pair =
 		kind == KEY_ES256 ? EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256") : EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
 	return pair == NULL ? STATUS_INTERNAL : key_new(pair, true, kid, key);
@@ -132,7 +138,7 @@ enum status key_verify(const struct key *key, struct text bytes, struct text sig
 	uint8_t der[DER_SIGNATURE_MAX];
 	const uint8_t *from = (const uint8_t *)signature.bytes;
 	size_t length = signature.length;
-	if (length != SIGNATURE_BYTES)
+	if (length != (key->kind == KEY_RS256 ? (size_t)EVP_PKEY_get_size(key->pair) : SIGNATURE_BYTES))
 		return STATUS_UNAUTHORIZED;
 	if (key->kind == KEY_ES256) {
 		length = raw_to_der(from, der, sizeof(der));

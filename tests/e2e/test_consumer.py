@@ -11,9 +11,10 @@ import threading
 import time
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from conftest import A, B, PROGRAMS, plain_answer, wait_for
-from did import claims_of
+from did import Key, claims_of
 from signaling import HTTP_PULL, ControlPlane, Signaling
 from wire import H2
 
@@ -320,6 +321,8 @@ def test_proofs_name_the_key_as_the_fabric_mapped_it(own_cell):
     cell.start()
     pair = Pair(cell)
     kid = f"{pair.consumer}#key-1"
+    pem = Key().private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    assert cell.call("PUT", f"/api/cell/v1/participants/{B}/keys/signing", {"privateKey": pem.decode()})[0] == 201
     status, body = cell.call("POST", "/key-mappings", {"participantContextId": B, "keyName": "signing", "kid": kid},
         token=cell.management_token("siglet-mgmt-api:admin"))
     assert status == 201, body

@@ -1,8 +1,11 @@
 """Who may signal: tokens of the cell and of control planes, forged ones, those of other tenants on every endpoint, and how control
 planes are registered."""
+import base64
 import time
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from conftest import A, B, wait_for
 from dps_fixture import MOVES, client_credentials, flow_in, is_refused, set_up, sign, token_exchange
@@ -148,6 +151,23 @@ def test_token_of_a_control_plane(a, signer, victim):
     process = random_id()
     assert a.start(process, token=signer.token(), datasetId="file").status == 200
     assert a.move(process, "suspend", token=signer.token()).status == 200
+
+
+def test_token_of_an_rsa_key(a, victim):
+    """What many identity providers sign with by default."""
+    private = rsa.generate_private_key(65537, 2048)
+    numbers = private.public_key().public_numbers()
+    name, now = f"rsa-{random_id()}", int(time.time())
+
+    def number(value):
+        return base64.urlsafe_b64encode(value.to_bytes((value.bit_length() + 7) // 8, "big")).decode().rstrip("=")
+    jwk = {"kty": "RSA", "kid": "r", "alg": "RS256", "use": "sig", "n": number(numbers.n), "e": number(numbers.e)}
+    assert a.register(name, "https://control.example", authorization={**CREDENTIALS, "jwks": {"keys": [jwk]}}).status == 200
+    text = f"{encode({'alg': 'RS256', 'kid': 'r'})}.{encode({'sub': name, 'aud': A, 'iat': now, 'exp': now + 60})}"
+    good = private.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
+    for signature, status in ((good, 200), (good[:-1] + bytes([good[-1] ^ 1]), 401), (good[:64], 401)):
+        assert call_endpoint(a, "status", victim, f"{text}.{encode(signature)}").status == status
+    assert a.call("DELETE", f"/controlplanes/{name}").status == 204
 
 
 FORGERIES = {"expired": {"exp": 1700000000}, "no end": {"exp": ABSENT}, "for another": {"aud": "did:web:another"}, "for nobody": {"aud": ABSENT},

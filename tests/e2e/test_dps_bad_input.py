@@ -353,6 +353,13 @@ def test_any_order(own_cell, control_plane):
     assert {flow: signaling.state(flow) for flow in flows} == flows
 
 
+def test_an_id_under_another_verb_is_another_message(a):
+    flow, message = flow_in(a, "STARTED"), random_id()
+    for verb, state in (("suspend", "SUSPENDED"), ("resume", "STARTED"), ("terminate", "TERMINATED")):
+        assert a.move(flow, verb, messageId=message).status == 200
+        assert a.state(flow) == state
+
+
 def test_a_flow_survives_all_this(own_cell, control_plane):
     """kill -9 and a new start: states, and which messages were seen, are what was answered."""
     cell = own_cell()

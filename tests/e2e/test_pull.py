@@ -102,6 +102,25 @@ def test_changed_file_has_another_etag_and_the_new_content(cell):
     assert first.header("etag") != second.header("etag")
 
 
+@pytest.mark.parametrize("tls", [True, False], ids=["TLS", "clear"])
+def test_a_file_that_shrinks_under_its_pull_resets_that_stream_alone(cell, tls):
+    name = f"shrinks-{tls}.bin"
+    token, path = cell.shared_file(A, name, b"a" * (16 << 20))
+    other, other_path = cell.shared_file(B, f"stays-{tls}.bin", BIG[:4 << 20])
+    with H2(cell.port if tls else cell.clear_port, tls) as connection:
+        connection.hold = True
+        broken = connection.start(path, headers=[("authorization", f"Bearer {token}")])
+        got = connection.wait(broken, until=lambda response: len(response.body) == 1 << 20)  # the window is spent
+        os.truncate(cell.state / "sources" / A / name, 2 << 20)
+        connection.hold = False
+        connection.h2.acknowledge_received_data(1 << 20, broken)
+        connection.flush()
+        whole = connection.start(other_path, headers=[("authorization", f"Bearer {other}")])
+        assert connection.wait(broken).reset not in (None, "closed") and not got.ended
+        assert set(got.body[:2 << 20]) == {ord("a")}
+        assert connection.wait(whole).ended and connection.responses[whole].body == BIG[:4 << 20]
+
+
 def test_directory_dataset_serves_files_below_and_nothing_else(cell):
     cell.file(A, "folder/inner/one.txt", b"one")
     cell.file(A, "outside.txt", b"outside")

@@ -411,3 +411,30 @@ def test_a_quota_ends_a_push(cell, receiver):
     wait_for(lambda: cell.metric("celld_dp_pushes_total") == failed + 1, 10, "the end of the push")
     assert state(cell, flow) == "STARTED" and "/in" not in target.whole
     assert target.received <= (6 << 20) + (4 << 20)
+
+
+def test_what_is_pushed_is_booked_apart(cell, receiver):
+    """A plain receiver that breaks off once: the second time is a repeat, and the receipts say so."""
+    target = receiver(resumable=False)
+    cuts = []
+
+    def cut(total):
+        if total > 5 << 20 and not cuts:
+            cuts.append(total)
+            raise ConnectionError("ordered")
+    target.on_bytes = cut
+    flow = push(cell, "big", target.url, "push-booked", agreementId="agreement-push-booked")
+    completed(cell, flow)
+
+    def book():
+        found = cell.call("GET", f"/api/cell/v1/participants/{A}/agreements/agreement-push-booked/book")[1]
+        return found if found["ok"] == 1 else None
+    found = wait_for(book, what="the book of the push")
+    assert found["bytesSent"] == 0 and found["uses"] == 1 and cuts
+    assert found["bytesPushed"] - found["bytesRepushed"] == len(BIG), found
+    assert 0 < found["bytesRepushed"] <= found["bytesPushed"] // 2
+    lines = cell.ctl("receipt", "export", A, "--flow", flow).stdout
+    receipts = [json.loads(line)["receipt"] for line in lines.splitlines() if '"receipt"' in line]
+    assert sum(receipt["bytes"] for receipt in receipts) == found["bytesPushed"]
+    assert sum(receipt["repeated"] for receipt in receipts) == found["bytesRepushed"]
+    assert cell.ctl("receipt", "verify", "-", input=lines).returncode == 0

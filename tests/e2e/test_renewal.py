@@ -138,6 +138,21 @@ def test_expired_token_is_renewed(lease):
     assert lease.pulls() == 200
 
 
+def test_a_token_that_ended_long_ago_is_not(own_cell, host):
+    cell = own_cell(settings={"dp": {"renewal_grace_ms": "1 s"}})
+    cell.start()
+    cell.participant(A, {"celld.dps.clear": "true"})
+    cell.file(A, "data.bin", CONTENT)
+    cell.dataset(A, "data", "file", {"path": "data.bin"})
+    lease = Lease(cell, Party(host, "late"))
+    lease.issue(lifetimeSeconds=1)
+    lease.renew()
+    lease.issue(lifetimeSeconds=1)
+    end = claims_of(lease.access)["exp"] + 2
+    wait_for(lambda: time.time() > end, 10, "the end of the grace")
+    assert lease.ask() == (401, {"error": "invalid_client"})
+
+
 def test_a_crowd_gets_one_and_the_same_refresh_token(lease):
     with concurrent.futures.ThreadPoolExecutor(16) as crowd:
         answers = list(crowd.map(lambda _: lease.ask(), range(16)))

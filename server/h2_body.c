@@ -1,0 +1,124 @@
+/* TLS: nghttp2 packs head and payload into the worker's frame buffer, which becomes one record. Clear: the payload is
+ * produced where it leaves from, or lent; nghttp2 gives the head alone. */
+#include "server/h2_body.h"
+
+#include <string.h>
+
+/* A DATA frame with its head is one TLS record. */
+enum { FRAME_HEAD = 9, FRAME_TLS = 16384 - FRAME_HEAD, FRAME_CLEAR = 16384, PAUSE_AFTER = 256 * 1024 };
+
+static ssize_t frame_length(nghttp2_session *session, uint8_t type, int32_t id, int32_t session_window,
+	int32_t stream_window, uint32_t frame_limit, void *context)
+{
+	const struct h2_output *output = context;
+	int32_t length = output->connection->ssl != NULL ? FRAME_TLS : FRAME_CLEAR;
+	(void)session, (void)type, (void)id;
+	if (length > session_window)
+		length = session_window;
+	if (length > stream_window)
+		length = stream_window;
+	return (uint32_t)length > frame_limit ? (ssize_t)frame_limit : length;
+}
+
+static void submit_trailers(nghttp2_session *session, struct stream *stream)
+{
+	nghttp2_nv fields[TRAILERS_MAX];
+	for (unsigned i = 0; i < stream->trailer_count; i++) {
+		const struct header *trailer = &stream->trailers[i];
+		fields[i] = (nghttp2_nv){(uint8_t *)(uintptr_t)trailer->name.bytes, (uint8_t *)(uintptr_t)trailer->value.bytes,
+			trailer->name.length, trailer->value.length, NGHTTP2_NV_FLAG_NONE};
+	}
+	nghttp2_submit_trailer(session, stream->id, fields, stream->trailer_count);
+}
+
+static ssize_t end_produce(
+	nghttp2_session *session, struct stream *stream, enum body_state state, size_t count, uint32_t *flags)
+{
+	if (stream->is_abort_pending)
+		state = BODY_FAILED;
+	switch (state) {
+	case BODY_MORE:
+		return (ssize_t)count;
+	case BODY_LATER:
+		return NGHTTP2_ERR_DEFERRED;
+	case BODY_FAILED:
+		stream->was_cut = true; /* our source's fault, not the peer's */
+		if (!stream->is_abort_pending) {
+			stream->is_abort_pending = true;
+			stream->abort_why = STATUS_IO;
+		}
+		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+	case BODY_END:
+		break;
+	}
+	*flags |= NGHTTP2_DATA_FLAG_EOF;
+	if (stream->trailer_count > 0) {
+		*flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+		submit_trailers(session, stream);
+	}
+	return (ssize_t)count;
+}
+
+static ssize_t on_produce(nghttp2_session *session, int32_t id, uint8_t *into, size_t room, uint32_t *flags,
+	nghttp2_data_source *source, void *context)
+{
+	struct stream *stream = source->ptr;
+	size_t count;
+	(void)id, (void)context;
+	enum body_state state = stream_produce(stream, into, room, &count);
+	return end_produce(session, stream, state, count, flags);
+}
+
+static enum body_state produce_clear(struct h2_output *output, struct stream *stream, size_t room, size_t *count)
+{
+	output->lent = NULL;
+	if (stream_may_lend(stream, room)) {
+		connection_reserve(output->connection, FRAME_HEAD + room);
+		enum body_state state = stream_lend(stream, room, &output->lent, count);
+		if (state != BODY_LATER || stream->is_deferred)
+			return state;
+	}
+	/* what was lent leaves first: its place may be needed, and at the end its lender says whether it was right */
+	stream_settle(stream);
+	output->lent = NULL;
+	return stream_produce(stream, connection_reserve(output->connection, FRAME_HEAD + room) + FRAME_HEAD, room, count);
+}
+
+static ssize_t on_produce_clear(nghttp2_session *session, int32_t id, uint8_t *into, size_t room, uint32_t *flags,
+	nghttp2_data_source *source, void *context)
+{
+	struct stream *stream = source->ptr;
+	size_t count = 0;
+	(void)id, (void)into;
+	*flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+	enum body_state state = produce_clear(context, stream, room, &count);
+	return end_produce(session, stream, state, count, flags);
+}
+
+/* The frame that was just produced leaves with this head. */
+static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head, size_t length,
+	nghttp2_data_source *source, void *context)
+{
+	struct h2_output *output = context;
+	struct connection *connection = output->connection;
+	(void)session, (void)frame, (void)source;
+	memcpy(connection_reserve(connection, FRAME_HEAD + length), head, FRAME_HEAD);
+	connection_commit(connection, output->lent == NULL ? FRAME_HEAD + length : FRAME_HEAD);
+	if (output->lent != NULL)
+		connection_lend(connection, output->lent, length);
+	output->written += FRAME_HEAD + length;
+	output->is_paused = output->written >= PAUSE_AFTER || !connection_can_write(connection);
+	return output->is_paused ? NGHTTP2_ERR_PAUSE : 0;
+}
+
+void h2_body_register(nghttp2_session_callbacks *callbacks)
+{
+	nghttp2_session_callbacks_set_data_source_read_length_callback(callbacks, frame_length);
+	nghttp2_session_callbacks_set_send_data_callback(callbacks, on_send_data);
+}
+
+nghttp2_data_provider h2_body_provider(struct stream *stream)
+{
+	return (nghttp2_data_provider){
+		.source.ptr = stream, .read_callback = stream->connection->ssl != NULL ? on_produce : on_produce_clear};
+}

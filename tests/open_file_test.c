@@ -1,0 +1,157 @@
+/* Small files are held once they lie still, served as they were, and seen anew when they change. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tenants/dp/open_file.h"
+
+#define CTX TEXT("0123456789abcdef0123456789abcdef")
+
+static char root[] = "/tmp/open_file_test.XXXXXX";
+static struct open_files *files;
+static uint64_t now_ms;
+
+static void path_of(const char *name, char into[256])
+{
+	snprintf(into, 256, "%s/%.*s/%s", root, TEXT_ARGUMENTS(CTX), name);
+}
+
+static void write_file(const char *name, char fill, size_t size)
+{
+	char path[256];
+	path_of(name, path);
+	FILE *file = fopen(path, "wb");
+	assert_non_null(file);
+	for (size_t i = 0; i < size; i++)
+		assert_int_equal(fputc(fill, file), fill);
+	fclose(file);
+}
+
+static const struct open_file *get(const char *name)
+{
+	const struct open_file *file;
+	assert_int_equal(open_file_get(files, CTX, text_of(name), now_ms, &file), STATUS_OK);
+	return file;
+}
+
+/* The file system's clock must have gone on first. */
+static const struct open_file *get_held(const char *name)
+{
+	for (int i = 0; i < 5000; i++, usleep(1000)) {
+		const struct open_file *file = get(name);
+		if (file->held != NULL)
+			return file;
+		open_file_release(files, file);
+		now_ms++;
+	}
+	fail_msg("never held");
+	return NULL;
+}
+
+static char byte_of(const struct open_file *file, int64_t at)
+{
+	struct file_window window = {0};
+	uint8_t byte;
+	assert_int_equal(open_file_copy(file, &window, at, &byte, 1), STATUS_OK);
+	file_window_close(&window);
+	return (char)byte;
+}
+
+static void a_held_file_stays_what_it_was(void **state)
+{
+	(void)state;
+	write_file("small", 'a', 100);
+	const struct open_file *young = get("small");
+	assert_null(young->held);
+	assert_int_equal(byte_of(young, 99), 'a');
+	open_file_release(files, young);
+	const struct open_file *held = get_held("small");
+	assert_int_equal(strlen(held->modified), HTTP_DATE_LENGTH);
+	write_file("small", 'b', 100);
+	assert_int_equal(byte_of(held, 0), 'a');
+	assert_int_equal(byte_of(held, 99), 'a');
+	assert_ptr_equal(get("small"), held); /* within one millisecond it is not looked at again */
+	now_ms++;
+	const struct open_file *next = get("small");
+	assert_ptr_not_equal(next, held);
+	assert_int_equal(byte_of(next, 99), 'b');
+	assert_int_equal(byte_of(held, 99), 'a');
+	open_file_release(files, held);
+	open_file_release(files, held);
+	open_file_release(files, next);
+}
+
+static void a_replaced_file_is_seen(void **state)
+{
+	(void)state;
+	char from[256], to[256];
+	write_file("first", 'a', 10);
+	open_file_release(files, get_held("first"));
+	write_file("other", 'c', 10);
+	path_of("other", from);
+	path_of("first", to);
+	assert_int_equal(rename(from, to), 0);
+	now_ms++;
+	const struct open_file *file = get("first");
+	assert_int_equal(byte_of(file, 0), 'c');
+	open_file_release(files, file);
+	assert_int_equal(unlink(to), 0);
+	now_ms++;
+	assert_int_equal(open_file_get(files, CTX, TEXT("first"), now_ms, &file), STATUS_NOT_FOUND);
+}
+
+static void large_and_empty_files_are_not_held(void **state)
+{
+	(void)state;
+	write_file("large", 'l', 16 * 1024 + 1);
+	write_file("most", 'm', 16 * 1024);
+	write_file("empty", 'e', 0);
+	open_file_release(files, get_held("most")); /* by then the others are as old */
+	const char *const names[] = {"large", "empty"};
+	for (size_t i = 0; i < 2; i++) {
+		const struct open_file *file = get(names[i]);
+		assert_null(file->held);
+		open_file_release(files, file);
+	}
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	char path[256];
+	if (mkdtemp(root) == NULL)
+		return 1;
+	path_of("", path);
+	if (mkdir(path, 0700) != 0)
+		return 1;
+	files = open_files_new(open(root, O_PATH | O_DIRECTORY), 8);
+	return files == NULL;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	open_files_free(files);
+	char command[300];
+	snprintf(command, sizeof(command), "rm -r '%s'", root);
+	return system(command); /* NOLINT(cert-env33-c, concurrency-mt-unsafe) */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_held_file_stays_what_it_was),
+		cmocka_unit_test(a_replaced_file_is_seen),
+		cmocka_unit_test(large_and_empty_files_are_not_held),
+	};
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
