@@ -14,7 +14,7 @@
 #include "server/base/json.h"
 #include "server/base/secret.h"
 #include "server/etag.h"
-#include "tenants/dp/digest_field.h"
+#include "tenants/dp/source/digest_field.h"
 
 enum { ATTEMPTS_MAX = 6, SILENCE_S = 60, ANSWER_MAX = 4096, TAG_MAX = 1024, LINE_MS = 200 };
 

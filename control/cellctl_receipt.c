@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "server/base/json.h"
-#include "tenants/dp/receipt.h"
+#include "tenants/dp/contract/receipt.h"
 
 enum { PAGE = 500, KEY_FILE_MAX = 65536 };
 static const struct json_limits page_limits = {(size_t)64 << 20, 32, 4000000};

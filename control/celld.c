@@ -23,8 +23,8 @@
 #include "tenants/cp/management.h"
 #include "tenants/did_host.h"
 #include "tenants/dp/dp.h"
-#include "tenants/dp/public_keys.h"
-#include "tenants/dp/siglet.h"
+#include "tenants/dp/signaling/public_keys.h"
+#include "tenants/dp/signaling/siglet.h"
 
 enum { EXIT_CONFIG = 2 };
 

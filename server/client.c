@@ -168,23 +168,14 @@ void call_fail(struct client_call *call, enum status why)
 
 static bool is_own(struct text name)
 {
-	static const char *const own[] = {"host", "connection", "transfer-encoding", "content-length", "te", "keep-alive",
-		"proxy-connection", "upgrade", "expect", "trailer", "http2-settings"};
+	static const struct text own[] = {TEXT("host"), TEXT("connection"), TEXT("transfer-encoding"),
+		TEXT("content-length"), TEXT("te"), TEXT("keep-alive"), TEXT("proxy-connection"), TEXT("upgrade"),
+		TEXT("expect"), TEXT("trailer"), TEXT("http2-settings")};
 	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
-		if (text_equals(name, text_of(own[i])))
+		if (text_equals(name, own[i]))
 			return true;
 	}
 	return false;
-}
-
-static bool is_line(struct text text)
-{
-	for (size_t i = 0; i < text.length; i++) {
-		unsigned char byte = (unsigned char)text.bytes[i];
-		if ((byte < 0x20 && byte != '\t') || byte == 0x7f)
-			return false;
-	}
-	return true;
 }
 
 static enum status build_head(struct client_call *call, const struct client_request *request)
@@ -192,7 +183,7 @@ static enum status build_head(struct client_call *call, const struct client_requ
 	const struct url *url = request->url;
 	struct buffer head = {0};
 	bool is_v6 = text_find(url->host, ':') < url->host.length;
-	if (!is_line(request->method) || !is_line(url->path) || !is_line(url->query))
+	if (!text_is_line(request->method) || !text_is_line(url->path) || !text_is_line(url->query))
 		return STATUS_INVALID;
 	buffer_append(&head, request->method);
 	buffer_append_byte(&head, ' ');
@@ -214,7 +205,7 @@ static enum status build_head(struct client_call *call, const struct client_requ
 		const struct header *header = &request->headers[i];
 		if (is_own(header->name))
 			continue;
-		if (!is_line(header->value) || !is_line(header->name)) {
+		if (!text_is_line(header->value) || !text_is_line(header->name)) {
 			buffer_free(&head);
 			return STATUS_INVALID;
 		}

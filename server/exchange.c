@@ -91,20 +91,10 @@ struct text exchange_copy(struct exchange *exchange, struct text text)
 	return (struct text){copy, text.length};
 }
 
-static bool is_header_text(struct text text)
-{
-	for (size_t i = 0; i < text.length; i++) {
-		unsigned char byte = (unsigned char)text.bytes[i];
-		if ((byte < 0x20 && byte != '\t') || byte == 0x7f)
-			return false;
-	}
-	return true;
-}
-
 bool exchange_add_header(struct exchange *exchange, struct text name, struct text value)
 {
 	struct stream *stream = stream_of(exchange);
-	if (stream->response_count == RESPONSE_HEADERS_MAX || !is_header_text(value) || name.length == 0)
+	if (stream->response_count == RESPONSE_HEADERS_MAX || !text_is_line(value) || name.length == 0)
 		return false;
 	if (stream->response_count == stream->response_room) {
 		uint16_t room = stream->response_room == 0 ? 16 : (uint16_t)(stream->response_room * 2);
@@ -123,7 +113,7 @@ bool exchange_add_header(struct exchange *exchange, struct text name, struct tex
 bool exchange_add_trailer(struct exchange *exchange, struct text name, struct text value)
 {
 	struct stream *stream = stream_of(exchange);
-	if (stream->trailer_count == TRAILERS_MAX || !is_header_text(value) || name.length == 0)
+	if (stream->trailer_count == TRAILERS_MAX || !text_is_line(value) || name.length == 0)
 		return false;
 	stream->trailers[stream->trailer_count++] = (struct header){name, value};
 	return true;

@@ -93,14 +93,9 @@ static int check_target(const struct exchange *exchange)
 		return 0;
 	if (target.length == 0 || target.bytes[0] != '/' || target.length > TARGET_MAX)
 		return 400;
-	for (size_t i = 0; i < target.length; i++) {
-		unsigned char byte = (unsigned char)target.bytes[i];
-		if (byte <= 0x20 || byte >= 0x7f || byte == '#' || byte == '\\')
-			return 400;
-		if (byte == '%' && i + 2 < target.length && target.bytes[i + 1] == '0' && target.bytes[i + 2] == '0')
-			return 400;
-	}
-	return 0;
+	if (!text_is_printable(target, '#', '\\') || text_find(target, ' ') < target.length)
+		return 400;
+	return memmem(target.bytes, target.length, "%00", 3) == NULL ? 0 : 400;
 }
 
 static bool is_host_byte(unsigned char byte)

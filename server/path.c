@@ -150,12 +150,28 @@ static bool segment_canonical(struct text segment, char *into, size_t *written)
 	return !is_dot_segment(canonical) && is_utf8(canonical) && !hides_escape(canonical);
 }
 
+/* Most paths are as they should be: nothing escaped, no segment that is empty or begins with a dot. */
+static bool is_canonical(struct text path)
+{
+	for (size_t at = 0; at < path.length; at++) {
+		char byte = path.bytes[at], next = at + 1 < path.length ? path.bytes[at + 1] : 0;
+		if (byte == '/' ? next == '/' || next == '.' : !byte_is(byte, PCHAR))
+			return false;
+	}
+	return true;
+}
+
 enum status path_canonical(struct text path, char *into, size_t room, struct text *canonical)
 {
 	if (path.length == 0 || path.bytes[0] != '/')
 		return STATUS_INVALID;
 	if (room < path.length)
 		return STATUS_TOO_LARGE;
+	if (is_canonical(path)) {
+		memcpy(into, path.bytes, path.length);
+		*canonical = (struct text){into, path.length};
+		return STATUS_OK;
+	}
 	size_t written = 0;
 	struct text rest = text_slice(path, 1, path.length), segment;
 	for (bool done = false; text_next_part(&rest, '/', &segment, &done);) {

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "tenants/dp/control_plane.h"
+#include "tenants/dp/signaling/control_plane.h"
 
 #define HEAD "{\"controlplaneId\":\"cp\",\"endpoint\":\"https://c.example/s/\""
 #define CREDENTIALS                                                                                                    \

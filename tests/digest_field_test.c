@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "tenants/dp/digest_field.h"
+#include "tenants/dp/source/digest_field.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tenants/dp/digests.h"
+#include "tenants/dp/source/digests.h"
 
 enum { WORKERS = 2, LARGE = 40 * 1024 * 1024 };
 #define CTX TEXT("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")

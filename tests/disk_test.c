@@ -9,7 +9,7 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 
-#include "tenants/dp/disk.h"
+#include "tenants/dp/sink/disk.h"
 
 enum { JOBS = 500 };
 

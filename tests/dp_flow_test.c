@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "tenants/dp/flow.h"
-#include "tenants/dp/headers.h"
+#include "tenants/dp/source/headers.h"
 #include "tenants/dp/token.h"
 
 static void test_transitions(void **state)

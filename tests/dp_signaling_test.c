@@ -1,5 +1,5 @@
 /* Data Plane Signaling without sockets: callers, the verbs, what comes twice, callbacks and the clock. */
-#include "tenants/dp/flow_moves.h"
+#include "tenants/dp/signaling/flow_moves.h"
 #include "tests/dp_fixture.h"
 
 #define HTTP_PULL "https://w3id.org/dspace-sig/profile/http-pull"
@@ -339,6 +339,43 @@ static void test_callback_tokens(void **state)
 	answer_call(200, "");
 }
 
+static void test_exchanged_token(void **state)
+{
+	char path[128];
+	(void)state;
+	snprintf(path, sizeof(path), "%s/subject", fake_root);
+	register_plane("{\"controlplaneId\":\"cp\",\"endpoint\":\"https://control.example\",\"authorization\":{"
+				   "\"type\":\"oauth2_token_exchange\",\"tokenExchangeEndpoint\":\"https://broker.example/x\","
+				   "\"issuer\":\"https://broker.example\",\"jwksUri\":\"https://broker.example/jwks\"}}");
+	assert_int_equal(create_status("start", "swapped", "http-push", "file", ",\"dataAddress\":" ADDRESS), 200);
+	unsigned calls = fake_calls;
+	flow_fail(fake_dp, TEXT(CTX), TEXT("swapped"), TEXT("x"));
+	fake_turn();
+	assert_int_equal(fake_calls, calls); /* nothing to exchange: not sent without a token */
+	fake_dp->settings.subject_token_file = path;
+	for (int i = 1; i <= 2; i++) { /* read again for each exchange */
+		FILE *file = fopen(path, "w");
+		assert_non_null(file);
+		fprintf(file, "own+%d\n", i);
+		fclose(file);
+		fake_pass(1001);
+		fake_turn();
+		char subject[32];
+		snprintf(subject, sizeof(subject), "&subject_token=own%%2B%d&", i);
+		fake_call.events->on_writable(fake_call.state, &fake_call);
+		assert_non_null(strstr(fake_call.sent.bytes, subject));
+		assert_non_null(strstr(fake_call.sent.bytes, "&resource=" CTX "&audience=cp&scope=signaling%3Adataflow"));
+		answer_call(i == 1 ? 400 : 200, i == 1 ? "" : "{\"access_token\":\"swapped\",\"expires_in\":300}");
+	}
+	assert_non_null(strstr(fake_call.request.bytes, "\nauthorization: Bearer swapped\n"));
+	answer_call(200, "");
+	assert_null(dp_find(fake_dp, DP_LETTERS, TEXT(CTX), TEXT("swapped:errored")));
+	fake_dp->settings.subject_token_file = NULL;
+	register_plane("{\"controlplaneId\":\"cp\",\"endpoint\":\"https://control.example\",\"authorization\":{"
+				   "\"type\":\"oauth2_client_credentials\",\"tokenEndpoint\":\"https://tokens.example/t\","
+				   "\"clientId\":\"me\",\"clientSecret\":\"s\",\"jwksUri\":\"https://tokens.example/jwks\"}}");
+}
+
 /* A token of the control plane: "Bearer ..."; static memory. */
 static const char *plane_token(const struct key *key, const char *claims)
 {
@@ -401,6 +438,7 @@ int main(void)
 		cmocka_unit_test(test_pull), cmocka_unit_test(test_consumer), cmocka_unit_test(test_renewal_is_required),
 		cmocka_unit_test(test_overtaken), cmocka_unit_test(test_callbacks),
 		cmocka_unit_test(test_callbacks_end_with_their_flow), cmocka_unit_test(test_wire),
-		cmocka_unit_test(test_callback_tokens), cmocka_unit_test(test_keys_by_address)};
+		cmocka_unit_test(test_callback_tokens), cmocka_unit_test(test_exchanged_token),
+		cmocka_unit_test(test_keys_by_address)};
 	return cmocka_run_group_tests(tests, setup, dp_teardown);
 }

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tenants/dp/digest_field.h"
+#include "tenants/dp/source/digest_field.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 

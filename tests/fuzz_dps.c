@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tenants/dp/control_plane.h"
 #include "tenants/dp/data_address.h"
-#include "tenants/dp/signaling_message.h"
+#include "tenants/dp/signaling/control_plane.h"
+#include "tenants/dp/signaling/signaling_message.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

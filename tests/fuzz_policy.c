@@ -1,8 +1,8 @@
 /* Any bytes as a policy: what compiles is judged without harm, in time, and what was granted holds until its limits. */
 #include <stdlib.h>
 
-#include "tenants/dp/policy.h"
-#include "tenants/dp/policy_value.h"
+#include "tenants/dp/contract/policy.h"
+#include "tenants/dp/contract/policy_value.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 

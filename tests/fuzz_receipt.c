@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tenants/dp/receipt.h"
+#include "tenants/dp/contract/receipt.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 

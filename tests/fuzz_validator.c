@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "server/etag.h"
-#include "tenants/dp/validator.h"
+#include "tenants/dp/source/validator.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 

@@ -115,7 +115,7 @@ static void long_values_leave_valid_lines(void **state)
 {
 	(void)state;
 	static const char bytes[] = {'x', '\n', '"', '\x80'};
-	static char names[40][8];
+	static char names[40][12];
 	char value[5000];
 	struct reader reader;
 	reader_open(&reader);
@@ -125,8 +125,9 @@ static void long_values_leave_valid_lines(void **state)
 			struct log_field fields[40];
 			memset(value, bytes[kind], sizeof(value));
 			for (int i = 0; i < 40; i++) {
-				snprintf(names[i], sizeof(names[i]), "f%d", i);
-				fields[i] = i % 2 == 0 ? log_text(names[i], ((struct text){value, length})) : log_number(names[i], i);
+				snprintf(names[i], sizeof(names[i]), ",\"f%d\":", i);
+				fields[i] = i % 2 == 0 ? log_text("", ((struct text){value, length})) : log_number("", i);
+				fields[i].name = text_of(names[i]);
 			}
 			log_write(LOG_INFO, "a.b", fields, 40);
 		}

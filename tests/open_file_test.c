@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "tenants/dp/open_file.h"
+#include "tenants/dp/source/open_file.h"
 
 #define CTX TEXT("0123456789abcdef0123456789abcdef")
 

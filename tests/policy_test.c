@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "tenants/dp/policy.h"
-#include "tenants/dp/policy_value.h"
+#include "tenants/dp/contract/policy.h"
+#include "tenants/dp/contract/policy_value.h"
 
 #define NOON INT64_C(1800014400000) /* 2027-01-15T12:00:00Z */
 #define HOUR INT64_C(3600000)

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "tenants/dp/receipt.h"
+#include "tenants/dp/contract/receipt.h"
 #include "tenants/jose/jws.h"
 
 /* --- spans */

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "tenants/dp/s3_request.h"
+#include "tenants/dp/source/s3_request.h"
 
 #define BASE "\"region\":\"eu-1\",\"keyName\":\"k\","
 

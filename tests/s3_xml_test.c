@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "tenants/dp/s3_xml.h"
+#include "tenants/dp/source/s3_xml.h"
 
 static void test_elements_in_order(void **state)
 {

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "tenants/dp/signaling_message.h"
+#include "tenants/dp/signaling/signaling_message.h"
 
 #define BASE                                                                                                           \
 	"\"messageId\":\"m\",\"participantId\":\"p\",\"counterPartyId\":\"c\",\"dataspaceContext\":\"d\","                 \

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "tenants/dp/sigv4.h"
+#include "tenants/dp/source/sigv4.h"
 
 #define EMPTY "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define HOST                                                                                                           \

@@ -212,9 +212,34 @@ static void every_status_has_a_name(void **state)
 	assert_non_null(status_name((enum status)999));
 }
 
+/* One odd byte at every place of texts of every length around the eight that are looked at together. */
+static void printable_is_told(void **state)
+{
+	(void)state;
+	char bytes[20];
+	for (size_t length = 0; length <= sizeof(bytes); length++) {
+		memset(bytes, '~', sizeof(bytes));
+		assert_true(text_is_printable((struct text){bytes, length}, '"', '\\'));
+		for (size_t at = 0; at < length; at++) {
+			for (int byte = 0; byte < 256; byte++) {
+				bytes[at] = (char)byte;
+				bool is_wanted = byte >= 0x20 && byte <= 0x7e && byte != '"' && byte != '\\';
+				assert_int_equal(text_is_printable((struct text){bytes, length}, '"', '\\'), is_wanted);
+			}
+			bytes[at] = ' ';
+		}
+	}
+	assert_true(text_is_line(TEXT("a\tb\xc3\xa4")));
+	assert_true(text_is_line(TEXT("")));
+	assert_false(text_is_line(TEXT("a long one with a line's end\n")));
+	assert_false(text_is_line(TEXT("\x7f")));
+	assert_false(text_is_line(TEXT("\0")));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(printable_is_told),
 		cmocka_unit_test(pairs_are_compared),
 		cmocka_unit_test(numbers_are_strict),
 		cmocka_unit_test(slices_stay_inside),

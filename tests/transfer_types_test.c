@@ -1,8 +1,8 @@
 /* Which transfer types a tenant serves, and where their addresses point; which key mapping counts. */
 #include "tests/dp_fixture.h"
 
-#include "tenants/dp/key_mapping.h"
-#include "tenants/dp/transfer_types.h"
+#include "tenants/dp/signaling/key_mapping.h"
+#include "tenants/dp/signaling/transfer_types.h"
 
 #define PROFILE "https://w3id.org/dspace-sig/profile/http-pull"
 

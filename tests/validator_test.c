@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "server/etag.h"
-#include "tenants/dp/validator.h"
+#include "tenants/dp/source/validator.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define OURS "0123456789abcdef"

@@ -72,21 +72,11 @@ static void add_number(struct line *line, int64_t number)
 	add(line, at, (size_t)(digits + sizeof(digits) - at));
 }
 
-static bool is_plain(struct text text)
-{
-	for (size_t i = 0; i < text.length; i++) {
-		unsigned char byte = (unsigned char)text.bytes[i];
-		if (byte < 0x20 || byte > 0x7e || byte == '"' || byte == '\\')
-			return false;
-	}
-	return true;
-}
-
 static void add_text(struct line *line, struct text text)
 {
 	if (text.length > VALUE_MAX)
 		text.length = VALUE_MAX;
-	if (is_plain(text)) {
+	if (text_is_printable(text, '"', '\\')) {
 		add(line, "\"", 1);
 		add(line, text.bytes, text.length);
 		add(line, "\"", 1);
@@ -130,9 +120,7 @@ static void build(
 		size_t before = line->length;
 		if (fields[i].kind == LOG_KIND_TEXT && fields[i].text.bytes == NULL)
 			continue;
-		add(line, ",\"", 2);
-		add(line, fields[i].name, strlen(fields[i].name));
-		add(line, "\":", 2);
+		add(line, fields[i].name.bytes, fields[i].name.length);
 		switch (fields[i].kind) {
 		case LOG_KIND_TEXT:
 			add_text(line, fields[i].text);

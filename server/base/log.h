@@ -11,17 +11,19 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
 
 enum log_kind { LOG_KIND_TEXT, LOG_KIND_NUMBER, LOG_KIND_BOOL };
 struct log_field {
-	const char *name;
+	struct text name; /* with its quotes, comma and colon */
 	enum log_kind kind;
 	struct text text;
 	int64_t number;
 };
 
-#define log_text(key, value) ((struct log_field){.name = (key), .kind = LOG_KIND_TEXT, .text = (value)})
-#define log_number(key, value) ((struct log_field){.name = (key), .kind = LOG_KIND_NUMBER, .number = (int64_t)(value)})
-#define log_bool(key, value) ((struct log_field){.name = (key), .kind = LOG_KIND_BOOL, .number = (value)})
+#define log_text(key, value) ((struct log_field){.name = TEXT(",\"" key "\":"), .kind = LOG_KIND_TEXT, .text = (value)})
+#define log_number(key, value)                                                                                         \
+	((struct log_field){.name = TEXT(",\"" key "\":"), .kind = LOG_KIND_NUMBER, .number = (int64_t)(value)})
+#define log_bool(key, value)                                                                                           \
+	((struct log_field){.name = TEXT(",\"" key "\":"), .kind = LOG_KIND_BOOL, .number = (value)})
 
-/* LOG(INFO, "listener.open", log_text("address", a), log_number("port", p)); at least one field.
+/* LOG(INFO, "listener.open", log_text("address", a), log_number("port", p)); at least one field, named by literals.
  * `event` is a literal "noun.verb". Values longer than 1,024 bytes are cut. Never pass a secret. */
 #define LOG(level, event, ...)                                                                                         \
 	do {                                                                                                               \

@@ -76,7 +76,7 @@ static size_t bucket_find(const struct bucket *bucket, uint64_t hash, struct tex
 
 void *map_find(const struct map *map, struct text key)
 {
-	if (!map)
+	if (!map || map->count == 0)
 		return NULL;
 	uint64_t hash = text_hash(key);
 	const struct bucket *bucket = map->root[slot_of(map, hash)];

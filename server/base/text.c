@@ -9,11 +9,6 @@ struct text text_of(const char *terminated)
 	return terminated ? (struct text){terminated, strlen(terminated)} : TEXT_NONE;
 }
 
-bool text_equals(struct text a, struct text b)
-{
-	return a.length == b.length && (a.length == 0 || memcmp(a.bytes, b.bytes, a.length) == 0);
-}
-
 static unsigned char lower(char c)
 {
 	return (unsigned char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
@@ -29,29 +24,52 @@ bool text_equals_ignoring_case(struct text a, struct text b)
 	return true;
 }
 
-bool text_starts_with(struct text whole, struct text start)
-{
-	return whole.length >= start.length && text_equals(text_slice(whole, 0, start.length), start);
-}
-
 bool text_ends_with(struct text whole, struct text end)
 {
 	return whole.length >= end.length && text_equals(text_slice(whole, whole.length - end.length, whole.length), end);
 }
 
-size_t text_find(struct text whole, char byte)
+/* Eight bytes at a time; the top bit of each byte says that it is not wanted. */
+static uint64_t unwanted_bytes(uint64_t word, uint64_t but, uint64_t nor)
 {
-	const char *found = whole.length > 0 ? memchr(whole.bytes, byte, whole.length) : NULL;
-	return found ? (size_t)(found - whole.bytes) : whole.length;
+	const uint64_t ones = UINT64_MAX / 255, tops = ones << 7;
+	uint64_t a = word ^ but, b = word ^ nor;
+	/* below 0x20; 0x7f and above; equal to one of the two: exact whether there is any */
+	return ((word - ones * 0x20) | (word + ones) | word | ((a - ones) & ~a) | ((b - ones) & ~b)) & tops;
 }
 
-struct text text_slice(struct text whole, size_t from, size_t to)
+bool text_is_printable(struct text text, char but, char nor)
 {
-	if (to > whole.length)
-		to = whole.length;
-	if (from > to)
-		from = to;
-	return whole.bytes ? (struct text){whole.bytes + from, to - from} : TEXT_NONE;
+	const uint64_t ones = UINT64_MAX / 255, buts = ones * (uint8_t)but, nors = ones * (uint8_t)nor;
+	uint64_t word = ones * ' ', seen = 0;
+	uint32_t half[2];
+	for (size_t at = 0; at + 8 < text.length; at += 8) {
+		memcpy(&word, text.bytes + at, 8);
+		seen |= unwanted_bytes(word, buts, nors);
+	}
+	if (text.length >= 8) { /* the last eight, some of them again */
+		memcpy(&word, text.bytes + text.length - 8, 8);
+	} else if (text.length >= 4) {
+		memcpy(&half[0], text.bytes, 4);
+		memcpy(&half[1], text.bytes + text.length - 4, 4);
+		word = (uint64_t)half[1] << 32 | half[0];
+	} else {
+		for (size_t at = 0; at < text.length; at++)
+			word = word << 8 | (uint8_t)text.bytes[at];
+	}
+	return (seen | unwanted_bytes(word, buts, nors)) == 0;
+}
+
+bool text_is_line(struct text text)
+{
+	if (text_is_printable(text, 0, 0))
+		return true;
+	for (size_t i = 0; i < text.length; i++) {
+		unsigned char byte = (unsigned char)text.bytes[i];
+		if ((byte < 0x20 && byte != '\t') || byte == 0x7f)
+			return false;
+	}
+	return true;
 }
 
 static bool is_blank(char c)

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "server/base/status.h"
 
@@ -16,17 +17,43 @@ struct text {
 #define TEXT(literal) ((struct text){"" literal, sizeof(literal) - 1})
 #define TEXT_NONE ((struct text){NULL, 0})
 /* For printf-like "%.*s". */
-#define TEXT_ARGUMENTS(text) (int)(text).length, (text).bytes
+#define TEXT_ARGUMENTS(text) (int)(text).length, (text).bytes != NULL ? (text).bytes : ""
 
 struct text text_of(const char *terminated);
-bool text_equals(struct text a, struct text b);
+/* The small ones are in the header: a request calls them some hundred times. */
+static inline bool text_equals(struct text a, struct text b)
+{
+	return a.length == b.length && (a.length == 0 || memcmp(a.bytes, b.bytes, a.length) == 0);
+}
+
+static inline struct text text_slice(struct text whole, size_t from, size_t to)
+{
+	if (to > whole.length)
+		to = whole.length;
+	if (from > to)
+		from = to;
+	return whole.bytes ? (struct text){whole.bytes + from, to - from} : TEXT_NONE;
+}
+
+static inline bool text_starts_with(struct text whole, struct text start)
+{
+	return whole.length >= start.length && text_equals(text_slice(whole, 0, start.length), start);
+}
+
+/* Index of the first such byte, or whole.length. */
+static inline size_t text_find(struct text whole, char byte)
+{
+	const char *found = whole.length > 0 ? (const char *)memchr(whole.bytes, byte, whole.length) : NULL;
+	return found ? (size_t)(found - whole.bytes) : whole.length;
+}
+
 /* ASCII only. */
 bool text_equals_ignoring_case(struct text a, struct text b);
-bool text_starts_with(struct text whole, struct text start);
 bool text_ends_with(struct text whole, struct text end);
-/* Index of the first such byte, or whole.length. */
-size_t text_find(struct text whole, char byte);
-struct text text_slice(struct text whole, size_t from, size_t to);
+/* Are all bytes printable ASCII (0x20 to 0x7e), none of them one of these two (which are no spaces)? */
+bool text_is_printable(struct text text, char but, char nor);
+/* Can it stand in a line: no control bytes but the tab? */
+bool text_is_line(struct text text);
 /* Without leading and trailing spaces and tabs. */
 struct text text_trim(struct text whole);
 /* Splits off the part before the first `separator`; false when `rest` is exhausted. An empty text yields one empty

@@ -3,9 +3,9 @@
 
 #include <stdatomic.h>
 
-#include "tenants/dp/sink_driver.h"
-#include "tenants/dp/source.h"
-#include "tenants/dp/validator.h"
+#include "tenants/dp/sink/sink_driver.h"
+#include "tenants/dp/source/source.h"
+#include "tenants/dp/source/validator.h"
 
 struct dataset_part {
 	struct text path; /* "" or "/files": what the consumer's path starts with */

@@ -11,15 +11,15 @@
 #include "server/base/log.h"
 #include "server/base/mapping.h"
 #include "server/base/metric.h"
-#include "tenants/dp/books.h"
-#include "tenants/dp/callback_token.h"
-#include "tenants/dp/disk.h"
-#include "tenants/dp/held_token.h"
-#include "tenants/dp/jwks.h"
-#include "tenants/dp/outbox.h"
+#include "tenants/dp/consumer/held_token.h"
+#include "tenants/dp/contract/books.h"
 #include "tenants/dp/pull.h"
-#include "tenants/dp/push.h"
-#include "tenants/dp/replay.h"
+#include "tenants/dp/signaling/callback_token.h"
+#include "tenants/dp/signaling/jwks.h"
+#include "tenants/dp/signaling/outbox.h"
+#include "tenants/dp/signaling/replay.h"
+#include "tenants/dp/sink/disk.h"
+#include "tenants/dp/sink/push.h"
 
 #define SETTING(name, kind_, preset_, low, high, help_)                                                                \
 	{                                                                                                                  \

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tenants/dp/push.h"
+#include "tenants/dp/sink/push.h"
 
 static const char *const state_names[] = {
 #define FLOW_STATE_NAME(name) #name,

@@ -4,8 +4,8 @@
 #include "server/answer.h"
 #include "server/base/clock.h"
 #include "server/base/metric.h"
-#include "tenants/dp/books.h"
-#include "tenants/dp/contract.h"
+#include "tenants/dp/contract/books.h"
+#include "tenants/dp/contract/contract.h"
 
 enum { TICK_MS = 50 };
 

@@ -4,15 +4,15 @@
 #include <string.h>
 
 #include "server/base/log.h"
-#include "tenants/dp/books.h"
-#include "tenants/dp/contract.h"
-#include "tenants/dp/control_plane.h"
-#include "tenants/dp/key_mapping.h"
-#include "tenants/dp/outbox.h"
+#include "tenants/dp/contract/books.h"
+#include "tenants/dp/contract/contract.h"
 #include "tenants/dp/pull.h"
-#include "tenants/dp/push.h"
 #include "tenants/dp/renewal.h"
-#include "tenants/dp/transfer_types.h"
+#include "tenants/dp/signaling/control_plane.h"
+#include "tenants/dp/signaling/key_mapping.h"
+#include "tenants/dp/signaling/outbox.h"
+#include "tenants/dp/signaling/transfer_types.h"
+#include "tenants/dp/sink/push.h"
 
 /* --- old versions are freed in the order they were replaced: a version shares memory with the one made from it */
 

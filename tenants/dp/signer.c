@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "server/base/log.h"
-#include "tenants/dp/key_mapping.h"
+#include "tenants/dp/signaling/key_mapping.h"
 #include "tenants/dp/state.h"
 #include "tenants/jose/jws.h"
 

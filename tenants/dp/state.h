@@ -6,12 +6,12 @@
 
 #include "server/base/map.h"
 #include "tenants/did_resolver.h"
-#include "tenants/dp/agreement.h"
+#include "tenants/dp/contract/agreement.h"
 #include "tenants/dp/dataset.h"
-#include "tenants/dp/digests.h"
 #include "tenants/dp/dp.h"
 #include "tenants/dp/flow.h"
-#include "tenants/dp/open_file.h"
+#include "tenants/dp/source/digests.h"
+#include "tenants/dp/source/open_file.h"
 #include "tenants/dp/token.h"
 
 /* In-memory indexes by (ctx, id): struct dataset, flow, revocation, transfer_types, key_mapping, renewal (id: the

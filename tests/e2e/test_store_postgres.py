@@ -1,4 +1,5 @@
 """The cell on PostgreSQL: the store's suite, a cell that comes back, a server that dies amid work, two processes on one record."""
+import json
 import os
 import pathlib
 import subprocess
@@ -158,3 +159,37 @@ def test_two_processes_share_one_record(server, own_cell, tmp_path, source):
     assert bytes(response.body) == b"shared"
     assert cells[1].call("DELETE", f"/api/mgmt/v5beta/participants/{A}", token=cells[1].token())[0] == 200
     wait_for(lambda: cells[0].pull(token, path + "/x").status == 404, 5, "the end everywhere")
+
+
+def test_the_books_of_two_processes_add_up(server, own_cell, tmp_path):
+    """Each keeps its own totals and its own chain of receipts; a quota counts both."""
+    settings = store_settings(server, tmp_path, server.database("books"))
+    one = own_cell(settings={**settings, "dp": {"flush_ms": "100 ms", "source_root": str(tmp_path / "sources")}}).start()
+    one.participant(A)
+    other = own_cell(settings={**settings, "dp": {"flush_ms": "100 ms", "source_root": str(tmp_path / "sources")}}).start()
+    path = tmp_path / "sources" / A / "file.bin"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(1 << 20))
+    one.dataset(A, "file", "file", {"path": "file.bin"})
+    policy = {"@type": "Set", "permission": [{"action": "use", "constraint": [
+        {"leftOperand": "volume", "operator": "lteq", "rightOperand": "5 MiB"}]}]}
+    assert one.call("PUT", f"/api/cell/v1/participants/{A}/agreements/shared", {"policy": policy})[0] == 204
+    token = one.flow_token(A, one.flow(A, "file", agreementId="shared"))
+    url = f"/api/public/{A}"
+
+    def book(cell):
+        return cell.call("GET", f"/api/cell/v1/participants/{A}/agreements/shared/book")[1]["bytesSent"] >> 20
+    # the keys and the flow reach the other by the record
+    wait_for(lambda: other.pull(token, url).status == 200, what="a pull at the other")
+    wait_for(lambda: book(one) == book(other) == 1, what="one MiB in both books")
+    for sum_of_both in (3, 5):
+        for cell in (one, other):
+            assert cell.pull(token, url).status == 200
+        wait_for(lambda: book(one) == book(other) == sum_of_both, what="the same in both books")
+    assert one.pull(token, url).status == other.pull(token, url).status == 403
+    lines = wait_for(lambda: (text := one.ctl("receipt", "export", A).stdout) and text.count('"hash"') == 5 and text, what="five receipts")
+    # a chain of each; the other's vault has not the participant's key, and its receipts do not pretend
+    signed = [json.loads(line)["signature"] is not None for line in lines.splitlines() if '"hash"' in line]
+    assert sorted(signed) == [False] * 3 + [True] * 2
+    result = other.ctl("receipt", "verify", "-", check=False, input=lines)
+    assert result.returncode == 1 and "the last 3 receipts" in result.stdout and "not signed" in result.stdout

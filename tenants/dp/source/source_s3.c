@@ -1,0 +1,286 @@
+/* Source "s3": one object of a bucket, or the objects below a prefix (AmazonS3, dataplane.md section 1.1). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/answer.h"
+#include "server/path.h"
+#include "tenants/dp/source/conditions.h"
+#include "tenants/dp/source/credential.h"
+#include "tenants/dp/source/relay.h"
+#include "tenants/dp/source/s3_request.h"
+
+struct s3_source {
+	struct s3_bucket bucket;
+	struct credential_rules credential;
+	char *object; /* NULL: what is below `prefix` */
+	char *prefix;
+	unsigned lane_count;
+	struct credential_lane *lanes; /* one per worker */
+};
+
+struct s3_pull {
+	struct relay relay; /* first */
+	struct credential_waiter waiter;
+	struct text key;
+	bool is_guarded; /* Range goes with If-Match, in place of the consumer's If-Range */
+	bool is_whole;   /* the guard failed: once more, without a range */
+};
+
+static const struct client_events events;
+
+/* --- the dataset's side */
+
+static void s3_free(void *object)
+{
+	struct s3_source *source = object;
+	if (source == NULL)
+		return;
+	for (unsigned i = 0; source->lanes != NULL && i < source->lane_count; i++)
+		credential_forget(&source->lanes[i]);
+	s3_bucket_clear(&source->bucket);
+	free(source->object);
+	free(source->prefix);
+	free(source->lanes);
+	free(source);
+}
+
+static enum status read_names(const struct json *properties, struct s3_source *source, struct buffer *error)
+{
+	struct text object = property(properties, "objectName"), folder = property(properties, "folderName");
+	struct text start = property(properties, "objectPrefix");
+	struct buffer prefix = {0};
+	buffer_append(&prefix, folder);
+	if (folder.length > 0 && !text_ends_with(folder, TEXT("/")))
+		buffer_append_byte(&prefix, '/');
+	bool is_one = object.bytes != NULL && start.bytes == NULL;
+	if (is_one)
+		buffer_append(&prefix, object);
+	else
+		buffer_append(&prefix, start);
+	bool failed = prefix.failed;
+	if (prefix.length > S3_KEY_MAX || (is_one && object.length == 0)) {
+		buffer_free(&prefix);
+		buffer_printf(error, "%s: must be at most %d bytes", is_one ? "objectName" : "objectPrefix", S3_KEY_MAX);
+		return STATUS_INVALID;
+	}
+	char *text = prefix.bytes == NULL ? text_copy(TEXT("")) : buffer_take(&prefix);
+	*(is_one ? &source->object : &source->prefix) = text;
+	return failed || text == NULL ? STATUS_NO_MEMORY : STATUS_OK;
+}
+
+static enum status s3_build(const struct json *properties, unsigned workers, void **source, struct buffer *error)
+{
+	struct s3_source *made = calloc(1, sizeof(*made));
+	if (made == NULL)
+		return STATUS_NO_MEMORY;
+	made->lane_count = workers;
+	made->lanes = calloc(workers, sizeof(made->lanes[0]));
+	enum status status = made->lanes == NULL ? STATUS_NO_MEMORY : s3_bucket_build(properties, &made->bucket, error);
+	if (status == STATUS_OK)
+		status = read_names(properties, made, error);
+	if (status != STATUS_OK) {
+		s3_free(made);
+		return status;
+	}
+	made->credential = (struct credential_rules){.secret_name = made->bucket.secret_name, .is_document = true};
+	*source = made;
+	return STATUS_OK;
+}
+
+static unsigned s3_methods(const void *source)
+{
+	(void)source;
+	return 1U << METHOD_GET | 1U << METHOD_HEAD;
+}
+
+/* --- the request */
+
+/* The object's key; absent: there is none by this path. */
+static struct text key_of(struct pull *pull)
+{
+	const struct s3_source *source = pull->part->source;
+	struct text below = pull->below, segment, decoded;
+	bool is_root = below.length == 0 || text_equals(below, TEXT("/"));
+	if (source->object != NULL)
+		return is_root ? text_of(source->object) : TEXT_NONE;
+	size_t length = strlen(source->prefix), room = length + below.length + 1;
+	char *key = is_root ? NULL : exchange_allocate(pull->exchange, room);
+	if (key == NULL)
+		return TEXT_NONE;
+	memcpy(key, source->prefix, length);
+	for (bool is_first = true; path_next(&below, &segment); is_first = false) {
+		if (!is_first)
+			key[length++] = '/';
+		if (percent_decode(segment, key + length, room - length, &decoded) != STATUS_OK)
+			return TEXT_NONE;
+		length += decoded.length;
+	}
+	return length > S3_KEY_MAX ? TEXT_NONE : (struct text){key, length};
+}
+
+/* The condition as the store may see it; absent when there is none, or it does not pass. */
+static struct text condition(const struct pull *pull, const char *name, bool *failed)
+{
+	struct header header = {text_of(name), exchange_header(pull->exchange, text_of(name))}, passed;
+	if (header.value.bytes == NULL)
+		return TEXT_NONE;
+	enum passage passage = condition_pass(pull, &header, &passed);
+	*failed = *failed || passage == PASSAGE_FAILED;
+	return passage == PASSES ? passed.value : TEXT_NONE;
+}
+
+/* Stores honour If-Range unevenly: a tag becomes If-Match, and its failure a request for the whole; with a date the
+ * range is left out, which is always right. False: out of memory. */
+static bool collect_headers(struct s3_pull *state, struct header *headers, size_t *count)
+{
+	static const char *const plain[] = {"if-none-match", "if-modified-since", "if-unmodified-since"};
+	const struct pull *pull = state->relay.pull;
+	bool failed = false;
+	struct text range = condition(pull, "range", &failed), guard = condition(pull, "if-range", &failed);
+	struct text match = condition(pull, "if-match", &failed);
+	for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
+		struct text value = condition(pull, plain[i], &failed);
+		if (value.bytes != NULL)
+			headers[(*count)++] = (struct header){text_of(plain[i]), value};
+	}
+	state->is_guarded =
+		range.bytes != NULL && text_starts_with(guard, TEXT("\"")) && match.bytes == NULL && !state->is_whole;
+	if (state->is_guarded)
+		match = guard;
+	if (range.bytes != NULL && (guard.bytes == NULL || state->is_guarded))
+		headers[(*count)++] = (struct header){TEXT("range"), range};
+	if (match.bytes != NULL)
+		headers[(*count)++] = (struct header){TEXT("if-match"), match};
+	return !failed;
+}
+
+static void send_request(struct s3_pull *state)
+{
+	struct pull *pull = state->relay.pull;
+	const struct s3_source *source = pull->part->source;
+	const struct dp *dp = pull->home->dp;
+	const struct secret *secret = source->lanes[pull->home->index].value;
+	const struct participant *participant = registry_find(dp->registry, text_of(pull->flow->ctx));
+	struct header headers[8];
+	struct s3_call signed_call = {0};
+	struct s3_request request = {
+		.method = pull->exchange->method, .key = state->key, .payload = S3_EMPTY_PAYLOAD, .headers = headers};
+	enum status status = secret == NULL || participant == NULL ? STATUS_UNAVAILABLE : STATUS_OK;
+	if (status == STATUS_OK && !collect_headers(state, headers, &request.header_count))
+		status = STATUS_NO_MEMORY;
+	if (status == STATUS_OK)
+		status = s3_call_build(
+			&source->bucket, &request, secret_expose(secret), worker_wall_ms(pull->home->worker) / 1000, &signed_call);
+	if (status == STATUS_OK) {
+		struct address_rules addresses = participant_address_rules(participant);
+		const struct client_request call = {.tenant = text_of(pull->flow->ctx),
+			.url = &signed_call.url,
+			.method = request.method,
+			.headers = signed_call.headers,
+			.header_count = signed_call.header_count,
+			.rules = &addresses,
+			.read_ms = (uint32_t)dp->settings.source_ms};
+		status = client_call_start(pull->home->worker, &call, &events, state, &state->relay.call);
+	}
+	s3_call_clear(&signed_call);
+	if (status != STATUS_OK) {
+		state->relay.call = NULL;
+		relay_refuse(pull, status);
+	}
+}
+
+/* --- the answer */
+
+static bool passes(struct text name, const struct header *headers, size_t count)
+{
+	static const char *const fields[] = {"accept-ranges", "cache-control", "content-disposition", "content-encoding",
+		"content-language", "content-range", "content-type", "etag", "expires", "last-modified"};
+	(void)headers, (void)count;
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+		if (text_equals(name, text_of(fields[i])))
+			return true;
+	}
+	return false;
+}
+
+/* The store's status, in our words: its own body may name buckets, keys and accounts. */
+static void refuse(struct s3_pull *state, const struct client_response *response)
+{
+	struct pull *pull = state->relay.pull;
+	int status = response->status >= 400 && response->status < 600 ? response->status : 502;
+	for (size_t i = 0; i < response->header_count && status == 416; i++) {
+		if (text_equals(response->headers[i].name, TEXT("content-range")))
+			exchange_add_header(
+				pull->exchange, TEXT("content-range"), exchange_copy(pull->exchange, response->headers[i].value));
+	}
+	relay_close(&state->relay);
+	pull_refuse(pull, status, status == 502 ? TEXT("the source did not give a usable answer") : TEXT_NONE);
+}
+
+static void on_head(void *context, struct client_call *call, const struct client_response *response)
+{
+	struct s3_pull *state = context;
+	(void)call;
+	if (response->status == 412 && state->is_guarded) {
+		relay_close(&state->relay);
+		state->is_whole = true;
+		send_request(state);
+	} else if ((response->status >= 200 && response->status < 300) || response->status == 304) {
+		relay_answer(&state->relay, response, passes);
+	} else {
+		refuse(state, response);
+	}
+}
+
+static const struct client_events events = {on_head, relay_on_readable, NULL, relay_on_failed};
+
+/* --- the driver */
+
+static void on_credential(struct credential_waiter *waiter, enum status status)
+{
+	struct s3_pull *state = (struct s3_pull *)(void *)((char *)waiter - offsetof(struct s3_pull, waiter));
+	if (status != STATUS_OK)
+		relay_refuse(state->relay.pull, status);
+	else
+		send_request(state);
+}
+
+static void s3_start(struct pull *pull)
+{
+	const struct s3_source *source = pull->part->source;
+	struct credential_lane *lane = &source->lanes[pull->home->index];
+	if (conditions_fail(pull)) {
+		pull_refuse(pull, 412, TEXT_NONE);
+		return;
+	}
+	struct text key = key_of(pull);
+	struct s3_pull *state = key.bytes == NULL ? NULL : exchange_allocate(pull->exchange, sizeof(*state));
+	if (state == NULL) {
+		pull_refuse(pull, key.bytes == NULL ? 404 : 503, TEXT_NONE);
+		return;
+	}
+	*state = (struct s3_pull){.relay.pull = pull, .waiter.ready = on_credential, .key = key};
+	pull->source_state = state;
+	if (credential_is_ready(pull, &source->credential, lane))
+		send_request(state);
+	else
+		credential_fetch(pull, &source->credential, lane, &state->waiter);
+}
+
+static void s3_close(struct pull *pull)
+{
+	struct s3_pull *state = pull->source_state;
+	if (state == NULL)
+		return;
+	credential_leave(&state->waiter);
+	relay_close(&state->relay);
+}
+
+const struct source_driver source_s3 = {
+	.type = "s3",
+	.build = s3_build,
+	.free = s3_free,
+	.methods = s3_methods,
+	.start = s3_start,
+	.close = s3_close,
+};
