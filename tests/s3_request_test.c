@@ -13,32 +13,32 @@
 
 static const struct {
 	const char *properties, *wrong; /* the property that is named, or NULL */
-	bool tls;
+	int tls;
+	int port;
 	const char *host, *base;
-	uint16_t port;
 } cases[] = {
-	{BASE "\"bucketName\":\"data\"", NULL, true, "data.s3.eu-1.amazonaws.com", "", 443},
-	{BASE "\"bucketName\":\"da.ta\"", NULL, true, "s3.eu-1.amazonaws.com", "/da.ta", 443},
-	{BASE "\"bucketName\":\"data\",\"addressingStyle\":\"path\"", NULL, true, "s3.eu-1.amazonaws.com", "/data", 443},
-	{BASE "\"bucketName\":\"data\",\"endpointOverride\":\"http://store:9000\"", NULL, false, "store:9000", "/data",
-		9000},
-	{BASE "\"bucketName\":\"data\",\"endpointOverride\":\"https://store/\"", NULL, true, "store", "/data", 443},
+	{BASE "\"bucketName\":\"data\"", NULL, true, 443, "data.s3.eu-1.amazonaws.com", ""},
+	{BASE "\"bucketName\":\"da.ta\"", NULL, true, 443, "s3.eu-1.amazonaws.com", "/da.ta"},
+	{BASE "\"bucketName\":\"data\",\"addressingStyle\":\"path\"", NULL, true, 443, "s3.eu-1.amazonaws.com", "/data"},
+	{BASE "\"bucketName\":\"data\",\"endpointOverride\":\"http://store:9000\"", NULL, false, 9000, "store:9000",
+		"/data"},
+	{BASE "\"bucketName\":\"data\",\"endpointOverride\":\"https://store/\"", NULL, true, 443, "store", "/data"},
 	{BASE "\"bucketName\":\"data\",\"endpointOverride\":\"http://store:9000\",\"addressingStyle\":\"virtual\"", NULL,
-		false, "data.store:9000", "", 9000},
-	{BASE "\"bucketName\":\"data\",\"endpointOverride\":\"http://[::1]:9000\"", NULL, false, "[::1]:9000", "/data",
-		9000},
+		false, 9000, "data.store:9000", ""},
+	{BASE "\"bucketName\":\"data\",\"endpointOverride\":\"http://[::1]:9000\"", NULL, false, 9000, "[::1]:9000",
+		"/data"},
 	{BASE "\"bucketName\":\"data\",\"endpointOverride\":\"http://127.0.0.1:9000\",\"addressingStyle\":\"virtual\"",
-		"endpointOverride", false, NULL, NULL, 0},
-	{BASE "\"bucketName\":\"data\",\"endpointOverride\":\"http://store/x\"", "endpointOverride", false, NULL, NULL, 0},
-	{BASE "\"bucketName\":\"data\",\"endpointOverride\":\"ftp://store\"", "endpointOverride", false, NULL, NULL, 0},
-	{BASE "\"bucketName\":\"da\"", "bucketName", false, NULL, NULL, 0},
-	{BASE "\"bucketName\":\"-data\"", "bucketName", false, NULL, NULL, 0},
-	{BASE "\"bucketName\":\"da..ta\"", "bucketName", false, NULL, NULL, 0},
-	{BASE "\"bucketName\":\"Data\"", "bucketName", false, NULL, NULL, 0},
-	{BASE "\"bucketName\":\"da/ta\"", "bucketName", false, NULL, NULL, 0},
-	{"\"keyName\":\"k\",\"bucketName\":\"data\",\"region\":\"e/u\"", "region", false, NULL, NULL, 0},
-	{"\"region\":\"eu-1\",\"bucketName\":\"data\"", "keyName", false, NULL, NULL, 0},
-	{BASE "\"bucketName\":\"data\",\"secretAccessKey\":\"x\"", "secretAccessKey", false, NULL, NULL, 0},
+		"endpointOverride", false, 0, NULL, NULL},
+	{BASE "\"bucketName\":\"data\",\"endpointOverride\":\"http://store/x\"", "endpointOverride", false, 0, NULL, NULL},
+	{BASE "\"bucketName\":\"data\",\"endpointOverride\":\"ftp://store\"", "endpointOverride", false, 0, NULL, NULL},
+	{BASE "\"bucketName\":\"da\"", "bucketName", false, 0, NULL, NULL},
+	{BASE "\"bucketName\":\"-data\"", "bucketName", false, 0, NULL, NULL},
+	{BASE "\"bucketName\":\"da..ta\"", "bucketName", false, 0, NULL, NULL},
+	{BASE "\"bucketName\":\"Data\"", "bucketName", false, 0, NULL, NULL},
+	{BASE "\"bucketName\":\"da/ta\"", "bucketName", false, 0, NULL, NULL},
+	{"\"keyName\":\"k\",\"bucketName\":\"data\",\"region\":\"e/u\"", "region", false, 0, NULL, NULL},
+	{"\"region\":\"eu-1\",\"bucketName\":\"data\"", "keyName", false, 0, NULL, NULL},
+	{BASE "\"bucketName\":\"data\",\"secretAccessKey\":\"x\"", "secretAccessKey", false, 0, NULL, NULL},
 };
 
 static enum status build(const char *properties, struct s3_bucket *bucket, struct buffer *error)

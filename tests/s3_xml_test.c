@@ -11,8 +11,8 @@
 
 static void test_elements_in_order(void **state)
 {
-	struct text rest = TEXT("<R><Part><N>1</N></Part>x<Part><N>22</N></Part><Part><N>3</R>"), part;
-	int64_t number;
+	struct text rest = TEXT("<R><Part><N>1</N></Part>x<Part><N>22</N></Part><Part><N>3</R>"), part = TEXT_NONE;
+	int64_t number = 0;
 	(void)state;
 	assert_true(s3_xml_next(&rest, "Part", &part) && s3_xml_number(part, "N", &number));
 	assert_int_equal(number, 1);

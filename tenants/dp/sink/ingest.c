@@ -9,12 +9,22 @@
 #include "server/range.h"
 #include "tenants/dp/sink/sink.h"
 
-enum { NAME_LIMIT = 1024, SEGMENTS_MAX = 16 };
+/* AHEAD: what is taken from the peer before the sink has it; beyond, its window stays shut. */
+enum { NAME_LIMIT = 1024, SEGMENTS_MAX = 16, AHEAD = 512 * 1024 };
+
+/* What came in one turn goes on in one piece: a task cannot be taken back, so it has memory of its own. */
+struct gather {
+	struct task task;      /* first */
+	struct ingest *ingest; /* NULL: over */
+	bool is_queued;
+};
 
 struct ingest {
 	struct pull *pull;
+	struct gather *gather;
 	struct intake intake;
-	struct buffer pending; /* at most the peer's window */
+	struct buffer pending; /* at most AHEAD and the peer's window */
+	size_t held, owed;     /* bytes the sink does not have yet; of these, not given back to the peer's window */
 	int64_t came;          /* offset behind the last byte that came */
 	bool is_writing, is_ended, is_finishing, is_closed;
 };
@@ -75,6 +85,33 @@ static void go_on(struct ingest *ingest)
 	}
 }
 
+static void give_back(struct ingest *ingest)
+{
+	size_t owed = ingest->owed;
+	if (ingest->held >= AHEAD || owed == 0)
+		return;
+	ingest->owed = 0;
+	exchange_consume(ingest->pull->exchange, owed);
+}
+
+static void on_gathered(struct task *task)
+{
+	struct gather *gather = (struct gather *)task;
+	gather->is_queued = false;
+	if (gather->ingest == NULL)
+		free(gather);
+	else if (!exchange_responded(gather->ingest->pull->exchange))
+		go_on(gather->ingest);
+}
+
+static void go_on_later(struct ingest *ingest)
+{
+	if (ingest->gather->is_queued)
+		return;
+	ingest->gather->is_queued = true;
+	worker_later(ingest->pull->home->worker, &ingest->gather->task);
+}
+
 static void on_body(struct exchange *exchange, const uint8_t *bytes, size_t length, bool ended)
 {
 	const struct pull *pull = exchange->state;
@@ -86,12 +123,15 @@ static void on_body(struct exchange *exchange, const uint8_t *bytes, size_t leng
 	ingest->is_ended = ended;
 	ingest->came += (int64_t)length;
 	buffer_append(&ingest->pending, (struct text){(const char *)bytes, length});
+	ingest->held += length;
+	ingest->owed += length;
+	give_back(ingest);
 	if (ingest->pending.failed)
 		exchange_abort(exchange, STATUS_NO_MEMORY);
 	else if (ingest->intake.end >= 0 && ingest->came > ingest->intake.end)
 		refuse(ingest, STATUS_INVALID);
 	else
-		go_on(ingest);
+		go_on_later(ingest);
 }
 
 static void on_opened(struct intake *intake, enum status status, int64_t offset)
@@ -117,7 +157,8 @@ static void on_written(struct intake *intake, enum status status, size_t length)
 		return;
 	}
 	pull_count(intake->pull, length);
-	exchange_consume(intake->pull->exchange, length);
+	ingest->held -= length;
+	give_back(ingest);
 	go_on(ingest);
 }
 
@@ -207,6 +248,12 @@ static void start(struct pull *pull)
 		pull_refuse(pull, 400, TEXT("content-range: must be like \"bytes 0-9/100\", once, and as long as the body"));
 		return;
 	}
+	ingest->gather = calloc(1, sizeof(*ingest->gather));
+	if (ingest->gather == NULL) {
+		refuse(ingest, STATUS_NO_MEMORY);
+		return;
+	}
+	*ingest->gather = (struct gather){.task.run = on_gathered, .ingest = ingest};
 	ingest->came = ingest->intake.first;
 	intake_choose(&ingest->intake);
 	pull->source_state = ingest;
@@ -222,6 +269,9 @@ static void close(struct pull *pull)
 		return;
 	ingest->intake.driver->close(&ingest->intake);
 	buffer_free(&ingest->pending);
+	ingest->gather->ingest = NULL;
+	if (!ingest->gather->is_queued)
+		free(ingest->gather);
 }
 
 /* An ingest is a pull the other way round: admitted to its flow, counted and cut alike. */

@@ -33,7 +33,7 @@ void push_unref(struct push *push)
 	free(push);
 }
 
-/* --- the worker's list */
+/* --- the worker's list: what stands in it lives by its flow, which is retired behind COMMAND_GONE */
 
 static void enlist(struct push *push, struct dp_worker *home)
 {
@@ -44,7 +44,6 @@ static void enlist(struct push *push, struct dp_worker *home)
 	if (home->pushes != NULL)
 		home->pushes->previous = &push->next;
 	home->pushes = push;
-	push_ref(push);
 }
 
 static void delist(struct push *push)
@@ -55,7 +54,6 @@ static void delist(struct push *push)
 	timer_free(push->timer);
 	push->timer = NULL;
 	push->home = NULL;
-	push_unref(push);
 }
 
 /* --- whose turn */
