@@ -105,15 +105,23 @@ class Store:
             pieces.append(piece)
         return b"".join(pieces)
 
-    def serve(self, request):
-        path, _, query = request.path.partition("?")
-        self.requests.append((request.command, request.path, dict(request.headers)))
+    def count_body(self, request):
+        """How many bodies are on their way at once: an answer that has been sent is over for its client."""
         with self.lock:
             self.busy += 1
             self.most_busy = max(self.most_busy, self.busy)
         try:
+            return self.read_body(request)
+        finally:
+            with self.lock:
+                self.busy -= 1
+
+    def serve(self, request):
+        path, _, query = request.path.partition("?")
+        self.requests.append((request.command, request.path, dict(request.headers)))
+        try:
             self.before(request)
-            body = self.read_body(request)
+            body = self.count_body(request)
             self.check_signature(request, path, query, body)
             _, bucket, key = (urllib.parse.unquote(path).split("/", 2) + [""])[:3]
             if bucket != self.bucket:
@@ -124,9 +132,6 @@ class Store:
             self.reply(request, refusal.status, [("x-amz-request-id", "INTERNAL")], xml, "application/xml")
         except ConnectionError:
             request.close_connection = True
-        finally:
-            with self.lock:
-                self.busy -= 1
 
     def reply(self, request, status, headers=(), body=b"", content_type=None):
         request.send_response(status)
