@@ -286,8 +286,9 @@ static void flow_gone(struct dp *dp, const struct record *record)
 		return;
 	cut_everywhere(dp, flow);
 	pushes_flow_gone(dp, flow);
-	retire(dp, flow_free, flow);
-	leave_agreement(dp, atomic_load_explicit(&flow->agreement, memory_order_relaxed));
+	struct agreement *agreement = atomic_load_explicit(&flow->agreement, memory_order_relaxed);
+	retire(dp, flow_free, flow); /* it may be gone at once */
+	leave_agreement(dp, agreement);
 	outbox_wake(dp, record->ctx, record->id);
 }
 
