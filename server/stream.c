@@ -10,6 +10,7 @@
 #include "server/base/metric.h"
 
 enum { FREE_STREAMS_MAX = 256, LOGGED_PATH_MAX = 256, REFUSED_BODY_MAX = 64 * 1024, INNER_READ_AHEAD = 256 * 1024 };
+enum { MOVING_BYTES = 256 * 1024, MOVING_MS = 100, MOVING_FACTOR = 4 };
 
 #define METRIC_LIST(X)                                                                                                 \
 	X(REQUESTS_2XX, COUNTER, "celld_http_requests_total", "class=\"2xx\"", "Requests by status class")                 \
@@ -320,7 +321,16 @@ static enum body_state keep_promise(const struct stream *stream, enum body_state
 	return state;
 }
 
-/* What this exchange may hold beyond what its peer takes now: its own limit, and what the connection's leaves. */
+/* Its peer has taken much, and lately. */
+static bool is_moving(const struct stream *stream)
+{
+	const struct exchange *exchange = &stream->exchange;
+	return exchange->bytes_sent >= MOVING_BYTES &&
+		   (int64_t)worker_now_ms(exchange->worker) - stream->progress_ms <= MOVING_MS;
+}
+
+/* What this exchange may hold beyond what its peer takes now: its own limit, and what the connection's leaves. The
+ * limits are for peers that do not take: for one that does, large reads from the source are worth more. */
 static void set_read_ahead(struct stream *stream)
 {
 	struct exchange *exchange = &stream->exchange;
@@ -329,10 +339,14 @@ static void set_read_ahead(struct stream *stream)
 		return;
 	}
 	const struct limits *limits = stream->connection->limits;
+	size_t own = (size_t)limits->stream_buffer, most = (size_t)limits->connection_buffer;
+	if (is_moving(stream)) {
+		own = most;
+		most *= MOVING_FACTOR;
+	}
 	stream->connection->held -= exchange->held;
-	size_t held = stream->connection->held, most = (size_t)limits->connection_buffer;
-	size_t left = held < most ? most - held : 0;
-	exchange->read_ahead = left < (size_t)limits->stream_buffer ? left : (size_t)limits->stream_buffer;
+	size_t held = stream->connection->held, left = held < most ? most - held : 0;
+	exchange->read_ahead = left < own ? left : own;
 }
 
 static struct share *share_of(const struct stream *stream)

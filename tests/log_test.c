@@ -100,7 +100,7 @@ static void fields_are_written(void **state)
 	LOG(WARNING, "a.b", log_text("absent", TEXT_NONE), log_text("empty", TEXT("")));
 	LOG(INFO, "a.b", log_text("odd", ((struct text){"a\"b\\c\nd\0e\x7f\xc3\xa9\xff", 13})));
 	reader_finish(&reader);
-	struct text rest = buffer_text(&reader.seen), line;
+	struct text rest = buffer_text(&reader.seen), line = TEXT_NONE;
 	for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
 		assert_true(next_line(&rest, &line));
 		if (!text_equals(after_time(line), text_of(expected[i])))
