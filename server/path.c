@@ -154,7 +154,7 @@ static bool segment_canonical(struct text segment, char *into, size_t *written)
 static bool is_canonical(struct text path)
 {
 	for (size_t at = 0; at < path.length; at++) {
-		char byte = path.bytes[at], next = at + 1 < path.length ? path.bytes[at + 1] : 0;
+		char byte = path.bytes[at], next = at + 1 < path.length ? path.bytes[at + 1] : '\0';
 		if (byte == '/' ? next == '/' || next == '.' : !byte_is(byte, PCHAR))
 			return false;
 	}

@@ -112,8 +112,8 @@ static void a_replaced_file_is_seen(void **state)
 static void large_and_empty_files_are_not_held(void **state)
 {
 	(void)state;
-	write_file("large", 'l', 16 * 1024 + 1);
-	write_file("most", 'm', 16 * 1024);
+	write_file("large", 'l', (size_t)16 * 1024 + 1);
+	write_file("most", 'm', (size_t)16 * 1024);
 	write_file("empty", 'e', 0);
 	open_file_release(files, get_held("most")); /* by then the others are as old */
 	const char *const names[] = {"large", "empty"};
