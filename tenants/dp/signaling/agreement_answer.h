@@ -16,5 +16,5 @@ struct agreement_expected {
 
 /* An Agreement of this @id; its assigner is the provider and its assignee the consumer, where it names them. Appends
  * what agreement_put takes. INVALID, TOO_LARGE: `error` gets one line. Its rules are not looked at. */
-enum status agreement_answer_read(
-	struct text answer, const struct agreement_expected *expected, struct buffer *record, struct buffer *error) MUST_CHECK;
+enum status agreement_answer_read(struct text answer, const struct agreement_expected *expected, struct buffer *record,
+	struct buffer *error) MUST_CHECK;

@@ -179,7 +179,8 @@ static void call(struct agreement_fetch *fetch)
 
 static void on_token(struct callback_token_waiter *waiter, enum status status, int http)
 {
-	struct agreement_fetch *fetch = (struct agreement_fetch *)(void *)((char *)waiter - offsetof(struct agreement_fetch, token));
+	struct agreement_fetch *fetch =
+		(struct agreement_fetch *)(void *)((char *)waiter - offsetof(struct agreement_fetch, token));
 	(void)http;
 	if (status == STATUS_OK)
 		call(fetch);

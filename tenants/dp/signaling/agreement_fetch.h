@@ -24,7 +24,7 @@ struct agreement_waiter {
 };
 
 /* Begins, or joins. On a worker; `ready` runs later on it, once, unless the waiter leaves. On failure it does not. */
-enum status agreement_fetch_join(struct dp_worker *home, const struct agreement_question *question,
-	struct agreement_waiter *waiter) MUST_CHECK;
+enum status agreement_fetch_join(
+	struct dp_worker *home, const struct agreement_question *question, struct agreement_waiter *waiter) MUST_CHECK;
 void agreement_fetch_leave(struct agreement_waiter *waiter);
 void agreement_fetches_free(struct agreement_fetch *fetches);

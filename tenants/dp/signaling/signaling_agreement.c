@@ -64,8 +64,7 @@ bool signal_has_agreement(struct signal *signal, const struct flow_terms *terms)
 {
 	const struct dp *dp = signal->home->dp;
 	if (dp->settings.agreement_from_control_plane != AGREEMENT_FETCH_NEVER && !has_record(signal, terms)) {
-		struct control_plane *plane =
-			signal->has_asked ? NULL : flow_control_plane(dp, text_of(signal->ctx), terms);
+		struct control_plane *plane = signal->has_asked ? NULL : flow_control_plane(dp, text_of(signal->ctx), terms);
 		if (plane != NULL) {
 			ask(signal, terms, plane);
 			return false;
