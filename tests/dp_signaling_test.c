@@ -432,6 +432,38 @@ static void test_keys_by_address(void **state)
 	buffer_free(&jwks);
 }
 
+/* One question for all who wait for the same agreement; who has gone is not told; another counter party is another
+ * question. */
+static void test_agreements(void **state)
+{
+	static const char answer[] =
+		"{\"@type\":\"Agreement\",\"@id\":\"a\",\"assignee\":\"" CONSUMER "\",\"permission\":[{\"action\":\"use\"}]}";
+	struct shot *shots[3];
+	char id[16];
+	(void)state;
+	register_plane("{\"controlplaneId\":\"cp\",\"endpoint\":\"https://control.example\"}");
+	fake_dp->settings.agreement_from_control_plane = AGREEMENT_FETCH_REQUIRED;
+	unsigned calls = fake_calls;
+	for (int i = 0; i < 3; i++) {
+		snprintf(id, sizeof(id), "asking-%d", i);
+		shots[i] = create("start", id, "http-pull", "file", "");
+		assert_int_equal(shots[i]->exchange.status, 0);
+	}
+	shot_free(shots[1]);
+	fake_turn();
+	assert_int_equal(fake_calls, calls + 1);
+	assert_true(strstr(fake_call.request.bytes, "GET /transfers/asking-0/agreement\n") == fake_call.request.bytes);
+	answer_call(200, answer);
+	for (int i = 0; i < 3; i += 2) {
+		assert_int_equal(shots[i]->exchange.status, 200);
+		shot_free(shots[i]);
+	}
+	assert_null(terms_of("asking-1"));
+	assert_int_equal(create_status("start", "asking-3", "http-pull", "file", ""), 200);
+	assert_int_equal(fake_calls, calls + 1);
+	fake_dp->settings.agreement_from_control_plane = AGREEMENT_FETCH_NEVER;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_callers), cmocka_unit_test(test_paths),
@@ -439,6 +471,6 @@ int main(void)
 		cmocka_unit_test(test_overtaken), cmocka_unit_test(test_callbacks),
 		cmocka_unit_test(test_callbacks_end_with_their_flow), cmocka_unit_test(test_wire),
 		cmocka_unit_test(test_callback_tokens), cmocka_unit_test(test_exchanged_token),
-		cmocka_unit_test(test_keys_by_address)};
+		cmocka_unit_test(test_keys_by_address), cmocka_unit_test(test_agreements)};
 	return cmocka_run_group_tests(tests, setup, dp_teardown);
 }

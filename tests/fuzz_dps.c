@@ -1,9 +1,11 @@
-/* Data Plane Signaling: messages of each verb, the data addresses in them, and registrations of control planes. What is
- * taken must print as what is taken again, and no secret may stay in what is stored. */
+/* Data Plane Signaling: messages of each verb, the data addresses in them, registrations of control planes, and the
+ * agreements they give. What is taken must print as what is taken again, and no secret may stay in what is stored. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "tenants/dp/contract/agreement.h"
 #include "tenants/dp/data_address.h"
+#include "tenants/dp/signaling/agreement_answer.h"
 #include "tenants/dp/signaling/control_plane.h"
 #include "tenants/dp/signaling/signaling_message.h"
 
@@ -82,15 +84,41 @@ static void check_plane(struct text input)
 	buffer_free(&print);
 }
 
+/* What is taken is a whole record, but for its rules. */
+static void check_agreement(struct text input)
+{
+	const struct participant participant = {.identity = (char *)(uintptr_t) "p"};
+	const struct agreement_expected expected = {
+		.id = TEXT("a"), .counter_party = TEXT("c"), .participant = &participant, .is_provider = true};
+	struct agreement_terms *terms = NULL;
+	struct json *root = NULL;
+	struct buffer record = {0}, error = {0};
+	if (agreement_answer_read(input, &expected, &record, &error) != STATUS_OK) {
+		check(error.length > 0 && record.length == 0);
+	} else if (json_parse(buffer_text(&record), NULL, &root) == STATUS_OK) { /* it may have become too deep */
+		check(text_equals(json_member_text(json_member(root, "policy"), "@id"), expected.id));
+		if (agreement_terms_parse(root, &terms, &error) == STATUS_OK)
+			agreement_terms_free(terms);
+		else
+			check(error.length > 0);
+	}
+	json_free(root);
+	buffer_free(&record);
+	buffer_free(&error);
+}
+
 /* The first byte says which. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (size == 0)
 		return 0;
 	const struct text input = {(const char *)data + 1, size - 1};
-	if (data[0] % (SIGNALING_VERB_COUNT + 1) == SIGNALING_VERB_COUNT)
+	unsigned which = data[0] % (SIGNALING_VERB_COUNT + 2);
+	if (which == SIGNALING_VERB_COUNT + 1)
+		check_agreement(input);
+	else if (which == SIGNALING_VERB_COUNT)
 		check_plane(input);
 	else
-		check_message((enum signaling_verb)(data[0] % (SIGNALING_VERB_COUNT + 1)), input);
+		check_message((enum signaling_verb)which, input);
 	return 0;
 }

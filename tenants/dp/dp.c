@@ -14,6 +14,7 @@
 #include "tenants/dp/consumer/held_token.h"
 #include "tenants/dp/contract/books.h"
 #include "tenants/dp/pull.h"
+#include "tenants/dp/signaling/agreement_fetch.h"
 #include "tenants/dp/signaling/callback_token.h"
 #include "tenants/dp/signaling/jwks.h"
 #include "tenants/dp/signaling/outbox.h"
@@ -27,6 +28,7 @@
 		.maximum = high, .help = help_                                                                                 \
 	}
 static const char *const unenforceable_choices[] = {"refuse", "flag", NULL};
+static const char *const fetching_choices[] = {"never", "optional", "required", NULL};
 const struct setting dp_settings_table[] = {
 	SETTING(source_root, SETTING_TEXT, NULL, 0, 0,
 		"directory of file sources: <source_root>/<ctx>/<path>; default <state directory>/sources"),
@@ -79,6 +81,13 @@ const struct setting dp_settings_table[] = {
 		.preset = "refuse",
 		.choices = unenforceable_choices,
 		.help = "an agreement with terms this cell cannot enforce: refuse it, or serve it and flag it"},
+	{.key = "agreement_from_control_plane",
+		.kind = SETTING_CHOICE,
+		.offset = offsetof(struct dp_settings, agreement_from_control_plane),
+		.preset = "never",
+		.choices = fetching_choices,
+		.help = "an agreement without a record is fetched from the control plane when a flow of it is to begin; "
+				"optional: the flow begins without it when it cannot be had; required: it does not"},
 };
 const size_t dp_settings_count = sizeof(dp_settings_table) / sizeof(dp_settings_table[0]);
 
@@ -128,6 +137,7 @@ static void close_worker(struct dp_worker *home)
 	pushes_close_worker(home);
 	books_drop(home);
 	outbox_free(home->outbox);
+	agreement_fetches_free(home->agreement_fetches);
 	callback_tokens_free(home->callback_tokens);
 	jwks_free(home->jwks);
 	timer_free(home->tick);

@@ -11,23 +11,25 @@
 #include "tenants/vault/vault.h"
 
 enum policy_unenforceable { POLICY_REFUSE, POLICY_FLAG };
+enum agreement_fetching { AGREEMENT_FETCH_NEVER, AGREEMENT_FETCH_OPTIONAL, AGREEMENT_FETCH_REQUIRED };
 
 /* Section "dp". */
 struct dp_settings {
 	char *source_root;         /* file sources: <source_root>/<ctx>/<dataset path>; default <state directory>/sources */
 	int64_t token_lifetime_ms; /* 1 h; a flow's own expiry bounds it */
-	int64_t renewal_lifetime_ms; /* of a token that can be renewed: 300 s */
-	int64_t renewal_grace_ms;    /* how long ago a token may have expired that is to be renewed: 30 d */
-	int64_t token_cache;         /* verdicts per worker: 16,384 */
-	int64_t open_files;          /* cached per worker: 1,024 */
-	int64_t source_ms;           /* how long a source may stay silent: 30 s */
-	int64_t digest_wait_ms;      /* how long an answer waits for a digest that is asked for: 2 s */
-	char *cell_file;             /* holds the name this cell keeps its books under; made when missing */
-	int64_t flush_ms;            /* between two writings of the books: 1 s */
-	bool receipts;               /* true */
-	int64_t receipts_kept;       /* per participant: 100,000 */
-	bool agreement_required;     /* without an agreement's record nothing flows: false */
-	int policy_unenforceable;    /* enum policy_unenforceable: refuse */
+	int64_t renewal_lifetime_ms;      /* of a token that can be renewed: 300 s */
+	int64_t renewal_grace_ms;         /* how long ago a token may have expired that is to be renewed: 30 d */
+	int64_t token_cache;              /* verdicts per worker: 16,384 */
+	int64_t open_files;               /* cached per worker: 1,024 */
+	int64_t source_ms;                /* how long a source may stay silent: 30 s */
+	int64_t digest_wait_ms;           /* how long an answer waits for a digest that is asked for: 2 s */
+	char *cell_file;                  /* holds the name this cell keeps its books under; made when missing */
+	int64_t flush_ms;                 /* between two writings of the books: 1 s */
+	bool receipts;                    /* true */
+	int64_t receipts_kept;            /* per participant: 100,000 */
+	bool agreement_required;          /* without an agreement's record nothing flows: false */
+	int policy_unenforceable;         /* enum policy_unenforceable: refuse */
+	int agreement_from_control_plane; /* enum agreement_fetching: never */
 	/* Data Plane Signaling */
 	char *public_url;                         /* NULL: as the caller reached us */
 	int64_t callback_min_ms, callback_max_ms; /* between attempts: 1 s, doubled to 60 s */

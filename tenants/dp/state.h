@@ -41,6 +41,7 @@ struct replays;
 struct jwks;
 struct outbox;
 struct callback_tokens;
+struct agreement_fetch;
 
 struct dp {
 	struct dp_settings settings;
@@ -80,8 +81,9 @@ struct dp_worker {
 	struct tally *tallies;        /* one a flow, of the pulls that ended */
 	struct timer *tick;
 	struct jwks *jwks;
-	struct outbox *outbox; /* of the first worker alone, and these: */
+	struct outbox *outbox; /* of the first worker alone */
 	struct callback_tokens *callback_tokens;
+	struct agreement_fetch *agreement_fetches; /* under way */
 	struct digest_lane *digests;
 	struct buffer key_set; /* public_keys.c: as printed at key_set_ms */
 	uint64_t key_set_ms;

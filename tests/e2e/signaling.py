@@ -99,7 +99,9 @@ class ControlPlane:
     """Takes callbacks, and publishes a DID document with the consumer's key and a JWK set with the control plane's.
 
     A callback is taken once, when it is expected; any other is answered 404, a wrong message 400. `answer`, when it is set,
-    decides instead: a function of (process, operation, message) that gives the status."""
+    decides instead: a function of (process, operation, message) that gives the status.
+
+    `agreements`: by process, what it answers when it is asked for the agreement: (status, body), or a function that gives them."""
 
     def __init__(self):
         self.lock = threading.Lock()
@@ -107,6 +109,8 @@ class ControlPlane:
         self.requests = []
         self.expected = set()
         self.answer = None
+        self.agreements = {}
+        self.asked = []
         self.routes = {}
         self.server = None
         self.port = 0
@@ -129,6 +133,8 @@ class ControlPlane:
                 found = re.fullmatch(r"/transfers/([^/]+)/dataflow/([a-z]+)", self.path)
                 if self.command == "POST" and found:
                     self.say(outer.on_callback(urllib.parse.unquote(found[1]), found[2], body, self.headers))
+                elif self.command == "GET" and (found := re.fullmatch(r"/transfers/([^/]+)/agreement", self.path)):
+                    self.say(*outer.on_question(urllib.parse.unquote(found[1]), self.headers))
                 elif self.path in outer.routes:
                     self.say(*outer.routes[self.path](body, dict(self.headers)))
                 else:
@@ -192,6 +198,17 @@ class ControlPlane:
         with self.lock:
             self.callbacks.append(Callback(process, operation, message, headers, time.monotonic(), status))
         return status
+
+    def on_question(self, process, headers):
+        with self.lock:
+            self.asked.append((process, headers))
+            answer = self.agreements.get(process, (404,))
+        return answer() if callable(answer) else answer
+
+    def questions(self, process):
+        """The headers of each."""
+        with self.lock:
+            return [headers for one, headers in self.asked if one == process]
 
     def expect(self, process, operation):
         with self.lock:

@@ -54,7 +54,7 @@ def test_the_other_takes_over(cells, control_plane):
     control_plane.answer = lambda *_: 200
     for flow in flows:
         wait_for(lambda: control_plane.taken(flow) == ["prepared"], 20, "the other process")
-    assert cells[1].metric("celld_dp_callbacks_total") >= len(flows)
+    wait_for(lambda: cells[1].metric("celld_dp_callbacks_total") >= len(flows), what="the count: it comes after the answer")
 
 
 def test_the_clock_survives_a_restart(own_cell, control_plane):

@@ -16,7 +16,7 @@ static enum status check(const struct dp *dp, const struct json *root, struct bu
 		buffer_printf(error, "policy: this cannot be enforced here: ");
 		for (size_t i = 0; i < policy_unenforceable_count(terms->policy); i++)
 			buffer_printf(error, "%s%s", i == 0 ? "" : ", ", policy_unenforceable(terms->policy, i));
-		status = STATUS_INVALID;
+		status = STATUS_REFUSED;
 	}
 	agreement_terms_free(terms);
 	return status;
@@ -35,7 +35,8 @@ static enum status print_record(struct json *root, struct text id, struct buffer
 }
 
 enum status agreement_put(struct dp *dp, struct worker *worker, struct text ctx, struct text id, struct text body,
-	void (*done)(void *context, enum status status, int64_t revision), void *context, struct buffer *error)
+	int64_t expected, void (*done)(void *context, enum status status, int64_t revision), void *context,
+	struct buffer *error)
 {
 	struct json *root = NULL;
 	struct buffer record = {0};
@@ -51,7 +52,7 @@ enum status agreement_put(struct dp *dp, struct worker *worker, struct text ctx,
 	json_free(root);
 	struct transaction *transaction = status == STATUS_OK ? transaction_new() : NULL;
 	if (status == STATUS_OK && (transaction == NULL || !transaction_put(transaction, ctx, RECORD_AGREEMENT, id,
-														   buffer_text(&record), REVISION_ANY))) {
+														   buffer_text(&record), expected))) {
 		transaction_free(transaction);
 		status = STATUS_NO_MEMORY;
 	}
@@ -121,11 +122,11 @@ void agreements_put(struct operation *operation, struct text body)
 	struct buffer error = {0};
 	operation->status = 204;
 	operation->is_pending = true;
-	enum status status = agreement_put(
-		operation->dp, operation->worker, operation->ctx, operation->id, body, operation_stored, operation, &error);
+	enum status status = agreement_put(operation->dp, operation->worker, operation->ctx, operation->id, body,
+		REVISION_ANY, operation_stored, operation, &error);
 	if (status != STATUS_OK) {
 		operation->is_pending = false;
-		operation_refuse(operation, status_to_http(status), error.bytes);
+		operation_refuse(operation, status_to_http(status == STATUS_REFUSED ? STATUS_INVALID : status), error.bytes);
 	}
 	buffer_free(&error);
 }

@@ -1,6 +1,5 @@
 /* Tokens that callbacks prove themselves with (dps.md 4.4): one for each control plane that asks for them, fetched by
- * client credentials or by exchange of the workload's own, kept until it expires or is refused. The outbox's worker's.
- */
+ * client credentials or by exchange of the workload's own, kept until it expires or is refused. One worker's. */
 #pragma once
 
 #include "server/base/secret.h"

@@ -21,6 +21,7 @@ static const struct signaling_route routes[] = {
 static void signal_free(struct signal *signal)
 {
 	jwks_leave(&signal->waiter);
+	agreement_fetch_leave(&signal->agreement_waiter);
 	signaling_message_free(&signal->message);
 	data_address_free(signal->address);
 	transaction_free(signal->transaction);

@@ -4,6 +4,7 @@
 
 #include "server/answer.h"
 #include "tenants/dp/data_address.h"
+#include "tenants/dp/signaling/agreement_fetch.h"
 #include "tenants/dp/signaling/caller.h"
 #include "tenants/dp/signaling/control_plane.h"
 #include "tenants/dp/signaling/signaling_message.h"
@@ -32,6 +33,8 @@ struct signal {
 	struct text body; /* the exchange's */
 	struct caller caller;
 	struct jwks_waiter waiter;
+	struct agreement_waiter agreement_waiter;
+	bool has_asked; /* for the agreement: the message is looked at once more, and no further question asked */
 
 	struct signaling_message message;
 	struct data_address *address; /* received */
@@ -63,7 +66,13 @@ bool signal_message_key(const struct signal *signal, struct buffer *key);
 /* signaling_address.c: reads the message's address into signal->address. Is one there exactly where it belongs, and is
  * it one that this participant may use? False: answered 400. */
 bool signal_check_address(struct signal *signal, const struct participant *participant, const struct flow_terms *terms);
-/* signaling_flows.c */
+/* signaling_agreement.c: a flow with these terms (role, agreement, counter_party, control_plane) may begin. False: it
+ * was refused, or its agreement is asked for first and signal_begin comes after that. */
+bool signal_has_agreement(struct signal *signal, const struct flow_terms *terms);
+/* A flow whose agreement cannot be kept does not start. True: refused. */
+bool signal_refuse_agreement(struct signal *signal, struct text agreement);
+/* signaling_flows.c: obeys the message that was parsed, by what is there now. */
+void signal_begin(struct signal *signal);
 void signal_create(struct signal *signal, struct text body);
 void signal_move(struct signal *signal, struct text body);
 void signal_status(struct signal *signal, struct text body);

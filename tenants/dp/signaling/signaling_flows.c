@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tenants/dp/contract/agreement_record.h"
 #include "tenants/dp/fetch.h"
 #include "tenants/dp/signaling/flow_moves.h"
 #include "tenants/dp/signaling/offer.h"
@@ -93,7 +92,6 @@ void signal_status(struct signal *signal, struct text body)
 /* --- storing: secrets, then the offer, then the record; then the answer */
 
 static void store(struct signal *signal);
-static void begin(struct signal *signal);
 
 static void on_stored(void *context, enum status status, int64_t revision)
 {
@@ -103,7 +101,7 @@ static void on_stored(void *context, enum status status, int64_t revision)
 		return;
 	const struct flow *flow = find_flow(signal);
 	if (status == STATUS_CONFLICT && ++signal->attempts < ATTEMPTS_MAX) {
-		begin(signal); /* somebody was faster: judge the message by what is there now */
+		signal_begin(signal); /* somebody was faster: judge the message by what is there now */
 	} else if (status != STATUS_OK) {
 		signal_refuse_status(signal, status == STATUS_NOT_FOUND ? STATUS_UNAVAILABLE : status);
 	} else if (flow == NULL) {
@@ -266,15 +264,6 @@ static enum flow_event new_event(const struct signal *signal)
 	return is_later ? FLOW_ON_PREPARE_LATER : FLOW_ON_PREPARE;
 }
 
-/* A flow whose agreement cannot be kept does not start. True: refused. */
-static bool refuse_agreement(struct signal *signal, struct text agreement)
-{
-	const char *obstacle = agreement_obstacle(signal->home->dp, text_of(signal->ctx), agreement);
-	if (obstacle != NULL)
-		signal_refuse(signal, 409, obstacle);
-	return obstacle != NULL;
-}
-
 /* What is wrong with a first message, whatever flows there are. True: refused. */
 static bool refuse_sender(struct signal *signal, const struct participant *participant)
 {
@@ -287,16 +276,22 @@ static bool refuse_sender(struct signal *signal, const struct participant *parti
 	return true;
 }
 
-/* A provider gives what it has, as far as the agreement goes. True: refused. */
+/* A provider gives what it has. True: refused. */
 static bool refuse_dataset(struct signal *signal)
 {
 	struct text dataset = signal_field(signal, MESSAGE_FIELD_DATASET);
-	if (signal->verb != SIGNALING_START)
+	if (signal->verb != SIGNALING_START ||
+		dp_find(signal->home->dp, DP_DATASETS, text_of(signal->ctx), dataset) != NULL)
 		return false;
-	if (dp_find(signal->home->dp, DP_DATASETS, text_of(signal->ctx), dataset) != NULL)
-		return refuse_agreement(signal, signal_field(signal, MESSAGE_FIELD_AGREEMENT));
 	signal_refuse(signal, 404, "datasetId: there is no such dataset");
 	return true;
+}
+
+/* The address is read once, however often the message is looked at. */
+static bool has_good_address(
+	struct signal *signal, const struct participant *participant, const struct flow_terms *terms)
+{
+	return signal->attempts > 0 || signal->has_asked || signal_check_address(signal, participant, terms);
 }
 
 static void create(struct signal *signal)
@@ -311,9 +306,12 @@ static void create(struct signal *signal)
 		signal_refuse(signal, 409, "processId: there is a flow with this id");
 	} else if (!refuse_dataset(signal)) {
 		const struct flow_terms terms = {.role = signal->verb == SIGNALING_START ? FLOW_PROVIDER : FLOW_CONSUMER,
-			.profile = (char *)(uintptr_t)signal_field(signal, MESSAGE_FIELD_PROFILE).bytes};
+			.profile = (char *)(uintptr_t)signal_field(signal, MESSAGE_FIELD_PROFILE).bytes,
+			.agreement = (char *)(uintptr_t)signal_field(signal, MESSAGE_FIELD_AGREEMENT).bytes,
+			.counter_party = (char *)(uintptr_t)signal_field(signal, MESSAGE_FIELD_COUNTER_PARTY).bytes,
+			.control_plane = signal->control_plane};
 		signal->event = new_event(signal);
-		if (signal->attempts > 0 || signal_check_address(signal, participant, &terms))
+		if (has_good_address(signal, participant, &terms) && signal_has_agreement(signal, &terms))
 			keep_secrets(signal);
 	}
 }
@@ -346,15 +344,16 @@ static void move(struct signal *signal)
 	else if (to == terms->state)
 		answer_verb(signal, to);
 	else if (signal->verb == SIGNALING_RESUME && terms->role == FLOW_PROVIDER &&
-			 refuse_agreement(signal, text_of(terms->agreement)))
+			 signal_refuse_agreement(signal, text_of(terms->agreement)))
 		return;
-	else if (signal->attempts > 0 || signal_check_address(signal, participant, terms))
+	else if (has_good_address(signal, participant, terms) &&
+			 (signal->verb != SIGNALING_STARTED || signal_has_agreement(signal, terms)))
 		keep_secrets(signal);
 }
 
 /* --- */
 
-static void begin(struct signal *signal)
+void signal_begin(struct signal *signal)
 {
 	transaction_free(signal->transaction);
 	signal->transaction = NULL;
@@ -383,11 +382,11 @@ void signal_create(struct signal *signal, struct text body)
 	if (signal->id == NULL)
 		signal_refuse(signal, 503, NULL);
 	else
-		begin(signal);
+		signal_begin(signal);
 }
 
 void signal_move(struct signal *signal, struct text body)
 {
 	if (parse(signal, body))
-		begin(signal);
+		signal_begin(signal);
 }
