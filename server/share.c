@@ -5,6 +5,10 @@
 
 enum { QUANTUM = 128 * 1024, CAP_TICK_MS = 5, BURST_MIN = 64 * 1024 };
 
+struct waiting {
+	struct share_waiter *first, **end;
+};
+
 struct share {
 	struct scheduler *scheduler;
 	unsigned references;
@@ -15,7 +19,7 @@ struct share {
 	uint64_t bucket_ms;
 	uint64_t crumbs; /* thousandths of a byte that the bucket is owed: slow rates fill it, too */
 	uint64_t sent;
-	struct share_waiter *waiters, **waiters_end;
+	struct waiting hungry, served; /* who got nothing in this round goes first in the next */
 	struct share *queue_next;
 	bool is_queued, is_capped;
 };
@@ -68,12 +72,21 @@ static void refill(struct share *share, uint64_t now_ms)
 	share->bucket += (int64_t)(add < missing ? add : missing);
 }
 
+static void waiting_clear(struct waiting *waiting)
+{
+	*waiting = (struct waiting){NULL, &waiting->first};
+}
+
 /* A waiter may let go of the share: the caller holds on to it. */
 static void wake_waiters(struct share *share)
 {
-	struct share_waiter *waiter = share->waiters;
-	share->waiters = NULL;
-	share->waiters_end = &share->waiters;
+	if (share->served.first != NULL) {
+		*share->hungry.end = share->served.first;
+		share->served.first->previous = share->hungry.end;
+	}
+	struct share_waiter *waiter = share->hungry.first;
+	waiting_clear(&share->hungry);
+	waiting_clear(&share->served);
 	while (waiter != NULL) {
 		struct share_waiter *next = waiter->next;
 		waiter->previous = NULL;
@@ -162,7 +175,8 @@ struct share *share_new(struct worker *worker, const struct share_limits *limits
 		return NULL;
 	share->scheduler = scheduler;
 	share->references = 1;
-	share->waiters_end = &share->waiters;
+	waiting_clear(&share->hungry);
+	waiting_clear(&share->served);
 	share->bucket_ms = worker_now_ms(worker);
 	share_change(share, limits);
 	share->bucket = burst_of(share);
@@ -223,11 +237,12 @@ static void wait_for_round(struct share *share, struct share_waiter *waiter)
 {
 	struct scheduler *scheduler = share->scheduler;
 	if (waiter->previous == NULL) {
+		struct waiting *waiting = waiter->served == scheduler->round ? &share->served : &share->hungry;
 		waiter->next = NULL;
 		waiter->share = share;
-		waiter->previous = share->waiters_end;
-		*share->waiters_end = waiter;
-		share->waiters_end = &waiter->next;
+		waiter->previous = waiting->end;
+		*waiting->end = waiter;
+		waiting->end = &waiter->next;
 	}
 	if (!share->is_queued) {
 		share->is_queued = true;
@@ -258,6 +273,7 @@ size_t share_take(struct share *share, size_t wanted, struct share_waiter *waite
 		wait_for_round(share, waiter);
 		return 0;
 	}
+	waiter->served = share->scheduler->round;
 	share->credit -= (int64_t)wanted;
 	share->bucket -= share->limits.bytes_per_second > 0 ? (int64_t)wanted : 0;
 	share->sent += wanted;
@@ -278,7 +294,9 @@ void share_leave(struct share_waiter *waiter)
 	*waiter->previous = waiter->next;
 	if (waiter->next != NULL)
 		waiter->next->previous = waiter->previous;
-	else if (waiter->share->waiters_end == &waiter->next)
-		waiter->share->waiters_end = waiter->previous;
+	else if (waiter->share->hungry.end == &waiter->next)
+		waiter->share->hungry.end = waiter->previous;
+	else if (waiter->share->served.end == &waiter->next)
+		waiter->share->served.end = waiter->previous;
 	waiter->previous = NULL;
 }

@@ -31,6 +31,7 @@ struct share_waiter {
 	void (*go)(struct share_waiter *waiter);
 	struct share_waiter *next, **previous;
 	struct share *share; /* whose list it is in, while it is in one */
+	uint64_t served;     /* the round in which it last got something */
 };
 /* How many bytes (at most `wanted`) may be produced now; 0: the waiter was queued, stop producing. */
 size_t share_take(struct share *share, size_t wanted, struct share_waiter *waiter);

@@ -79,6 +79,42 @@ static struct share *share_of_weight(uint32_t weight)
 	return share;
 }
 
+/* Woken streams in the order they were woken in, as connections are flushed. */
+static struct greedy *woken[STREAMS_MOST];
+static size_t woken_count;
+
+static void on_go_in_order(struct share_waiter *waiter)
+{
+	woken[woken_count++] = (struct greedy *)waiter;
+	on_go(waiter);
+}
+
+static void who_was_served_goes_last(void **state)
+{
+	(void)state;
+	struct greedy streams[STREAMS_MOST];
+	struct share *share = share_of_weight(1);
+	for (size_t i = 0; i < STREAMS_MOST; i++) {
+		greedy_open(&streams[i], share, FRAME);
+		streams[i].waiter.go = on_go_in_order;
+		greedy_run(&streams[i]);
+	}
+	enum { ROUNDS = 10 };
+	for (int round = 0; round < ROUNDS * STREAMS_MOST; round++) {
+		woken_count = 0;
+		worker_run_later(worker);
+		assert_int_equal(woken_count, STREAMS_MOST);
+		for (size_t i = 0; i < STREAMS_MOST; i++)
+			greedy_run(woken[i]);
+	}
+	for (size_t i = 0; i < STREAMS_MOST; i++) {
+		assert_in_range(streams[i].sent, (ROUNDS - 1) * QUANTUM_MOST - ROUNDS * FRAME, (ROUNDS + 1) * QUANTUM_MOST);
+		share_leave(&streams[i].waiter);
+	}
+	worker_run_later(worker);
+	share_unref(share);
+}
+
 static const struct {
 	const char *what;
 	uint32_t weights[2];
@@ -331,6 +367,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_woken_one_ends_the_next, open_pool, close_pool),
 		cmocka_unit_test_setup_teardown(a_share_outlives_its_last_reference_while_queued, open_pool, close_pool),
 		cmocka_unit_test_setup_teardown(a_cap_stops_at_its_burst, open_pool, close_pool),
+		cmocka_unit_test(who_was_served_goes_last),
 		cmocka_unit_test(a_cap_lets_its_rate_through),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
