@@ -367,7 +367,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_woken_one_ends_the_next, open_pool, close_pool),
 		cmocka_unit_test_setup_teardown(a_share_outlives_its_last_reference_while_queued, open_pool, close_pool),
 		cmocka_unit_test_setup_teardown(a_cap_stops_at_its_burst, open_pool, close_pool),
-		cmocka_unit_test(who_was_served_goes_last),
+		cmocka_unit_test_setup_teardown(who_was_served_goes_last, open_pool, close_pool),
 		cmocka_unit_test(a_cap_lets_its_rate_through),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
