@@ -16,12 +16,13 @@ ROOMS = {
     "tenants/dp": ["tenants", "tenants/store", "tenants/vault", "tenants/jose", "server", "server/base"],
     "tenants/cp": ["tenants", "tenants/store", "tenants/vault", "tenants/jose", "server", "server/base"],
     "router": ["tenants", "tenants/store", "tenants/jose", "server", "server/base"],
-    "control": ["router", "tenants/dp", "tenants/cp", "tenants", "tenants/store", "tenants/vault", "tenants/jose", "server", "server/base"],
+    "control/bus": ["tenants/vault", "tenants/jose", "server", "server/base"],
+    "control": ["control/bus", "router", "tenants/dp", "tenants/cp", "tenants", "tenants/store", "tenants/vault", "tenants/jose", "server", "server/base"],
 }
 LIBRARIES = {
     r"event2?/": ["server"], r"openssl/ssl\.h": ["server"], r"openssl/": ["server", "tenants/jose", "tenants/vault"],
     r"nghttp2/": ["server"], r"sqlite3\.h": ["tenants/store"], r"libpq": ["tenants/store"], r"cJSON|cjson/": ["server/base"],
-    r"curl/": ["control"], r"nats": ["control"],
+    r"curl/": ["control"], r"nats/": ["control/bus"],
 }
 wrong = []
 

@@ -33,7 +33,25 @@ struct store;
 	X(RENEWAL, "renewal", LOADED)                                                                                      \
 	X(BOOK, "book", LOADED)                                                                                            \
 	X(RECEIPT, "receipt", ON_DEMAND)                                                                                   \
-	X(PUSH, "push", LOADED)
+	X(PUSH, "push", LOADED)                                                                                            \
+	X(CELL_STATE, "cell_state", LOADED)                                                                                \
+	X(INBOX, "inbox", LOADED)                                                                                          \
+	X(VPA, "vpa", LOADED)                                                                                              \
+	X(TENANT, "tenant", LOADED)                                                                                        \
+	X(CELL, "cell", LOADED)                                                                                            \
+	X(CELL_CAPACITY, "cell_capacity", LOADED)                                                                          \
+	X(JOIN_TOKEN, "join_token", LOADED)                                                                                \
+	X(DATASPACE_PROFILE, "dataspace_profile", LOADED)                                                                  \
+	X(PARTICIPANT_PROFILE, "participant_profile", LOADED)                                                              \
+	X(DECISION, "decision", ON_DEMAND)                                                                                 \
+	X(COMMAND, "command", LOADED)                                                                                      \
+	X(PARKED, "parked", LOADED)                                                                                        \
+	X(LETTER, "letter", LOADED)                                                                                        \
+	X(ACTIVITY_DEFINITION, "activity_definition", LOADED)                                                              \
+	X(ORCHESTRATION_DEFINITION, "orchestration_definition", LOADED)                                                    \
+	X(ORCHESTRATION, "orchestration", LOADED)                                                                          \
+	X(LEASE, "lease", LOADED)                                                                                          \
+	X(AUDIT, "audit", ON_DEMAND)
 
 enum record_kind {
 #define RECORD_MEMBER(name, text, loading) RECORD_##name,

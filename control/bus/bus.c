@@ -1,0 +1,1 @@
+#include "control/bus/bus.h"

@@ -1,0 +1,50 @@
+/* REST of the fabric: one table of endpoints, their scopes, and the error bodies of the existing managers (cfm.md 2.1,
+ * 2.2). Runs on the fabric's worker. */
+#pragma once
+
+#include "server/base/json.h"
+#include "server/exchange.h"
+#include "tenants/access.h"
+
+enum { REST_ARGUMENTS_MAX = 3, REST_BODY_MAX = 1024 * 1024 };
+
+struct rest;
+/* One call, from its body to its answer. Lives until both the exchange and what it waits for are over. */
+struct rest_call {
+	struct exchange *exchange; /* NULL: the caller has gone */
+	struct text arguments[REST_ARGUMENTS_MAX]; /* percent-decoded path segments in place of {...} */
+	const struct json *body;                   /* NULL: none was sent */
+	struct text text;                          /* the body as sent */
+	void *context;                             /* of the endpoint's table */
+	void *state;                               /* the endpoint's own; freed with free() */
+	int references;
+	struct json *parsed;
+};
+
+struct rest_endpoint {
+	const char *method, *path; /* "/tenants/{tenantID}" below the table's base */
+	const char *scope;         /* compared verbatim with the token's; NULL: no token asked for */
+	bool has_body;             /* JSON; a missing or bad one is 400 before run */
+	void (*run)(struct rest_call *call);
+};
+
+enum status rest_open(struct access *access, struct rest **rest) MUST_CHECK;
+void rest_free(struct rest *rest);
+/* base: "/api/v1alpha1". Before the server opens; tables and contexts outlive it; several tables may share a base. */
+enum status rest_add(struct rest *rest, const char *base, const struct rest_endpoint *endpoints, size_t count,
+	void *context) MUST_CHECK;
+/* The server's handler: unknown path 404, known path with another method 405, 401 and 403 as cfm.md 2.2 says. */
+void rest_handle(void *rest, struct exchange *exchange);
+
+/* Keep the call beyond run: rest_hold, then exactly one rest_release after the answer was given (or not needed). */
+void rest_hold(struct rest_call *call);
+void rest_release(struct rest_call *call);
+/* All of these do nothing when the caller has gone. */
+void rest_answer(struct rest_call *call, int status, struct text json); /* json absent: an empty body */
+/* {"error","message","code"} as cfm.md 2.1: NOT_FOUND, CONFLICT, INVALID; the rest is 500 "Operation failed: ..." with
+ * `why` (may be NULL). */
+void rest_refuse(struct rest_call *call, enum status status, const char *why);
+/* 400 "Bad request: ...", 400 "Invalid payload: ...", 409, ...: as given. */
+void rest_refuse_with(struct rest_call *call, int status, const char *message);
+/* The value of a query parameter, percent-decoded into the call's memory; TEXT_NONE when absent. */
+struct text rest_parameter(struct rest_call *call, const char *name);
