@@ -196,6 +196,7 @@ static void consume(struct job *job)
 		.durable = TEXT("worker"),
 		.config = TEXT("{\"ack_policy\":\"explicit\",\"filter_subject\":\"work.a\",\"ack_wait\":1000000000}"),
 		.batch = 8,
+		.is_queue = true,
 		.waits_for_stream = true};
 	consumer = bus_consume(bus, &settings, on_message, NULL);
 	job->status = consumer == NULL ? STATUS_NO_MEMORY : STATUS_OK;

@@ -102,6 +102,8 @@ struct bus_consumer_settings {
 	struct text stream, durable, config;
 	unsigned batch;        /* 1 .. 256 */
 	bool is_found_only;    /* use one that is there as it is; create only when missing (else: create or update) */
+	bool is_queue;         /* the stream is a work queue: a consumer that has gone past what is still in it is made anew
+							  (a server that was killed may number new messages as old ones) */
 	bool waits_for_stream; /* a missing stream is waited for; else it is an error in the log, and waited for */
 };
 struct bus_consumer *bus_consume(struct bus *bus, const struct bus_consumer_settings *settings,

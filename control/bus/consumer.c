@@ -31,7 +31,7 @@ struct bus_consumer {
 	char name[NAME_MAX_LENGTH]; /* as the broker knows it */
 	struct buffer inbox;
 	unsigned batch;
-	bool is_found_only, waits_for_stream, is_acknowledged, is_complaining;
+	bool is_found_only, is_queue, waits_for_stream, is_acknowledged, is_complaining;
 	/* in use by whom: the list, an API call, a callback */
 	bool is_closed;
 	unsigned calls;
@@ -40,6 +40,7 @@ struct bus_consumer {
 	uint64_t until_ms;           /* WAITING: when to try; PULLING: when the pull is taken for lost */
 	uint64_t moved_ms;           /* something was delivered or answered */
 	uint32_t pull;
+	uint64_t gone_past; /* what the broker thinks this consumer has seen of the stream */
 };
 
 static void release(struct bus_consumer *consumer)
@@ -95,9 +96,14 @@ static void on_status(struct bus_consumer *consumer, const struct bus_message *m
 	if (text_to_unsigned(rest, UINT32_MAX, &number) != STATUS_OK || number != consumer->pull ||
 		consumer->state != CONSUMER_PULLING || message->status == 100)
 		return;
-	if (message->status == 408 || message->status == 404) {
+	bool is_idle = consumer->wanted > 0 && clock_monotonic_ms() - consumer->moved_ms > EXPIRES_MS / 2;
+	if ((message->status == 408 || message->status == 404) && !(consumer->is_queue && is_idle)) {
 		consumer->wanted = 0;
 		pull_if_due(consumer);
+		return;
+	}
+	if (message->status == 408 || message->status == 404) {
+		wait(consumer, 0); /* a queue that has been quiet: is it really empty? */
 		return;
 	}
 	wait(consumer, message->status == 503 ? RETRY_MS : RETRY_MS / 10);
@@ -133,30 +139,124 @@ static void complain(struct bus_consumer *consumer, enum status status, struct t
 	consumer->is_complaining = true;
 }
 
+static void create(struct bus_consumer *consumer);
+
+/* Callbacks of the API while MAKING: false when the consumer is not waiting for them any more. */
+static bool is_making(struct bus_consumer *consumer)
+{
+	consumer->calls--;
+	if (consumer->is_closed) {
+		release(consumer);
+		return false;
+	}
+	return consumer->state == CONSUMER_MAKING;
+}
+
+static void call(struct bus_consumer *consumer, const char *what, const char *name, struct text body,
+	void (*done)(void *context, enum status status, struct text json))
+{
+	char subject[SUBJECT_MAX];
+	int length = snprintf(subject, sizeof(subject), "%s.%s%s%s", what, consumer->stream, name == NULL ? "" : ".",
+		name == NULL ? "" : name);
+	consumer->calls++;
+	bus_api(consumer->bus, (struct text){subject, (size_t)length}, body, done, consumer);
+}
+
+static void on_deleted(void *context, enum status status, struct text json)
+{
+	struct bus_consumer *consumer = context;
+	(void)status;
+	(void)json;
+	if (is_making(consumer))
+		create(consumer);
+}
+
+static void make_anew(struct bus_consumer *consumer)
+{
+	LOG(WARNING, "bus.consumer_made_anew", log_text("stream", text_of(consumer->stream)),
+		log_text("consumer", text_of(consumer->name)), log_number("had_seen", consumer->gone_past));
+	call(consumer, "CONSUMER.DELETE", consumer->name, TEXT(""), on_deleted);
+}
+
+static void on_first(void *context, enum status status, struct text json)
+{
+	struct bus_consumer *consumer = context;
+	struct json *answer = NULL;
+	int64_t sequence = INT64_MAX;
+	if (!is_making(consumer))
+		return;
+	if (status == STATUS_OK && json_parse(json, NULL, &answer) == STATUS_OK)
+		json_integer(json_member(json_member(answer, "message"), "seq"), &sequence);
+	json_free(answer);
+	if ((uint64_t)sequence <= consumer->gone_past)
+		make_anew(consumer);
+	else
+		pull(consumer);
+}
+
+static void on_stream(void *context, enum status status, struct text json)
+{
+	struct bus_consumer *consumer = context;
+	struct json *answer = NULL, *config = NULL;
+	int64_t last = INT64_MAX, messages = 0;
+	if (!is_making(consumer))
+		return;
+	if (status == STATUS_OK && json_parse(json, NULL, &answer) == STATUS_OK) {
+		json_integer(json_member(json_member(answer, "state"), "last_seq"), &last);
+		json_integer(json_member(json_member(answer, "state"), "messages"), &messages);
+	}
+	json_free(answer);
+	struct text filter = TEXT_NONE;
+	if (json_parse(text_of(consumer->config), NULL, &config) == STATUS_OK)
+		filter = json_member_text(config, "filter_subject");
+	if ((uint64_t)last < consumer->gone_past) {
+		make_anew(consumer);
+	} else if (messages > 0 && filter.length > 0) {
+		struct buffer body = {0};
+		buffer_printf(&body, "{\"seq\":1,\"next_by_subj\":");
+		buffer_append_json(&body, filter);
+		buffer_append_byte(&body, '}');
+		call(consumer, "STREAM.MSG.GET", NULL, buffer_text(&body), on_first);
+		buffer_free(&body);
+	} else {
+		pull(consumer);
+	}
+	json_free(config);
+}
+
+/* What is known of a consumer that is there. False: the answer makes no sense. */
+static bool learn(struct bus_consumer *consumer, const struct json *answer)
+{
+	struct text name = json_member_text(answer, "name");
+	int64_t delivered = 0, floor = 0, pending = 0;
+	if (name.length == 0 || name.length >= sizeof(consumer->name))
+		return false;
+	snprintf(consumer->name, sizeof(consumer->name), "%.*s", TEXT_ARGUMENTS(name));
+	consumer->is_acknowledged =
+		!text_equals(json_member_text(json_member(answer, "config"), "ack_policy"), TEXT("none"));
+	json_integer(json_member(json_member(answer, "delivered"), "stream_seq"), &delivered);
+	json_integer(json_member(json_member(answer, "ack_floor"), "stream_seq"), &floor);
+	json_integer(json_member(answer, "num_ack_pending"), &pending);
+	consumer->gone_past = (uint64_t)(pending == 0 ? delivered : floor);
+	return true;
+}
+
 static void on_made(void *context, enum status status, struct text json)
 {
 	struct bus_consumer *consumer = context;
 	struct json *answer = NULL;
-	consumer->calls--;
-	if (consumer->is_closed) {
-		release(consumer);
+	if (!is_making(consumer))
 		return;
-	}
-	if (consumer->state != CONSUMER_MAKING)
-		return;
-	struct text name = TEXT_NONE;
-	if (status == STATUS_OK && json_parse(json, NULL, &answer) == STATUS_OK)
-		name = json_member_text(answer, "name");
-	if (name.length == 0 || name.length >= sizeof(consumer->name)) {
-		complain(consumer, status, json);
-		wait(consumer, RETRY_MS);
-	} else {
-		snprintf(consumer->name, sizeof(consumer->name), "%.*s", TEXT_ARGUMENTS(name));
-		struct text policy = json_member_text(json_member(answer, "config"), "ack_policy");
-		consumer->is_acknowledged = !text_equals(policy, TEXT("none"));
+	if (status == STATUS_OK && json_parse(json, NULL, &answer) == STATUS_OK && learn(consumer, answer)) {
 		consumer->is_complaining = false;
 		consumer->unanswered = 0;
-		pull(consumer);
+		if (consumer->is_queue)
+			call(consumer, "STREAM.INFO", NULL, TEXT(""), on_stream);
+		else
+			pull(consumer);
+	} else {
+		complain(consumer, status, json);
+		wait(consumer, RETRY_MS);
 	}
 	json_free(answer);
 }
@@ -204,10 +304,7 @@ static void make(struct bus_consumer *consumer)
 		create(consumer);
 		return;
 	}
-	char subject[SUBJECT_MAX];
-	int length = snprintf(subject, sizeof(subject), "CONSUMER.INFO.%s.%s", consumer->stream, consumer->durable);
-	consumer->calls++;
-	bus_api(consumer->bus, (struct text){subject, (size_t)length}, TEXT(""), on_found, consumer);
+	call(consumer, "CONSUMER.INFO", consumer->durable, TEXT(""), on_found);
 }
 
 /* --- what the bus tells */
@@ -253,6 +350,7 @@ struct bus_consumer *bus_consume(struct bus *bus, const struct bus_consumer_sett
 	made->context = context;
 	made->batch = settings->batch < 1 ? 1 : settings->batch > BATCH_MAX ? BATCH_MAX : settings->batch;
 	made->is_found_only = settings->is_found_only;
+	made->is_queue = settings->is_queue;
 	made->waits_for_stream = settings->waits_for_stream;
 	made->stream = text_copy(settings->stream);
 	made->durable = settings->durable.length > 0 ? text_copy(settings->durable) : NULL;
