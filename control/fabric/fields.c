@@ -80,8 +80,8 @@ static bool are_lines(const struct json *array, int64_t maximum)
 bool field_list_read(const struct json *array, struct field_list *list)
 {
 	size_t room = json_count(array);
-	list->items = room > 0 ? calloc(room, sizeof(*list->items)) : NULL;
-	if (room > 0 && list->items == NULL)
+	list->items = calloc(room + 1, sizeof(*list->items));
+	if (list->items == NULL)
 		return false;
 	for (const struct json *item = json_first(array); item != NULL; item = json_next(item)) {
 		list->items[list->count] = text_copy(json_text(item));

@@ -330,9 +330,8 @@ static bool base_matches(const struct table *table, struct text path, struct tex
 }
 
 /* NULL: none; `allow` then lists the methods that the path does have. */
-static const struct rest_endpoint *find_endpoint(
-	const struct rest *rest, struct text method, struct text path, const struct table **table, struct buffer *allow,
-	struct text *arguments)
+static const struct rest_endpoint *find_endpoint(const struct rest *rest, struct text method, struct text path,
+	const struct table **table, struct buffer *allow, struct text *arguments)
 {
 	struct text below;
 	for (size_t i = 0; i < rest->count; i++) {
@@ -356,7 +355,8 @@ static void refuse_path(struct exchange *exchange, const struct buffer *allow)
 	struct text methods = allow->length == 0 ? TEXT_NONE : exchange_copy(exchange, buffer_text(allow));
 	if (methods.bytes != NULL)
 		exchange_add_header(exchange, TEXT("allow"), methods);
-	refuse(exchange, allow->length == 0 ? 404 : 405, allow->length == 0 ? TEXT("Not found") : TEXT("Method not allowed"));
+	refuse(
+		exchange, allow->length == 0 ? 404 : 405, allow->length == 0 ? TEXT("Not found") : TEXT("Method not allowed"));
 }
 
 /* --- bodies */
@@ -404,7 +404,7 @@ struct text rest_parameter(struct rest_call *call, const char *name)
 		if (room == NULL)
 			return TEXT_NONE;
 		for (size_t i = 0; i < value.length; i++)
-			room[i] = value.bytes[i] == '+' ? ' ' : value.bytes[i];
+			room[i] = (char)(value.bytes[i] == '+' ? ' ' : value.bytes[i]);
 		struct text encoded = {room, value.length}; /* decoding in place only shortens */
 		if (percent_decode(encoded, room, encoded.length, &value) != STATUS_OK)
 			return TEXT_NONE;

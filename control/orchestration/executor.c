@@ -705,6 +705,7 @@ struct executor *executor_open(struct bus *bus, struct worker *worker, const str
 				.config = buffer_text(&executor->config),
 				.batch = executor->settings.parallel,
 				.is_found_only = true,
+				.is_queue = true,
 				.waits_for_stream = true},
 			on_message, executor);
 	if (executor->consumer != NULL)

@@ -2,9 +2,6 @@
 #include "control/orchestration/messages.h"
 
 #include <stddef.h>
-#include <stdio.h>
-
-#include "server/base/id.h"
 
 /* A text member, copied into the struct at `offset`. */
 struct member {
@@ -264,19 +261,5 @@ void activity_type_of_cell(struct text type, struct text cell, struct buffer *in
 	for (size_t i = 0; i < cell.length; i++) {
 		struct text one = text_slice(cell, i, i + 1);
 		buffer_append_byte(into, message_type_is_valid(one) ? cell.bytes[i] : '-');
-	}
-}
-
-void uuid_random(char into[UUID_LENGTH + 1])
-{
-	uint8_t bits[16];
-	random_bytes(bits, sizeof(bits));
-	bits[6] = (uint8_t)((bits[6] & 0x0f) | 0x40);
-	bits[8] = (uint8_t)((bits[8] & 0x3f) | 0x80);
-	for (size_t i = 0, at = 0; i < sizeof(bits); i++) {
-		if (i == 4 || i == 6 || i == 8 || i == 10)
-			into[at++] = '-';
-		snprintf(into + at, 3, "%02x", bits[i]);
-		at += 2;
 	}
 }

@@ -3,6 +3,7 @@
  * write, member for member. */
 #pragma once
 
+#include "server/base/id.h"
 #include "server/base/json.h"
 
 /* An id that may be a bucket's key, a type that may be a subject's token. */
@@ -54,7 +55,3 @@ void activity_queue(struct text type, struct buffer *into);
 /* The type for a cell with an executor of its own: "<type>--<cell>", what no type has becoming '-' (control.md 2.7.9).
  */
 void activity_type_of_cell(struct text type, struct text cell, struct buffer *into);
-
-enum { UUID_LENGTH = 36 };
-/* A random UUID of version 4, and a NUL. */
-void uuid_random(char into[UUID_LENGTH + 1]);
