@@ -66,11 +66,14 @@ static void kinds_have_their_letters(void **state)
 
 static void what_is_no_key(void **state)
 {
-	static const char *const publics[] = {"", "U", PUBLIC "A", "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF5",
-		"UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF1", "udxu4rcsjnzoiqhznwxhxordprtgnjahahfrgzneejcpqtt2m7nlcnf4",
+	static const char *const publics[] = {"", "U", PUBLIC "A",
+		"UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF5",
+		"UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF1",
+		"udxu4rcsjnzoiqhznwxhxordprtgnjahahfrgzneejcpqtt2m7nlcnf4",
 		"ADXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4", SEED};
 	static const char *const seeds[] = {"", PUBLIC, "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VZ",
-		"SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3V", "SAACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY"};
+		"SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3V",
+		"SAACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY"};
 	struct nkey *nkey;
 	(void)state;
 	for (size_t i = 0; i < COUNT(publics); i++)
@@ -121,7 +124,7 @@ static struct json *claims_of(struct text jwt)
 
 static void a_user_of_an_account(void **state)
 {
-	struct nkey *operator, *account, *signer, *user;
+	struct nkey *operator, * account, *signer, *user;
 	struct buffer jwt = {0}, read = {0};
 	struct nats_subjects publish = {0}, subscribe = {0};
 	int64_t expires;
@@ -130,7 +133,8 @@ static void a_user_of_an_account(void **state)
 	assert_int_equal(nkey_generate(NKEY_ACCOUNT, &account), STATUS_OK);
 	assert_int_equal(nkey_generate(NKEY_ACCOUNT, &signer), STATUS_OK);
 	assert_int_equal(nkey_from_seed(TEXT(SEED), NKEY_USER, &user), STATUS_OK);
-	assert_int_equal(nats_jwt_account(operator, nkey_public(account), TEXT("fabric"), nkey_public(signer), true, 7, &jwt),
+	assert_int_equal(
+		nats_jwt_account(operator, nkey_public(account), TEXT("fabric"), nkey_public(signer), true, 7, &jwt),
 		STATUS_OK);
 	assert_int_equal(nats_jwt_account_read(buffer_text(&jwt), nkey_public(signer), &read), STATUS_OK);
 	assert_string_equal(read.bytes, nkey_public(account));
@@ -140,8 +144,13 @@ static void a_user_of_an_account(void **state)
 	nats_subjects_add(&publish, "celld.hb.%s", "a");
 	nats_subjects_add(&publish, "celld.evt.%s.>", "a");
 	nats_subjects_add(&subscribe, "_INBOX_%s.>", "a");
-	const struct nats_user claims = {.public = PUBLIC, .name = TEXT("cell \"a\""), .account = text_of(nkey_public(account)),
-		.issued_s = 10, .expires_s = 20, .publish = &publish, .subscribe = &subscribe};
+	const struct nats_user claims = {.public = PUBLIC,
+		.name = TEXT("cell \"a\""),
+		.account = text_of(nkey_public(account)),
+		.issued_s = 10,
+		.expires_s = 20,
+		.publish = &publish,
+		.subscribe = &subscribe};
 	assert_int_equal(nats_jwt_user(signer, &claims, &jwt), STATUS_OK);
 	buffer_clear(&read);
 	assert_int_equal(nats_jwt_user_read(buffer_text(&jwt), &read, &expires), STATUS_OK);
@@ -152,7 +161,8 @@ static void a_user_of_an_account(void **state)
 	json_print(json_member(root, "nats"), &nats);
 	char expected[512];
 	snprintf(expected, sizeof(expected),
-		"{\"pub\":{\"allow\":[\"celld.hb.a\",\"celld.evt.a.>\"]},\"sub\":{\"allow\":[\"_INBOX_a.>\"]},\"issuer_account\":\"%s\","
+		"{\"pub\":{\"allow\":[\"celld.hb.a\",\"celld.evt.a.>\"]},\"sub\":{\"allow\":[\"_INBOX_a.>\"]},\"issuer_"
+		"account\":\"%s\","
 		"\"subs\":-1,\"data\":-1,\"payload\":-1,\"type\":\"user\",\"version\":2}",
 		nkey_public(account));
 	assert_string_equal(nats.bytes, expected);
@@ -162,9 +172,8 @@ static void a_user_of_an_account(void **state)
 
 	buffer_clear(&read);
 	assert_int_equal(nats_credentials_print(TEXT("the.jwt.itself"), user, &read), STATUS_OK);
-	assert_string_equal(read.bytes,
-		"-----BEGIN NATS USER JWT-----\nthe.jwt.itself\n------END NATS USER JWT------\n\n"
-		"-----BEGIN USER NKEY SEED-----\n" SEED "\n------END USER NKEY SEED------\n");
+	assert_string_equal(read.bytes, "-----BEGIN NATS USER JWT-----\nthe.jwt.itself\n------END NATS USER JWT------\n\n"
+									"-----BEGIN USER NKEY SEED-----\n" SEED "\n------END USER NKEY SEED------\n");
 	for (size_t i = publish.count; i <= NATS_SUBJECTS_MAX; i++)
 		nats_subjects_add(&publish, "x%zu", i);
 	assert_true(publish.failed);
@@ -181,7 +190,8 @@ static void a_user_of_an_account(void **state)
 
 static void what_is_no_jwt(void **state)
 {
-	static const char *const wrong[] = {"", ".", "..", "a.b.c", "e30.e30.e30", "e30.eyJuYXRzIjp7InR5cGUiOiJ1c2VyIn19.e30"};
+	static const char *const wrong[] = {
+		"", ".", "..", "a.b.c", "e30.e30.e30", "e30.eyJuYXRzIjp7InR5cGUiOiJ1c2VyIn19.e30"};
 	struct buffer read = {0};
 	int64_t expires;
 	(void)state;

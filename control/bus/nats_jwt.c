@@ -31,12 +31,13 @@ void nats_subjects_free(struct nats_subjects *subjects)
 /* --- making */
 
 /* The members every one has; the caller goes on with "nats". */
-static void begin(struct buffer *claims, const struct nkey *signer, struct text subject, struct text name, int64_t issued_s)
+static void begin(
+	struct buffer *claims, const struct nkey *signer, struct text subject, struct text name, int64_t issued_s)
 {
 	char id[ID_LENGTH + 1];
 	id_random(id);
-	buffer_printf(claims, "{\"jti\":\"%s\",\"iat\":%lld,\"iss\":\"%s\",\"sub\":", id, (long long)issued_s,
-		nkey_public(signer));
+	buffer_printf(
+		claims, "{\"jti\":\"%s\",\"iat\":%lld,\"iss\":\"%s\",\"sub\":", id, (long long)issued_s, nkey_public(signer));
 	buffer_append_json(claims, subject);
 	buffer_append(claims, TEXT(",\"name\":"));
 	buffer_append_json(claims, name);
@@ -47,9 +48,9 @@ static enum status finish(const struct nkey *signer, struct buffer *claims, stru
 {
 	uint8_t signature[NKEY_SIGNATURE_BYTES];
 	struct buffer made = {0};
-	enum status status = claims->failed ? STATUS_NO_MEMORY
-										: jws_input(TEXT("{\"typ\":\"JWT\",\"alg\":\"ed25519-nkey\"}"),
-											  buffer_text(claims), &made);
+	enum status status =
+		claims->failed ? STATUS_NO_MEMORY
+					   : jws_input(TEXT("{\"typ\":\"JWT\",\"alg\":\"ed25519-nkey\"}"), buffer_text(claims), &made);
 	if (status == STATUS_OK)
 		status = nkey_sign(signer, buffer_text(&made), signature);
 	if (status == STATUS_OK)
@@ -90,14 +91,14 @@ enum status nats_jwt_user(const struct nkey *signer, const struct nats_user *use
 	return finish(signer, &claims, jwt);
 }
 
-enum status nats_jwt_account(const struct nkey *operator, const char *account, struct text name, const char *signer,
+enum status nats_jwt_account(const struct nkey *operator, const char * account, struct text name, const char *signer,
 	bool has_jetstream, int64_t issued_s, struct buffer *jwt)
 {
 	struct buffer claims = {0};
 	begin(&claims, operator, text_of(account), name, issued_s);
-	buffer_append(&claims,
-		TEXT(",\"nats\":{\"limits\":{\"subs\":-1,\"data\":-1,\"payload\":-1,\"imports\":-1,\"exports\":-1,"
-			 "\"wildcards\":true,\"conn\":-1,\"leaf\":-1"));
+	buffer_append(
+		&claims, TEXT(",\"nats\":{\"limits\":{\"subs\":-1,\"data\":-1,\"payload\":-1,\"imports\":-1,\"exports\":-1,"
+					  "\"wildcards\":true,\"conn\":-1,\"leaf\":-1"));
 	if (has_jetstream)
 		buffer_append(&claims,
 			TEXT(",\"mem_storage\":-1,\"disk_storage\":-1,\"streams\":-1,\"consumer\":-1,\"max_ack_pending\":-1"));
@@ -105,17 +106,17 @@ enum status nats_jwt_account(const struct nkey *operator, const char *account, s
 	if (signer != NULL)
 		buffer_printf(&claims, ",\"signing_keys\":[\"%s\"]", signer);
 	buffer_append(&claims, TEXT(",\"type\":\"account\",\"version\":2}}"));
-	return finish(operator, &claims, jwt);
+	return finish(operator, & claims, jwt);
 }
 
-enum status nats_jwt_operator(const struct nkey *operator, struct text name, const char *system_account,
-	int64_t issued_s, struct buffer *jwt)
+enum status nats_jwt_operator(
+	const struct nkey *operator, struct text name, const char *system_account, int64_t issued_s, struct buffer *jwt)
 {
 	struct buffer claims = {0};
 	begin(&claims, operator, text_of(nkey_public(operator)), name, issued_s);
 	buffer_printf(
 		&claims, ",\"nats\":{\"system_account\":\"%s\",\"type\":\"operator\",\"version\":2}}", system_account);
-	return finish(operator, &claims, jwt);
+	return finish(operator, & claims, jwt);
 }
 
 /* --- reading */

@@ -18,14 +18,14 @@ void nats_subjects_free(struct nats_subjects *subjects);
 struct nats_user {
 	const char *public; /* "U..." */
 	struct text name;
-	struct text account; /* "A...": of the user, when a signing key signs */
+	struct text account;         /* "A...": of the user, when a signing key signs */
 	int64_t issued_s, expires_s; /* expires_s 0: never */
 	/* None of both: everything within the account. */
 	const struct nats_subjects *publish, *subscribe;
 };
 enum status nats_jwt_user(const struct nkey *signer, const struct nats_user *user, struct buffer *jwt) MUST_CHECK;
 /* With JetStream and without limits; `signer` ("A...", may be NULL) may sign for its users besides itself. */
-enum status nats_jwt_account(const struct nkey *operator, const char *account, struct text name, const char *signer,
+enum status nats_jwt_account(const struct nkey *operator, const char * account, struct text name, const char *signer,
 	bool has_jetstream, int64_t issued_s, struct buffer *jwt) MUST_CHECK;
 /* Signed by itself. */
 enum status nats_jwt_operator(const struct nkey *operator, struct text name, const char *system_account,

@@ -191,8 +191,8 @@ const char *nkey_public(const struct nkey *nkey)
 
 enum status nkey_seed(const struct nkey *nkey, struct buffer *into)
 {
-	uint8_t bytes[SEED_BYTES] = {(uint8_t)(SEED_MARK << 3 | numbers[nkey->kind] >> 2),
-		(uint8_t)(numbers[nkey->kind] << 6)};
+	uint8_t bytes[SEED_BYTES] = {
+		(uint8_t)(SEED_MARK << 3 | numbers[nkey->kind] >> 2), (uint8_t)(numbers[nkey->kind] << 6)};
 	char seed[NKEY_SEED_LENGTH + 1];
 	struct buffer der = {0};
 	enum status status = key_to_private_der(nkey->pair, &der);

@@ -31,7 +31,6 @@ void nkey_free(struct nkey *nkey); /* NULL is fine */
 const char *nkey_public(const struct nkey *nkey); /* NKEY_PUBLIC_LENGTH characters and a NUL */
 /* A secret: the caller wipes it. */
 enum status nkey_seed(const struct nkey *nkey, struct buffer *into) MUST_CHECK;
-enum status nkey_sign(
-	const struct nkey *nkey, struct text bytes, uint8_t signature[NKEY_SIGNATURE_BYTES]) MUST_CHECK;
+enum status nkey_sign(const struct nkey *nkey, struct text bytes, uint8_t signature[NKEY_SIGNATURE_BYTES]) MUST_CHECK;
 /* UNAUTHORIZED: it does not match. */
 enum status nkey_verify(const struct nkey *nkey, struct text bytes, struct text signature) MUST_CHECK;
