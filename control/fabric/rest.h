@@ -11,7 +11,7 @@ enum { REST_ARGUMENTS_MAX = 3, REST_BODY_MAX = 1024 * 1024 };
 struct rest;
 /* One call, from its body to its answer. Lives until both the exchange and what it waits for are over. */
 struct rest_call {
-	struct exchange *exchange; /* NULL: the caller has gone */
+	struct exchange *exchange;                 /* NULL: the caller has gone */
 	struct text arguments[REST_ARGUMENTS_MAX]; /* percent-decoded path segments in place of {...} */
 	const struct json *body;                   /* NULL: none was sent */
 	struct text text;                          /* the body as sent */
@@ -31,8 +31,8 @@ struct rest_endpoint {
 enum status rest_open(struct access *access, struct rest **rest) MUST_CHECK;
 void rest_free(struct rest *rest);
 /* base: "/api/v1alpha1". Before the server opens; tables and contexts outlive it; several tables may share a base. */
-enum status rest_add(struct rest *rest, const char *base, const struct rest_endpoint *endpoints, size_t count,
-	void *context) MUST_CHECK;
+enum status rest_add(
+	struct rest *rest, const char *base, const struct rest_endpoint *endpoints, size_t count, void *context) MUST_CHECK;
 /* The server's handler: unknown path 404, known path with another method 405, 401 and 403 as cfm.md 2.2 says. */
 void rest_handle(void *rest, struct exchange *exchange);
 
