@@ -42,8 +42,8 @@ static void measure_kills(uint64_t seed)
 	}
 	qsort(suspect, KILLS, sizeof(suspect[0]), compare);
 	qsort(unreachable, KILLS, sizeof(unreachable[0]), compare);
-	printf("killed cells: %d; suspect after p50 %llu ms, p99 %llu ms; unreachable after p50 %llu ms, p99 %llu ms\n", KILLS,
-		(unsigned long long)suspect[KILLS / 2], (unsigned long long)suspect[KILLS * 99 / 100],
+	printf("killed cells: %d; suspect after p50 %llu ms, p99 %llu ms; unreachable after p50 %llu ms, p99 %llu ms\n",
+		KILLS, (unsigned long long)suspect[KILLS / 2], (unsigned long long)suspect[KILLS * 99 / 100],
 		(unsigned long long)unreachable[KILLS / 2], (unsigned long long)unreachable[KILLS * 99 / 100]);
 	fleet_close(&fleet);
 }

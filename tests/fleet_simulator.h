@@ -10,8 +10,8 @@
 enum { FLEET_STEP_MS = 100 };
 
 struct fleet_weather {
-	unsigned loss_pct;         /* of messages, each way */
-	uint64_t pause_every_ms;   /* a cell sleeps once in so long, on average; 0: never */
+	unsigned loss_pct;       /* of messages, each way */
+	uint64_t pause_every_ms; /* a cell sleeps once in so long, on average; 0: never */
 	uint64_t pause_ms;
 	uint64_t fabric_pause_every_ms, fabric_restart_every_ms; /* 0: never */
 };
@@ -126,7 +126,8 @@ static inline bool fleet_open(struct fleet *fleet, uint32_t count, uint64_t seed
 			.health = CELL_HEALTHY,
 			.slot = i,
 			.definition = &fleet->cells[i].definition};
-		pulse_start(&fleet->cells[i].pulse, 2000, 10000, 1000, fleet->now_ms, fleet->now_ms + fleet_random(fleet) % 2000);
+		pulse_start(
+			&fleet->cells[i].pulse, 2000, 10000, 1000, fleet->now_ms, fleet->now_ms + fleet_random(fleet) % 2000);
 		fleet->wake[i] = fleet->cells[i].pulse.next_ms;
 		if (weather->pause_every_ms != 0)
 			fleet->cells[i].next_pause_ms = fleet->now_ms + fleet_random(fleet) % (2 * weather->pause_every_ms);

@@ -246,7 +246,7 @@ static void up_and_down_each_8_s_is_flapping(void **state)
 		assert_true(fleet_run(&fleet, 8000));
 	}
 	assert_int_equal(health_of(&fleet, 4), CELL_FLAPPING);
-	assert_int_equal(fleet.counts.flaps, 1);      /* no ping-pong: it went there once, */
+	assert_int_equal(fleet.counts.flaps, 1);        /* no ping-pong: it went there once, */
 	assert_in_range(fleet.counts.recoveries, 2, 2); /* after it had been back twice */
 	assert_true(fleet_run(&fleet, 9 * MINUTE));
 	assert_int_equal(health_of(&fleet, 4), CELL_FLAPPING);

@@ -218,8 +218,7 @@ static bool read_beat(const struct json *root, struct beat *beat)
 	int64_t version;
 	if (!json_integer(json_member(root, "v"), &version) || version != 1 || !name_is_valid(cell, BEAT_CELL_MAX) ||
 		!id_is_valid(incarnation) || !json_integer(json_member(root, "ep"), &beat->epoch) || beat->epoch < 0 ||
-		!json_integer(json_member(root, "n"), &beat->number) || beat->number < 0 ||
-		!read_state(root, &beat->figures))
+		!json_integer(json_member(root, "n"), &beat->number) || beat->number < 0 || !read_state(root, &beat->figures))
 		return false;
 	memcpy(beat->cell, cell.bytes, cell.length);
 	memcpy(beat->incarnation, incarnation.bytes, incarnation.length);
@@ -284,8 +283,8 @@ static void print_errors(const struct beat_figures *figures, size_t index, struc
 void beat_print(const struct beat *beat, struct buffer *into)
 {
 	const struct beat_figures *figures = &beat->figures;
-	buffer_printf(into, "{\"v\":1,\"c\":\"%s\",\"inc\":\"%s\",\"ep\":%lld,\"n\":%lld,\"st\":\"%s\",\"vpas\":{", beat->cell,
-		beat->incarnation, (long long)beat->epoch, (long long)beat->number, state_names[figures->state]);
+	buffer_printf(into, "{\"v\":1,\"c\":\"%s\",\"inc\":\"%s\",\"ep\":%lld,\"n\":%lld,\"st\":\"%s\",\"vpas\":{",
+		beat->cell, beat->incarnation, (long long)beat->epoch, (long long)beat->number, state_names[figures->state]);
 	for (size_t i = 0; i < VPA_TYPE_COUNT; i++)
 		buffer_printf(into, "%s\"%s\":%u", i == 0 ? "" : ",", vpa_names[i], figures->vpas[i]);
 	buffer_append_byte(into, '}');

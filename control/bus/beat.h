@@ -61,15 +61,15 @@ enum beat_state {
 /* What is kept of a cell's last one. */
 struct beat_figures {
 	uint32_t vpas[VPA_TYPE_COUNT];
-	uint32_t rate[BEAT_COMPONENT_COUNT];                    /* requests/s */
-	uint32_t latency_us[BEAT_COMPONENT_COUNT][3];           /* p50, p95, p99 */
+	uint32_t rate[BEAT_COMPONENT_COUNT];          /* requests/s */
+	uint32_t latency_us[BEAT_COMPONENT_COUNT][3]; /* p50, p95, p99 */
 	uint32_t errors_ppm[BEAT_COMPONENT_COUNT];
 	uint32_t store_us[BEAT_STORE_COUNT];
 	uint32_t requests, megabits, connections;
 	uint16_t ready[BEAT_COMPONENT_COUNT], desired[BEAT_COMPONENT_COUNT]; /* desired 0: there is none of it */
-	uint8_t store_state[BEAT_STORE_COUNT];                  /* enum beat_store_state */
-	uint8_t state;                                          /* enum beat_state */
-	uint8_t cpu, memory;                                    /* percent */
+	uint8_t store_state[BEAT_STORE_COUNT];                               /* enum beat_store_state */
+	uint8_t state;                                                       /* enum beat_state */
+	uint8_t cpu, memory;                                                 /* percent */
 };
 struct beat {
 	char cell[BEAT_CELL_MAX + 1];

@@ -12,8 +12,11 @@ static uint64_t lease_end(const struct pulse *pulse, uint64_t from_ms, uint64_t 
 void pulse_start(
 	struct pulse *pulse, uint64_t interval_ms, uint64_t ttl_ms, uint64_t margin_ms, uint64_t asked_ms, uint64_t now_ms)
 {
-	*pulse = (struct pulse){
-		.interval_ms = interval_ms, .margin_ms = margin_ms, .next_ms = now_ms, .again_ms = UINT64_MAX, .is_answered = true};
+	*pulse = (struct pulse){.interval_ms = interval_ms,
+		.margin_ms = margin_ms,
+		.next_ms = now_ms,
+		.again_ms = UINT64_MAX,
+		.is_answered = true};
 	pulse->lease_ms = lease_end(pulse, asked_ms, ttl_ms);
 }
 

@@ -260,8 +260,7 @@ bool health_step(struct health *health, const struct health_view *view, const ch
 
 bool health_wants_probe(const struct health *health, const struct health_view *view)
 {
-	bool is_down =
-		health->state == CELL_SUSPECT || health->state == CELL_UNREACHABLE || health->state == CELL_ISOLATED;
+	bool is_down = health->state == CELL_SUSPECT || health->state == CELL_UNREACHABLE || health->state == CELL_ISOLATED;
 	return is_down || (health->state == CELL_FLAPPING && is_silent(health, view));
 }
 

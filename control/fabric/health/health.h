@@ -7,16 +7,16 @@
 enum { HEALTH_FALLS = 3 };
 
 struct health_rules {
-	uint64_t interval_ms;      /* between heartbeats: 2 s; of a cell that may be away: 10 s */
-	uint64_t suspect_pct;      /* of the interval: 240, so that 5 s are kept with the tick's lateness */
-	uint64_t gone_pct;         /* 500 */
-	uint64_t steady_beats;     /* in a row, to be believed again: 3 */
-	uint64_t back_beats;       /* after it was unreachable: 10, */
-	uint64_t back_ms;          /* and over 20 s */
-	uint64_t well_ms;          /* under half of every limit, to be healthy again: 120 s */
-	uint64_t load_ms;          /* CPU above its limit: 60 s */
-	uint64_t flap_window_ms;   /* three falls in it: 10 min */
-	uint64_t flap_quiet_ms;    /* 10 min, doubling ... */
+	uint64_t interval_ms;       /* between heartbeats: 2 s; of a cell that may be away: 10 s */
+	uint64_t suspect_pct;       /* of the interval: 240, so that 5 s are kept with the tick's lateness */
+	uint64_t gone_pct;          /* 500 */
+	uint64_t steady_beats;      /* in a row, to be believed again: 3 */
+	uint64_t back_beats;        /* after it was unreachable: 10, */
+	uint64_t back_ms;           /* and over 20 s */
+	uint64_t well_ms;           /* under half of every limit, to be healthy again: 120 s */
+	uint64_t load_ms;           /* CPU above its limit: 60 s */
+	uint64_t flap_window_ms;    /* three falls in it: 10 min */
+	uint64_t flap_quiet_ms;     /* 10 min, doubling ... */
 	uint64_t flap_quiet_max_ms; /* ... to 60 min */
 };
 extern const struct health_rules health_usual_rules;
@@ -40,21 +40,21 @@ const char *health_fault_text(enum health_fault fault);
 
 /* All-zero with `state` and `since_ms` set is a good start. */
 struct health {
-	uint64_t since_ms;  /* of the state */
-	uint64_t heard_ms;  /* the last heartbeat that counted; 0: none */
-	uint64_t row_ms;    /* the first one of the unbroken row */
-	uint64_t counted_ms; /* the last that was added to the row: one half an interval */
-	uint64_t quiet_ms;   /* flapping: when it last fell */
-	uint64_t loaded_ms;  /* CPU above the limit since; 0: it is not */
-	uint64_t unwell_ms;  /* last time a figure was above half of its limit */
+	uint64_t since_ms;              /* of the state */
+	uint64_t heard_ms;              /* the last heartbeat that counted; 0: none */
+	uint64_t row_ms;                /* the first one of the unbroken row */
+	uint64_t counted_ms;            /* the last that was added to the row: one half an interval */
+	uint64_t quiet_ms;              /* flapping: when it last fell */
+	uint64_t loaded_ms;             /* CPU above the limit since; 0: it is not */
+	uint64_t unwell_ms;             /* last time a figure was above half of its limit */
 	uint32_t falls_s[HEALTH_FALLS]; /* the last times it went silent, the newest first; 0: none */
 	uint32_t row;
-	uint8_t state;      /* enum cell_health */
-	uint8_t faults;     /* bit per enum health_fault */
-	uint8_t reach;      /* enum health_reach: of the last probe since it was silent */
-	uint8_t slow;       /* windows in a row with a slow database */
-	uint8_t flaps;      /* how often it was flapping, not long ago */
-	uint8_t fenced;     /* heartbeats in a row that say its lease has ended, as far as steady_beats */
+	uint8_t state;  /* enum cell_health */
+	uint8_t faults; /* bit per enum health_fault */
+	uint8_t reach;  /* enum health_reach: of the last probe since it was silent */
+	uint8_t slow;   /* windows in a row with a slow database */
+	uint8_t flaps;  /* how often it was flapping, not long ago */
+	uint8_t fenced; /* heartbeats in a row that say its lease has ended, as far as steady_beats */
 };
 
 struct health_view {

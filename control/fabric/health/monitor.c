@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 enum {
-	BEATS_MS = 100, /* one beat in so long, ... */
+	BEATS_MS = 100,  /* one beat in so long, ... */
 	BURST_MS = 2000, /* ... and so much of it at once */
 	LATE_MS = 1000,
 	LOCAL_MS = 10000, /* the brake after we were late or deaf */
@@ -317,8 +317,7 @@ void monitor_answer(const struct monitor *monitor, const struct cell_record *cel
 	if (errors[verdict] != NULL)
 		buffer_printf(into, "{\"err\":\"%s\",\"ep\":%lld}", errors[verdict], (long long)cell->epoch);
 	else if (verdict != BEAT_OLD)
-		buffer_printf(into,
-			"{\"ep\":%lld,\"term\":%lld,\"ttl\":%llu,\"interval\":%llu,\"n\":%lld,\"mode\":\"%s\"}",
+		buffer_printf(into, "{\"ep\":%lld,\"term\":%lld,\"ttl\":%llu,\"interval\":%llu,\"n\":%lld,\"mode\":\"%s\"}",
 			(long long)cell->epoch, (long long)term, (unsigned long long)monitor_ttl_ms(monitor, cell),
 			(unsigned long long)monitor_interval_ms(monitor, cell), (long long)beat->number,
 			cell_mode_name(cell->mode));

@@ -5,11 +5,11 @@
 #include "control/fabric/health/health.h"
 
 struct monitor_settings {
-	int64_t interval_ms;   /* 2 s; grows with the fleet: cells / 5,000 s */
+	int64_t interval_ms;      /* 2 s; grows with the fleet: cells / 5,000 s */
 	int64_t away_interval_ms; /* of a cell whose connectivity is intermittent: 10 s */
-	int64_t grace_ms;      /* after a start or a change of leader: 60 s */
-	int64_t margin_ms;     /* what a cell takes off its lease: 1 s */
-	int64_t fail_over_ms;  /* unreachable for so long: 20 s */
+	int64_t grace_ms;         /* after a start or a change of leader: 60 s */
+	int64_t margin_ms;        /* what a cell takes off its lease: 1 s */
+	int64_t fail_over_ms;     /* unreachable for so long: 20 s */
 };
 
 /* Why nothing of weight may follow from health now, as bits. */
@@ -61,8 +61,8 @@ void monitor_trust(struct monitor *monitor, bool can_hear, uint64_t now_ms);
 bool monitor_admit(struct monitor *monitor, uint32_t slot, uint64_t now_ms);
 enum monitor_verdict monitor_beat(
 	struct monitor *monitor, const struct cell_record *cell, const struct beat *beat, uint64_t now_ms);
-/* What a leader of this term answers; nothing is written for BEAT_OLD. A grant: {"ep","term","ttl","interval","n","mode"};
- * else {"err","ep"}. */
+/* What a leader of this term answers; nothing is written for BEAT_OLD. A grant:
+ * {"ep","term","ttl","interval","n","mode"}; else {"err","ep"}. */
 void monitor_answer(const struct monitor *monitor, const struct cell_record *cell, const struct beat *beat,
 	enum monitor_verdict verdict, int64_t term, struct buffer *into);
 void monitor_probed(struct monitor *monitor, uint32_t slot, bool is_reached, uint64_t now_ms);
