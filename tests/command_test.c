@@ -1,4 +1,5 @@
-/* Commands as messages, the cell's judgement, and both ends together over a network that loses, doubles and reorders. */
+/* Commands as messages, the cell's judgement, and both ends together over a network that loses, doubles and reorders.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,8 +14,9 @@
 
 /* --- messages */
 
-static const char golden[] = "{\"v\":1,\"cmdId\":\"c1\",\"cell\":\"eu-1\",\"cellEpoch\":7,\"term\":3,\"seq\":10442,\"vpa\":\"v\","
-							 "\"vpaEpoch\":12,\"op\":\"vpa.prepare\",\"args\":{\"type\":\"cfm.dataplane\"}}";
+static const char golden[] =
+	"{\"v\":1,\"cmdId\":\"c1\",\"cell\":\"eu-1\",\"cellEpoch\":7,\"term\":3,\"seq\":10442,\"vpa\":\"v\","
+	"\"vpaEpoch\":12,\"op\":\"vpa.prepare\",\"args\":{\"type\":\"cfm.dataplane\"}}";
 
 static void test_golden(void **state)
 {
@@ -32,8 +34,9 @@ static void test_golden(void **state)
 	assert_string_equal(printed.bytes, golden);
 	command_free(&command);
 	buffer_free(&printed);
-	static const char answer_golden[] = "{\"v\":1,\"cmdId\":\"c1\",\"cell\":\"eu-1\",\"cellEpoch\":7,\"seq\":10442,\"status\":"
-										"\"rejected\",\"code\":\"STALE_EPOCH\"}";
+	static const char answer_golden[] =
+		"{\"v\":1,\"cmdId\":\"c1\",\"cell\":\"eu-1\",\"cellEpoch\":7,\"seq\":10442,\"status\":"
+		"\"rejected\",\"code\":\"STALE_EPOCH\"}";
 	struct command_answer answer;
 	assert_int_equal(command_answer_parse(text_of(answer_golden), &answer), STATUS_OK);
 	assert_int_equal(answer.status, COMMAND_STATUS_REJECTED);
@@ -48,7 +51,8 @@ static void test_refused(void **state)
 	(void)state;
 	static const struct {
 		const char *from, *to, *why; /* replaced in the golden message */
-	} cases[] = {{"{", "[", "not JSON"}, {"\"v\":1", "\"v\":2", "v: 1 is known"}, {"\"cmdId\":\"c1\"", "\"cmdId\":\"\"", "cmdId: is missing"},
+	} cases[] = {{"{", "[", "not JSON"}, {"\"v\":1", "\"v\":2", "v: 1 is known"},
+		{"\"cmdId\":\"c1\"", "\"cmdId\":\"\"", "cmdId: is missing"},
 		{"\"cmdId\":\"c1\"", "\"cmdId\":5", "cmdId: is missing"}, {"\"eu-1\"", "null", "cell: is missing"},
 		{"\"seq\":10442", "\"seq\":-1", "seq: is missing"}, {"\"seq\":10442", "\"seq\":0", "seq: is missing"},
 		{"\"term\":3", "\"term\":\"3\"", "term: is missing"}, {"vpa.prepare", "vpa.explode", "op: is not known"},
@@ -157,8 +161,8 @@ static void test_lanes(void **state)
 }
 
 /* --- everything together: the records of the fabric and of the cells are what survives a crash; a message may be lost,
- * doubled, kept for long; a cell may end between its commit and its answer; the fabric may end at any time. Every command
- * must be applied exactly once, and those of a VPA in their order. */
+ * doubled, kept for long; a cell may end between its commit and its answer; the fabric may end at any time. Every
+ * command must be applied exactly once, and those of a VPA in their order. */
 
 enum { CELLS = 3, VPAS = 7, FLYING_MAX = 400 };
 
@@ -232,8 +236,12 @@ static void remember(struct simulation *simulation, int64_t seq)
 	cell_name(lane / VPAS, cell);
 	snprintf(vpa, sizeof(vpa), "v%u", lane % VPAS);
 	snprintf(id, sizeof(id), "%lld", (long long)seq);
-	const struct outbox_item item = {
-		.id = text_of(id), .cell = text_of(cell), .vpa = text_of(vpa), .args = TEXT("{}"), .seq = seq, .op = COMMAND_VPA_PREPARE};
+	const struct outbox_item item = {.id = text_of(id),
+		.cell = text_of(cell),
+		.vpa = text_of(vpa),
+		.args = TEXT("{}"),
+		.seq = seq,
+		.op = COMMAND_VPA_PREPARE};
 	assert_int_equal(outbox_add(simulation->outbox, &item, simulation->now_ms), STATUS_OK);
 }
 
@@ -251,9 +259,9 @@ static void cell_takes(struct simulation *simulation, const char *text)
 	struct command command;
 	const char *why;
 	assert_int_equal(command_parse(text_of(text), &command, &why), STATUS_OK);
-	unsigned number = (unsigned)(command.cell.bytes[4] - '0'), lane = number * VPAS + (unsigned)(command.vpa.bytes[1] - '0');
-	const struct command_cell cell = {
-		command.cell, simulation->cell_epoch[number], simulation->cell_term[number], 0};
+	unsigned number = (unsigned)(command.cell.bytes[4] - '0'),
+			 lane = number * VPAS + (unsigned)(command.vpa.bytes[1] - '0');
+	const struct command_cell cell = {command.cell, simulation->cell_epoch[number], simulation->cell_term[number], 0};
 	const struct command_target target = {simulation->last_seq[lane] > 0, simulation->last_seq[lane], 0};
 	enum command_verdict verdict = command_judge(&cell, &target, &command);
 	if (verdict == COMMAND_VERDICT_APPLY) {
@@ -334,7 +342,8 @@ static void test_simulation(void **state)
 {
 	(void)state;
 	const char *count = getenv("CELLD_SIMULATED_COMMANDS"); /* NOLINT(concurrency-mt-unsafe) */
-	struct simulation simulation = {.random = 88172645463325252ULL, .term = 1, .target = count == NULL ? 5000 : atoll(count)};
+	struct simulation simulation = {
+		.random = 88172645463325252ULL, .term = 1, .target = count == NULL ? 5000 : atoll(count)};
 	simulation.is_open = calloc((size_t)simulation.target + 1, 1);
 	simulation.lane_of = calloc((size_t)simulation.target + 1, sizeof(unsigned));
 	simulation.flying = calloc(FLYING_MAX, sizeof(struct flying));
@@ -359,7 +368,7 @@ static void test_simulation(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_golden), cmocka_unit_test(test_refused), cmocka_unit_test(test_judge),
-		cmocka_unit_test(test_lanes), cmocka_unit_test(test_simulation)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_golden), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_judge), cmocka_unit_test(test_lanes), cmocka_unit_test(test_simulation)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

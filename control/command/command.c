@@ -58,17 +58,17 @@ enum status command_parse(struct text body, struct command *command, const char 
 	}
 	const struct json *root = made.root;
 	made.args = json_member(root, "args");
-	*why = !take_number(root, "v", &version) || version != 1						  ? "v: 1 is known"
-		   : !take_text(root, "cmdId", ID_MAX, &made.id) || made.id.length == 0		  ? "cmdId: is missing"
+	*why = !take_number(root, "v", &version) || version != 1                         ? "v: 1 is known"
+		   : !take_text(root, "cmdId", ID_MAX, &made.id) || made.id.length == 0      ? "cmdId: is missing"
 		   : !take_text(root, "cell", CELL_MAX, &made.cell) || made.cell.length == 0 ? "cell: is missing"
-		   : !take_text(root, "vpa", ID_MAX, &made.vpa)								  ? "vpa: is missing"
-		   : !take_number(root, "cellEpoch", &made.cell_epoch)						  ? "cellEpoch: is missing"
-		   : !take_number(root, "term", &made.term)									  ? "term: is missing"
-		   : !take_number(root, "seq", &made.seq) || made.seq == 0					  ? "seq: is missing"
-		   : !take_number(root, "vpaEpoch", &made.vpa_epoch)						  ? "vpaEpoch: is missing"
-		   : made.args == NULL || json_kind(made.args) != JSON_OBJECT				  ? "args: is missing"
-		   : !command_op_parse(json_member_text(root, "op"), &made.op)				  ? "op: is not known"
-																					  : NULL;
+		   : !take_text(root, "vpa", ID_MAX, &made.vpa)                              ? "vpa: is missing"
+		   : !take_number(root, "cellEpoch", &made.cell_epoch)                       ? "cellEpoch: is missing"
+		   : !take_number(root, "term", &made.term)                                  ? "term: is missing"
+		   : !take_number(root, "seq", &made.seq) || made.seq == 0                   ? "seq: is missing"
+		   : !take_number(root, "vpaEpoch", &made.vpa_epoch)                         ? "vpaEpoch: is missing"
+		   : made.args == NULL || json_kind(made.args) != JSON_OBJECT                ? "args: is missing"
+		   : !command_op_parse(json_member_text(root, "op"), &made.op)               ? "op: is not known"
+																					 : NULL;
 	if (*why != NULL) {
 		json_free(made.root);
 		return STATUS_INVALID;

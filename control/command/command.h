@@ -86,5 +86,5 @@ enum command_verdict {
 #undef COMMAND_VERDICT_MEMBER
 };
 const char *command_verdict_code(enum command_verdict verdict);
-enum command_verdict command_judge(const struct command_cell *cell, const struct command_target *target,
-	const struct command *command);
+enum command_verdict command_judge(
+	const struct command_cell *cell, const struct command_target *target, const struct command *command);

@@ -8,7 +8,7 @@
 enum { PAUSE_MS = 1000, PAUSE_MAX_MS = 30000 };
 
 struct item {
-	struct table_link link; /* first */
+	struct table_link link;  /* first */
 	struct outbox_item told; /* what others see; its texts lie in `bytes` */
 	struct item *next;       /* in its lane */
 	struct lane *lane;
@@ -109,8 +109,7 @@ static struct lane *lane_of(struct outbox *outbox, struct text cell, struct text
 	buffer_append(&key, cell);
 	buffer_append_byte(&key, '/');
 	buffer_append(&key, vpa);
-	struct lane *lane =
-		key.failed ? NULL : (struct lane *)table_find(&outbox->lanes, buffer_text(&key), is_lane);
+	struct lane *lane = key.failed ? NULL : (struct lane *)table_find(&outbox->lanes, buffer_text(&key), is_lane);
 	if (lane == NULL && !key.failed) {
 		lane = calloc(1, sizeof(*lane) + key.length);
 		if (lane != NULL) {
