@@ -368,7 +368,7 @@ static void test_broken(void **state)
 	do_job(&job, consume);
 	publish_numbers(0, 10);
 	assert_true(wait_seen(10));
-	const unsigned rounds = 3;
+	const unsigned rounds = 4;
 	for (unsigned i = 0; i < rounds; i++) {
 		puts("break"); /* the other end kills the server, */
 		fflush(stdout);
@@ -378,7 +378,8 @@ static void test_broken(void **state)
 		assert_int_equal(job.status, STATUS_UNAVAILABLE);
 		do_job(&job, look);
 		assert_non_null(strstr(job.text, "no connection for"));
-		puts("mend"); /* and starts it, the last time with an empty store */
+		puts("mend"); /* and starts it, once with the stream emptied under its consumer, the last time with an empty
+						 store */
 		fflush(stdout);
 		assert_true(wait_state(true));
 		make_work_stream();

@@ -141,7 +141,8 @@ static struct cell_record *record_read(const struct record *record)
 	return cell;
 }
 
-/* --- the index. A change that cannot be remembered would be a wrong decision for ever: out of memory ends the process. */
+/* --- the index. A change that cannot be remembered would be a wrong decision for ever: out of memory ends the process.
+ */
 
 static void must(bool is_done)
 {
@@ -343,8 +344,7 @@ uint32_t cells_slots(const struct cells *cells)
 	return cells->slot_count;
 }
 
-void cells_each(
-	const struct cells *cells, bool (*visit)(void *context, const struct cell_record *cell), void *context)
+void cells_each(const struct cells *cells, bool (*visit)(void *context, const struct cell_record *cell), void *context)
 {
 	for (size_t i = 0; i < cells->count; i++) {
 		if (!visit(context, cells->sorted[i]))
@@ -352,8 +352,8 @@ void cells_each(
 	}
 }
 
-void cells_observe(struct cells *cells,
-	void (*changed)(void *context, uint32_t slot, const struct cell_record *cell), void *context)
+void cells_observe(
+	struct cells *cells, void (*changed)(void *context, uint32_t slot, const struct cell_record *cell), void *context)
 {
 	must(cells->observer_count < OBSERVERS_MAX);
 	cells->observers[cells->observer_count++] = (struct observer){changed, context};

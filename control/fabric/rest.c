@@ -311,6 +311,14 @@ static bool is_argument(struct text segment)
 	return text_starts_with(segment, TEXT("{"));
 }
 
+/* "{id}:cancel" takes "5:cancel" and gives "5"; "{id}" takes all. False: the segment does not end so. */
+static bool argument_of(struct text wanted, struct text segment, struct text *argument)
+{
+	struct text end = text_slice(wanted, text_find(wanted, '}') + 1, wanted.length);
+	*argument = text_slice(segment, 0, segment.length - (end.length < segment.length ? end.length : segment.length));
+	return argument->length > 0 && text_ends_with(segment, end);
+}
+
 /* Does the path, without the base, have this shape? Fills the encoded arguments. */
 static bool path_matches(struct text pattern, struct text path, struct text *arguments)
 {
@@ -320,10 +328,12 @@ static bool path_matches(struct text pattern, struct text path, struct text *arg
 	while (path_next(&pattern, &wanted)) {
 		if (!path_next(&path, &segment) || segment.length == 0)
 			return false;
-		if (is_argument(wanted))
-			arguments[count++] = segment;
-		else if (!text_equals(wanted, segment))
+		if (is_argument(wanted)) {
+			if (!argument_of(wanted, segment, &arguments[count++]))
+				return false;
+		} else if (!text_equals(wanted, segment)) {
 			return false;
+		}
 	}
 	return path.length == 0 || text_equals(path, TEXT("/")); /* the existing managers take a final slash too */
 }

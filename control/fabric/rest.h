@@ -22,9 +22,9 @@ struct rest_call {
 };
 
 struct rest_endpoint {
-	const char *method, *path;           /* "/tenants/{tenantID}" below the table's base; first match wins */
-	const char *scope;                   /* compared verbatim with the token's; NULL: no token asked for */
-	bool has_body;                       /* a JSON object; a missing or bad one is 400 before run */
+	const char *method, *path; /* "/tenants/{tenantID}" below the table's base, "{id}:verb" too; first match wins */
+	const char *scope;         /* compared verbatim with the token's; NULL: no token asked for */
+	bool has_body;             /* a JSON object; a missing or bad one is 400 before run */
 	void (*run)(struct rest_call *call); /* answers, or holds the call */
 };
 
