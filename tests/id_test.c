@@ -54,6 +54,29 @@ static void ids_and_names_are_judged(void **state)
 	assert_false(id_is_valid(TEXT_NONE));
 }
 
+static void uuids_have_their_version_and_differ(void **state)
+{
+	(void)state;
+	char before[UUID_LENGTH + 1] = "";
+	for (int i = 0; i < 64; i++) {
+		char uuid[UUID_LENGTH + 1], plain[ID_LENGTH + 1];
+		size_t length = 0;
+		uuid_random(uuid);
+		assert_int_equal(strlen(uuid), UUID_LENGTH);
+		for (size_t at = 0; at < UUID_LENGTH; at++) {
+			bool is_dash = at == 8 || at == 13 || at == 18 || at == 23;
+			assert_int_equal(uuid[at] == '-', is_dash);
+			if (!is_dash)
+				plain[length++] = uuid[at];
+		}
+		assert_true(id_is_valid((struct text){plain, length}));
+		assert_int_equal(uuid[14], '4');
+		assert_non_null(strchr("89ab", uuid[19]));
+		assert_string_not_equal(uuid, before);
+		memcpy(before, uuid, sizeof(uuid));
+	}
+}
+
 static void random_ids_are_valid_and_differ(void **state)
 {
 	(void)state;
@@ -133,6 +156,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ids_and_names_are_judged),
+		cmocka_unit_test(uuids_have_their_version_and_differ),
 		cmocka_unit_test(random_ids_are_valid_and_differ),
 		cmocka_unit_test(times_are_written_as_the_library_does),
 		cmocka_unit_test(secrets_are_copied_and_freed),

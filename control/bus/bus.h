@@ -31,8 +31,8 @@ extern const size_t bus_settings_count;
 struct bus;
 /* INVALID (one line in `error`): a url or a secret file that is wrong. A broker that cannot be reached is no error. The
  * worker must run already, or start later; its pool must outlive the bus. */
-enum status bus_open(const struct bus_settings *settings, struct worker *worker, struct bus **bus,
-	struct buffer *error) MUST_CHECK;
+enum status bus_open(
+	const struct bus_settings *settings, struct worker *worker, struct bus **bus, struct buffer *error) MUST_CHECK;
 /* From any thread but the worker's, while the worker still runs (or has never run): every waiting call ends CLOSED. */
 void bus_close(struct bus *bus);
 /* The credentials or urls have changed on disk or in `settings`: connects anew; subscriptions follow. */
@@ -84,8 +84,8 @@ void bus_publish(struct bus *bus, struct text subject, struct text message_id, c
 
 /* A stream or consumer as its API's JSON has it. */
 /* Finds the stream, creates it when missing. CONFLICT: it is there with another retention or without one of these
- * subjects, or its subjects overlap those of another (10065): `error` says it in one line. `config` is the JSON object of
- * STREAM.CREATE. */
+ * subjects, or its subjects overlap those of another (10065): `error` says it in one line. `config` is the JSON object
+ * of STREAM.CREATE. */
 void bus_stream_ensure(struct bus *bus, struct text name, struct text config,
 	void (*done)(void *context, enum status status, struct text error), void *context);
 /* Any request of $JS.API: `subject` without that prefix. OK: the answer's JSON; NOT_FOUND (error code 404), CONFLICT
@@ -100,8 +100,11 @@ void bus_api(struct bus *bus, struct text subject, struct text body,
 struct bus_consumer;
 struct bus_consumer_settings {
 	struct text stream, durable, config;
-	unsigned batch;        /* 1 .. 256 */
+	unsigned batch;        /* 1 .. 256; 0: only kept in order for somebody else who reads it */
 	bool is_found_only;    /* use one that is there as it is; create only when missing (else: create or update) */
+	bool is_reader_only;   /* somebody else makes and keeps it: this end may do nothing but read */
+	bool is_queue;         /* the stream is a work queue: a consumer that has gone past what is still in it is made anew
+							  (a server that was killed may number new messages as old ones) */
 	bool waits_for_stream; /* a missing stream is waited for; else it is an error in the log, and waited for */
 };
 struct bus_consumer *bus_consume(struct bus *bus, const struct bus_consumer_settings *settings,
@@ -119,8 +122,8 @@ enum bus_verdict { BUS_ACK, BUS_NAK, BUS_TERM, BUS_PROGRESS };
 bool bus_answer(struct bus *bus, struct text reply, enum bus_verdict verdict, uint64_t delay_ms);
 
 /* --- key-value buckets, as the existing clients use them (stream KV_<bucket>, subjects $KV.<bucket>.<key>) */
-void bus_bucket_ensure(
-	struct bus *bus, struct text bucket, void (*done)(void *context, enum status status, struct text error), void *context);
+void bus_bucket_ensure(struct bus *bus, struct text bucket,
+	void (*done)(void *context, enum status status, struct text error), void *context);
 /* NOT_FOUND: no such key (or deleted). */
 void bus_bucket_get(struct bus *bus, struct text bucket, struct text key,
 	void (*done)(void *context, enum status status, struct text value, uint64_t revision), void *context);

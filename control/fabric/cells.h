@@ -1,9 +1,10 @@
 /* The cells of the fabric, as records of kind CELL say (id: the CFM id, a UUID), indexed on the fabric's worker.
  *
  * Body: {"externalId", "version", "state", "stateTimestamp", "properties"{}, "celld"{...}}: the first five are the
- * Tenant Manager's cell as clients see it (cfm.md 1.2), properties["celld.definition"] the definition (control.md 2.2.1);
- * "celld" is ours and never shown by the Tenant Manager's API: {"mode", "epoch", "incarnation", "key", "healthSince", ...}.
- * A cell without a definition is a legacy one: no heartbeats, no limits, exactly what the existing managers have. */
+ * Tenant Manager's cell as clients see it (cfm.md 1.2), properties["celld.definition"] the definition
+ * (control.md 2.2.1); "celld" is ours and never shown by the Tenant Manager's API: {"mode", "epoch", "incarnation",
+ * "key", "healthSince", ...}. A cell without a definition is a legacy one: no heartbeats, no limits, exactly what the
+ * existing managers have. */
 #pragma once
 
 #include "control/fabric/cell_definition.h"
@@ -48,11 +49,11 @@ struct cell_record {
 	int64_t revision;
 	char *body; /* as stored */
 	enum cell_mode mode;
-	enum cell_health health; /* the last that was written down; health.h knows better */
-	int64_t epoch;           /* grows with each join; 0: never joined */
-	char *incarnation, *key; /* NULL: never joined. key: public nkey "U..." */
-	bool is_legacy;          /* no definition */
-	bool is_active;          /* its CFM state is "active": the Tenant Manager may choose it */
+	enum cell_health health;            /* the last that was written down; health.h knows better */
+	int64_t epoch;                      /* grows with each join; 0: never joined */
+	char *incarnation, *key;            /* NULL: never joined. key: public nkey "U..." */
+	bool is_legacy;                     /* no definition */
+	bool is_active;                     /* its CFM state is "active": the Tenant Manager may choose it */
 	struct cell_definition *definition; /* NULL: legacy */
 	uint32_t slot; /* 0, 1, 2, ...: stable while the process runs; what other rooms index arrays by */
 };
@@ -66,13 +67,12 @@ const struct cell_record *cells_find_external(const struct cells *cells, struct 
 const struct cell_record *cells_at(const struct cells *cells, uint32_t slot); /* NULL: none (any more) */
 uint32_t cells_slots(const struct cells *cells);
 /* In the order of their ids. */
-void cells_each(
-	const struct cells *cells, bool (*visit)(void *context, const struct cell_record *cell), void *context);
+void cells_each(const struct cells *cells, bool (*visit)(void *context, const struct cell_record *cell), void *context);
 /* Told after the index changed; `cell` NULL: the one at `slot` has gone. At most 8, before store_load. */
-void cells_observe(struct cells *cells,
-	void (*changed)(void *context, uint32_t slot, const struct cell_record *cell), void *context);
+void cells_observe(
+	struct cells *cells, void (*changed)(void *context, uint32_t slot, const struct cell_record *cell), void *context);
 /* The body with other values of ours and the CFM state that follows from mode and health, its timestamp set: what a
- * transaction puts with expected = cell->revision. "set" is merged into "celld" (members of null are removed). NULL: out
- * of memory. */
+ * transaction puts with expected = cell->revision. "set" is merged into "celld" (members of null are removed). NULL:
+ * out of memory. */
 char *cells_body_with(const struct cell_record *cell, const struct json *set, enum cell_mode mode,
 	enum cell_health health, int64_t wall_ms);

@@ -9,42 +9,56 @@
 enum { REST_ARGUMENTS_MAX = 3, REST_BODY_MAX = 1024 * 1024 };
 
 struct rest;
-/* One call, from its body to its answer. Lives until both the exchange and what it waits for are over. */
+/* One call, from its body to its answer. Lives until both the exchange and what it waits for are over; all texts are
+ * the call's own, so they may be read after the caller has gone. */
 struct rest_call {
-	struct exchange *exchange; /* NULL: the caller has gone */
+	struct exchange *exchange;                 /* NULL: the caller has gone */
 	struct text arguments[REST_ARGUMENTS_MAX]; /* percent-decoded path segments in place of {...} */
-	const struct json *body;                   /* NULL: none was sent */
+	const struct json *body;                   /* an object; NULL: none was asked for */
 	struct text text;                          /* the body as sent */
 	void *context;                             /* of the endpoint's table */
-	void *state;                               /* the endpoint's own; freed with free() */
-	int references;
-	struct json *parsed;
+	void *state;                               /* the endpoint's own */
+	void (*free_state)(void *state);           /* NULL: free() */
 };
 
 struct rest_endpoint {
-	const char *method, *path; /* "/tenants/{tenantID}" below the table's base */
+	const char *method, *path; /* "/tenants/{tenantID}" below the table's base, "{id}:verb" too; first match wins */
 	const char *scope;         /* compared verbatim with the token's; NULL: no token asked for */
-	bool has_body;             /* JSON; a missing or bad one is 400 before run */
-	void (*run)(struct rest_call *call);
+	bool has_body;             /* a JSON object; a missing or bad one is 400 before run */
+	void (*run)(struct rest_call *call); /* answers, or holds the call */
 };
 
+/* access NULL: nobody is asked for a token (tests). */
 enum status rest_open(struct access *access, struct rest **rest) MUST_CHECK;
 void rest_free(struct rest *rest);
-/* base: "/api/v1alpha1". Before the server opens; tables and contexts outlive it; several tables may share a base. */
-enum status rest_add(struct rest *rest, const char *base, const struct rest_endpoint *endpoints, size_t count,
-	void *context) MUST_CHECK;
+/* base: "/api/v1alpha1", or "". Before the server opens; tables and contexts outlive it; several tables may share a
+ * base. INVALID: too many, or a path with too many arguments. */
+enum status rest_add(
+	struct rest *rest, const char *base, const struct rest_endpoint *endpoints, size_t count, void *context) MUST_CHECK;
 /* The server's handler: unknown path 404, known path with another method 405, 401 and 403 as cfm.md 2.2 says. */
 void rest_handle(void *rest, struct exchange *exchange);
 
 /* Keep the call beyond run: rest_hold, then exactly one rest_release after the answer was given (or not needed). */
 void rest_hold(struct rest_call *call);
 void rest_release(struct rest_call *call);
+/* Runs the endpoint again, when what it read has changed meanwhile: call->state is freed before. At most RUNS_MAX runs
+ * of a call; false: it is enough. */
+enum { REST_RUNS_MAX = 6 };
+bool rest_again(struct rest_call *call);
 /* All of these do nothing when the caller has gone. */
 void rest_answer(struct rest_call *call, int status, struct text json); /* json absent: an empty body */
-/* {"error","message","code"} as cfm.md 2.1: NOT_FOUND, CONFLICT, INVALID; the rest is 500 "Operation failed: ..." with
- * `why` (may be NULL). */
+/* {"error","message","code"} as cfm.md 2.1: NOT_FOUND "Not found", CONFLICT "Conflict", INVALID "Bad request: why" (why
+ * NULL: "Invalid input"); the rest is 500 "Operation failed: why" (why NULL: the status's text). */
 void rest_refuse(struct rest_call *call, enum status status, const char *why);
-/* 400 "Bad request: ...", 400 "Invalid payload: ...", 409, ...: as given. */
+/* 400 "Invalid payload: ...", 503 "...": as given. */
 void rest_refuse_with(struct rest_call *call, int status, const char *message);
-/* The value of a query parameter, percent-decoded into the call's memory; TEXT_NONE when absent. */
+/* A header of the answer to come; the value is copied. */
+bool rest_add_header(struct rest_call *call, const char *name, struct text value);
+/* 200 with one JSON array whose elements are printed as the caller takes them, each ended by a newline as the existing
+ * managers do. `print` appends element `index` (of `count`), or nothing: that one is left out; false: the answer is cut
+ * off. It runs on the fabric's worker until the exchange is over; what it needs lies in call->state. */
+void rest_answer_list(
+	struct rest_call *call, size_t count, bool (*print)(struct rest_call *call, size_t index, struct buffer *into));
+/* The value of the first query parameter of this name, percent-decoded into the call's memory; TEXT_NONE when absent or
+ * badly encoded. */
 struct text rest_parameter(struct rest_call *call, const char *name);

@@ -124,7 +124,8 @@ void state_watch(struct state *state, enum record_kind kind,
 	state->watchers[state->count++] = (struct watcher){kind, on_record_, on_batch_, context};
 }
 
-bool state_put(struct transaction *transaction, enum record_kind kind, struct text id, struct text body, int64_t expected)
+bool state_put(
+	struct transaction *transaction, enum record_kind kind, struct text id, struct text body, int64_t expected)
 {
 	return transaction_put(transaction, TEXT(""), kind, id, body, expected);
 }

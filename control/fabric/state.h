@@ -16,11 +16,12 @@ void state_free(struct state *state);
 /* Before store_load; at most 32. on_record: with each record of this kind at load (on the loading thread, before any
  * worker runs), and after each commit of this and of other processes (on the worker); body absent: deleted. Texts are
  * borrowed. on_batch may be NULL: after the last record of a load or commit. */
-void state_watch(struct state *state, enum record_kind kind, void (*on_record)(void *context, const struct record *record),
-	void (*on_batch)(void *context), void *context);
+void state_watch(struct state *state, enum record_kind kind,
+	void (*on_record)(void *context, const struct record *record), void (*on_batch)(void *context), void *context);
 
 /* --- changes: on the worker; `done` runs on it, after the watchers heard of the change. */
-bool state_put(struct transaction *transaction, enum record_kind kind, struct text id, struct text body, int64_t expected);
+bool state_put(
+	struct transaction *transaction, enum record_kind kind, struct text id, struct text body, int64_t expected);
 bool state_delete(struct transaction *transaction, enum record_kind kind, struct text id, int64_t expected);
 void state_submit(struct state *state, struct transaction *transaction,
 	void (*done)(void *context, enum status status, int64_t revision), void *context);

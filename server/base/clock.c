@@ -6,7 +6,7 @@
 static struct timespec now(clockid_t clock)
 {
 	struct timespec time;
-	clock_gettime(clock, &time); /* cannot fail for the two clocks used here */
+	clock_gettime(clock, &time); /* cannot fail for the clocks used here */
 	return time;
 }
 
@@ -19,6 +19,12 @@ uint64_t clock_monotonic_ns(void)
 uint64_t clock_monotonic_ms(void)
 {
 	return clock_monotonic_ns() / 1000000u;
+}
+
+uint64_t clock_boot_ms(void)
+{
+	struct timespec time = now(CLOCK_BOOTTIME);
+	return (uint64_t)time.tv_sec * 1000u + (uint64_t)time.tv_nsec / 1000000u;
 }
 
 int64_t clock_wall_ms(void)

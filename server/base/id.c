@@ -19,16 +19,38 @@ void random_bytes(void *into, size_t length)
 	}
 }
 
-void id_random(char into[ID_LENGTH + 1])
+static void write_hex(const unsigned char *bytes, size_t count, char *into)
 {
 	static const char digits[] = "0123456789abcdef";
-	unsigned char bytes[ID_LENGTH / 2];
-	random_bytes(bytes, sizeof(bytes));
-	for (size_t i = 0; i < sizeof(bytes); i++) {
+	for (size_t i = 0; i < count; i++) {
 		into[2 * i] = digits[bytes[i] >> 4];
 		into[2 * i + 1] = digits[bytes[i] & 15];
 	}
+}
+
+void id_random(char into[ID_LENGTH + 1])
+{
+	unsigned char bytes[ID_LENGTH / 2];
+	random_bytes(bytes, sizeof(bytes));
+	write_hex(bytes, sizeof(bytes), into);
 	into[ID_LENGTH] = 0;
+}
+
+void uuid_random(char into[UUID_LENGTH + 1])
+{
+	static const unsigned char groups[] = {4, 2, 2, 2, 6}; /* bytes */
+	unsigned char bytes[16], *at = bytes;
+	random_bytes(bytes, sizeof(bytes));
+	bytes[6] = (unsigned char)((bytes[6] & 0x0f) | 0x40);
+	bytes[8] = (unsigned char)((bytes[8] & 0x3f) | 0x80);
+	for (size_t i = 0; i < sizeof(groups); i++) {
+		if (i > 0)
+			*into++ = '-';
+		write_hex(at, groups[i], into);
+		at += groups[i];
+		into += 2 * groups[i];
+	}
+	*into = 0;
 }
 
 static bool is_digit(char c)

@@ -1,0 +1,19 @@
+/* What the files of the bus know of each other. */
+#pragma once
+
+#include <stdio.h>
+
+#include "control/bus/bus.h"
+#include "control/bus/link.h"
+
+struct worker *bus_worker(struct bus *bus);
+struct bus_consumer **bus_consumers(struct bus *bus);
+/* Appends "<inbox>.<kind>.<number>": a reply subject of this bus alone. */
+void bus_inbox(struct bus *bus, const char *kind, uint32_t number, struct buffer *into);
+/* Core publish with a reply subject of the caller's own subscription. */
+bool bus_send_asking(struct bus *bus, struct text subject, struct text reply, struct text body);
+
+/* consumer.c */
+void consumers_state(struct bus *bus, bool is_up);
+void consumers_tick(struct bus *bus, uint64_t now_ms);
+void consumers_end(struct bus *bus);

@@ -1,0 +1,85 @@
+/* All cells' health: takes heartbeats, notices silence, knows when not to trust its own eyes. Pure: the clock is passed
+ * in (boot time, which goes on while the machine sleeps), what follows is told by calls back. One thread. */
+#pragma once
+
+#include "control/fabric/health/health.h"
+
+struct monitor_settings {
+	int64_t interval_ms;      /* 2 s; grows with the fleet: cells / 5,000 s */
+	int64_t away_interval_ms; /* of a cell whose connectivity is intermittent: 10 s */
+	int64_t grace_ms;         /* after a start or a change of leader: 60 s */
+	int64_t margin_ms;        /* what a cell takes off its lease: 1 s */
+	int64_t fail_over_ms;     /* unreachable for so long: 20 s */
+};
+
+/* Why nothing of weight may follow from health now, as bits. */
+#define MONITOR_BRAKE_LIST(X)                                                                                          \
+	X(FOLLOWER, "this process does not lead the fabric")                                                               \
+	X(GRACE, "too early after a start or a change of leader")                                                          \
+	X(LOCAL, "this process itself was late or cut off a moment ago")                                                   \
+	X(MASS, "30 % or more of all cells are silent at once")                                                            \
+	X(ZONE, "55 % or more of a zone's cells are silent at once")
+enum monitor_brake {
+#define MONITOR_BRAKE_MEMBER(name, text) BRAKE_##name,
+	MONITOR_BRAKE_LIST(MONITOR_BRAKE_MEMBER)
+#undef MONITOR_BRAKE_MEMBER
+		BRAKE_COUNT
+};
+const char *monitor_brake_text(enum monitor_brake brake);
+
+struct monitor_events {
+	/* Only while leading. `why`: a literal. */
+	void (*changed)(void *context, uint32_t slot, enum cell_health from, enum cell_health to, const char *why);
+	/* Try its ingress and call monitor_probed. */
+	void (*probe)(void *context, uint32_t slot);
+};
+
+enum monitor_verdict {
+	BEAT_GRANTED,
+	BEAT_REPEATED, /* granted again: its answer was lost */
+	BEAT_OLD,      /* a number from before, late: no answer */
+	BEAT_STALE,    /* of an epoch or a process that has been followed by another */
+	BEAT_AHEAD,    /* of an epoch we never gave: our records are older than the cell's */
+	BEAT_FOREIGN,  /* no cell that may beat */
+	BEAT_VERDICTS
+};
+const char *monitor_verdict_name(enum monitor_verdict verdict);
+
+struct monitor;
+enum status monitor_open(const struct monitor_settings *settings, const struct monitor_events *events, void *context,
+	uint64_t now_ms, struct monitor **monitor) MUST_CHECK;
+void monitor_free(struct monitor *monitor);
+
+/* The cell's record is new or has changed; NULL: the one at `slot` has gone. */
+void monitor_update(struct monitor *monitor, uint32_t slot, const struct cell_record *cell, uint64_t now_ms);
+/* Leading begins: everything is as the records say, and grace begins. */
+void monitor_lead(struct monitor *monitor, bool leads, uint64_t now_ms);
+/* Whether this process can hear at all: its own connection, its own database. */
+void monitor_trust(struct monitor *monitor, bool can_hear, uint64_t now_ms);
+
+/* Before anything is parsed: false when this cell has used up its share (10/s, 20 at once). */
+bool monitor_admit(struct monitor *monitor, uint32_t slot, uint64_t now_ms);
+enum monitor_verdict monitor_beat(
+	struct monitor *monitor, const struct cell_record *cell, const struct beat *beat, uint64_t now_ms);
+/* What a leader of this term answers; nothing is written for BEAT_OLD. A grant:
+ * {"ep","term","ttl","interval","n","mode"}; else {"err","ep"}. */
+void monitor_answer(const struct monitor *monitor, const struct cell_record *cell, const struct beat *beat,
+	enum monitor_verdict verdict, int64_t term, struct buffer *into);
+void monitor_probed(struct monitor *monitor, uint32_t slot, bool is_reached, uint64_t now_ms);
+/* Every 100 ms. */
+void monitor_tick(struct monitor *monitor, uint64_t now_ms);
+
+/* --- what it knows */
+uint64_t monitor_interval_ms(const struct monitor *monitor, const struct cell_record *cell);
+uint64_t monitor_ttl_ms(const struct monitor *monitor, const struct cell_record *cell); /* of a granted lease */
+/* NULL: nothing is known of this slot. */
+const struct health *monitor_health(const struct monitor *monitor, uint32_t slot);
+const struct beat_figures *monitor_figures(const struct monitor *monitor, uint32_t slot); /* NULL: no beat yet */
+/* Since the last heartbeat; UINT64_MAX: never heard. */
+uint64_t monitor_age_ms(const struct monitor *monitor, uint32_t slot, uint64_t now_ms);
+unsigned monitor_brakes(const struct monitor *monitor, uint64_t now_ms);
+/* Unreachable for long enough, its lease surely over, and no brake on. */
+bool monitor_may_fail_over(const struct monitor *monitor, uint32_t slot, uint64_t now_ms);
+/* How many cells are watched, and how many of them are in each state. */
+uint32_t monitor_census(const struct monitor *monitor, uint32_t by_health[CELL_FLAPPING + 1]);
+size_t monitor_bytes_per_cell(void);

@@ -1,0 +1,545 @@
+/* From a request to its endpoint, and from the endpoint's word to the answer. */
+#include "control/fabric/rest.h"
+
+#include <stdlib.h>
+
+#include "server/answer.h"
+#include "server/path.h"
+
+enum { TABLES_MAX = 16, ALLOW_ROOM = 64 };
+
+struct table {
+	const char *base;
+	const struct rest_endpoint *endpoints;
+	size_t count;
+	void *context;
+};
+
+struct rest {
+	struct access *access;
+	struct table tables[TABLES_MAX];
+	size_t count;
+};
+
+/* Text of the call's own, in a list. */
+struct piece {
+	struct piece *next;
+	char bytes[];
+};
+
+/* What only this file knows of a call. */
+struct held_call {
+	struct rest_call call;
+	const struct rest_endpoint *endpoint;
+	int references; /* the exchange's, and one for each hold */
+	int runs;
+	struct json *parsed;
+	struct piece *pieces;
+	struct text query;
+	bool (*print)(struct rest_call *call, size_t index, struct buffer *into);
+	size_t next, count;       /* of a list */
+	struct buffer waiting;    /* printed, not yet taken */
+	size_t taken;             /* of `waiting` */
+	bool has_first, is_ended; /* of a list: was an element printed, was the end */
+};
+
+static struct held_call *held(struct rest_call *call)
+{
+	return (struct held_call *)call;
+}
+
+/* --- life */
+
+static void free_state(struct rest_call *call)
+{
+	if (call->state != NULL)
+		(call->free_state == NULL ? free : call->free_state)(call->state);
+	call->state = NULL;
+	call->free_state = NULL;
+}
+
+static void drop(struct held_call *call)
+{
+	if (--call->references > 0)
+		return;
+	free_state(&call->call);
+	for (struct piece *piece = call->pieces, *next; piece != NULL; piece = next) {
+		next = piece->next;
+		free(piece);
+	}
+	buffer_free(&call->waiting);
+	json_free(call->parsed);
+	free(call);
+}
+
+static void on_close(struct exchange *exchange, enum status outcome)
+{
+	struct held_call *call = exchange->state;
+	(void)outcome;
+	call->call.exchange = NULL;
+	drop(call);
+}
+
+void rest_hold(struct rest_call *call)
+{
+	held(call)->references++;
+}
+
+void rest_release(struct rest_call *call)
+{
+	drop(held(call));
+}
+
+/* Room of the call's own; NULL when out of memory. */
+static char *call_room(struct held_call *call, size_t size)
+{
+	struct piece *piece = malloc(sizeof(*piece) + size);
+	if (piece == NULL)
+		return NULL;
+	piece->next = call->pieces;
+	call->pieces = piece;
+	return piece->bytes;
+}
+
+/* TEXT_NONE when absent, or out of memory. */
+static struct text call_copy(struct held_call *call, struct text text)
+{
+	char *room = text.bytes == NULL ? NULL : call_room(call, text.length + 1);
+	if (room == NULL)
+		return TEXT_NONE;
+	memcpy(room, text.bytes, text.length);
+	room[text.length] = 0;
+	return (struct text){room, text.length};
+}
+
+/* --- answers */
+
+static const struct text json_type = {"application/json", 16};
+
+/* The type stands there without a body too, as the existing managers have it. */
+static void respond(struct exchange *exchange, int status, struct text body)
+{
+	struct text copy = body.length == 0 ? TEXT("") : exchange_copy(exchange, body);
+	if (!exchange_add_header(exchange, TEXT("content-type"), json_type) || copy.bytes == NULL) {
+		answer_empty(exchange, 503);
+		return;
+	}
+	exchange->status = status;
+	exchange->response_text = copy;
+	exchange->response_length = (int64_t)copy.length;
+	exchange_respond(exchange);
+}
+
+static void refuse(struct exchange *exchange, int status, struct text message)
+{
+	struct buffer body = {0};
+	buffer_append(&body, TEXT("{\"error\":"));
+	buffer_append_json(&body, reason_phrase(status));
+	buffer_append(&body, TEXT(",\"message\":"));
+	buffer_append_json(&body, message);
+	buffer_printf(&body, ",\"code\":%d}", status);
+	if (body.failed)
+		answer_empty(exchange, 503);
+	else
+		respond(exchange, status, buffer_text(&body));
+	buffer_free(&body);
+}
+
+static bool is_open(const struct rest_call *call)
+{
+	return call->exchange != NULL && !exchange_responded(call->exchange);
+}
+
+void rest_answer(struct rest_call *call, int status, struct text json)
+{
+	if (is_open(call))
+		respond(call->exchange, status, json);
+}
+
+void rest_refuse_with(struct rest_call *call, int status, const char *message)
+{
+	if (is_open(call))
+		refuse(call->exchange, status, text_of(message));
+}
+
+void rest_refuse(struct rest_call *call, enum status status, const char *why)
+{
+	static const struct {
+		enum status status;
+		int http;
+		const char *message, *prefix; /* prefix NULL: why is not told */
+	} answers[] = {{STATUS_NOT_FOUND, 404, "Not found", NULL}, {STATUS_CONFLICT, 409, "Conflict", NULL},
+		{STATUS_INVALID, 400, "Invalid input", "Bad request: "}};
+	struct buffer message = {0};
+	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+		if (answers[i].status != status)
+			continue;
+		if (why != NULL && answers[i].prefix != NULL)
+			buffer_printf(&message, "%s%s", answers[i].prefix, why);
+		rest_refuse_with(call, answers[i].http, message.length > 0 ? message.bytes : answers[i].message);
+		buffer_free(&message);
+		return;
+	}
+	buffer_printf(&message, "Operation failed: %s", why == NULL ? status_text(status) : why);
+	rest_refuse_with(call, 500, message.failed ? "Operation failed" : message.bytes);
+	buffer_free(&message);
+}
+
+bool rest_add_header(struct rest_call *call, const char *name, struct text value)
+{
+	if (!is_open(call))
+		return false;
+	struct text copy = exchange_copy(call->exchange, value);
+	return copy.bytes != NULL && exchange_add_header(call->exchange, text_of(name), copy);
+}
+
+/* --- lists */
+
+/* Prints until there is something to take. False: it cannot be completed. */
+static bool print_more(struct held_call *call)
+{
+	struct buffer *into = &call->waiting;
+	buffer_clear(into);
+	call->taken = 0;
+	if (call->next == 0 && !call->has_first)
+		buffer_append_byte(into, '[');
+	while (into->length <= 1 && call->next < call->count) {
+		size_t start = into->length;
+		if (call->has_first)
+			buffer_append_byte(into, ',');
+		size_t element = into->length;
+		if (!call->print(&call->call, call->next++, into))
+			return false;
+		if (into->length == element) {
+			into->length = start;
+			continue;
+		}
+		buffer_append_byte(into, '\n');
+		call->has_first = true;
+	}
+	if (call->next == call->count) {
+		buffer_append_byte(into, ']');
+		call->is_ended = true;
+	}
+	return !into->failed;
+}
+
+static enum body_state read_list(struct exchange *exchange, uint8_t *frame, size_t room, size_t *count)
+{
+	struct held_call *call = exchange->state;
+	*count = 0;
+	while (*count < room) {
+		if (call->taken == call->waiting.length && (call->is_ended || !print_more(call)))
+			return call->is_ended && !call->waiting.failed ? BODY_END : BODY_FAILED;
+		size_t left = call->waiting.length - call->taken, take = left < room - *count ? left : room - *count;
+		memcpy(frame + *count, call->waiting.bytes + call->taken, take);
+		*count += take;
+		call->taken += take;
+	}
+	return BODY_MORE;
+}
+
+void rest_answer_list(
+	struct rest_call *call, size_t count, bool (*print)(struct rest_call *call, size_t index, struct buffer *into))
+{
+	struct exchange *exchange = call->exchange;
+	if (!is_open(call))
+		return;
+	held(call)->count = count;
+	held(call)->print = print;
+	if (!exchange_add_header(exchange, TEXT("content-type"), json_type)) {
+		answer_empty(exchange, 503);
+		return;
+	}
+	exchange->status = 200;
+	exchange->response_length = -1;
+	exchange->read_body = read_list;
+	exchange_respond(exchange);
+}
+
+/* --- tokens */
+
+static void refuse_token(struct exchange *exchange, const char *message)
+{
+	struct buffer body = {0};
+	buffer_printf(&body, "{\"error\":\"Unauthorized\",\"message\":\"%s\"}", message);
+	exchange_add_header(exchange, TEXT("www-authenticate"), TEXT("Bearer"));
+	if (body.failed)
+		answer_empty(exchange, 503);
+	else
+		respond(exchange, 401, buffer_text(&body));
+	buffer_free(&body);
+}
+
+/* Word for word: write does not imply read, and there are no wildcards (cfm.md 2.2). */
+static bool has_scope(struct text scopes, struct text wanted)
+{
+	struct text scope;
+	for (bool done = false; text_next_part(&scopes, ' ', &scope, &done);) {
+		if (text_equals(scope, wanted))
+			return true;
+	}
+	return false;
+}
+
+/* False: it has answered. */
+static bool allow(const struct rest *rest, const struct rest_endpoint *endpoint, struct exchange *exchange)
+{
+	struct jws jws;
+	if (rest->access == NULL || endpoint->scope == NULL)
+		return true;
+	struct text token = access_bearer(exchange);
+	if (token.length == 0 || access_verify(rest->access, token, &jws) != STATUS_OK) {
+		refuse_token(exchange, token.length == 0 ? "missing or invalid bearer token" : "invalid token");
+		return false;
+	}
+	bool is_allowed = has_scope(json_member_text(jws.claims, "scope"), text_of(endpoint->scope));
+	jws_free(&jws);
+	if (!is_allowed) {
+		struct buffer message = {0};
+		buffer_printf(&message, "Access not granted: required scope '%s' not present", endpoint->scope);
+		refuse(exchange, 403, buffer_text(&message));
+		buffer_free(&message);
+	}
+	return is_allowed;
+}
+
+/* --- paths */
+
+static bool is_argument(struct text segment)
+{
+	return text_starts_with(segment, TEXT("{"));
+}
+
+/* "{id}:cancel" takes "5:cancel" and gives "5"; "{id}" takes all. False: the segment does not end so. */
+static bool argument_of(struct text wanted, struct text segment, struct text *argument)
+{
+	struct text end = text_slice(wanted, text_find(wanted, '}') + 1, wanted.length);
+	*argument = text_slice(segment, 0, segment.length - (end.length < segment.length ? end.length : segment.length));
+	return argument->length > 0 && text_ends_with(segment, end);
+}
+
+/* Does the path, without the base, have this shape? Fills the encoded arguments. */
+static bool path_matches(struct text pattern, struct text path, struct text *arguments)
+{
+	struct text wanted, segment;
+	size_t count = 0;
+	memset(arguments, 0, REST_ARGUMENTS_MAX * sizeof(*arguments));
+	while (path_next(&pattern, &wanted)) {
+		if (!path_next(&path, &segment) || segment.length == 0)
+			return false;
+		if (is_argument(wanted)) {
+			if (!argument_of(wanted, segment, &arguments[count++]))
+				return false;
+		} else if (!text_equals(wanted, segment)) {
+			return false;
+		}
+	}
+	return path.length == 0 || text_equals(path, TEXT("/")); /* the existing managers take a final slash too */
+}
+
+static bool base_matches(const struct table *table, struct text path, struct text *rest)
+{
+	struct text base = text_of(table->base);
+	if (!text_starts_with(path, base))
+		return false;
+	*rest = text_slice(path, base.length, path.length);
+	return rest->length == 0 || rest->bytes[0] == '/';
+}
+
+/* NULL: none; `allow` then lists the methods that the path does have. */
+static const struct rest_endpoint *find_endpoint(const struct rest *rest, struct text method, struct text path,
+	const struct table **table, struct buffer *allow, struct text *arguments)
+{
+	struct text below;
+	for (size_t i = 0; i < rest->count; i++) {
+		if (!base_matches(&rest->tables[i], path, &below))
+			continue;
+		for (size_t j = 0; j < rest->tables[i].count; j++) {
+			const struct rest_endpoint *endpoint = &rest->tables[i].endpoints[j];
+			if (!path_matches(text_of(endpoint->path), below, arguments))
+				continue;
+			*table = &rest->tables[i];
+			if (text_equals(method, text_of(endpoint->method)))
+				return endpoint;
+			buffer_printf(allow, "%s%s", allow->length == 0 ? "" : ", ", endpoint->method);
+		}
+	}
+	return NULL;
+}
+
+static void refuse_path(struct exchange *exchange, const struct buffer *allow)
+{
+	struct text methods = allow->length == 0 ? TEXT_NONE : exchange_copy(exchange, buffer_text(allow));
+	if (methods.bytes != NULL)
+		exchange_add_header(exchange, TEXT("allow"), methods);
+	refuse(
+		exchange, allow->length == 0 ? 404 : 405, allow->length == 0 ? TEXT("Not found") : TEXT("Method not allowed"));
+}
+
+/* --- bodies */
+
+static void run(struct held_call *call)
+{
+	call->references++; /* the exchange may end inside */
+	call->runs++;
+	call->endpoint->run(&call->call);
+	drop(call);
+}
+
+bool rest_again(struct rest_call *call)
+{
+	if (held(call)->runs >= REST_RUNS_MAX)
+		return false;
+	free_state(call);
+	run(held(call));
+	return true;
+}
+
+static void on_body(struct exchange *exchange, struct text body)
+{
+	struct held_call *call = exchange->state;
+	size_t offset = 0;
+	call->call.text = call_copy(call, body);
+	enum status status = call->call.text.bytes == NULL ? STATUS_NO_MEMORY : json_parse(body, NULL, &call->parsed);
+	if (status == STATUS_NO_MEMORY) {
+		rest_refuse(&call->call, status, NULL);
+	} else if (status != STATUS_OK || json_kind(call->parsed) != JSON_OBJECT) {
+		struct buffer message = {0};
+		if (body.length == 0)
+			buffer_append(&message, TEXT("Invalid JSON: the body is empty"));
+		else if (json_check(body, NULL, &offset) != STATUS_OK)
+			buffer_printf(&message, "Invalid JSON: at byte %zu", offset);
+		else
+			buffer_append(&message, TEXT("Invalid JSON: must be an object"));
+		rest_refuse_with(&call->call, 400, message.failed ? "Invalid JSON" : message.bytes);
+		buffer_free(&message);
+	} else {
+		call->call.body = call->parsed;
+		run(call);
+	}
+}
+
+struct text rest_parameter(struct rest_call *call, const char *name)
+{
+	struct text rest = held(call)->query, part;
+	for (bool done = rest.length == 0; text_next_part(&rest, '&', &part, &done);) {
+		size_t equals = text_find(part, '=');
+		if (!text_equals(text_slice(part, 0, equals), text_of(name)))
+			continue;
+		struct text value = equals < part.length ? text_slice(part, equals + 1, part.length) : TEXT("");
+		char *room = call_room(held(call), value.length + 1);
+		if (room == NULL)
+			return TEXT_NONE;
+		for (size_t i = 0; i < value.length; i++)
+			room[i] = (char)(value.bytes[i] == '+' ? ' ' : value.bytes[i]);
+		struct text encoded = {room, value.length}; /* decoding in place only shortens */
+		if (percent_decode(encoded, room, encoded.length, &value) != STATUS_OK)
+			return TEXT_NONE;
+		room[value.length] = 0;
+		return value;
+	}
+	return TEXT_NONE;
+}
+
+/* --- dispatch */
+
+static struct held_call *call_new(struct exchange *exchange, const struct rest_endpoint *endpoint, void *context)
+{
+	struct held_call *call = calloc(1, sizeof(*call));
+	if (call == NULL)
+		return NULL;
+	call->call.exchange = exchange;
+	call->call.context = context;
+	call->endpoint = endpoint;
+	call->references = 1;
+	exchange->state = call;
+	exchange->on_close = on_close;
+	return call;
+}
+
+/* Into the call's memory. */
+static enum status keep_arguments(struct held_call *call, const struct text *arguments)
+{
+	struct text query = exchange_query(call->call.exchange);
+	for (size_t i = 0; i < REST_ARGUMENTS_MAX && arguments[i].bytes != NULL; i++) {
+		char *room = call_room(call, arguments[i].length + 1);
+		if (room == NULL)
+			return STATUS_NO_MEMORY;
+		if (percent_decode(arguments[i], room, arguments[i].length, &call->call.arguments[i]) != STATUS_OK)
+			return STATUS_NOT_FOUND;
+		room[call->call.arguments[i].length] = 0;
+	}
+	call->query = call_copy(call, query);
+	return query.bytes != NULL && call->query.bytes == NULL ? STATUS_NO_MEMORY : STATUS_OK;
+}
+
+static void start(const struct rest *rest, struct exchange *exchange, const struct rest_endpoint *endpoint,
+	void *context, const struct text *arguments)
+{
+	if (!allow(rest, endpoint, exchange))
+		return;
+	struct held_call *call = call_new(exchange, endpoint, context);
+	enum status status = call == NULL ? STATUS_NO_MEMORY : keep_arguments(call, arguments);
+	if (call == NULL)
+		refuse(exchange, 500, TEXT("Operation failed: out of memory"));
+	else if (status != STATUS_OK)
+		rest_refuse(&call->call, status, NULL);
+	else if (endpoint->has_body)
+		collect_body(exchange, REST_BODY_MAX, on_body);
+	else
+		run(call);
+}
+
+void rest_handle(void *context, struct exchange *exchange)
+{
+	const struct rest *rest = context;
+	const struct table *table = NULL;
+	struct text arguments[REST_ARGUMENTS_MAX] = {{0}}, path = exchange_path(exchange);
+	struct buffer allow = {0};
+	char *room = exchange_allocate(exchange, path.length + 1);
+	if (room == NULL || path_canonical(path, room, path.length, &path) != STATUS_OK) {
+		refuse(exchange, room == NULL ? 500 : 400, TEXT("Invalid path"));
+		return;
+	}
+	const struct rest_endpoint *endpoint = find_endpoint(rest, exchange->method, path, &table, &allow, arguments);
+	if (endpoint == NULL)
+		refuse_path(exchange, &allow);
+	else
+		start(rest, exchange, endpoint, table->context, arguments);
+	buffer_free(&allow);
+}
+
+/* --- opening */
+
+enum status rest_open(struct access *access, struct rest **rest)
+{
+	struct rest *made = calloc(1, sizeof(*made));
+	if (made == NULL)
+		return STATUS_NO_MEMORY;
+	made->access = access;
+	*rest = made;
+	return STATUS_OK;
+}
+
+void rest_free(struct rest *rest)
+{
+	free(rest);
+}
+
+enum status rest_add(
+	struct rest *rest, const char *base, const struct rest_endpoint *endpoints, size_t count, void *context)
+{
+	if (rest->count == TABLES_MAX)
+		return STATUS_INVALID;
+	for (size_t i = 0; i < count; i++) {
+		struct text path = text_of(endpoints[i].path), segment;
+		size_t arguments = 0;
+		while (path_next(&path, &segment))
+			arguments += is_argument(segment);
+		if (arguments > REST_ARGUMENTS_MAX)
+			return STATUS_INVALID;
+	}
+	rest->tables[rest->count++] = (struct table){base, endpoints, count, context};
+	return STATUS_OK;
+}
