@@ -32,6 +32,7 @@ struct held_call {
 	struct rest_call call;
 	const struct rest_endpoint *endpoint;
 	int references; /* the exchange's, and one for each hold */
+	int runs;
 	struct json *parsed;
 	struct piece *pieces;
 	struct text query;
@@ -49,12 +50,19 @@ static struct held_call *held(struct rest_call *call)
 
 /* --- life */
 
+static void free_state(struct rest_call *call)
+{
+	if (call->state != NULL)
+		(call->free_state == NULL ? free : call->free_state)(call->state);
+	call->state = NULL;
+	call->free_state = NULL;
+}
+
 static void drop(struct held_call *call)
 {
 	if (--call->references > 0)
 		return;
-	if (call->call.state != NULL)
-		(call->call.free_state == NULL ? free : call->call.free_state)(call->call.state);
+	free_state(&call->call);
 	for (struct piece *piece = call->pieces, *next; piece != NULL; piece = next) {
 		next = piece->next;
 		free(piece);
@@ -374,8 +382,18 @@ static void refuse_path(struct exchange *exchange, const struct buffer *allow)
 static void run(struct held_call *call)
 {
 	call->references++; /* the exchange may end inside */
+	call->runs++;
 	call->endpoint->run(&call->call);
 	drop(call);
+}
+
+bool rest_again(struct rest_call *call)
+{
+	if (held(call)->runs >= REST_RUNS_MAX)
+		return false;
+	free_state(call);
+	run(held(call));
+	return true;
 }
 
 static void on_body(struct exchange *exchange, struct text body)
