@@ -185,8 +185,7 @@ static inline void fixture_apply(const struct fixture_change *change, int64_t re
 	if (change->body != NULL) {
 		if (record == NULL)
 			record = &fixture.records[fixture.record_count++];
-		*record = (struct fixture_record){
-			change->kind, text_copy(told.id), text_copy(told.body), revision};
+		*record = (struct fixture_record){change->kind, text_copy(told.id), text_copy(told.body), revision};
 	}
 	fixture_tell(&told);
 }

@@ -1,15 +1,14 @@
 /* Who leads, among several processes on one database: a LEASE record {"holder","term","count"} changed by
- * compare-and-set alone, renewed every 1.5 s. The holder counts 5 s (less a margin) from before it submitted; the others
- * take over 5 s after they saw the last change: no clock is compared with another (control.md 2.12). A database that
- * cannot be reached ends the lease. On the fabric's worker. */
+ * compare-and-set alone, renewed every 1.5 s. The holder counts 5 s (less a margin) from before it submitted; the
+ * others take over 5 s after they saw the last change: no clock is compared with another (control.md 2.12). A database
+ * that cannot be reached ends the lease. On the fabric's worker. */
 #pragma once
 
 #include "control/fabric/state.h"
 
 struct lease;
 /* name: the record's id. clock: boot time in ms. Before store_load. */
-enum status lease_open(
-	struct state *state, const char *name, uint64_t (*clock)(void), struct lease **lease) MUST_CHECK;
+enum status lease_open(struct state *state, const char *name, uint64_t (*clock)(void), struct lease **lease) MUST_CHECK;
 /* `changed` with each gain and loss. At most 4, before lease_tick. */
 void lease_observe(struct lease *lease, void (*changed)(void *context, bool leads), void *context);
 /* Every 100 ms or so. */

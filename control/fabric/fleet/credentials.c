@@ -1,5 +1,5 @@
 /* Who may do what on the broker. */
-#include "control/fabric/members/credentials.h"
+#include "control/fabric/fleet/credentials.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -13,7 +13,8 @@ struct credentials {
 	size_t activity_count;
 };
 
-/* {C} stands for the cell's id, {T} for an activity's type (a line for each). The consumers named here are made by the managers: who may make one may choose what it is fed with. */
+/* {C} stands for the cell's id, {T} for an activity's type (a line for each). The consumers named here are made by the
+ * managers: who may make one may choose what it is fed with. */
 struct grant {
 	bool is_publish;
 	const char *subject;
