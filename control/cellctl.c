@@ -1,6 +1,7 @@
 /* cellctl: the operator's tool. Every command is one call of the cell's management API, described by one row of a
  * table. */
 #include <curl/curl.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -193,7 +194,11 @@ static bool build_key(struct call *call)
 static bool open_access(const struct call *call, struct access **access)
 {
 	struct buffer error = {0}, file = {0};
-	buffer_printf(&file, "%s/cell.key", call->options[OPTION_STATE]);
+	buffer_printf(&file, "%s/cfm.key", call->options[OPTION_STATE]); /* of cfmd, or else of celld */
+	if (!file.failed && faccessat(AT_FDCWD, file.bytes, F_OK, 0) != 0) {
+		buffer_clear(&file);
+		buffer_printf(&file, "%s/cell.key", call->options[OPTION_STATE]);
+	}
 	const struct access_settings settings = {.key_file = file.bytes};
 	bool is_open = access_open(&settings, NULL, access, &error) == STATUS_OK;
 	if (!is_open)

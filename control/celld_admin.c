@@ -1,55 +1,25 @@
 /* Admin: metrics, health, a small page, the status. */
 #include "control/celld_admin.h"
 
+#include "control/pages.h"
 #include "server/answer.h"
 #include "server/base/clock.h"
 #include "server/base/log.h"
-#include "server/base/metric.h"
-
-static bool is_read(struct exchange *exchange)
-{
-	if (text_equals(exchange->method, TEXT("GET")) || text_equals(exchange->method, TEXT("HEAD")))
-		return true;
-	exchange_add_header(exchange, TEXT("allow"), TEXT("GET, HEAD"));
-	answer_problem(exchange, 405, TEXT_NONE);
-	return false;
-}
 
 void admin_metrics(void *context, struct exchange *exchange, const struct route *route)
 {
-	struct buffer text = {0};
 	(void)context;
-	if (route->rest.length > 0) {
+	if (route->rest.length > 0)
 		answer_problem(exchange, 404, TEXT_NONE);
-		return;
-	}
-	if (!is_read(exchange))
-		return;
-	metric_render(&text);
-	if (text.failed)
-		answer_problem(exchange, 503, TEXT_NONE);
 	else
-		answer(exchange, 200, TEXT("text/plain; version=0.0.4; charset=utf-8"), buffer_text(&text));
-	buffer_free(&text);
+		pages_metrics(exchange);
 }
 
-/* live: this loop turns. ready: new work may come. */
 void admin_health(void *context, struct exchange *exchange, const struct route *route)
 {
 	struct admin *admin = context;
-	bool is_draining = atomic_load_explicit(&admin->is_draining, memory_order_relaxed);
-	if (!is_read(exchange))
-		return;
-	if (text_equals(route->rest, TEXT("/live")) || text_equals(route->rest, TEXT("/startup")))
-		answer_json(exchange, 200, TEXT("{\"status\":\"up\"}"));
-	else if (!text_equals(route->rest, TEXT("/ready")))
-		answer_problem(exchange, 404, TEXT_NONE);
-	else if (is_draining)
-		answer_json(exchange, 503, TEXT("{\"status\":\"draining\"}"));
-	else if (!store_is_healthy(admin->store))
-		answer_json(exchange, 503, TEXT("{\"status\":\"the store cannot be reached\"}"));
-	else
-		answer_json(exchange, 200, TEXT("{\"status\":\"ready\"}"));
+	pages_health(exchange, route->rest, atomic_load_explicit(&admin->is_draining, memory_order_relaxed),
+		store_is_healthy(admin->store) ? NULL : "the store cannot be reached");
 }
 
 void admin_page(void *context, struct exchange *exchange, const struct route *route)
@@ -60,7 +30,7 @@ void admin_page(void *context, struct exchange *exchange, const struct route *ro
 		answer_problem(exchange, 404, TEXT_NONE);
 		return;
 	}
-	if (!is_read(exchange))
+	if (!pages_is_read(exchange))
 		return;
 	buffer_printf(&text,
 		"<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>celld</title><style>body{font:15px/1.5 "
@@ -96,7 +66,7 @@ void admin_status(void *context, struct exchange *exchange, const struct route *
 		answer_problem(exchange, 404, TEXT_NONE);
 		return;
 	}
-	if (!is_read(exchange) ||
+	if (!pages_is_read(exchange) ||
 		!access_allow(admin->access, exchange, TEXT("management-api"), TEXT("cell"), ACCESS_READ, TEXT_NONE))
 		return;
 	registry_each(admin->registry, count_one, &census);

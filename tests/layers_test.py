@@ -17,7 +17,8 @@ ROOMS = {
     "tenants/cp": ["tenants", "tenants/store", "tenants/vault", "tenants/jose", "server", "server/base"],
     "router": ["tenants", "tenants/store", "tenants/jose", "server", "server/base"],
     "control/bus": ["tenants/vault", "tenants/jose", "server", "server/base"],
-    "control": ["control/bus", "router", "tenants/dp", "tenants/cp", "tenants", "tenants/store", "tenants/vault", "tenants/jose", "server", "server/base"],
+    "control/orchestration": ["control/bus", "server", "server/base"],
+    "control": ["control/orchestration", "control/bus", "router", "tenants/dp", "tenants/cp", "tenants", "tenants/store", "tenants/vault", "tenants/jose", "server", "server/base"],
 }
 LIBRARIES = {
     r"event2?/": ["server"], r"openssl/ssl\.h": ["server"], r"openssl/": ["server", "tenants/jose", "tenants/vault"],

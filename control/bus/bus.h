@@ -100,8 +100,9 @@ void bus_api(struct bus *bus, struct text subject, struct text body,
 struct bus_consumer;
 struct bus_consumer_settings {
 	struct text stream, durable, config;
-	unsigned batch;        /* 1 .. 256 */
+	unsigned batch;        /* 1 .. 256; 0: only kept in order for somebody else who reads it */
 	bool is_found_only;    /* use one that is there as it is; create only when missing (else: create or update) */
+	bool is_reader_only;   /* somebody else makes and keeps it: this end may do nothing but read */
 	bool is_queue;         /* the stream is a work queue: a consumer that has gone past what is still in it is made anew
 							  (a server that was killed may number new messages as old ones) */
 	bool waits_for_stream; /* a missing stream is waited for; else it is an error in the log, and waited for */

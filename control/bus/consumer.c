@@ -31,7 +31,7 @@ struct bus_consumer {
 	char name[NAME_MAX_LENGTH]; /* as the broker knows it */
 	struct buffer inbox;
 	unsigned batch;
-	bool is_found_only, is_queue, waits_for_stream, is_acknowledged, is_complaining;
+	bool is_found_only, is_reader_only, is_queue, waits_for_stream, is_acknowledged, is_complaining;
 	/* in use by whom: the list, an API call, a callback */
 	bool is_closed;
 	unsigned calls;
@@ -64,6 +64,10 @@ static void wait(struct bus_consumer *consumer, uint64_t ms)
 
 static void pull(struct bus_consumer *consumer)
 {
+	if (consumer->batch == 0) {
+		wait(consumer, EXPIRES_MS);
+		return;
+	}
 	char subject[SUBJECT_MAX], body[96], reply[SUBJECT_MAX];
 	unsigned batch = consumer->is_acknowledged ? consumer->batch - consumer->unanswered : consumer->batch;
 	uint64_t now_ms = clock_monotonic_ms();
@@ -300,6 +304,13 @@ static void on_found(void *context, enum status status, struct text json)
 static void make(struct bus_consumer *consumer)
 {
 	consumer->state = CONSUMER_MAKING;
+	if (consumer->is_reader_only && consumer->durable != NULL) {
+		snprintf(consumer->name, sizeof(consumer->name), "%s", consumer->durable);
+		consumer->is_acknowledged = true;
+		consumer->unanswered = 0;
+		pull(consumer);
+		return;
+	}
 	if (!consumer->is_found_only || consumer->durable == NULL) {
 		create(consumer);
 		return;
@@ -348,8 +359,9 @@ struct bus_consumer *bus_consume(struct bus *bus, const struct bus_consumer_sett
 	made->bus = bus;
 	made->on_message = on_message;
 	made->context = context;
-	made->batch = settings->batch < 1 ? 1 : settings->batch > BATCH_MAX ? BATCH_MAX : settings->batch;
+	made->batch = settings->batch > BATCH_MAX ? BATCH_MAX : settings->batch;
 	made->is_found_only = settings->is_found_only;
+	made->is_reader_only = settings->is_reader_only;
 	made->is_queue = settings->is_queue;
 	made->waits_for_stream = settings->waits_for_stream;
 	made->stream = text_copy(settings->stream);

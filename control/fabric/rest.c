@@ -32,6 +32,7 @@ struct held_call {
 	struct rest_call call;
 	const struct rest_endpoint *endpoint;
 	int references; /* the exchange's, and one for each hold */
+	int runs;
 	struct json *parsed;
 	struct piece *pieces;
 	struct text query;
@@ -49,12 +50,19 @@ static struct held_call *held(struct rest_call *call)
 
 /* --- life */
 
+static void free_state(struct rest_call *call)
+{
+	if (call->state != NULL)
+		(call->free_state == NULL ? free : call->free_state)(call->state);
+	call->state = NULL;
+	call->free_state = NULL;
+}
+
 static void drop(struct held_call *call)
 {
 	if (--call->references > 0)
 		return;
-	if (call->call.state != NULL)
-		(call->call.free_state == NULL ? free : call->call.free_state)(call->call.state);
+	free_state(&call->call);
 	for (struct piece *piece = call->pieces, *next; piece != NULL; piece = next) {
 		next = piece->next;
 		free(piece);
@@ -303,6 +311,14 @@ static bool is_argument(struct text segment)
 	return text_starts_with(segment, TEXT("{"));
 }
 
+/* "{id}:cancel" takes "5:cancel" and gives "5"; "{id}" takes all. False: the segment does not end so. */
+static bool argument_of(struct text wanted, struct text segment, struct text *argument)
+{
+	struct text end = text_slice(wanted, text_find(wanted, '}') + 1, wanted.length);
+	*argument = text_slice(segment, 0, segment.length - (end.length < segment.length ? end.length : segment.length));
+	return argument->length > 0 && text_ends_with(segment, end);
+}
+
 /* Does the path, without the base, have this shape? Fills the encoded arguments. */
 static bool path_matches(struct text pattern, struct text path, struct text *arguments)
 {
@@ -312,10 +328,12 @@ static bool path_matches(struct text pattern, struct text path, struct text *arg
 	while (path_next(&pattern, &wanted)) {
 		if (!path_next(&path, &segment) || segment.length == 0)
 			return false;
-		if (is_argument(wanted))
-			arguments[count++] = segment;
-		else if (!text_equals(wanted, segment))
+		if (is_argument(wanted)) {
+			if (!argument_of(wanted, segment, &arguments[count++]))
+				return false;
+		} else if (!text_equals(wanted, segment)) {
 			return false;
+		}
 	}
 	return path.length == 0 || text_equals(path, TEXT("/")); /* the existing managers take a final slash too */
 }
@@ -364,8 +382,18 @@ static void refuse_path(struct exchange *exchange, const struct buffer *allow)
 static void run(struct held_call *call)
 {
 	call->references++; /* the exchange may end inside */
+	call->runs++;
 	call->endpoint->run(&call->call);
 	drop(call);
+}
+
+bool rest_again(struct rest_call *call)
+{
+	if (held(call)->runs >= REST_RUNS_MAX)
+		return false;
+	free_state(call);
+	run(held(call));
+	return true;
 }
 
 static void on_body(struct exchange *exchange, struct text body)

@@ -22,9 +22,9 @@ struct rest_call {
 };
 
 struct rest_endpoint {
-	const char *method, *path;           /* "/tenants/{tenantID}" below the table's base; first match wins */
-	const char *scope;                   /* compared verbatim with the token's; NULL: no token asked for */
-	bool has_body;                       /* a JSON object; a missing or bad one is 400 before run */
+	const char *method, *path; /* "/tenants/{tenantID}" below the table's base, "{id}:verb" too; first match wins */
+	const char *scope;         /* compared verbatim with the token's; NULL: no token asked for */
+	bool has_body;             /* a JSON object; a missing or bad one is 400 before run */
 	void (*run)(struct rest_call *call); /* answers, or holds the call */
 };
 
@@ -41,6 +41,10 @@ void rest_handle(void *rest, struct exchange *exchange);
 /* Keep the call beyond run: rest_hold, then exactly one rest_release after the answer was given (or not needed). */
 void rest_hold(struct rest_call *call);
 void rest_release(struct rest_call *call);
+/* Runs the endpoint again, when what it read has changed meanwhile: call->state is freed before. At most RUNS_MAX runs
+ * of a call; false: it is enough. */
+enum { REST_RUNS_MAX = 6 };
+bool rest_again(struct rest_call *call);
 /* All of these do nothing when the caller has gone. */
 void rest_answer(struct rest_call *call, int status, struct text json); /* json absent: an empty body */
 /* {"error","message","code"} as cfm.md 2.1: NOT_FOUND "Not found", CONFLICT "Conflict", INVALID "Bad request: why" (why

@@ -1,0 +1,220 @@
+/* cfmd: Tenant Manager, Provision Manager and fabric in one program. This file only wires the rooms together. */
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "control/fabric/fabric.h"
+#include "control/pages.h"
+#include "control/program.h"
+#include "server/answer.h"
+#include "server/base/clock.h"
+#include "server/base/log.h"
+#include "server/server.h"
+
+/* Everything configurable. */
+struct settings {
+	struct program_settings program;
+	struct server_settings server;
+	struct limits limits;
+	struct store_settings store;
+	struct access_settings access;
+	struct bus_settings nats;
+	struct fabric_settings fabric;
+};
+
+/* The running managers, in the order they are opened. */
+struct cfmd {
+	struct settings *settings;
+	struct worker_pool *pool;
+	struct store *store;
+	struct access *access;
+	struct bus *bus;
+	struct fabric *fabric;
+	struct server *server;
+	struct handler handler;
+	int64_t started_ms;
+	bool is_started;
+	atomic_bool is_draining;
+};
+
+/* --- settings */
+
+static void describe(struct program_settings *program)
+{
+	struct settings *settings = (struct settings *)program;
+	program_section(program, "server", server_settings_table, server_settings_count, &settings->server);
+	program_section(program, "limits", limits_settings, limits_setting_count, &settings->limits);
+	program_section(program, "store", store_settings_table, store_settings_count, &settings->store);
+	program_section(program, "access", access_settings_table, access_settings_count, &settings->access);
+	program_section(program, "nats", bus_settings_table, bus_settings_count, &settings->nats);
+	program_section(program, "fabric", fabric_settings_table, fabric_settings_count, &settings->fabric);
+}
+
+/* Everything of the fabric lives on one worker and has no locks. */
+static bool complete(struct program_settings *program, const struct program_options *options, struct buffer *error)
+{
+	struct settings *settings = (struct settings *)program;
+	const char *file = options->config == NULL ? "defaults" : options->config;
+	if (settings->server.workers > 1) {
+		buffer_printf(error, "%s: server.workers: cfmd runs on one worker; allowed: 0, 1", file);
+		return false;
+	}
+	settings->server.workers = 1;
+	return program_default_path(&settings->store.file, options, "fabric.db") &&
+		   program_default_path(&settings->access.key_file, options, "cfm.key");
+}
+
+/* --- requests */
+
+static void show_page(const struct cfmd *cfmd, struct exchange *exchange)
+{
+	struct buffer text = {0};
+	if (!pages_is_read(exchange))
+		return;
+	buffer_printf(&text, "cfmd %s, up for %lld s\n%s\n", CELLD_VERSION,
+		(long long)((clock_wall_ms() - cfmd->started_ms) / 1000),
+		store_is_healthy(cfmd->store) ? "the store is healthy" : "the store cannot be reached");
+	fabric_lines(cfmd->fabric, &text);
+	if (text.failed)
+		answer_problem(exchange, 503, TEXT_NONE);
+	else
+		answer(exchange, 200, TEXT("text/plain; charset=utf-8"), buffer_text(&text));
+	buffer_free(&text);
+}
+
+/* Pages of the operator's listener; everything else is the API, on both. A broker that is away is a normal state: the
+ * managers take requests all the same, and their messages wait. */
+static void handle(void *context, struct exchange *exchange)
+{
+	static const struct text health = {"/healthz", 8};
+	struct cfmd *cfmd = context;
+	struct text path = exchange_path(exchange);
+	bool is_admin = exchange->listener == LISTENER_ADMIN;
+	if (is_admin && text_equals(path, TEXT("/metrics")))
+		pages_metrics(exchange);
+	else if (is_admin && text_starts_with(path, health))
+		pages_health(exchange, text_slice(path, health.length, path.length), atomic_load(&cfmd->is_draining),
+			store_is_healthy(cfmd->store) ? NULL : "the store cannot be reached");
+	else if (is_admin && text_equals(path, TEXT("/")))
+		show_page(cfmd, exchange);
+	else
+		fabric_handle(cfmd->fabric, exchange);
+}
+
+/* --- life */
+
+static enum status open_cfmd(void *context, struct program_settings *program, struct buffer *error)
+{
+	struct cfmd *cfmd = context;
+	struct settings *settings = cfmd->settings = (struct settings *)program;
+	cfmd->started_ms = clock_wall_ms();
+	cfmd->pool = worker_pool_new(1);
+	enum status status = cfmd->pool == NULL ? STATUS_NO_MEMORY : STATUS_OK;
+	if (status == STATUS_OK)
+		status = store_open(&settings->store, cfmd->pool, &cfmd->store, error);
+	if (status == STATUS_OK)
+		status = access_open(&settings->access, cfmd->pool, &cfmd->access, error);
+	if (status == STATUS_OK)
+		status = bus_open(&settings->nats, worker_pool_at(cfmd->pool, 0), &cfmd->bus, error);
+	if (status == STATUS_OK)
+		status = fabric_open(&settings->fabric, cfmd->store, cfmd->pool, cfmd->access, cfmd->bus, &cfmd->fabric);
+	cfmd->handler = (struct handler){handle, cfmd};
+	if (status == STATUS_OK)
+		status = server_open(cfmd->pool, &settings->server, &settings->limits, &cfmd->handler, &cfmd->server, error);
+	if (status == STATUS_OK)
+		status = store_load(cfmd->store, error);
+	if (status == STATUS_OK)
+		status = worker_pool_start(cfmd->pool);
+	cfmd->is_started = status == STATUS_OK;
+	return status;
+}
+
+static void say_ready(void *context, uint64_t started_ms)
+{
+	const struct cfmd *cfmd = context;
+	program_say_listeners(&cfmd->settings->server, cfmd->server);
+	LOG(INFO, "fabric.ready", log_text("version", TEXT(CELLD_VERSION)),
+		log_bool("tenantManager", cfmd->settings->fabric.tenant_manager),
+		log_bool("provisionManager", cfmd->settings->fabric.provision_manager),
+		log_number("ms", clock_monotonic_ms() - started_ms));
+}
+
+/* A broken certificate or key set leaves everything as it was. */
+static enum status apply(void *context, struct program_settings *program, struct buffer *error)
+{
+	struct cfmd *cfmd = context;
+	const struct settings *settings = (struct settings *)program;
+	enum status status = server_check_certificates(cfmd->server, &settings->server, error);
+	if (status == STATUS_OK)
+		status = access_reload(cfmd->access, error);
+	if (status == STATUS_OK)
+		status = server_reload_certificates(cfmd->server, &settings->server, error);
+	if (status == STATUS_OK)
+		status = server_change_limits(cfmd->server, &settings->limits);
+	return status;
+}
+
+static void drain(void *context, void (*done)(void *context), void *done_context)
+{
+	struct cfmd *cfmd = context;
+	atomic_store(&cfmd->is_draining, true);
+	server_drain(cfmd->server, done, done_context);
+}
+
+static void on_settled(void *context, enum status status, int64_t revision)
+{
+	(void)status, (void)revision;
+	sem_post(context);
+}
+
+/* What was submitted is committed and told, while there is a worker to hear it. */
+static void settle(struct cfmd *cfmd)
+{
+	sem_t settled;
+	struct transaction *nothing = cfmd->is_started ? transaction_new() : NULL;
+	if (nothing == NULL)
+		return;
+	sem_init(&settled, 0, 0);
+	store_submit(cfmd->store, nothing, worker_pool_at(cfmd->pool, 0), on_settled, &settled);
+	while (sem_wait(&settled) != 0)
+		continue;
+	sem_destroy(&settled);
+}
+
+/* The worker ends first: nobody calls anybody any more; then what it called. */
+static void close_cfmd(void *context)
+{
+	struct cfmd *cfmd = context;
+	settle(cfmd);
+	if (cfmd->pool != NULL)
+		worker_pool_stop(cfmd->pool);
+	bus_close(cfmd->bus);
+	store_close(cfmd->store);
+	server_free(cfmd->server);
+	fabric_free(cfmd->fabric);
+	if (cfmd->access != NULL)
+		access_close(cfmd->access);
+	worker_pool_free(cfmd->pool);
+}
+
+int main(int count, char **arguments)
+{
+	static const char *const reloaded[][2] = {{"limits", NULL}, {"server", "certificate_file"}, {"server", "key_file"},
+		{"server", "client_ca_file"}, {NULL, NULL}};
+	struct cfmd cfmd = {0};
+	const struct program program = {.name = "cfmd",
+		.summary = "Tenant Manager, Provision Manager and fabric",
+		.noun = "fabric",
+		.state_help = "database and key",
+		.settings_size = sizeof(struct settings),
+		.describe = describe,
+		.complete = complete,
+		.open = open_cfmd,
+		.say_ready = say_ready,
+		.apply = apply,
+		.reloaded = reloaded,
+		.drain = drain,
+		.close = close_cfmd,
+		.context = &cfmd};
+	return program_main(&program, count, arguments);
+}

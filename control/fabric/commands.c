@@ -1,0 +1,424 @@
+/* Records become the outbox, the outbox becomes messages, answers delete records. */
+#include "control/fabric/commands.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "control/fabric/outbox.h"
+#include "control/fabric/parked.h"
+#include "server/base/clock.h"
+#include "server/base/id.h"
+#include "server/base/log.h"
+
+enum {
+	TICK_MS = 20,
+	SEND_MAX = 512, /* a tick */
+	FAILURES_MAX = 10,
+	RETRY_MS = 500,
+	AWAY_MS = 5000 /* a cell that has never joined, or is not reachable, is not asked */
+};
+
+static const char command_stream[] = "{\"name\":\"celld-cmd\",\"subjects\":[\"celld.cmd.*.*\"],\"retention\":\"workqueue\",\"storage\":\"file\","
+									 "\"discard\":\"new\",\"max_age\":604800000000000,\"duplicate_window\":3600000000000}";
+static const char event_stream[] = "{\"name\":\"celld-evt\",\"subjects\":[\"celld.evt.*.>\",\"celld.ack.*\"],\"retention\":\"limits\","
+								   "\"storage\":\"file\",\"max_age\":604800000000000,\"max_bytes\":10737418240}";
+
+struct commands {
+	struct state *state;
+	struct cells *cells;
+	struct bus *bus;
+	struct outbox *outbox;
+	struct bus_consumer *answers;
+	struct bus_consumer **keepers; /* by slot: the consumer each cell reads its commands with */
+	uint32_t keeper_count;
+	struct timer *tick;
+	struct task start;
+	bool is_leader, has_stream;
+	int64_t term;
+};
+
+/* --- writing */
+
+bool commands_add(struct transaction *transaction, const struct cell_record *cell, struct text vpa, int64_t vpa_epoch,
+	enum command_op op, struct text args)
+{
+	if (cell->is_legacy)
+		return true;
+	struct buffer body = {0};
+	char id[ID_LENGTH + 1];
+	id_random(id);
+	buffer_append(&body, TEXT("{\"cell\":"));
+	buffer_append_json(&body, text_of(cell->external_id));
+	buffer_append(&body, TEXT(",\"vpa\":"));
+	buffer_append_json(&body, vpa);
+	buffer_printf(&body, ",\"vpaEpoch\":%" PRId64 ",\"op\":\"%s\",\"args\":", vpa_epoch, command_op_name(op));
+	buffer_append(&body, args);
+	buffer_append_byte(&body, '}');
+	bool is_added = !body.failed && state_put(transaction, RECORD_COMMAND, text_of(id), buffer_text(&body), REVISION_ABSENT);
+	buffer_free(&body);
+	return is_added;
+}
+
+/* --- what the state tells */
+
+static void take(struct commands *commands, const struct record *record)
+{
+	struct json *root = NULL;
+	struct buffer args = {0};
+	struct outbox_item item = {.id = record->id, .seq = record->revision};
+	if (json_parse(record->body, NULL, &root) != STATUS_OK ||
+		!command_op_parse(json_member_text(root, "op"), &item.op) ||
+		!json_integer(json_member(root, "vpaEpoch"), &item.vpa_epoch)) {
+		LOG(ERROR, "command.unreadable", log_text("id", record->id));
+		json_free(root);
+		return;
+	}
+	item.cell = json_member_text(root, "cell");
+	item.vpa = json_member_text(root, "vpa");
+	json_print(json_member(root, "args"), &args);
+	item.args = buffer_text(&args);
+	enum status status = outbox_add(commands->outbox, &item, clock_monotonic_ms());
+	if (status == STATUS_NO_MEMORY)
+		abort(); /* a command that is never sent */
+	buffer_free(&args);
+	json_free(root);
+}
+
+static void on_record(void *context, const struct record *record)
+{
+	struct commands *commands = context;
+	if (record->body.bytes == NULL)
+		outbox_drop(commands->outbox, record->id, clock_monotonic_ms());
+	else
+		take(commands, record);
+}
+
+/* --- sending */
+
+/* A message on its way to the stream. */
+struct sending {
+	struct commands *commands;
+	char id[];
+};
+
+static void on_published(void *context, enum status status, uint64_t sequence, bool is_duplicate)
+{
+	struct sending *sending = context;
+	(void)sequence;
+	(void)is_duplicate;
+	if (status != STATUS_OK)
+		outbox_put_off(sending->commands->outbox, text_of(sending->id), clock_monotonic_ms(), RETRY_MS);
+	free(sending);
+}
+
+/* Is there somebody to ask? An intermittent cell is: the stream keeps the message. */
+static bool is_asked(const struct cell_record *cell)
+{
+	return cell != NULL && cell->epoch > 0 && cell->mode != CELL_FENCED && cell->mode != CELL_GONE &&
+		   (cell->health != CELL_UNREACHABLE || (cell->definition != NULL && cell->definition->is_intermittent));
+}
+
+static void send_item(void *context, const struct outbox_item *item)
+{
+	struct commands *commands = context;
+	const struct cell_record *cell = cells_find_external(commands->cells, item->cell);
+	struct sending *sending = is_asked(cell) ? malloc(sizeof(*sending) + item->id.length + 1) : NULL;
+	if (sending == NULL) {
+		outbox_put_off(commands->outbox, item->id, clock_monotonic_ms(), AWAY_MS);
+		return;
+	}
+	sending->commands = commands;
+	memcpy(sending->id, item->id.bytes, item->id.length);
+	sending->id[item->id.length] = 0;
+	const struct command command = {.id = item->id,
+		.cell = item->cell,
+		.vpa = item->vpa,
+		.cell_epoch = cell->epoch,
+		.term = commands->term,
+		.seq = item->seq,
+		.vpa_epoch = item->vpa_epoch,
+		.op = item->op};
+	struct buffer body = {0}, subject = {0}, message_id = {0};
+	command_print(&body, &command, item->args);
+	buffer_printf(&subject, "celld.cmd.%.*s.%s", TEXT_ARGUMENTS(item->cell), command_op_lane(item->op));
+	/* each sending is another message to the broker: only then does it reach a cell whose answer was lost */
+	buffer_printf(&message_id, "%.*s:%u", TEXT_ARGUMENTS(item->id), item->attempts);
+	if (body.failed || subject.failed || message_id.failed)
+		abort();
+	bus_publish(commands->bus, buffer_text(&subject), buffer_text(&message_id), NULL, 0, buffer_text(&body), on_published,
+		sending);
+	buffer_free(&body);
+	buffer_free(&subject);
+	buffer_free(&message_id);
+}
+
+static void on_tick(void *context)
+{
+	struct commands *commands = context;
+	if (commands->is_leader && commands->has_stream && bus_is_up(commands->bus))
+		outbox_due(commands->outbox, clock_monotonic_ms(), SEND_MAX, send_item, commands);
+	timer_set(commands->tick, TICK_MS);
+}
+
+/* --- answers */
+
+/* A change that follows from an answer; the message is acknowledged after its commit. */
+struct closing {
+	struct commands *commands;
+	char reply[];
+};
+
+static void on_closed(void *context, enum status status, int64_t revision)
+{
+	struct closing *closing = context;
+	(void)revision;
+	bool is_over = status == STATUS_OK || status == STATUS_NOT_FOUND;
+	bus_answer(closing->commands->bus, text_of(closing->reply), is_over ? BUS_ACK : BUS_NAK, is_over ? 0 : RETRY_MS);
+	free(closing);
+}
+
+/* Takes the transaction (NULL: out of memory). */
+static void close_with(struct commands *commands, struct transaction *transaction, bool is_whole, struct text reply)
+{
+	struct closing *closing = is_whole ? malloc(sizeof(*closing) + reply.length + 1) : NULL;
+	if (closing == NULL) {
+		transaction_free(transaction);
+		bus_answer(commands->bus, reply, BUS_NAK, RETRY_MS);
+		return;
+	}
+	closing->commands = commands;
+	memcpy(closing->reply, reply.bytes, reply.length);
+	closing->reply[reply.length] = 0;
+	state_submit(commands->state, transaction, on_closed, closing);
+}
+
+static void finish(struct commands *commands, const struct command_answer *answer, struct text reply)
+{
+	struct transaction *transaction = transaction_new();
+	bool is_whole = transaction != NULL && state_delete(transaction, RECORD_COMMAND, answer->id, REVISION_ANY);
+	close_with(commands, transaction, is_whole, reply);
+}
+
+static void park(struct commands *commands, const struct outbox_item *item, const struct command_answer *answer,
+	struct text body, struct text reply)
+{
+	struct transaction *transaction = transaction_new();
+	struct buffer record = {0}, subject = {0}, reason = {0};
+	buffer_append(&record, TEXT("{\"cell\":"));
+	buffer_append_json(&record, item->cell);
+	buffer_append(&record, TEXT(",\"vpa\":"));
+	buffer_append_json(&record, item->vpa);
+	buffer_printf(&record, ",\"vpaEpoch\":%" PRId64 ",\"op\":\"%s\",\"args\":%.*s}", item->vpa_epoch,
+		command_op_name(item->op), TEXT_ARGUMENTS(item->args));
+	buffer_printf(&subject, "celld.cmd.%.*s.%s", TEXT_ARGUMENTS(item->cell), command_op_lane(item->op));
+	buffer_printf(&reason, "the cell says %s: %.*s",
+		answer->status == COMMAND_STATUS_REJECTED ? "rejected" : "failed, again and again", TEXT_ARGUMENTS(answer->code));
+	bool is_whole = transaction != NULL && !record.failed && !subject.failed && !reason.failed &&
+					state_delete(transaction, RECORD_COMMAND, item->id, REVISION_ANY) &&
+					parked_add(transaction, buffer_text(&subject), reason.bytes, body, buffer_text(&record), clock_wall_ms());
+	LOG(ERROR, "command.parked", log_text("id", item->id), log_text("cell", item->cell), log_text("vpa", item->vpa),
+		log_text("reason", buffer_text(&reason)));
+	close_with(commands, transaction, is_whole, reply);
+	buffer_free(&record);
+	buffer_free(&subject);
+	buffer_free(&reason);
+}
+
+static void park_poison(struct commands *commands, const struct bus_message *message)
+{
+	struct transaction *transaction = transaction_new();
+	bool is_whole = transaction != NULL && parked_add(transaction, message->subject, "an answer that makes no sense",
+											   message->body, TEXT_NONE, clock_wall_ms());
+	LOG(ERROR, "command.poison", log_text("subject", message->subject));
+	close_with(commands, transaction, is_whole, message->reply);
+}
+
+static void judge(struct commands *commands, const struct command_answer *answer, const struct bus_message *message)
+{
+	const struct outbox_item *item = outbox_find(commands->outbox, answer->id);
+	uint64_t now_ms = clock_monotonic_ms();
+	if (item == NULL || item->seq != answer->seq || !text_equals(item->cell, answer->cell)) {
+		bus_answer(commands->bus, message->reply, BUS_ACK, 0); /* answered before, or none of ours */
+		return;
+	}
+	switch (answer->status) {
+	case COMMAND_STATUS_DONE:
+		finish(commands, answer, message->reply);
+		return;
+	case COMMAND_STATUS_RETRY:
+		outbox_put_off(commands->outbox, answer->id, now_ms, RETRY_MS);
+		break;
+	case COMMAND_STATUS_FAILED:
+		if (outbox_fail(commands->outbox, answer->id, now_ms) < FAILURES_MAX)
+			break;
+		park(commands, item, answer, message->body, message->reply);
+		return;
+	case COMMAND_STATUS_REJECTED:
+		park(commands, item, answer, message->body, message->reply);
+		return;
+	}
+	bus_answer(commands->bus, message->reply, BUS_ACK, 0);
+}
+
+static void on_answer(void *context, const struct bus_message *message)
+{
+	struct commands *commands = context;
+	struct command_answer answer;
+	/* a cell may speak for itself alone: its subject is what the broker has checked */
+	struct text from = text_slice(message->subject, sizeof("celld.ack.") - 1, message->subject.length);
+	if (command_answer_parse(message->body, &answer) != STATUS_OK) {
+		park_poison(commands, message);
+		return;
+	}
+	if (text_equals(from, answer.cell))
+		judge(commands, &answer, message);
+	else
+		park_poison(commands, message);
+	command_answer_free(&answer);
+}
+
+/* --- streams and consumers */
+
+static void on_command_stream(void *context, enum status status, struct text error)
+{
+	struct commands *commands = context;
+	commands->has_stream = status == STATUS_OK;
+	if (status != STATUS_OK)
+		LOG(ERROR, "command.stream", log_text("status", text_of(status_text(status))), log_text("error", error));
+}
+
+static void on_event_stream(void *context, enum status status, struct text error)
+{
+	(void)context;
+	if (status != STATUS_OK)
+		LOG(ERROR, "command.events", log_text("status", text_of(status_text(status))), log_text("error", error));
+}
+
+static void on_bus(void *context, bool is_up)
+{
+	struct commands *commands = context;
+	commands->has_stream = false;
+	if (!is_up)
+		return;
+	bus_stream_ensure(commands->bus, TEXT("celld-cmd"), text_of(command_stream), on_command_stream, commands);
+	bus_stream_ensure(commands->bus, TEXT("celld-evt"), text_of(event_stream), on_event_stream, commands);
+}
+
+static bool keep_slot(struct commands *commands, uint32_t slot)
+{
+	if (slot < commands->keeper_count)
+		return true;
+	uint32_t count = slot + 64;
+	struct bus_consumer **keepers = realloc(commands->keepers, count * sizeof(struct bus_consumer *));
+	if (keepers == NULL)
+		return false;
+	memset(keepers + commands->keeper_count, 0, (count - commands->keeper_count) * sizeof(struct bus_consumer *));
+	commands->keepers = keepers;
+	commands->keeper_count = count;
+	return true;
+}
+
+/* The consumer of a cell is made here: the cell itself may only read it. */
+static void keep_consumer(struct commands *commands, const struct cell_record *cell)
+{
+	if (cell->is_legacy || cell->epoch == 0 || commands->tick == NULL || !keep_slot(commands, cell->slot) ||
+		commands->keepers[cell->slot] != NULL)
+		return;
+	struct buffer durable = {0}, config = {0};
+	buffer_printf(&durable, "cell-%s", cell->external_id);
+	buffer_printf(&config,
+		"{\"ack_policy\":\"explicit\",\"filter_subject\":\"celld.cmd.%s.*\",\"ack_wait\":30000000000,\"max_ack_pending\":64,"
+		"\"max_waiting\":16}",
+		cell->external_id);
+	const struct bus_consumer_settings settings = {.stream = TEXT("celld-cmd"),
+		.durable = buffer_text(&durable),
+		.config = buffer_text(&config),
+		.is_queue = true,
+		.waits_for_stream = true};
+	if (!durable.failed && !config.failed)
+		commands->keepers[cell->slot] = bus_consume(commands->bus, &settings, NULL, NULL);
+	buffer_free(&durable);
+	buffer_free(&config);
+}
+
+static void on_cell(void *context, uint32_t slot, const struct cell_record *cell)
+{
+	struct commands *commands = context;
+	if (cell != NULL) {
+		keep_consumer(commands, cell);
+		if (is_asked(cell))
+			outbox_hurry(commands->outbox, text_of(cell->external_id), clock_monotonic_ms());
+	} else if (slot < commands->keeper_count) {
+		bus_consumer_close(commands->keepers[slot]);
+		commands->keepers[slot] = NULL;
+	}
+}
+
+static bool keep_each(void *context, const struct cell_record *cell)
+{
+	keep_consumer(context, cell);
+	return true;
+}
+
+static void start(struct task *task)
+{
+	struct commands *commands = (struct commands *)((char *)task - offsetof(struct commands, start));
+	const struct bus_consumer_settings settings = {.stream = TEXT("celld-evt"),
+		.durable = TEXT("cfm-evt"),
+		.config = TEXT("{\"ack_policy\":\"explicit\",\"filter_subject\":\"celld.ack.*\",\"ack_wait\":30000000000}"),
+		.batch = 256,
+		.waits_for_stream = true};
+	commands->tick = timer_new(state_worker(commands->state), on_tick, commands);
+	commands->answers = bus_consume(commands->bus, &settings, on_answer, commands);
+	if (commands->tick == NULL || commands->answers == NULL)
+		abort();
+	timer_set(commands->tick, TICK_MS);
+	cells_each(commands->cells, keep_each, commands);
+	if (bus_is_up(commands->bus))
+		on_bus(commands, true);
+}
+
+void commands_lead(struct commands *commands, bool is_leader, int64_t term)
+{
+	commands->is_leader = is_leader;
+	commands->term = term;
+}
+
+size_t commands_waiting(const struct commands *commands)
+{
+	return outbox_count(commands->outbox);
+}
+
+size_t commands_waiting_of(const struct commands *commands, const struct cell_record *cell)
+{
+	return outbox_count_of(commands->outbox, text_of(cell->external_id));
+}
+
+enum status commands_open(struct state *state, struct cells *cells, struct bus *bus, struct commands **commands)
+{
+	struct commands *made = calloc(1, sizeof(*made));
+	if (made == NULL)
+		return STATUS_NO_MEMORY;
+	*made = (struct commands){.state = state, .cells = cells, .bus = bus, .outbox = outbox_new(), .start.run = start};
+	if (made->outbox == NULL) {
+		free(made);
+		return STATUS_NO_MEMORY;
+	}
+	state_watch(state, RECORD_COMMAND, on_record, NULL, made);
+	cells_observe(cells, on_cell, made);
+	bus_on_state(bus, on_bus, made);
+	worker_post(state_worker(state), &made->start);
+	*commands = made;
+	return STATUS_OK;
+}
+
+void commands_free(struct commands *commands)
+{
+	if (commands == NULL)
+		return;
+	timer_free(commands->tick);
+	outbox_free(commands->outbox);
+	free(commands->keepers);
+	free(commands);
+}

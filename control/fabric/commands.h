@@ -1,0 +1,29 @@
+/* Commands on their way to cells (control.md 2.6). Written in the transaction of their cause, kept until the cell has
+ * answered that their effect is there, sent again until then by the leading replica.
+ *
+ * Records: COMMAND (id: cmdId) {"cell", "vpa", "vpaEpoch", "op", "args"}; its revision is the command's seq. What a
+ * cell refuses for good, or fails at ten times, becomes a PARKED record (parked.h). */
+#pragma once
+
+#include "control/bus/bus.h"
+#include "control/command/command.h"
+#include "control/fabric/cells.h"
+
+struct commands;
+/* Before store_load and before the worker starts. The bus outlives it. */
+enum status commands_open(
+	struct state *state, struct cells *cells, struct bus *bus, struct commands **commands) MUST_CHECK;
+/* After the worker has stopped. */
+void commands_free(struct commands *commands);
+
+/* Only the leader of this term sends; all hear answers. Not leading at first. On the worker. */
+void commands_lead(struct commands *commands, bool is_leader, int64_t term);
+
+/* Adds the command to the transaction; `args`: the JSON text of an object. A legacy cell gets none: nothing is added.
+ * False: out of memory. */
+bool commands_add(struct transaction *transaction, const struct cell_record *cell, struct text vpa, int64_t vpa_epoch,
+	enum command_op op, struct text args);
+
+/* How many wait for their cell's answer; of one cell. */
+size_t commands_waiting(const struct commands *commands);
+size_t commands_waiting_of(const struct commands *commands, const struct cell_record *cell);

@@ -1,0 +1,167 @@
+/* Opens the rooms in the order they stand on each other. */
+#include "control/fabric/fabric.h"
+
+#include <stdlib.h>
+
+#include "control/fabric/cells.h"
+#include "control/fabric/letters.h"
+#include "control/fabric/manager/manager.h"
+#include "server/base/log.h"
+
+#define FABRIC(name, kind_, ...)                                                                                       \
+	{                                                                                                                  \
+		.key = #name, .kind = kind_, .offset = offsetof(struct fabric_settings, name), __VA_ARGS__                     \
+	}
+const struct setting fabric_settings_table[] = {
+	FABRIC(tenant_manager, SETTING_BOOL, .preset = "true",
+		.help = "serve tenants, cells and profiles, send manifests, take responses"),
+	FABRIC(provision_manager, SETTING_BOOL, .preset = "true",
+		.help = "serve definitions and orchestrations, take manifests, start activities"),
+	FABRIC(stream, SETTING_TEXT, .preset = "cfm-stream", .minimum = 1, .maximum = 128,
+		.help = "the stream of manifests, activities and responses"),
+	FABRIC(bucket, SETTING_TEXT, .preset = "cfm-bucket", .minimum = 1, .maximum = 128,
+		.help = "the key-value bucket of orchestrations"),
+	FABRIC(setup_stream, SETTING_BOOL, .preset = "true", .help = "create the stream when it is missing"),
+};
+const size_t fabric_settings_count = sizeof(fabric_settings_table) / sizeof(fabric_settings_table[0]);
+
+enum { ENSURE_RETRY_MS = 2000 };
+
+struct fabric {
+	const struct fabric_settings *settings;
+	struct manager_settings manager_settings;
+	struct bus *bus;
+	struct state *state;
+	struct cells *cells;
+	struct placer *placer;
+	struct letters *letters;
+	struct manager *manager;
+	struct rest *rest;
+	struct timer *ensure; /* tries again to have the stream */
+};
+
+/* --- the stream: the first of the managers and agents that comes makes it (cfm.md 3.1) */
+
+static void on_ensured(void *context, enum status status, struct text error)
+{
+	struct fabric *fabric = context;
+	if (status == STATUS_OK) {
+		LOG(INFO, "stream.ready", log_text("stream", text_of(fabric->settings->stream)));
+		return;
+	}
+	if (status == STATUS_CLOSED)
+		return;
+	if (status != STATUS_UNAVAILABLE && status != STATUS_TIMEOUT)
+		LOG(ERROR, "stream.refused", log_text("stream", text_of(fabric->settings->stream)), log_text("error", error));
+	timer_set(fabric->ensure, ENSURE_RETRY_MS);
+}
+
+static void ensure_stream(void *context)
+{
+	struct fabric *fabric = context;
+	struct buffer config = {0};
+	buffer_append(&config, TEXT("{\"name\":"));
+	buffer_append_json(&config, text_of(fabric->settings->stream));
+	buffer_append(&config, TEXT(",\"subjects\":[\"event.*\"],\"retention\":\"workqueue\"}"));
+	if (config.failed)
+		timer_set(fabric->ensure, ENSURE_RETRY_MS);
+	else
+		bus_stream_ensure(fabric->bus, text_of(fabric->settings->stream), buffer_text(&config), on_ensured, fabric);
+	buffer_free(&config);
+}
+
+static void on_bus(void *context, bool is_up)
+{
+	struct fabric *fabric = context;
+	if (is_up && fabric->settings->setup_stream)
+		ensure_stream(fabric);
+}
+
+/* --- life */
+
+static enum status on_start(void *context, struct worker *worker)
+{
+	struct fabric *fabric = context;
+	fabric->ensure = timer_new(worker, ensure_stream, fabric);
+	if (fabric->ensure == NULL)
+		return STATUS_NO_MEMORY;
+	bus_on_state(fabric->bus, on_bus, fabric);
+	if (fabric->settings->setup_stream)
+		ensure_stream(fabric);
+	if (fabric->manager != NULL)
+		manager_start(fabric->manager, fabric->bus);
+	return STATUS_OK;
+}
+
+static void on_stop(void *context, struct worker *worker)
+{
+	struct fabric *fabric = context;
+	(void)worker;
+	timer_free(fabric->ensure);
+	fabric->ensure = NULL;
+}
+
+static enum status open_manager(struct fabric *fabric)
+{
+	fabric->manager_settings = (struct manager_settings){fabric->settings->stream, fabric->settings->bucket};
+	if (!fabric->settings->tenant_manager)
+		return STATUS_OK;
+	enum status status =
+		manager_open(&fabric->manager_settings, fabric->state, fabric->cells, fabric->placer, &fabric->manager);
+	return status == STATUS_OK ? manager_serve(fabric->manager, fabric->rest) : status;
+}
+
+enum status fabric_open(const struct fabric_settings *settings, struct store *store, struct worker_pool *pool,
+	struct access *access, struct bus *bus, struct fabric **fabric)
+{
+	struct fabric *made = calloc(1, sizeof(*made));
+	if (made == NULL)
+		return STATUS_NO_MEMORY;
+	made->settings = settings;
+	made->bus = bus;
+	enum status status = state_open(store, pool, &made->state);
+	if (status == STATUS_OK)
+		status = rest_open(access, &made->rest);
+	if (status == STATUS_OK)
+		status = cells_open(made->state, &made->cells);
+	if (status == STATUS_OK)
+		status = placer_open(made->state, made->cells, &made->placer);
+	if (status == STATUS_OK)
+		status = letters_open(made->state, bus, &made->letters);
+	if (status == STATUS_OK)
+		status = open_manager(made);
+	if (status != STATUS_OK) {
+		fabric_free(made);
+		return status;
+	}
+	worker_pool_on_start(pool, on_start, made);
+	worker_pool_on_stop(pool, on_stop, made);
+	*fabric = made;
+	return STATUS_OK;
+}
+
+void fabric_free(struct fabric *fabric)
+{
+	if (fabric == NULL)
+		return;
+	manager_free(fabric->manager);
+	letters_free(fabric->letters);
+	placer_free(fabric->placer);
+	cells_free(fabric->cells);
+	rest_free(fabric->rest);
+	state_free(fabric->state);
+	free(fabric);
+}
+
+void fabric_handle(void *context, struct exchange *exchange)
+{
+	rest_handle(((struct fabric *)context)->rest, exchange);
+}
+
+void fabric_lines(const struct fabric *fabric, struct buffer *into)
+{
+	bus_line(fabric->bus, into);
+	buffer_append_byte(into, '\n');
+	letters_line(fabric->letters, into);
+	buffer_append_byte(into, '\n');
+}

@@ -1,0 +1,27 @@
+/* The fabric's rooms, wired together: what cfmd runs. One worker. */
+#pragma once
+
+#include "control/bus/bus.h"
+#include "control/fabric/rest.h"
+#include "control/fabric/state.h"
+#include "server/base/config.h"
+
+/* Section "fabric". */
+struct fabric_settings {
+	bool tenant_manager, provision_manager; /* the roles */
+	char *stream, *bucket;
+	bool setup_stream; /* create the stream when it is missing */
+};
+extern const struct setting fabric_settings_table[];
+extern const size_t fabric_settings_count;
+
+struct fabric;
+/* Before store_load. What is given outlives it. */
+enum status fabric_open(const struct fabric_settings *settings, struct store *store, struct worker_pool *pool,
+	struct access *access, struct bus *bus, struct fabric **fabric) MUST_CHECK;
+/* The handler of every request that is no page of the admin listener. */
+void fabric_handle(void *fabric, struct exchange *exchange);
+/* After the worker and the bus have stopped. */
+void fabric_free(struct fabric *fabric);
+/* For the status: some lines for people. On the worker. */
+void fabric_lines(const struct fabric *fabric, struct buffer *into);

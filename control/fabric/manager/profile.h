@@ -1,0 +1,47 @@
+/* A participant profile's record: how its VPAs move from state to state, and how it is written down and shown. */
+#pragma once
+
+#include "server/base/json.h"
+
+/* cfm.md 1.3; locked and offline come from elsewhere (control.md 2.2.2) */
+#define VPA_STATE_LIST(X)                                                                                              \
+	X(PENDING, "pending")                                                                                              \
+	X(ACTIVE, "active")                                                                                                \
+	X(DISPOSING, "disposing")                                                                                          \
+	X(DISPOSED, "disposed")                                                                                            \
+	X(LOCKED, "locked")                                                                                                \
+	X(OFFLINE, "offline")                                                                                              \
+	X(ERROR, "error")
+enum vpa_state {
+#define VPA_STATE_MEMBER(name, text) VPA_STATE_##name,
+	VPA_STATE_LIST(VPA_STATE_MEMBER)
+#undef VPA_STATE_MEMBER
+		VPA_STATE_COUNT
+};
+const char *vpa_state_name(enum vpa_state state);
+/* VPA_STATE_COUNT: none of these. */
+enum vpa_state vpa_state_of(const struct json *vpa);
+
+/* What happens to a participant's VPAs. */
+enum vpa_event {
+	VPA_DEPLOYED,
+	VPA_DEPLOY_FAILED,
+	VPA_DISPOSE_ASKED,
+	VPA_DISPOSED,
+	VPA_DISPOSE_FAILED,
+	VPA_EVENT_COUNT
+};
+/* The one table of transitions; the same state: the event means nothing to such a VPA (it came late, or twice). */
+enum vpa_state vpa_next_state(enum vpa_state state, enum vpa_event event);
+
+/* Moves every VPA of the record's tree; `left` (may be NULL) is told of each that is disposed by it. False: out of
+ * memory. */
+bool profile_move(struct json *profile, enum vpa_event event, int64_t wall_ms,
+	bool (*left)(void *context, const struct json *vpa), void *context);
+
+/* The manifest of an orchestration (cfm.md 3.2), with "cfm.vpa.data" and "cfm.participant.id" of this record. extra:
+ * more members of its payload, with a comma before each; may be empty. */
+void profile_print_manifest(
+	struct buffer *into, const struct json *profile, struct text id, struct text type, const struct buffer *extra);
+/* As clients see it. */
+void profile_print_shown(struct buffer *into, const struct json *profile);

@@ -1,0 +1,41 @@
+/* What is to be sent to cells, when, and in which order: pure, no bus and no store. One lane for each (cell, VPA): its
+ * commands are sent in the order of their seq, the next after the answer to the one before; unanswered ones again after
+ * 1, 2, 4 ... 30 s. */
+#pragma once
+
+#include "control/command/command.h"
+
+struct outbox;
+struct outbox *outbox_new(void);
+void outbox_free(struct outbox *outbox);
+
+/* A command that waits; texts are the outbox's, good until it is dropped. */
+struct outbox_item {
+	struct text id, cell, vpa, args;
+	int64_t seq, vpa_epoch;
+	enum command_op op;
+	unsigned attempts, failures; /* sendings; answers "failed" */
+};
+
+/* Copies. seq: unique; later ones need not come later. CONFLICT: the id is there already. */
+enum status outbox_add(struct outbox *outbox, const struct outbox_item *item, uint64_t now_ms) MUST_CHECK;
+/* False: unknown. The next of its lane is due at once. */
+bool outbox_drop(struct outbox *outbox, struct text id, uint64_t now_ms);
+const struct outbox_item *outbox_find(const struct outbox *outbox, struct text id);
+size_t outbox_count(const struct outbox *outbox);
+size_t outbox_count_of(const struct outbox *outbox, struct text cell);
+
+/* Calls `send` for each first of a lane that is due, at most `maximum`, and sets when it is due again. */
+void outbox_due(struct outbox *outbox, uint64_t now_ms, size_t maximum,
+	void (*send)(void *context, const struct outbox_item *item), void *context);
+/* UINT64_MAX: nothing waits. */
+uint64_t outbox_next_ms(const struct outbox *outbox);
+/* It could not be sent, or the cell says "retry": due again after so long. */
+void outbox_put_off(struct outbox *outbox, struct text id, uint64_t now_ms, uint64_t pause_ms);
+/* The cell says "failed": due again after a growing pause. Returns how often it has said so. */
+unsigned outbox_fail(struct outbox *outbox, struct text id, uint64_t now_ms);
+/* The cell is back: all of its lanes are due. */
+void outbox_hurry(struct outbox *outbox, struct text cell, uint64_t now_ms);
+/* In no order, until `visit` returns false. */
+void outbox_each(
+	const struct outbox *outbox, bool (*visit)(void *context, const struct outbox_item *item), void *context);

@@ -1,0 +1,22 @@
+/* What could not be handled and is kept for the operator to see, to replay or to drop: messages that make no sense,
+ * commands that a cell refuses. Shown at /api/celld/v1/parked, and by `cellctl parked`.
+ *
+ * Record: PARKED (id) {"subject", "reason", "at", "body", "command"?}: body is the message's text; command, the record of
+ * a command, which a replay writes anew. */
+#pragma once
+
+#include "control/bus/bus.h"
+#include "control/fabric/rest.h"
+#include "control/fabric/state.h"
+
+enum { PARKED_BODY_MAX = 64 * 1024 }; /* what is longer is cut, and cannot be replayed */
+
+/* Adds the record. command absent: a message, replayed by publishing it again. False: out of memory. */
+bool parked_add(struct transaction *transaction, struct text subject, const char *reason, struct text body,
+	struct text command, int64_t wall_ms);
+
+struct parked;
+/* Before store_load; adds its endpoints to `rest` (scopes provision-manager-api:read and :write). */
+enum status parked_open(struct state *state, struct bus *bus, struct rest *rest, struct parked **parked) MUST_CHECK;
+void parked_free(struct parked *parked);
+size_t parked_count(const struct parked *parked);
