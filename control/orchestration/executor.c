@@ -445,7 +445,7 @@ static void activity_write(struct activity *activity)
 {
 	struct buffer value = {0};
 	orchestration_print(&activity->orchestration, &value);
-	if (value.failed || value.length > orchestration_limits.bytes) {
+	if (value.failed || value.length > ORCHESTRATION_BYTES_MAX) {
 		bool is_large = !value.failed;
 		buffer_free(&value);
 		if (is_large && activity->outcome != ACTIVITY_FATAL) { /* what was given does not fit: it cannot be kept */
