@@ -20,7 +20,7 @@ struct world {
 	struct fabric fabric;
 	struct bus buses[MANAGERS_MAX], *bus;
 	struct letters *letters;
-	struct parked *parked;
+	struct record_index *parked;
 	struct pm *pms[MANAGERS_MAX];
 	size_t manager_count;
 	struct executor *executors[4];
@@ -70,10 +70,12 @@ static void open_world(struct world *world, size_t managers, const struct pm_set
 	world->bus = &world->buses[0];
 	broker_open(world->bus, state_worker(world->fabric.state));
 	assert_int_equal(letters_open(world->fabric.state, world->bus, &world->letters), STATUS_OK);
-	assert_int_equal(parked_open(world->fabric.state, NULL, &world->parked), STATUS_OK);
+	assert_int_equal(record_index_open(world->fabric.state, RECORD_PARKED, RECORD_KEY_ID, &world->parked), STATUS_OK);
 	for (; world->manager_count < managers; world->manager_count++)
-		assert_int_equal(pm_open(with, &(struct pm_base){world->fabric.state, world->bus, NULL, world->parked, NULL},
-							 &(struct pm_hooks){NULL, is_answered, world}, &world->pms[world->manager_count], &error),
+		assert_int_equal(
+			pm_open(with,
+				&(struct pm_base){world->fabric.state, world->bus, NULL, NULL, "cfm-stream", "cfm-bucket", true},
+				&(struct pm_hooks){NULL, is_answered, world}, &world->pms[world->manager_count], &error),
 			STATUS_OK);
 	define(world, DEPLOY,
 		"{\"id\":\"one\",\"type\":\"x\",\"discriminator\":\"" DEPLOY "\",\"dependsOn\":null},"
@@ -97,7 +99,7 @@ static void close_world(struct world *world)
 	fabric_stop(&world->fabric);
 	for (size_t i = 0; i < world->manager_count; i++)
 		pm_free(world->pms[i]);
-	parked_free(world->parked);
+	record_index_free(world->parked);
 	letters_free(world->letters);
 	broker_close(world->bus);
 	fabric_free(&world->fabric);
@@ -229,7 +231,7 @@ static void what_cannot_be_started_is_answered(void **state)
 static bool is_parked(void *context)
 {
 	struct world *world = context;
-	return parked_count(world->parked) == 2 && broker_count(world->bus, "event.cfm-orchestration") == 0;
+	return record_index_count(world->parked) == 2 && broker_count(world->bus, "event.cfm-orchestration") == 0;
 }
 
 static void a_manifest_that_is_none_is_parked(void **state)

@@ -56,7 +56,7 @@ static void on_value(void *context, enum status status, struct text value, uint6
 		if (made.failed)
 			finish(changing, CHANGE_FAILED);
 		else
-			bus_bucket_put(changing->pm->base.bus, ORCHESTRATION_BUCKET, changing->orchestration.id, buffer_text(&made),
+			bus_bucket_put(changing->pm->base.bus, changing->pm->bucket, changing->orchestration.id, buffer_text(&made),
 				status == STATUS_OK ? (int64_t)revision : 0, on_put, changing);
 	}
 	buffer_free(&error);
@@ -65,7 +65,7 @@ static void on_value(void *context, enum status status, struct text value, uint6
 
 static void read_value(struct changing *changing)
 {
-	bus_bucket_get(changing->pm->base.bus, ORCHESTRATION_BUCKET, text_of(changing->item->id), on_value, changing);
+	bus_bucket_get(changing->pm->base.bus, changing->pm->bucket, text_of(changing->item->id), on_value, changing);
 }
 
 void change(struct pm *pm, struct ledger_item *item, bool (*make)(void *context, struct orchestration *orchestration),

@@ -130,7 +130,7 @@ static void create(struct dispatching *dispatching)
 		dispatching->has_unsent = true;
 		finish(dispatching);
 	} else {
-		bus_bucket_put(dispatching->pm->base.bus, ORCHESTRATION_BUCKET, dispatching->orchestration.id,
+		bus_bucket_put(dispatching->pm->base.bus, dispatching->pm->bucket, dispatching->orchestration.id,
 			buffer_text(&value), 0, on_created, dispatching);
 	}
 	buffer_free(&value);
@@ -235,7 +235,7 @@ static void ask_next(struct dispatching *dispatching)
 		activity = json_next(activity);
 	dispatching->asked = activity;
 	if (activity == NULL) {
-		bus_bucket_get(dispatching->pm->base.bus, ORCHESTRATION_BUCKET, orchestration->id, on_value, dispatching);
+		bus_bucket_get(dispatching->pm->base.bus, dispatching->pm->bucket, orchestration->id, on_value, dispatching);
 		return;
 	}
 	struct buffer subject = {0}, body = {0}, api = {0};
@@ -244,7 +244,7 @@ static void ask_next(struct dispatching *dispatching)
 	buffer_append_json(&body, buffer_text(&subject));
 	buffer_append_byte(&body, '}');
 	buffer_append(&api, TEXT("STREAM.INFO."));
-	buffer_append(&api, ORCHESTRATION_STREAM);
+	buffer_append(&api, text_of(dispatching->pm->base.stream));
 	if (subject.failed || body.failed || api.failed)
 		finish(dispatching);
 	else

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "control/fabric/orchestration/pm_private.h"
+#include "control/fabric/parked.h"
 #include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/base/map.h"
@@ -218,6 +219,38 @@ bool ledger_tell(struct transaction *transaction, const struct orchestration *or
 		!body.failed && letters_add(transaction, text_of(id), ORCHESTRATION_RESPONSE_SUBJECT, buffer_text(&body));
 	buffer_free(&body);
 	return is_added;
+}
+
+/* --- parking */
+
+struct parking {
+	void (*done)(void *ticket, bool is_kept);
+	void *ticket;
+};
+
+static void on_parked(void *context, enum status status, int64_t revision)
+{
+	struct parking *parking = context;
+	(void)revision;
+	parking->done(parking->ticket, status == STATUS_OK);
+	free(parking);
+}
+
+void ledger_park(struct pm *pm, const struct bus_message *message, const char *why,
+	void (*done)(void *ticket, bool is_kept), void *ticket)
+{
+	struct parking *parking = malloc(sizeof(*parking));
+	struct transaction *transaction = transaction_new();
+	LOG(WARNING, "message.parked", log_text("subject", message->subject), log_text("why", text_of(why)));
+	if (parking == NULL || transaction == NULL ||
+		!parked_add(transaction, message->subject, why, message->body, TEXT_NONE, worker_wall_ms(pm->worker))) {
+		transaction_free(transaction);
+		free(parking);
+		done(ticket, false);
+		return;
+	}
+	*parking = (struct parking){done, ticket};
+	state_submit(pm->base.state, transaction, on_parked, parking);
 }
 
 /* --- orders */

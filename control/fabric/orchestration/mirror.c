@@ -252,7 +252,7 @@ void on_bucket(void *context, const struct bus_message *message)
 	else if (status == STATUS_NO_MEMORY)
 		finish(taking, BUS_NAK);
 	else
-		parked_keep(pm->base.parked, message, error.failed ? "no orchestration" : error.bytes, on_parked, taking);
+		ledger_park(pm, message, error.failed ? "no orchestration" : error.bytes, on_parked, taking);
 	buffer_free(&error);
 }
 

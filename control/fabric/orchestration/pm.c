@@ -80,7 +80,7 @@ static void on_begin(struct task *task)
 
 static enum status open_parts(struct pm *pm, struct buffer *error)
 {
-	enum status status = add_services(pm, error);
+	enum status status = pm->bucket_stream.failed ? STATUS_NO_MEMORY : add_services(pm, error);
 	if (status == STATUS_OK)
 		status = definitions_open(pm->base.state, pm->base.rest, &pm->definitions);
 	if (status == STATUS_OK)
@@ -106,6 +106,8 @@ enum status pm_open(const struct pm_settings *settings, const struct pm_base *ba
 	made->begin.run = on_begin;
 	made->plan.cell_name = cell_name;
 	made->plan.context = made;
+	made->bucket = text_of(base->bucket);
+	buffer_printf(&made->bucket_stream, "KV_%s", base->bucket);
 	if (hooks != NULL)
 		made->hooks = *hooks;
 	enum status status = open_parts(made, error);
@@ -134,6 +136,7 @@ void pm_free(struct pm *pm)
 	ledger_free(pm);
 	definitions_free(pm->definitions);
 	free(pm->listing);
+	buffer_free(&pm->bucket_stream);
 	free(pm->refused);
 	free(pm);
 }
@@ -149,7 +152,6 @@ void pm_line(const struct pm *pm, struct buffer *into)
 		running += item->revision != 0 && item->ended_ms == 0;
 		errored += item->revision != 0 && item->state == ORCHESTRATION_ERRORED;
 	}
-	buffer_printf(into, "%zu orchestrations run, %zu have failed, %zu messages are parked%s", running, errored,
-		pm->base.parked != NULL ? parked_count(pm->base.parked) : 0,
+	buffer_printf(into, "%zu orchestrations run, %zu have failed%s", running, errored,
 		pm->has_stream && pm->has_bucket ? "" : "; the broker's streams are waited for");
 }

@@ -14,7 +14,6 @@
 #include "control/fabric/cells.h"
 #include "control/fabric/letters.h"
 #include "control/fabric/orchestration/definitions.h"
-#include "control/fabric/parked.h"
 #include "control/fabric/rest.h"
 #include "control/orchestration/orchestration.h"
 
@@ -41,13 +40,14 @@ struct pm_hooks {
 	void *context;
 };
 
-/* What it stands on; all outlive it. rest NULL: tests. */
+/* What it stands on; all outlive it. */
 struct pm_base {
 	struct state *state;
 	struct bus *bus;
-	struct cells *cells; /* NULL: no cell has an executor of its own */
-	struct parked *parked;
-	struct rest *rest;
+	struct cells *cells;         /* NULL: no cell has an executor of its own */
+	struct rest *rest;           /* NULL: tests */
+	const char *stream, *bucket; /* "cfm-stream", "cfm-bucket" */
+	bool sets_up_stream;         /* create it when it is missing; else it is waited for */
 };
 
 struct pm;

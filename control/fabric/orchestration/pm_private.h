@@ -37,6 +37,8 @@ struct pm {
 	struct map *by_id;
 	struct ledger_item *items;
 	struct bus_consumer *manifests, *mirror;
+	struct text bucket;
+	struct buffer bucket_stream; /* "KV_cfm-bucket" */
 	struct timer *sweep;
 	struct task begin;
 	bool has_stream, has_bucket, is_ensuring;
@@ -63,6 +65,10 @@ bool ledger_put(struct transaction *transaction, const struct orchestration *orc
 /* The letter that tells how it ended. */
 bool ledger_tell(struct transaction *transaction, const struct orchestration *orchestration);
 bool ledger_is_used(void *context, struct text type);
+
+/* Keeps a message that makes no sense for the operator (parked.h); `done` once, after the commit. */
+void ledger_park(struct pm *pm, const struct bus_message *message, const char *why,
+	void (*done)(void *ticket, bool is_kept), void *ticket);
 
 /* --- start.c: `done` once: OK (it is in the ledger; `item`), INVALID with the reason, else what the store says. The
  * manifest is copied. */

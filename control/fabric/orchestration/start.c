@@ -331,7 +331,7 @@ void on_manifest(void *context, const struct bus_message *message)
 	else if (status == STATUS_NO_MEMORY)
 		on_started(arrival, status, NULL, NULL);
 	else
-		parked_keep(pm->base.parked, message, error.failed ? "no manifest" : error.bytes, on_parked, arrival);
+		ledger_park(pm, message, error.failed ? "no manifest" : error.bytes, on_parked, arrival);
 	buffer_free(&error);
 }
 

@@ -15,15 +15,9 @@ enum {
 
 /* --- streams */
 
-#define STREAM_CONFIG                                                                                                  \
-	"{\"name\":\"cfm-stream\",\"subjects\":[\"event.*\"],\"retention\":\"workqueue\",\"storage\":\"file\","            \
-	"\"num_replicas\":1,\"discard\":\"old\",\"max_consumers\":-1,\"max_msgs\":-1,\"max_bytes\":-1,\"max_age\":0}"
 #define MANIFEST_CONFIG                                                                                                \
 	"{\"ack_policy\":\"explicit\",\"deliver_policy\":\"all\",\"replay_policy\":\"instant\","                           \
 	"\"filter_subject\":\"event.cfm-orchestration\"}"
-#define MIRROR_CONFIG                                                                                                  \
-	"{\"ack_policy\":\"explicit\",\"deliver_policy\":\"all\",\"replay_policy\":\"instant\","                           \
-	"\"filter_subject\":\"$KV.cfm-bucket.>\"}"
 
 static void check_all_now(struct pm *pm)
 {
@@ -45,11 +39,15 @@ static void refuse(struct pm *pm, struct text error)
 
 static void consume(struct pm *pm)
 {
+	struct buffer config = {0};
 	free(pm->refused);
 	pm->refused = NULL;
+	buffer_append(&config, TEXT("{\"ack_policy\":\"explicit\",\"deliver_policy\":\"all\",\"replay_policy\":\"instant\","
+								"\"filter_subject\":"));
+	buffer_printf(&config, "\"$KV.%s.>\"}", pm->base.bucket);
 	if (pm->manifests == NULL)
 		pm->manifests = bus_consume(pm->base.bus,
-			&(struct bus_consumer_settings){.stream = ORCHESTRATION_STREAM,
+			&(struct bus_consumer_settings){.stream = text_of(pm->base.stream),
 				.durable = TEXT("cfm-orchestration"),
 				.config = TEXT(MANIFEST_CONFIG),
 				.batch = 16,
@@ -57,15 +55,16 @@ static void consume(struct pm *pm)
 				.is_queue = true,
 				.waits_for_stream = true},
 			on_manifest, pm);
-	if (pm->mirror == NULL)
+	if (pm->mirror == NULL && !config.failed)
 		pm->mirror = bus_consume(pm->base.bus,
-			&(struct bus_consumer_settings){.stream = TEXT("KV_cfm-bucket"),
+			&(struct bus_consumer_settings){.stream = buffer_text(&pm->bucket_stream),
 				.durable = TEXT("celld-orchestrations"),
-				.config = TEXT(MIRROR_CONFIG),
+				.config = buffer_text(&config),
 				.batch = 64,
 				.is_found_only = true,
 				.waits_for_stream = true},
 			on_bucket, pm);
+	buffer_free(&config);
 	check_all_now(pm);
 }
 
@@ -85,7 +84,7 @@ static void on_stream_ensured(void *context, enum status status, struct text err
 	struct pm *pm = context;
 	pm->has_stream = status == STATUS_OK;
 	if (status == STATUS_OK) {
-		bus_bucket_ensure(pm->base.bus, ORCHESTRATION_BUCKET, on_bucket_ensured, pm);
+		bus_bucket_ensure(pm->base.bus, pm->bucket, on_bucket_ensured, pm);
 		return;
 	}
 	pm->is_ensuring = false;
@@ -95,10 +94,22 @@ static void on_stream_ensured(void *context, enum status status, struct text err
 
 static void ensure(struct pm *pm)
 {
+	struct buffer config = {0};
 	if (pm->is_ensuring || !bus_is_up(pm->base.bus))
 		return;
 	pm->is_ensuring = true;
-	bus_stream_ensure(pm->base.bus, ORCHESTRATION_STREAM, TEXT(STREAM_CONFIG), on_stream_ensured, pm);
+	if (!pm->base.sets_up_stream) {
+		on_stream_ensured(pm, STATUS_OK, TEXT_NONE); /* its consumers wait for it */
+		return;
+	}
+	buffer_append(&config, TEXT("{\"name\":"));
+	buffer_append_json(&config, text_of(pm->base.stream));
+	buffer_append(&config, TEXT(",\"subjects\":[\"event.*\"],\"retention\":\"workqueue\"}"));
+	if (config.failed)
+		pm->is_ensuring = false;
+	else
+		bus_stream_ensure(pm->base.bus, text_of(pm->base.stream), buffer_text(&config), on_stream_ensured, pm);
+	buffer_free(&config);
 }
 
 /* --- the running ones */
@@ -215,21 +226,23 @@ static void on_purged(void *context, enum status status, struct text json)
 /* The whole key goes, no mark of its end stays (T7). */
 static void purge(struct pm *pm, struct ledger_item *item)
 {
-	struct buffer body = {0}, subject = {0};
+	struct buffer body = {0}, subject = {0}, api = {0};
 	struct purging *purging = malloc(sizeof(*purging));
-	buffer_printf(&subject, "$KV.cfm-bucket.%s", item->id);
+	buffer_printf(&subject, "$KV.%s.%s", pm->base.bucket, item->id);
+	buffer_printf(&api, "STREAM.PURGE.%s", buffer_text(&pm->bucket_stream).bytes);
 	buffer_append(&body, TEXT("{\"filter\":"));
 	buffer_append_json(&body, buffer_text(&subject));
 	buffer_append_byte(&body, '}');
-	if (purging != NULL && !body.failed && !subject.failed) {
+	if (purging != NULL && !body.failed && !subject.failed && !api.failed) {
 		*purging = (struct purging){pm, item};
 		item->is_busy = true;
-		bus_api(pm->base.bus, TEXT("STREAM.PURGE.KV_cfm-bucket"), buffer_text(&body), on_purged, purging);
+		bus_api(pm->base.bus, buffer_text(&api), buffer_text(&body), on_purged, purging);
 	} else {
 		free(purging);
 	}
 	buffer_free(&body);
 	buffer_free(&subject);
+	buffer_free(&api);
 }
 
 static void sweep_finished(struct pm *pm, struct ledger_item *item, int64_t wall_ms, unsigned *purges)
