@@ -145,4 +145,5 @@ void register_benches(void)
 	register_token_benches();
 	register_http_benches();
 	register_beat_benches();
+	register_place_benches();
 }

@@ -7,3 +7,4 @@ void register_route_benches(void);
 void register_token_benches(void);
 void register_http_benches(void);
 void register_beat_benches(void);
+void register_place_benches(void);
