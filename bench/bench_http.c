@@ -144,5 +144,6 @@ void register_benches(void)
 	register_route_benches();
 	register_token_benches();
 	register_http_benches();
+	register_place_benches();
 	register_beat_benches();
 }

@@ -6,4 +6,5 @@
 void register_route_benches(void);
 void register_token_benches(void);
 void register_http_benches(void);
+void register_place_benches(void);
 void register_beat_benches(void);

@@ -23,6 +23,11 @@ void bench_set_bytes(struct bench *bench, int64_t bytes_a_round)
 	bench->bytes = bytes_a_round;
 }
 
+void bench_note(struct bench *bench, const char *name, double figure)
+{
+	bench->state->counters[name] = figure;
+}
+
 void bench_fail(struct bench *bench, const char *why)
 {
 	bench->state->SkipWithError(why);

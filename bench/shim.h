@@ -18,6 +18,8 @@ int bench_continues(struct bench *bench);
 int64_t bench_argument(const struct bench *bench);
 /* Bytes that one round works through, for a rate beside the time. */
 void bench_set_bytes(struct bench *bench, int64_t bytes_a_round);
+/* A figure of its own beside the time. */
+void bench_note(struct bench *bench, const char *name, double figure);
 /* Ends this run with a message instead of a figure. */
 void bench_fail(struct bench *bench, const char *why);
 /* Keeps the compiler from removing what made `value`. */

@@ -8,7 +8,7 @@
 #include "tenants/dp/contract/policy_value.h"
 
 enum { LABELS_MAX = 64, TEXT_MAX = 16 * 1024, NAME_MAX_BYTES = 128, LONG_MAX_BYTES = 512 };
-#define CAPACITY_MAX 1000000000000LL
+#define CAPACITY_MAX 2000000000
 
 #define AT(member) .is_kept = true, .offset = offsetof(struct cell_definition, member)
 #define NAME(name_, ...)                                                                                               \
@@ -262,7 +262,7 @@ static const struct field infrastructure[] = {OBJECT("kubernetes", kubernetes), 
 static const struct field topology[] = {
 	NAME("zone", AT(zone)), NAME("powerDomain", AT(power_domain)), NAME("site", AT(site)), READ("geo", read_geo)};
 static const struct field endpoints[] = {URL("ingress", AT(ingress)), URL("peer"), URL("health")};
-static const struct field versions[] = {LINE("cell"), NUMBER("protocol", 0, 1000000)};
+static const struct field versions[] = {LINE("cell"), NUMBER("protocol", 0, 1000000, AT(protocol))};
 
 static const struct field members[] = {
 	READ("cellId", read_cell_id, .is_required = true),

@@ -51,6 +51,7 @@ struct cell_definition {
 	char *ingress;       /* endpoints.ingress: base URL of its public listener, or NULL */
 	bool is_intermittent;
 	char *failover_group;
+	int64_t protocol; /* versions.protocol; 0 when not said */
 	char *text; /* the JSON as it is stored and shown: currentVPAs left out */
 };
 

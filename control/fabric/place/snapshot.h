@@ -1,0 +1,112 @@
+/* The snapshot's inside, for place/ alone: columns of numbers, sets of cells, who holds what, and a log that can be
+ * walked backwards. */
+#pragma once
+
+#include "control/fabric/place/attributes.h"
+#include "control/fabric/place/holdings.h"
+#include "control/fabric/place/request.h"
+
+enum {
+	SKETCH_SIZE = 32,      /* tenants of a cell, by five bits of their hash */
+	HISTORY_MAX = 1 << 15, /* changes that can be walked back */
+	SETS_MAX = 4 + VPA_TYPE_COUNT
+};
+
+/* Sets that are no attributes. */
+enum place_set {
+	SET_PRESENT, /* there is a cell */
+	SET_OPEN,    /* takes new VPAs */
+	SET_DEGRADED,
+	SET_INTERMITTENT, /* not always connected */
+	SET_READY,        /* + type: its runtime is enabled and ready */
+};
+
+/* A change that can be undone, and then done again: it holds the other state. */
+struct past {
+	uint64_t version; /* before the change */
+	enum { PAST_ROW, PAST_SET, PAST_ATTRIBUTE, PAST_HOLD } kind : 8;
+	uint8_t dimension, type;
+	int8_t change;
+	uint32_t slot, index; /* index: of the set or attribute */
+	union {
+		struct {
+			int32_t free, allowed; /* of the dimension */
+		} room;
+		struct {
+			uint64_t participant, tenant;
+		} who;
+		bool value;
+	};
+};
+
+/* What few decisions look at. */
+struct cold {
+	char *id, *cfm_id;
+	const char *why;
+	uint16_t keys[PLACE_KEY_COUNT]; /* the attribute that is its region, zone, ...; ATTRIBUTE_NONE */
+	int16_t load;                   /* measured; -1 */
+	int32_t protocol;
+	struct attestation {
+		uint16_t attribute;
+		int64_t until_ms;
+	} * attestations;
+	uint32_t attestation_count;
+};
+
+struct place_snapshot {
+	uint32_t words, count; /* room in words of 64 cells; cells present */
+	uint64_t version;
+	int64_t now_ms, next_expiry_ms;
+	int32_t *free[PLACE_DIMENSION_COUNT], *allowed[PLACE_DIMENSION_COUNT]; /* INT32_MAX: unlimited */
+	uint32_t *share[PLACE_DIMENSION_COUNT];                                /* what one unit is of 2^32 */
+	int16_t *balance;                                                      /* 0 ... 1000: how idle */
+	uint64_t *hash;
+	uint8_t (*tenants)[SKETCH_SIZE]; /* how many tenants have that hash; 255 stays */
+	uint32_t *sketch;
+	struct cold *cold;
+	uint64_t *sets[SETS_MAX];
+	struct attributes attributes;
+	uint16_t *taints; /* attributes */
+	uint32_t taint_count;
+	struct holdings participants, tenancies;
+	struct past *history; /* a ring */
+	uint64_t history_first, history_end;
+	bool is_walking;           /* rewound: nothing is written down */
+	uint64_t rewound, present; /* where in the history; the version to return to */
+	/* of the last decision */
+	struct asked {
+		const struct place_request *requests[PLACE_GROUP_MAX];
+		size_t count;
+		int32_t need[PLACE_DIMENSION_COUNT];
+	} asked;
+	uint64_t *ok[PLACE_FILTER_COUNT], *feasible, *scratch[4];
+	int16_t *total;
+	int16_t *least; /* smallest free share of 2^15 */
+};
+
+static inline bool is_limited(const struct place_snapshot *snapshot, int dimension, uint32_t slot)
+{
+	return snapshot->allowed[dimension][slot] != INT32_MAX;
+}
+
+/* --- decide.c, for explain.c */
+
+/* The parts of some cells' scores, each 0 ... 1000; what was asked last, and the totals are gone afterwards. */
+void place_parts(struct place_snapshot *snapshot, const uint32_t *slots, size_t count, int (*parts)[PLACE_SCORE_COUNT]);
+int place_weight(enum place_score score, enum place_strategy strategy);
+/* The filters a cell does not pass. */
+uint32_t place_mask(const struct place_snapshot *snapshot, uint32_t slot);
+/* Does the first win a tie of scores? */
+bool place_wins_tie(const struct place_snapshot *snapshot, uint32_t slot, uint32_t other);
+/* Every taint but those the request tolerates. */
+bool place_tolerates(const struct place_request *request, struct text taint);
+/* Whose VPAs a term of affinity looks at. */
+const struct held *place_held(const struct place_snapshot *snapshot, const struct place_request *request,
+	enum place_whose whose, uint32_t *count);
+
+/* --- snapshot.c */
+
+/* The slot of a cell by either id; -1: none. */
+int64_t place_snapshot_find(const struct place_snapshot *snapshot, const char *id);
+/* The cells of one attribute; NULL: none has it. */
+const uint64_t *place_snapshot_set(const struct place_snapshot *snapshot, const struct want *want);
