@@ -363,11 +363,12 @@ static void judge(struct orders *orders, struct order *order)
 static void report_poison(struct orders *orders, const struct bus_message *message, const char *why)
 {
 	struct buffer subject = {0};
-	const struct bus_header reason = {TEXT("Celld-Reason"), text_of(why)};
+	const struct bus_header headers[] = {
+		{TEXT("Celld-Reason"), text_of(why)}, {TEXT("Celld-Subject"), message->subject}};
 	buffer_printf(&subject, "celld.evt.%s.poison", orders->cell_id);
 	LOG(ERROR, "orders.poison", log_text("subject", message->subject), log_text("why", text_of(why)));
 	if (!subject.failed)
-		bus_send(orders->bus, buffer_text(&subject), &reason, 1, message->body);
+		bus_send(orders->bus, buffer_text(&subject), headers, 2, message->body);
 	buffer_free(&subject);
 	bus_answer(orders->bus, message->reply, BUS_TERM, 0);
 }

@@ -31,7 +31,7 @@ struct commands {
 	struct cells *cells;
 	struct bus *bus;
 	struct outbox *outbox;
-	struct bus_consumer *answers;
+	struct bus_consumer *answers, *poison;
 	struct bus_consumer **keepers; /* by slot: the consumer each cell reads its commands with */
 	uint32_t keeper_count;
 	struct timer *tick;
@@ -230,13 +230,25 @@ static void park(struct commands *commands, const struct outbox_item *item, cons
 	buffer_free(&reason);
 }
 
-static void park_poison(struct commands *commands, const struct bus_message *message)
+static void park_poison(
+	struct commands *commands, const struct bus_message *message, struct text subject, const char *reason)
 {
 	struct transaction *transaction = transaction_new();
-	bool is_whole = transaction != NULL && parked_add(transaction, message->subject, "an answer that makes no sense",
-											   message->body, TEXT_NONE, clock_wall_ms());
-	LOG(ERROR, "command.poison", log_text("subject", message->subject));
+	bool is_whole =
+		transaction != NULL && parked_add(transaction, subject, reason, message->body, TEXT_NONE, clock_wall_ms());
+	LOG(ERROR, "command.poison", log_text("subject", subject), log_text("reason", text_of(reason)));
 	close_with(commands, transaction, is_whole, message->reply);
+}
+
+/* A cell could not read a message that came as a command. */
+static void on_poison(void *context, const struct bus_message *message)
+{
+	struct text subject = bus_message_header(message, TEXT("Celld-Subject"));
+	struct text why = bus_message_header(message, TEXT("Celld-Reason"));
+	char reason[200];
+	snprintf(reason, sizeof(reason), "the cell cannot read it: %.*s", (int)(why.length > 100 ? 100 : why.length),
+		why.length > 0 ? why.bytes : "");
+	park_poison(context, message, subject.length > 0 ? subject : message->subject, reason);
 }
 
 static void judge(struct commands *commands, const struct command_answer *answer, const struct bus_message *message)
@@ -273,13 +285,13 @@ static void on_answer(void *context, const struct bus_message *message)
 	/* a cell may speak for itself alone: its subject is what the broker has checked */
 	struct text from = text_slice(message->subject, sizeof("celld.ack.") - 1, message->subject.length);
 	if (command_answer_parse(message->body, &answer) != STATUS_OK) {
-		park_poison(commands, message);
+		park_poison(commands, message, message->subject, "an answer that makes no sense");
 		return;
 	}
 	if (text_equals(from, answer.cell))
 		judge(commands, &answer, message);
 	else
-		park_poison(commands, message);
+		park_poison(commands, message, message->subject, "an answer in the name of another cell");
 	command_answer_free(&answer);
 }
 
@@ -377,7 +389,13 @@ static void start(struct task *task)
 		.waits_for_stream = true};
 	commands->tick = timer_new(state_worker(commands->state), on_tick, commands);
 	commands->answers = bus_consume(commands->bus, &settings, on_answer, commands);
-	if (commands->tick == NULL || commands->answers == NULL)
+	const struct bus_consumer_settings poison = {.stream = TEXT("celld-evt"),
+		.durable = TEXT("cfm-poison"),
+		.config = TEXT("{\"ack_policy\":\"explicit\",\"filter_subject\":\"celld.evt.*.poison\"}"),
+		.batch = 16,
+		.waits_for_stream = true};
+	commands->poison = bus_consume(commands->bus, &poison, on_poison, commands);
+	if (commands->tick == NULL || commands->answers == NULL || commands->poison == NULL)
 		abort();
 	timer_set(commands->tick, TICK_MS);
 	cells_each(commands->cells, keep_each, commands);
