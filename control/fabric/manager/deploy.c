@@ -2,6 +2,7 @@
  * in one transaction; the manifest is published after it. */
 #include <stdlib.h>
 
+#include "control/fabric/commands.h"
 #include "control/fabric/letters.h"
 #include "control/fabric/manager/deploy.h"
 #include "control/fabric/manager/plan.h"
@@ -135,6 +136,29 @@ static void print_profile(struct buffer *into, const struct deployment *deployme
 	into->failed |= credentials->failed;
 }
 
+/* The cells that take commands are told what is to live in them. */
+static bool write_commands(const struct deployment *deployment, const struct cell_record *const *choices,
+	const struct json *profile, struct transaction *transaction)
+{
+	struct buffer args = {0};
+	bool is_written = true;
+	for (size_t i = 0; i < deployment->plan.count && is_written; i++) {
+		const struct planned_vpa *vpa = &deployment->plan.vpas[i];
+		if (choices[i]->epoch == 0)
+			continue;
+		buffer_clear(&args);
+		buffer_printf(&args, "{\"type\":\"%s\"", vpa_type_name(vpa->type));
+		wire_print_text(&args, "participant", json_member_text(profile, "identifier"));
+		wire_print_text(&args, "tenant", json_member_text(profile, "tenantId"));
+		wire_print_text(&args, "profile", json_member_text(profile, "id"));
+		buffer_append_byte(&args, '}');
+		is_written = !args.failed && commands_add(transaction, choices[i], text_of(vpa->id), 1, COMMAND_VPA_PREPARE,
+										 buffer_text(&args));
+	}
+	buffer_free(&args);
+	return is_written;
+}
+
 static bool write_records(struct deployment *deployment, const struct buffer *record, const struct json *profile,
 	const struct buffer *credentials, struct transaction *transaction)
 {
@@ -165,7 +189,8 @@ static bool build(void *context, const struct cell_record *const *choices, struc
 	print_credentials(&credentials, deployment);
 	print_profile(&record, deployment, choices, &credentials);
 	bool is_built = !record.failed && json_parse(buffer_text(&record), NULL, &profile) == STATUS_OK &&
-					write_records(deployment, &record, profile, &credentials, transaction);
+					write_records(deployment, &record, profile, &credentials, transaction) &&
+					write_commands(deployment, choices, profile, transaction);
 	if (is_built) {
 		buffer_clear(&deployment->answer);
 		profile_print_shown(&deployment->answer, profile);

@@ -2,9 +2,11 @@
  * commit. What cannot be read is dropped with a line in the log; what cannot be stored now comes again (cfm.md 3.3). */
 #include <stdlib.h>
 
+#include "control/fabric/commands.h"
 #include "control/fabric/manager/manager_private.h"
 #include "control/fabric/manager/profile.h"
 #include "server/base/clock.h"
+#include "server/base/id.h"
 #include "server/base/log.h"
 
 enum {
@@ -103,24 +105,51 @@ static bool keep_error(struct json *profile, const struct response *response)
 	return is_kept;
 }
 
-/* --- capacity */
+/* --- what follows for the cells */
 
-struct leaving {
+struct change {
 	struct manager *manager;
+	const struct response *response;
 	struct transaction *transaction;
 };
 
-static bool release(void *context, const struct json *vpa)
+static bool tell_cell(const struct change *change, const struct json *vpa, enum command_op op, struct text args)
+{
+	const struct cell_record *cell = cells_find(change->manager->cells, json_member_text(vpa, "cellId"));
+	int64_t epoch = 1;
+	(void)json_integer(json_member(json_member(vpa, "celld"), "epoch"), &epoch);
+	return cell == NULL || cell->epoch == 0 ||
+		   commands_add(change->transaction, cell, json_member_text(vpa, "id"), epoch, op, args);
+}
+
+/* The context the deployment made is what the VPA serves. */
+static bool activate(void *context, const struct json *vpa)
+{
+	const struct change *change = context;
+	struct text ctx = json_member_text(json_member(change->response->body, "properties"), "participantContextId");
+	struct buffer args = {0};
+	if (!id_is_valid(ctx))
+		return true;
+	buffer_append(&args, TEXT("{\"participantContextId\":"));
+	buffer_append_json(&args, ctx);
+	buffer_append_byte(&args, '}');
+	bool is_told = !args.failed && tell_cell(change, vpa, COMMAND_VPA_ACTIVATE, buffer_text(&args));
+	buffer_free(&args);
+	return is_told;
+}
+
+/* Its capacity is free with the commit. */
+static bool bury(void *context, const struct json *vpa)
 {
 	static const char *const names[] = {
 #define RESOURCE_NAME(name, text) text,
 		CELL_RESOURCE_LIST(RESOURCE_NAME)
 #undef RESOURCE_NAME
 	};
-	const struct leaving *leaving = context;
+	const struct change *change = context;
 	const struct json *stored = json_member(json_member(vpa, "celld"), "demand");
 	int64_t demand[CELL_RESOURCE_COUNT] = {0};
-	const struct cell_record *cell = cells_find(leaving->manager->cells, json_member_text(vpa, "cellId"));
+	const struct cell_record *cell = cells_find(change->manager->cells, json_member_text(vpa, "cellId"));
 	int type = 0;
 	while (type < VPA_TYPE_COUNT &&
 		   !text_equals(json_member_text(vpa, "type"), text_of(vpa_type_name((enum vpa_type)type))))
@@ -129,7 +158,26 @@ static bool release(void *context, const struct json *vpa)
 		return true;
 	for (size_t i = 0; i < CELL_RESOURCE_COUNT; i++)
 		(void)json_integer(json_member(stored, names[i]), &demand[i]);
-	return placer_release(leaving->manager->placer, cell, (enum vpa_type)type, demand, leaving->transaction);
+	return placer_release(change->manager->placer, cell, (enum vpa_type)type, demand, change->transaction) &&
+		   tell_cell(change, vpa, COMMAND_VPA_TOMBSTONE, TEXT("{}"));
+}
+
+static bool moved(void *context, const struct json *vpa)
+{
+	switch (vpa_state_of(vpa)) {
+	case VPA_STATE_ACTIVE:
+		return activate(context, vpa);
+	case VPA_STATE_DISPOSED:
+		return bury(context, vpa);
+	case VPA_STATE_PENDING:
+	case VPA_STATE_DISPOSING:
+	case VPA_STATE_LOCKED:
+	case VPA_STATE_OFFLINE:
+	case VPA_STATE_ERROR:
+	case VPA_STATE_COUNT:
+		break;
+	}
+	return true;
 }
 
 /* --- storing */
@@ -151,13 +199,13 @@ static void on_stored(void *context, enum status status, int64_t revision)
 static void store(struct response *response, const struct record_item *item, struct json *profile, enum vpa_event event)
 {
 	struct transaction *transaction = transaction_new();
-	struct leaving leaving = {response->manager, transaction};
+	struct change change = {response->manager, response, transaction};
 	struct buffer record = {0};
 	bool is_made = transaction != NULL;
 	if (event == VPA_DEPLOYED || event == VPA_DEPLOY_FAILED)
 		is_made = is_made && keep_state(profile, response);
 	is_made = is_made && (response->is_success || keep_error(profile, response)) &&
-			  profile_move(profile, event, clock_wall_ms(), release, &leaving);
+			  profile_move(profile, event, clock_wall_ms(), moved, &change);
 	json_print(profile, &record);
 	enum status status = is_made
 							 ? manager_put(transaction, RECORD_PARTICIPANT_PROFILE, item->id, &record, item->revision)
