@@ -7,8 +7,8 @@
 #include "control/fabric/health/monitor.h"
 #include "control/fabric/lease.h"
 
-#define FLEET_READ "celld-fabric-api:read"
-#define FLEET_WRITE "celld-fabric-api:write"
+#define FLEET_READ "tenant-manager-api:read"
+#define FLEET_WRITE "tenant-manager-api:write"
 
 /* What of a cell is only watched here: by slot. */
 struct watched {
