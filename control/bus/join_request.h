@@ -3,8 +3,8 @@
  *   {"cellId","nkey":"U...","incarnation":"<32 hex>","definition":{...},"protocolVersions":[1],
  *    "epoch":0, "lastEpoch":7, "token":"...", "nonce":"...","signature":"<base64url>"}
  *
- * epoch: what this very process was given before, 0 at its first join; lastEpoch: the highest this cell ever had. token:
- * only the first time. The signature is the cell's nkey's over join_signed_text. */
+ * epoch: what this very process was given before, 0 at its first join; lastEpoch: the highest this cell ever had.
+ * token: only the first time. The signature is the cell's nkey's over join_signed_text. */
 #pragma once
 
 #include "control/bus/nkey.h"

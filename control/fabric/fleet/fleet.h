@@ -12,21 +12,8 @@
 #include "control/bus/bus.h"
 #include "control/fabric/cells.h"
 #include "control/fabric/fleet/own_credentials.h"
+#include "control/fabric/fleet/settings.h"
 #include "control/fabric/rest.h"
-#include "server/base/config.h"
-
-/* Section "cells". */
-struct fleet_settings {
-	char *signing_key_file, *account_file; /* NATS operator mode; NULL: credentials are not issued */
-	struct setting_texts nats_urls;        /* what cells are told; none: the manager's own */
-	struct setting_texts activities;
-	struct setting_texts auto_approve; /* cellIds let in without an operator; "*" at the end: whatever follows */
-	struct setting_texts probe_networks; /* where cells' ingresses may be */
-	int64_t credentials_ms, away_credentials_ms;
-	int64_t heartbeat_ms, away_heartbeat_ms, grace_ms, margin_ms, fail_over_ms;
-};
-extern const struct setting fleet_settings_table[];
-extern const size_t fleet_settings_count;
 
 struct fleet_uses {
 	struct state *state;
@@ -39,14 +26,17 @@ struct fleet_uses {
 };
 
 struct fleet;
-/* Before store_load; the worker has a client (client_pool_open). Settings and uses outlive it. own_nats_urls: of the manager's bus. */
+/* Before store_load; the worker has a client (client_pool_open). Settings and uses outlive it. own_nats_urls: of the
+ * manager's bus. */
 enum status fleet_open(const struct fleet_settings *settings, const struct setting_texts *own_nats_urls,
 	const struct fleet_uses *uses, struct fleet **fleet, struct buffer *error) MUST_CHECK;
 /* Its endpoints below /api/celld/v1. */
 enum status fleet_serve(struct fleet *fleet, struct rest *rest) MUST_CHECK;
 /* On the worker, after the load. bus NULL: no broker; cells may join, and nothing is heard of them. */
 void fleet_start(struct fleet *fleet, struct bus *bus);
-/* On the worker, before the store is closed: gives leadership away. */
+/* On the worker, while the store is open: gives leadership away, so that another process need not wait for it. */
+void fleet_leave(struct fleet *fleet);
+/* On the worker, at its end. */
 void fleet_stop(struct fleet *fleet);
 /* After the worker and the bus have stopped. */
 void fleet_free(struct fleet *fleet);

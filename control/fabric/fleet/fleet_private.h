@@ -7,14 +7,14 @@
 #include "control/fabric/health/monitor.h"
 #include "control/fabric/lease.h"
 
-#define FLEET_READ "celld-fabric-api:read"
-#define FLEET_WRITE "celld-fabric-api:write"
+#define FLEET_READ "tenant-manager-api:read"
+#define FLEET_WRITE "tenant-manager-api:write"
 
 /* What of a cell is only watched here: by slot. */
 struct watched {
-	struct probe *probe;       /* under way */
-	bool is_writing;           /* its health is on its way to the record */
-	bool is_told;              /* the refusal of its heartbeats has been logged */
+	struct probe *probe; /* under way */
+	bool is_writing;     /* its health is on its way to the record */
+	bool is_told;        /* the refusal of its heartbeats has been logged */
 };
 
 struct fleet {
@@ -33,7 +33,6 @@ struct fleet {
 	struct network *probe_networks;
 	size_t probe_network_count;
 	uint64_t swept_ms, caught_up_ms;
-	bool is_stopped;
 	uint64_t verdicts[BEAT_VERDICTS], malformed, limited;
 };
 

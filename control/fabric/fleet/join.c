@@ -51,9 +51,9 @@ struct attempt {
 	struct rest_call *call;
 	struct fleet *fleet;
 	struct join_request request;
-	const struct cell_record *cell;  /* NULL: not known yet */
-	const struct join_token *token;  /* NULL: none was sent, or it is not needed */
-	struct json *definition;         /* what is to be stored; NULL: as it is */
+	const struct cell_record *cell; /* NULL: not known yet */
+	const struct join_token *token; /* NULL: none was sent, or it is not needed */
+	struct json *definition;        /* what is to be stored; NULL: as it is */
 	bool is_approved;
 	char id[UUID_LENGTH + 1];
 	int64_t epoch; /* that it gets */
@@ -146,8 +146,7 @@ static bool authenticate(struct attempt *attempt)
 		return cell != NULL && cell->key != NULL
 				   ? refuse_audited(attempt, 409, "the cell has another key; an operator may allow a new one")
 				   : refuse(attempt, 401, "a join token is needed");
-	attempt->token = join_tokens_check(
-		attempt->fleet->tokens, request->token, request->cell_id, clock_wall_ms(), &why);
+	attempt->token = join_tokens_check(attempt->fleet->tokens, request->token, request->cell_id, clock_wall_ms(), &why);
 	if (attempt->token == NULL)
 		return refuse_audited(attempt, 401, why);
 	if (cell != NULL && cell->key != NULL)
@@ -253,7 +252,8 @@ static enum cell_mode next_mode(const struct attempt *attempt)
 static struct json *build_own(const struct attempt *attempt, const struct json *body)
 {
 	struct json *set = json_object_new();
-	bool is_made = json_add_text(set, "key", attempt->request.nkey) && json_add_bool(set, "approved", attempt->is_approved);
+	bool is_made =
+		json_add_text(set, "key", attempt->request.nkey) && json_add_bool(set, "approved", attempt->is_approved);
 	if (is_definition_of_cell(body))
 		is_made = json_add_text(set, "definedBy", TEXT("cell")) && is_made;
 	if (attempt->is_approved)
@@ -273,7 +273,8 @@ static char *build_body(struct attempt *attempt)
 	char *body = NULL;
 	if (set != NULL && set_definition(attempt, base)) {
 		json_print(base, &text);
-		struct cell_record record = attempt->cell == NULL ? (struct cell_record){.health = CELL_UNKNOWN} : *attempt->cell;
+		struct cell_record record =
+			attempt->cell == NULL ? (struct cell_record){.health = CELL_UNKNOWN} : *attempt->cell;
 		record.body = text.bytes;
 		if (!text.failed)
 			body = cells_body_with(&record, set, next_mode(attempt), record.health, clock_wall_ms());
@@ -304,7 +305,8 @@ static void welcome(struct attempt *attempt, const struct cell_record *cell)
 		fleet->settings->nats_urls.count > 0 ? &fleet->settings->nats_urls : fleet->own_nats_urls;
 	struct buffer answer = {0};
 	buffer_printf(&answer,
-		"{\"status\":\"joined\",\"id\":\"%s\",\"mode\":\"%s\",\"cellEpoch\":%lld,\"cfmTerm\":%lld,\"hbIntervalMs\":%llu,"
+		"{\"status\":\"joined\",\"id\":\"%s\",\"mode\":\"%s\",\"cellEpoch\":%lld,\"cfmTerm\":%lld,\"hbIntervalMs\":%"
+		"llu,"
 		"\"leaseTtlMs\":%llu,\"marginMs\":%lld,\"serverTime\":%lld,\"inboxPrefix\":\"_INBOX_%s\"",
 		cell->id, cell_mode_name(cell->mode), (long long)cell->epoch, (long long)fleet_term(fleet),
 		(unsigned long long)monitor_interval_ms(fleet->monitor, cell),
@@ -401,9 +403,9 @@ static void decide(struct attempt *attempt)
 {
 	const struct cell_record *cell = attempt->cell;
 	int64_t known = cell == NULL ? 0 : cell->epoch, last = attempt->request.last_epoch;
-	attempt->is_approved = own_bool(cell, "approved") || (attempt->token != NULL && attempt->token->is_approved) ||
-						   (is_approved_by_rule(attempt->fleet, attempt->request.cell_id) &&
-							   (cell == NULL || cell->mode != CELL_FENCED));
+	attempt->is_approved =
+		own_bool(cell, "approved") || (attempt->token != NULL && attempt->token->is_approved) ||
+		(is_approved_by_rule(attempt->fleet, attempt->request.cell_id) && (cell == NULL || cell->mode != CELL_FENCED));
 	attempt->epoch = (last > known ? last : known) + 1;
 	if (last > known)
 		LOG(ERROR, "cell.epoch_ahead", log_text("cell", attempt->request.cell_id), log_number("cell", last),

@@ -120,8 +120,8 @@ enum status join_token_create(struct transaction *transaction, struct text cell_
 	buffer_append_json(&body, cell_id);
 	buffer_printf(&body, ",\"expiresAt\":%lld,\"approved\":%s,\"createdAt\":%lld}",
 		(long long)(wall_ms + lifetime_s * 1000), is_approved ? "true" : "false", (long long)wall_ms);
-	if (status == STATUS_OK && (body.failed || !state_put(transaction, RECORD_JOIN_TOKEN, text_of(id),
-												   buffer_text(&body), REVISION_ABSENT)))
+	if (status == STATUS_OK &&
+		(body.failed || !state_put(transaction, RECORD_JOIN_TOKEN, text_of(id), buffer_text(&body), REVISION_ABSENT)))
 		status = STATUS_NO_MEMORY;
 	if (status == STATUS_OK)
 		buffer_append(token, made);

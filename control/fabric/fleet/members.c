@@ -210,7 +210,8 @@ static void remove_cell(struct rest_call *call)
 	struct buffer answer = {0};
 	if (cell == NULL)
 		return;
-	if (fleet->uses.used(fleet->uses.used_context, cell) > 0 && !text_equals(rest_parameter(call, "force"), TEXT("true"))) {
+	if (fleet->uses.used(fleet->uses.used_context, cell) > 0 &&
+		!text_equals(rest_parameter(call, "force"), TEXT("true"))) {
 		rest_refuse_with(call, 409, "VPAs live in the cell; drain it first, or force");
 		return;
 	}
@@ -226,7 +227,8 @@ static void remove_cell(struct rest_call *call)
 /* --- the definition, from an operator */
 
 /* F40: less room than is in use makes the cell full, and nobody is thrown out. */
-static void warn_of_room(struct rest_call *call, const struct cell_record *cell, const struct cell_definition *definition)
+static void warn_of_room(
+	struct rest_call *call, const struct cell_record *cell, const struct cell_definition *definition)
 {
 	struct fleet *fleet = call->context;
 	int64_t used = fleet->uses.used(fleet->uses.used_context, cell);
@@ -248,8 +250,8 @@ static char *body_with_definition(const struct cell_record *cell, const struct c
 	bool is_made = json_add_text(set, "definedBy", TEXT("operator")) &&
 				   json_parse(text_of(cell->body), NULL, &body) == STATUS_OK &&
 				   json_parse(text_of(definition->text), NULL, &parsed) == STATUS_OK;
-	struct json *properties = json_member(body, "properties") == NULL ? json_object_new()
-																	  : json_copy(json_member(body, "properties"));
+	struct json *properties =
+		json_member(body, "properties") == NULL ? json_object_new() : json_copy(json_member(body, "properties"));
 	is_made = is_made && json_set(properties, "celld.definition", parsed) && json_set(body, "properties", properties);
 	if (is_made) {
 		struct cell_record record = *cell;
@@ -325,8 +327,9 @@ static void create_token(struct rest_call *call)
 	}
 	buffer_append(&answer, TEXT("{\"cellId\":"));
 	buffer_append_json(&answer, cell_id);
-	buffer_printf(&answer, ",\"token\":\"%s\",\"expiresAt\":%lld,\"approved\":%s}", token.bytes == NULL ? "" : token.bytes,
-		(long long)(wall_ms + lifetime_s * 1000), is_approved ? "true" : "false");
+	buffer_printf(&answer, ",\"token\":\"%s\",\"expiresAt\":%lld,\"approved\":%s}",
+		token.bytes == NULL ? "" : token.bytes, (long long)(wall_ms + lifetime_s * 1000),
+		is_approved ? "true" : "false");
 	if (token.bytes != NULL)
 		wipe(token.bytes, token.room);
 	buffer_free(&token);
@@ -341,9 +344,9 @@ static void list_tokens(struct rest_call *call)
 	for (size_t i = 0; i < join_tokens_count(fleet->tokens); i++) {
 		const struct join_token *token = join_tokens_at(fleet->tokens, i);
 		buffer_printf(&answer,
-			"%s{\"id\":\"%s\",\"cellId\":\"%s\",\"approved\":%s,\"createdAt\":%lld,\"expiresAt\":%lld}", i == 0 ? "" : ",",
-			token->id, token->cell_id, token->is_approved ? "true" : "false", (long long)token->created_ms,
-			(long long)token->expires_ms);
+			"%s{\"id\":\"%s\",\"cellId\":\"%s\",\"approved\":%s,\"createdAt\":%lld,\"expiresAt\":%lld}",
+			i == 0 ? "" : ",", token->id, token->cell_id, token->is_approved ? "true" : "false",
+			(long long)token->created_ms, (long long)token->expires_ms);
 	}
 	buffer_append_byte(&answer, ']');
 	answer_buffer(call, 200, &answer);
@@ -359,8 +362,7 @@ static void delete_token(struct rest_call *call)
 		return;
 	}
 	struct transaction *transaction = transaction_new();
-	if (transaction != NULL &&
-		!state_delete(transaction, RECORD_JOIN_TOKEN, text_of(token->id), token->revision)) {
+	if (transaction != NULL && !state_delete(transaction, RECORD_JOIN_TOKEN, text_of(token->id), token->revision)) {
 		transaction_free(transaction);
 		transaction = NULL;
 	}
@@ -382,11 +384,12 @@ static void issue(struct rest_call *call)
 	}
 	if (!name_is_valid(name, 128) || !read_seconds(call, AGENT_LIFETIME_S, 366 * 86400, &lifetime_s) ||
 		nkey_from_public(key, NKEY_USER, &nkey) != STATUS_OK) {
-		rest_refuse(call, STATUS_INVALID, "needs name, nkey (a public NATS key of a user), and lifetimeSeconds up to a year");
+		rest_refuse(
+			call, STATUS_INVALID, "needs name, nkey (a public NATS key of a user), and lifetimeSeconds up to a year");
 		return;
 	}
-	enum status status = credentials_issue(fleet->credentials, ROLE_AGENT, name, nkey_public(nkey), clock_wall_ms(),
-		lifetime_s * 1000, &jwt, &expires_ms);
+	enum status status = credentials_issue(
+		fleet->credentials, ROLE_AGENT, name, nkey_public(nkey), clock_wall_ms(), lifetime_s * 1000, &jwt, &expires_ms);
 	if (status == STATUS_OK)
 		buffer_printf(&answer, "{\"natsUserJwt\":\"%s\",\"natsExpiresAt\":%lld}", jwt.bytes, (long long)expires_ms);
 	nkey_free(nkey);

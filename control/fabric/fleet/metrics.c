@@ -81,8 +81,8 @@ static void render_vpas(
 }
 
 /* False: the cell has none of this component. */
-static bool begin_component(
-	const struct scrape *scrape, const char *name, const struct cell_record *cell, const struct beat_figures *figures, int i)
+static bool begin_component(const struct scrape *scrape, const char *name, const struct cell_record *cell,
+	const struct beat_figures *figures, int i)
 {
 	if (figures->desired[i] == 0)
 		return false;
@@ -182,8 +182,7 @@ static bool render_cell(void *context, const struct cell_record *cell)
 {
 	const struct scrape *scrape = context;
 	if (monitor_health(scrape->fleet->monitor, cell->slot) != NULL) /* else it has never joined */
-		scrape->family->render(
-			scrape, scrape->family->name, cell, monitor_figures(scrape->fleet->monitor, cell->slot));
+		scrape->family->render(scrape, scrape->family->name, cell, monitor_figures(scrape->fleet->monitor, cell->slot));
 	return true;
 }
 
@@ -197,8 +196,8 @@ static void render_fabric(struct fleet *fleet, uint64_t now_ms, struct buffer *i
 		"celld_fabric_term %lld\n# TYPE celld_fabric_brake gauge\n",
 		fleet_leads(fleet), (long long)fleet_term(fleet));
 	for (int i = 0; i < BRAKE_COUNT; i++)
-		buffer_printf(into, "celld_fabric_brake{brake=\"%s\"} %u\n", monitor_brake_name((enum monitor_brake)i),
-			brakes >> i & 1);
+		buffer_printf(
+			into, "celld_fabric_brake{brake=\"%s\"} %u\n", monitor_brake_name((enum monitor_brake)i), brakes >> i & 1);
 	buffer_append(into, TEXT("# TYPE celld_heartbeats_total counter\n"));
 	for (int i = 0; i < BEAT_VERDICTS; i++)
 		buffer_printf(into, "celld_heartbeats_total{verdict=\"%s\"} %llu\n",
@@ -214,8 +213,7 @@ void fleet_render_metrics(void *context, struct buffer *into)
 	struct scrape scrape = {fleet, into, clock_boot_ms(), NULL};
 	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
 		scrape.family = &families[i];
-		buffer_printf(
-			into, "# HELP %s %s\n# TYPE %s gauge\n", families[i].name, families[i].help, families[i].name);
+		buffer_printf(into, "# HELP %s %s\n# TYPE %s gauge\n", families[i].name, families[i].help, families[i].name);
 		cells_each(fleet->uses.cells, render_cell, &scrape);
 	}
 	render_fabric(fleet, scrape.now_ms, into);

@@ -44,15 +44,12 @@ static enum status write_file(struct own_credentials *own, int64_t wall_ms)
 	return status;
 }
 
-static enum status open_key(struct own_credentials *own, const char *folder, struct buffer *error)
+static enum status open_key(struct own_credentials *own, const char *key_file, struct buffer *error)
 {
-	struct buffer key_file = {0}, file = {0};
-	buffer_printf(&key_file, "%s/cfmd.nk", folder);
-	buffer_printf(&file, "%s/cfmd.creds", folder);
-	enum status status = key_file.failed || file.failed ? STATUS_NO_MEMORY
-														: nkey_open(key_file.bytes, NKEY_USER, true, &own->key, error);
+	struct buffer file = {0};
+	buffer_printf(&file, "%s.creds", key_file);
+	enum status status = file.failed ? STATUS_NO_MEMORY : nkey_open(key_file, NKEY_USER, true, &own->key, error);
 	own->file = buffer_take(&file);
-	buffer_free(&key_file);
 	if (status != STATUS_OK)
 		return status;
 	status = write_file(own, clock_wall_ms());
@@ -61,20 +58,21 @@ static enum status open_key(struct own_credentials *own, const char *folder, str
 	return status;
 }
 
-enum status own_credentials_open(const struct credentials_settings *settings, const char *folder, int64_t lifetime_ms,
-	struct bus_settings *bus_settings, struct own_credentials **own, struct buffer *error)
+enum status own_credentials_open(const struct fleet_settings *settings, struct bus_settings *bus_settings,
+	struct own_credentials **own, struct buffer *error)
 {
 	*own = NULL;
 	if (settings->signing_key_file == NULL || bus_settings->method != BUS_NONE || bus_settings->urls.count == 0)
 		return STATUS_OK;
+	const struct credentials_settings credentials = {settings->signing_key_file, settings->account_file, {NULL, 0}};
 	struct own_credentials *made = calloc(1, sizeof(*made));
 	if (made == NULL)
 		return STATUS_NO_MEMORY;
-	made->lifetime_ms = lifetime_ms;
+	made->lifetime_ms = settings->credentials_ms;
 	made->bus_settings = bus_settings;
-	enum status status = credentials_open(settings, &made->credentials, error);
+	enum status status = credentials_open(&credentials, &made->credentials, error);
 	if (status == STATUS_OK)
-		status = open_key(made, folder, error);
+		status = open_key(made, settings->own_key_file, error);
 	char *file = status == STATUS_OK ? text_copy(text_of(made->file)) : NULL;
 	if (file == NULL) {
 		own_credentials_free(made);

@@ -9,11 +9,11 @@
 struct panel {
 	struct fleet *fleet;
 	const struct cell_record *cell;
-	const struct health *health;         /* NULL: it is not watched */
-	const struct beat_figures *figures;  /* NULL: never heard */
+	const struct health *health;        /* NULL: it is not watched */
+	const struct beat_figures *figures; /* NULL: never heard */
 	enum cell_health state;
 	uint64_t age_ms;
-	int64_t used, maximum;               /* maximum -1: none */
+	int64_t used, maximum; /* maximum -1: none */
 	unsigned brakes;
 	bool may_fail_over;
 };
@@ -58,9 +58,9 @@ static void append_components(const struct beat_figures *figures, struct buffer 
 		buffer_printf(into,
 			"%s\"%s\":{\"name\":\"%s\",\"ready\":%u,\"desired\":%u,\"requestsPerSecond\":%u,\"errorsPpm\":%u,"
 			"\"latencyUs\":{\"p50\":%u,\"p95\":%u,\"p99\":%u}}",
-			is_first ? "" : ",", beat_component_name((enum beat_component)i), beat_component_title((enum beat_component)i),
-			figures->ready[i], figures->desired[i], figures->rate[i], figures->errors_ppm[i], latency[0], latency[1],
-			latency[2]);
+			is_first ? "" : ",", beat_component_name((enum beat_component)i),
+			beat_component_title((enum beat_component)i), figures->ready[i], figures->desired[i], figures->rate[i],
+			figures->errors_ppm[i], latency[0], latency[1], latency[2]);
 		is_first = false;
 	}
 	buffer_append_byte(into, '}');
@@ -271,8 +271,8 @@ static void show_fleet(struct rest_call *call)
 	buffer_printf(&text, "{\"leads\":%s,\"term\":%lld,\"broker\":", fleet_leads(fleet) ? "true" : "false",
 		(long long)fleet_term(fleet));
 	buffer_append_json(&text, buffer_text(&line));
-	buffer_printf(&text, ",\"credentials\":%s,\"cells\":%u,\"health\":{", fleet->credentials != NULL ? "true" : "false",
-		watched);
+	buffer_printf(
+		&text, ",\"credentials\":%s,\"cells\":%u,\"health\":{", fleet->credentials != NULL ? "true" : "false", watched);
 	for (int i = 0; i <= CELL_FLAPPING; i++)
 		buffer_printf(&text, "%s\"%s\":%u", i == 0 ? "" : ",", cell_health_name((enum cell_health)i), by_health[i]);
 	buffer_append_byte(&text, '}');

@@ -182,8 +182,10 @@ static void on_probe_event(void *state, struct client_call *call)
 	(void)state, (void)call; /* the head is all that counts */
 }
 
-static const struct client_events probe_events = {
-	.on_head = on_probe_head, .on_readable = on_probe_event, .on_writable = on_probe_event, .on_failed = on_probe_failed};
+static const struct client_events probe_events = {.on_head = on_probe_head,
+	.on_readable = on_probe_event,
+	.on_writable = on_probe_event,
+	.on_failed = on_probe_failed};
 
 static bool start_probe(struct fleet *fleet, const struct cell_record *cell)
 {
