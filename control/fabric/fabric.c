@@ -1,6 +1,7 @@
 /* Opens the rooms in the order they stand on each other. */
 #include "control/fabric/fabric.h"
 
+#include <semaphore.h>
 #include <stdlib.h>
 
 #include "control/fabric/cells.h"
@@ -30,6 +31,7 @@ enum { ENSURE_RETRY_MS = 2000 };
 struct fabric {
 	const struct fabric_settings *settings;
 	struct manager_settings manager_settings;
+	struct access *access;
 	struct bus *bus;
 	struct state *state;
 	struct cells *cells;
@@ -37,6 +39,7 @@ struct fabric {
 	struct letters *letters;
 	struct manager *manager;
 	struct rest *rest;
+	struct fleet *fleet;  /* NULL: nobody watches the cells */
 	struct timer *ensure; /* tries again to have the stream */
 };
 
@@ -90,6 +93,8 @@ static enum status on_start(void *context, struct worker *worker)
 		ensure_stream(fabric);
 	if (fabric->manager != NULL)
 		manager_start(fabric->manager, fabric->bus);
+	if (fabric->fleet != NULL)
+		fleet_start(fabric->fleet, fabric->bus);
 	return STATUS_OK;
 }
 
@@ -99,6 +104,8 @@ static void on_stop(void *context, struct worker *worker)
 	(void)worker;
 	timer_free(fabric->ensure);
 	fabric->ensure = NULL;
+	if (fabric->fleet != NULL)
+		fleet_stop(fabric->fleet);
 }
 
 static enum status open_manager(struct fabric *fabric)
@@ -118,6 +125,7 @@ enum status fabric_open(const struct fabric_settings *settings, struct store *st
 	if (made == NULL)
 		return STATUS_NO_MEMORY;
 	made->settings = settings;
+	made->access = access;
 	made->bus = bus;
 	enum status status = state_open(store, pool, &made->state);
 	if (status == STATUS_OK)
@@ -140,10 +148,56 @@ enum status fabric_open(const struct fabric_settings *settings, struct store *st
 	return STATUS_OK;
 }
 
+/* --- the cells */
+
+static int64_t used_of(void *context, const struct cell_record *cell)
+{
+	return placer_used(((const struct fabric *)context)->placer, cell, NULL);
+}
+
+enum status fabric_watch_cells(struct fabric *fabric, const struct fleet_settings *settings,
+	const struct bus_settings *bus_settings, struct own_credentials *own, struct buffer *error)
+{
+	const struct fleet_uses uses = {.state = fabric->state,
+		.cells = fabric->cells,
+		.access = fabric->access,
+		.own = own,
+		.used = used_of,
+		.used_context = fabric};
+	enum status status = fleet_open(settings, &bus_settings->urls, &uses, &fabric->fleet, error);
+	return status == STATUS_OK ? fleet_serve(fabric->fleet, fabric->rest) : status;
+}
+
+struct leaving {
+	struct task task;
+	struct fabric *fabric;
+	sem_t left;
+};
+
+static void leave(struct task *task)
+{
+	struct leaving *leaving = (struct leaving *)task;
+	fleet_leave(leaving->fabric->fleet);
+	sem_post(&leaving->left);
+}
+
+void fabric_leave(struct fabric *fabric)
+{
+	struct leaving leaving = {{.run = leave}, fabric, {{0}}};
+	if (fabric == NULL || fabric->fleet == NULL)
+		return;
+	sem_init(&leaving.left, 0, 0);
+	worker_post(state_worker(fabric->state), &leaving.task);
+	while (sem_wait(&leaving.left) != 0)
+		continue;
+	sem_destroy(&leaving.left);
+}
+
 void fabric_free(struct fabric *fabric)
 {
 	if (fabric == NULL)
 		return;
+	fleet_free(fabric->fleet);
 	manager_free(fabric->manager);
 	letters_free(fabric->letters);
 	placer_free(fabric->placer);
