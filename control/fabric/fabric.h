@@ -2,6 +2,7 @@
 #pragma once
 
 #include "control/bus/bus.h"
+#include "control/fabric/orchestration/pm.h"
 #include "control/fabric/rest.h"
 #include "control/fabric/state.h"
 #include "server/base/config.h"
@@ -16,9 +17,12 @@ extern const struct setting fabric_settings_table[];
 extern const size_t fabric_settings_count;
 
 struct fabric;
-/* Before store_load. What is given outlives it. */
-enum status fabric_open(const struct fabric_settings *settings, struct store *store, struct worker_pool *pool,
-	struct access *access, struct bus *bus, struct fabric **fabric) MUST_CHECK;
+/* Before store_load. What is given outlives it. INVALID: one line in `error`. */
+enum status fabric_open(const struct fabric_settings *settings, const struct pm_settings *pm_settings,
+	struct store *store, struct worker_pool *pool, struct access *access, struct bus *bus, struct fabric **fabric,
+	struct buffer *error) MUST_CHECK;
+/* The broker has a stream in our way, and had it when we came: the program has been told to end (SIGTERM). */
+bool fabric_is_refused(const struct fabric *fabric);
 /* The handler of every request that is no page of the admin listener. */
 void fabric_handle(void *fabric, struct exchange *exchange);
 /* After the worker and the bus have stopped. */
