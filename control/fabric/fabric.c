@@ -2,11 +2,14 @@
 #include "control/fabric/fabric.h"
 
 #include <semaphore.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "control/fabric/cells.h"
 #include "control/fabric/letters.h"
 #include "control/fabric/manager/manager.h"
+#include "control/fabric/parked.h"
 #include "server/base/log.h"
 
 #define FABRIC(name, kind_, ...)                                                                                       \
@@ -38,6 +41,9 @@ struct fabric {
 	struct placer *placer;
 	struct letters *letters;
 	struct manager *manager;
+	struct parked *parked;
+	struct pm *pm;
+	bool is_refused;
 	struct rest *rest;
 	struct fleet *fleet;  /* NULL: nobody watches the cells */
 	struct timer *ensure; /* tries again to have the stream */
@@ -76,7 +82,7 @@ static void ensure_stream(void *context)
 static void on_bus(void *context, bool is_up)
 {
 	struct fabric *fabric = context;
-	if (is_up && fabric->settings->setup_stream)
+	if (is_up && fabric->settings->setup_stream && fabric->pm == NULL)
 		ensure_stream(fabric);
 }
 
@@ -89,7 +95,7 @@ static enum status on_start(void *context, struct worker *worker)
 	if (fabric->ensure == NULL)
 		return STATUS_NO_MEMORY;
 	bus_on_state(fabric->bus, on_bus, fabric);
-	if (fabric->settings->setup_stream)
+	if (fabric->settings->setup_stream && fabric->pm == NULL)
 		ensure_stream(fabric);
 	if (fabric->manager != NULL)
 		manager_start(fabric->manager, fabric->bus);
@@ -118,8 +124,40 @@ static enum status open_manager(struct fabric *fabric)
 	return status == STATUS_OK ? manager_serve(fabric->manager, fabric->rest) : status;
 }
 
-enum status fabric_open(const struct fabric_settings *settings, struct store *store, struct worker_pool *pool,
-	struct access *access, struct bus *bus, struct fabric **fabric)
+/* --- the provision manager */
+
+static void on_refused(void *context, struct text why)
+{
+	struct fabric *fabric = context;
+	(void)why; /* it is in the log */
+	fabric->is_refused = true;
+	kill(getpid(), SIGTERM);
+}
+
+static enum status open_provision_manager(
+	struct fabric *fabric, const struct pm_settings *settings, struct buffer *error)
+{
+	if (!fabric->settings->provision_manager)
+		return STATUS_OK;
+	return pm_open(settings,
+		&(struct pm_base){.state = fabric->state,
+			.bus = fabric->bus,
+			.cells = fabric->cells,
+			.rest = fabric->rest,
+			.stream = fabric->settings->stream,
+			.bucket = fabric->settings->bucket,
+			.sets_up_stream = fabric->settings->setup_stream},
+		&(struct pm_hooks){.refused = on_refused, .context = fabric}, &fabric->pm, error);
+}
+
+bool fabric_is_refused(const struct fabric *fabric)
+{
+	return fabric != NULL && fabric->is_refused;
+}
+
+enum status fabric_open(const struct fabric_settings *settings, const struct pm_settings *pm_settings,
+	struct store *store, struct worker_pool *pool, struct access *access, struct bus *bus, struct fabric **fabric,
+	struct buffer *error)
 {
 	struct fabric *made = calloc(1, sizeof(*made));
 	if (made == NULL)
@@ -137,7 +175,11 @@ enum status fabric_open(const struct fabric_settings *settings, struct store *st
 	if (status == STATUS_OK)
 		status = letters_open(made->state, bus, &made->letters);
 	if (status == STATUS_OK)
+		status = parked_open(made->state, bus, made->rest, &made->parked);
+	if (status == STATUS_OK)
 		status = open_manager(made);
+	if (status == STATUS_OK)
+		status = open_provision_manager(made, pm_settings, error);
 	if (status != STATUS_OK) {
 		fabric_free(made);
 		return status;
@@ -198,7 +240,9 @@ void fabric_free(struct fabric *fabric)
 	if (fabric == NULL)
 		return;
 	fleet_free(fabric->fleet);
+	pm_free(fabric->pm);
 	manager_free(fabric->manager);
+	parked_free(fabric->parked);
 	letters_free(fabric->letters);
 	placer_free(fabric->placer);
 	cells_free(fabric->cells);
@@ -218,4 +262,9 @@ void fabric_lines(const struct fabric *fabric, struct buffer *into)
 	buffer_append_byte(into, '\n');
 	letters_line(fabric->letters, into);
 	buffer_append_byte(into, '\n');
+	if (fabric->pm != NULL) {
+		pm_line(fabric->pm, into);
+		buffer_append_byte(into, '\n');
+	}
+	buffer_printf(into, "%zu messages are parked\n", parked_count(fabric->parked));
 }
