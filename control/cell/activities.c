@@ -33,7 +33,10 @@ static void finish(struct run *run, enum status status, const char *what)
 	snprintf(detail, sizeof(detail), "%s: %s", what, status_text(status));
 	bool is_transient = status == STATUS_UNAVAILABLE || status == STATUS_NO_MEMORY || status == STATUS_TIMEOUT;
 	activity_finish(run->activity,
-		status == STATUS_OK ? ACTIVITY_COMPLETE : is_transient ? ACTIVITY_RETRY : ACTIVITY_FATAL, 0, detail);
+		status == STATUS_OK ? ACTIVITY_COMPLETE
+		: is_transient      ? ACTIVITY_RETRY
+							: ACTIVITY_FATAL,
+		0, detail);
 	free(run);
 }
 
@@ -206,8 +209,7 @@ static enum status register_data_plane(
 {
 	struct json *plane = describe_data_plane(run, mappings);
 	bool is_added = false;
-	const char *wrong =
-		plane == NULL ? NULL : data_plane_add(transaction, text_of(run->ctx), plane, &is_added);
+	const char *wrong = plane == NULL ? NULL : data_plane_add(transaction, text_of(run->ctx), plane, &is_added);
 	json_free(plane);
 	return is_added ? STATUS_OK : wrong != NULL ? STATUS_INVALID : STATUS_NO_MEMORY;
 }
@@ -227,7 +229,8 @@ static void store_types(struct run *run, const struct json *mappings)
 	if (status == STATUS_OK && !tell_data_plane(run, mappings))
 		status = STATUS_NO_MEMORY;
 	if (status == STATUS_OK) {
-		store_submit(state_store(run->activities->state), transaction, state_worker(run->activities->state), on_types, run);
+		store_submit(
+			state_store(run->activities->state), transaction, state_worker(run->activities->state), on_types, run);
 	} else {
 		transaction_free(transaction);
 		finish(run, status, error.length > 0 ? error.bytes : "the transfer types");
@@ -261,8 +264,8 @@ static void dispose_siglet(struct run *run)
 		return;
 	}
 	struct transaction *transaction = transaction_new();
-	if (transaction == NULL || !transaction_delete(transaction, text_of(run->ctx), RECORD_TRANSFER_TYPES, TRANSFER_TYPES_ID,
-								   REVISION_ANY)) {
+	if (transaction == NULL ||
+		!transaction_delete(transaction, text_of(run->ctx), RECORD_TRANSFER_TYPES, TRANSFER_TYPES_ID, REVISION_ANY)) {
 		transaction_free(transaction);
 		finish(run, STATUS_NO_MEMORY, "removing the transfer types");
 		return;
@@ -320,8 +323,8 @@ static void park(void *context, const struct bus_message *message, const char *w
 
 /* --- life */
 
-static struct executor *open_executor(struct activities *activities, struct text type,
-	void (*run)(void *context, struct activity *activity))
+static struct executor *open_executor(
+	struct activities *activities, struct text type, void (*run)(void *context, struct activity *activity))
 {
 	struct buffer name = {0};
 	activity_type_of_cell(type, text_of(activities->cell_id), &name);
@@ -333,8 +336,8 @@ static struct executor *open_executor(struct activities *activities, struct text
 	return executor;
 }
 
-struct activities *activities_open(const struct activities_settings *settings, struct bus *bus, struct state *state,
-	struct management *management)
+struct activities *activities_open(
+	const struct activities_settings *settings, struct bus *bus, struct state *state, struct management *management)
 {
 	struct activities *made = calloc(1, sizeof(*made));
 	if (made == NULL)

@@ -16,6 +16,6 @@ struct activities_settings {
 	struct text cell_id, ingress; /* ingress: base URL under which others reach this cell's listeners */
 };
 /* Copies the settings. NULL: out of memory. On the worker, while the bus lives. */
-struct activities *activities_open(const struct activities_settings *settings, struct bus *bus, struct state *state,
-	struct management *management);
+struct activities *activities_open(
+	const struct activities_settings *settings, struct bus *bus, struct state *state, struct management *management);
 void activities_close(struct activities *activities);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "control/fabric/cells.h"
+#include "control/fabric/commands.h"
 #include "control/fabric/letters.h"
 #include "control/fabric/manager/manager.h"
 #include "control/fabric/parked.h"
@@ -40,6 +41,7 @@ struct fabric {
 	struct cells *cells;
 	struct placer *placer;
 	struct letters *letters;
+	struct commands *commands;
 	struct manager *manager;
 	struct parked *parked;
 	struct pm *pm;
@@ -116,7 +118,8 @@ static void on_stop(void *context, struct worker *worker)
 
 static enum status open_manager(struct fabric *fabric)
 {
-	fabric->manager_settings = (struct manager_settings){fabric->settings->stream, fabric->settings->bucket};
+	fabric->manager_settings = (struct manager_settings){
+		fabric->settings->stream, fabric->settings->bucket, fabric->settings->provision_manager};
 	if (!fabric->settings->tenant_manager)
 		return STATUS_OK;
 	enum status status =
@@ -177,6 +180,8 @@ enum status fabric_open(const struct fabric_settings *settings, const struct pm_
 	if (status == STATUS_OK)
 		status = parked_open(made->state, bus, made->rest, &made->parked);
 	if (status == STATUS_OK)
+		status = commands_open(made->state, made->cells, bus, &made->commands);
+	if (status == STATUS_OK)
 		status = open_manager(made);
 	if (status == STATUS_OK)
 		status = open_provision_manager(made, pm_settings, error);
@@ -197,6 +202,12 @@ static int64_t used_of(void *context, const struct cell_record *cell)
 	return placer_used(((const struct fabric *)context)->placer, cell, NULL);
 }
 
+static void on_leadership(void *context, bool leads)
+{
+	struct fabric *fabric = context;
+	commands_lead(fabric->commands, leads, fleet_term(fabric->fleet));
+}
+
 enum status fabric_watch_cells(struct fabric *fabric, const struct fleet_settings *settings,
 	const struct bus_settings *bus_settings, struct own_credentials *own, struct buffer *error)
 {
@@ -207,7 +218,10 @@ enum status fabric_watch_cells(struct fabric *fabric, const struct fleet_setting
 		.used = used_of,
 		.used_context = fabric};
 	enum status status = fleet_open(settings, &bus_settings->urls, &uses, &fabric->fleet, error);
-	return status == STATUS_OK ? fleet_serve(fabric->fleet, fabric->rest) : status;
+	if (status != STATUS_OK)
+		return status;
+	fleet_observe(fabric->fleet, on_leadership, fabric);
+	return fleet_serve(fabric->fleet, fabric->rest);
 }
 
 struct leaving {
@@ -243,6 +257,7 @@ void fabric_free(struct fabric *fabric)
 	pm_free(fabric->pm);
 	manager_free(fabric->manager);
 	parked_free(fabric->parked);
+	commands_free(fabric->commands);
 	letters_free(fabric->letters);
 	placer_free(fabric->placer);
 	cells_free(fabric->cells);
@@ -266,5 +281,6 @@ void fabric_lines(const struct fabric *fabric, struct buffer *into)
 		pm_line(fabric->pm, into);
 		buffer_append_byte(into, '\n');
 	}
+	buffer_printf(into, "%zu commands wait for their cells\n", commands_waiting(fabric->commands));
 	buffer_printf(into, "%zu messages are parked\n", parked_count(fabric->parked));
 }

@@ -1,6 +1,6 @@
 /* The data planes a participant's control plane may use: PUT .../dataplanes as agents of a fabric and operators send it
- * (cfm.md 4.4 F4, 6.3), plain JSON. Record: DATA_PLANE (ctx, id: dataplaneId) {"dataplaneId", "endpoint", "transferTypes",
- * "labels", "authorization"?}; what authorizes is in the vault. */
+ * (cfm.md 4.4 F4, 6.3), plain JSON. Record: DATA_PLANE (ctx, id: dataplaneId) {"dataplaneId", "endpoint",
+ * "transferTypes", "labels", "authorization"?}; what authorizes is in the vault. */
 #include "tenants/cp/provision.h"
 
 #include "server/url.h"
@@ -38,10 +38,11 @@ static const char *wrong_member(const struct json *body)
 		if (!is_fine)
 			return json_name(member);
 	}
-	return json_member_text(body, "dataplaneId").bytes == NULL && json_member_text(body, "id").bytes == NULL ? "dataplaneId"
-		   : json_member(body, "endpoint") == NULL														   ? "endpoint"
-		   : json_member(body, "transferTypes") == NULL													   ? "transferTypes"
-																											   : NULL;
+	return json_member_text(body, "dataplaneId").bytes == NULL && json_member_text(body, "id").bytes == NULL
+			   ? "dataplaneId"
+		   : json_member(body, "endpoint") == NULL      ? "endpoint"
+		   : json_member(body, "transferTypes") == NULL ? "transferTypes"
+														: NULL;
 }
 
 /* authorization keeps its type alone: its secrets have no place in a record. */
@@ -100,7 +101,8 @@ void data_plane_put(struct call *call, struct text body)
 	if (!call_parse(call, body) || call_participant(call) == NULL)
 		return;
 	struct transaction *transaction = transaction_new();
-	const char *wrong = transaction == NULL ? NULL : data_plane_add(transaction, text_of(call->ctx), call->body, &is_added);
+	const char *wrong =
+		transaction == NULL ? NULL : data_plane_add(transaction, text_of(call->ctx), call->body, &is_added);
 	if (!is_added) {
 		transaction_free(transaction);
 		if (wrong != NULL)

@@ -54,8 +54,8 @@ static struct provision *begin(struct management *management, struct text ctx, s
 	struct provision *provision = calloc(1, sizeof(*provision));
 	if (provision == NULL)
 		abort();
-	*provision = (struct provision){
-		.management = management, .worker = worker_current(), .done = done, .context = context};
+	*provision =
+		(struct provision){.management = management, .worker = worker_current(), .done = done, .context = context};
 	snprintf(provision->ctx, sizeof(provision->ctx), "%.*s", TEXT_ARGUMENTS(ctx));
 	provision->identity = text_copy(identity);
 	return provision;
@@ -78,12 +78,13 @@ static bool put_participant(
 {
 	struct json *change = json_object_new(), *old = NULL;
 	struct buffer record = {0};
-	bool is_put = json_add_text(change, "identity", text_of(provision->identity)) &&
-				  json_add_text(change, "state", TEXT("ACTIVATED")) &&
-				  (before == NULL || json_parse(text_of(before->body), NULL, &old) == STATUS_OK) &&
-				  participant_print_record(change, old, before == NULL ? clock_wall_ms() : before->created_ms, &record) &&
-				  transaction_put(transaction, text_of(provision->ctx), RECORD_PARTICIPANT, TEXT("participant"),
-					  buffer_text(&record), before == NULL ? REVISION_ABSENT : before->revision);
+	bool is_put =
+		json_add_text(change, "identity", text_of(provision->identity)) &&
+		json_add_text(change, "state", TEXT("ACTIVATED")) &&
+		(before == NULL || json_parse(text_of(before->body), NULL, &old) == STATUS_OK) &&
+		participant_print_record(change, old, before == NULL ? clock_wall_ms() : before->created_ms, &record) &&
+		transaction_put(transaction, text_of(provision->ctx), RECORD_PARTICIPANT, TEXT("participant"),
+			buffer_text(&record), before == NULL ? REVISION_ABSENT : before->revision);
 	json_free(change);
 	json_free(old);
 	buffer_free(&record);
@@ -133,8 +134,7 @@ static void ensure(struct provision *provision)
 {
 	const struct participant *participant = registry_find(provision->management->registry, text_of(provision->ctx));
 	if (participant == NULL)
-		vault_forget(
-			provision->management->vault, text_of(provision->ctx), provision->worker, on_cleared, provision);
+		vault_forget(provision->management->vault, text_of(provision->ctx), provision->worker, on_cleared, provision);
 	else if (strcmp(participant->identity, provision->identity) != 0)
 		finish_later(provision, STATUS_CONFLICT);
 	else if (participant->state == PARTICIPANT_ACTIVATED && participant->config != NULL)
@@ -166,8 +166,7 @@ static void on_removed(void *context, enum status status, int64_t revision)
 	struct provision *provision = context;
 	(void)revision;
 	if (status == STATUS_OK || status == STATUS_NOT_FOUND)
-		vault_forget(
-			provision->management->vault, text_of(provision->ctx), provision->worker, on_forgotten, provision);
+		vault_forget(provision->management->vault, text_of(provision->ctx), provision->worker, on_forgotten, provision);
 	else
 		finish(provision, status);
 }
