@@ -9,6 +9,7 @@
 #include "server/answer.h"
 #include "server/base/clock.h"
 #include "server/base/log.h"
+#include "server/client.h"
 #include "server/server.h"
 
 /* Everything configurable. */
@@ -16,24 +17,29 @@ struct settings {
 	struct program_settings program;
 	struct server_settings server;
 	struct limits limits;
+	struct client_settings client;
 	struct store_settings store;
 	struct access_settings access;
 	struct bus_settings nats;
 	struct fabric_settings fabric;
+	struct fleet_settings cells;
+	struct pm_settings orchestration;
 };
 
 /* The running managers, in the order they are opened. */
 struct cfmd {
 	struct settings *settings;
 	struct worker_pool *pool;
+	struct client_pool *client;
 	struct store *store;
 	struct access *access;
+	struct own_credentials *own;
 	struct bus *bus;
 	struct fabric *fabric;
 	struct server *server;
 	struct handler handler;
 	int64_t started_ms;
-	bool is_started;
+	bool is_started, is_refused;
 	atomic_bool is_draining;
 };
 
@@ -44,10 +50,13 @@ static void describe(struct program_settings *program)
 	struct settings *settings = (struct settings *)program;
 	program_section(program, "server", server_settings_table, server_settings_count, &settings->server);
 	program_section(program, "limits", limits_settings, limits_setting_count, &settings->limits);
+	program_section(program, "client", client_settings_table, client_settings_count, &settings->client);
 	program_section(program, "store", store_settings_table, store_settings_count, &settings->store);
 	program_section(program, "access", access_settings_table, access_settings_count, &settings->access);
 	program_section(program, "nats", bus_settings_table, bus_settings_count, &settings->nats);
 	program_section(program, "fabric", fabric_settings_table, fabric_settings_count, &settings->fabric);
+	program_section(program, "cells", fleet_settings_table, fleet_settings_count, &settings->cells);
+	program_section(program, "orchestration", pm_settings_table, pm_settings_count, &settings->orchestration);
 }
 
 /* Everything of the fabric lives on one worker and has no locks. */
@@ -61,6 +70,7 @@ static bool complete(struct program_settings *program, const struct program_opti
 	}
 	settings->server.workers = 1;
 	return program_default_path(&settings->store.file, options, "fabric.db") &&
+		   program_default_path(&settings->cells.own_key_file, options, "cfmd.nk") &&
 		   program_default_path(&settings->access.key_file, options, "cfm.key");
 }
 
@@ -115,9 +125,16 @@ static enum status open_cfmd(void *context, struct program_settings *program, st
 	if (status == STATUS_OK)
 		status = access_open(&settings->access, cfmd->pool, &cfmd->access, error);
 	if (status == STATUS_OK)
+		status = client_pool_open(cfmd->pool, &settings->client, &cfmd->client, error);
+	if (status == STATUS_OK)
+		status = own_credentials_open(&settings->cells, &settings->nats, &cfmd->own, error);
+	if (status == STATUS_OK)
 		status = bus_open(&settings->nats, worker_pool_at(cfmd->pool, 0), &cfmd->bus, error);
 	if (status == STATUS_OK)
-		status = fabric_open(&settings->fabric, cfmd->store, cfmd->pool, cfmd->access, cfmd->bus, &cfmd->fabric);
+		status = fabric_open(&settings->fabric, &settings->orchestration, cfmd->store, cfmd->pool, cfmd->access,
+			cfmd->bus, &cfmd->fabric, error);
+	if (status == STATUS_OK)
+		status = fabric_watch_cells(cfmd->fabric, &settings->cells, &settings->nats, cfmd->own, error);
 	cfmd->handler = (struct handler){handle, cfmd};
 	if (status == STATUS_OK)
 		status = server_open(cfmd->pool, &settings->server, &settings->limits, &cfmd->handler, &cfmd->server, error);
@@ -185,13 +202,18 @@ static void settle(struct cfmd *cfmd)
 static void close_cfmd(void *context)
 {
 	struct cfmd *cfmd = context;
+	if (cfmd->is_started)
+		fabric_leave(cfmd->fabric);
 	settle(cfmd);
+	cfmd->is_refused = fabric_is_refused(cfmd->fabric);
 	if (cfmd->pool != NULL)
 		worker_pool_stop(cfmd->pool);
 	bus_close(cfmd->bus);
 	store_close(cfmd->store);
 	server_free(cfmd->server);
 	fabric_free(cfmd->fabric);
+	own_credentials_free(cfmd->own);
+	client_pool_free(cfmd->client);
 	if (cfmd->access != NULL)
 		access_close(cfmd->access);
 	worker_pool_free(cfmd->pool);
@@ -216,5 +238,6 @@ int main(int count, char **arguments)
 		.drain = drain,
 		.close = close_cfmd,
 		.context = &cfmd};
-	return program_main(&program, count, arguments);
+	int code = program_main(&program, count, arguments);
+	return code == 0 && cfmd.is_refused ? EXIT_CONFIG : code;
 }

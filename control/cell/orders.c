@@ -196,8 +196,8 @@ static void answer(struct order *order, enum command_status status, const char *
 
 /* --- effects */
 
-static bool put_vpa(struct transaction *transaction, const struct order *order, const struct vpa *vpa,
-	enum cell_vpa_state state)
+static bool put_vpa(
+	struct transaction *transaction, const struct order *order, const struct vpa *vpa, enum cell_vpa_state state)
 {
 	const struct command *command = &order->command;
 	struct json *body = vpa == NULL ? json_copy(command->args) : json_copy(vpa->body);
@@ -207,8 +207,9 @@ static bool put_vpa(struct transaction *transaction, const struct order *order, 
 	json_remove(body, "epoch");
 	json_remove(body, "seq");
 	bool is_built = body != NULL && json_add_text(body, "state", text_of(states[state])) &&
-			   json_add_integer(body, "epoch", command->vpa_epoch) && json_add_integer(body, "seq", command->seq) &&
-			   (ctx == NULL || json_set(body, "ctx", json_copy(ctx)));
+					json_add_integer(body, "epoch", command->vpa_epoch) &&
+					json_add_integer(body, "seq", command->seq) &&
+					(ctx == NULL || json_set(body, "ctx", json_copy(ctx)));
 	json_print(body, &text);
 	json_free(body);
 	is_built = is_built && !text.failed &&
@@ -223,7 +224,8 @@ static bool put_own(struct transaction *transaction, const struct orders *orders
 {
 	struct buffer text = {0};
 	bool is_for_cell = order->command.vpa.length == 0;
-	buffer_printf(&text, "{\"term\":%" PRId64 ",\"seq\":%" PRId64 ",\"epoch\":%" PRId64 ",\"cordoned\":%s,\"draining\":%s}",
+	buffer_printf(&text,
+		"{\"term\":%" PRId64 ",\"seq\":%" PRId64 ",\"epoch\":%" PRId64 ",\"cordoned\":%s,\"draining\":%s}",
 		order->command.term, is_for_cell ? order->command.seq : orders->own.seq,
 		is_for_cell ? order->command.vpa_epoch : orders->own.epoch, is_cordoned ? "true" : "false",
 		is_draining ? "true" : "false");
@@ -251,7 +253,8 @@ static const char *check(const struct command *command, const struct vpa *vpa)
 }
 
 /* The transaction of the effect; false: out of memory. A tombstone of what was never here is remembered too. */
-static bool build(struct transaction *transaction, const struct orders *orders, const struct order *order, const struct vpa *vpa)
+static bool build(
+	struct transaction *transaction, const struct orders *orders, const struct order *order, const struct vpa *vpa)
 {
 	switch (order->command.op) {
 	case COMMAND_VPA_PREPARE:
@@ -292,8 +295,9 @@ static void on_committed(void *context, enum status status, int64_t revision)
 static void apply(struct orders *orders, struct order *order, struct vpa *vpa)
 {
 	const char *wrong = check(&order->command, vpa);
-	bool is_busy = order->command.vpa.length == 0 || order->command.term > orders->own.term ? orders->own.is_busy
-																							: vpa != NULL && vpa->is_busy;
+	bool is_busy = order->command.vpa.length == 0 || order->command.term > orders->own.term
+					   ? orders->own.is_busy
+					   : vpa != NULL && vpa->is_busy;
 	if (wrong != NULL) {
 		answer(order, COMMAND_STATUS_REJECTED, wrong);
 		return;
@@ -359,11 +363,12 @@ static void judge(struct orders *orders, struct order *order)
 static void report_poison(struct orders *orders, const struct bus_message *message, const char *why)
 {
 	struct buffer subject = {0};
-	const struct bus_header reason = {TEXT("Celld-Reason"), text_of(why)};
+	const struct bus_header headers[] = {
+		{TEXT("Celld-Reason"), text_of(why)}, {TEXT("Celld-Subject"), message->subject}};
 	buffer_printf(&subject, "celld.evt.%s.poison", orders->cell_id);
 	LOG(ERROR, "orders.poison", log_text("subject", message->subject), log_text("why", text_of(why)));
 	if (!subject.failed)
-		bus_send(orders->bus, buffer_text(&subject), &reason, 1, message->body);
+		bus_send(orders->bus, buffer_text(&subject), headers, 2, message->body);
 	buffer_free(&subject);
 	bus_answer(orders->bus, message->reply, BUS_TERM, 0);
 }

@@ -2,8 +2,8 @@
  * the answer goes out, and only then is the message acknowledged. So a command is applied once whatever is lost or
  * doubled; what comes again is answered again. On the first worker.
  *
- * Records (ctx ""): VPA (id: the VPA's) {"type", "participant", "tenant", "epoch", "seq", "state", "ctx"}: what the fabric
- * says lives here, tombstones included; CELL_STATE "orders" {"term", "seq", "epoch", "cordoned", "draining"}. */
+ * Records (ctx ""): VPA (id: the VPA's) {"type", "participant", "tenant", "epoch", "seq", "state", "ctx"}: what the
+ * fabric says lives here, tombstones included; CELL_STATE "orders" {"term", "seq", "epoch", "cordoned", "draining"}. */
 #pragma once
 
 #include "control/bus/bus.h"
@@ -24,7 +24,8 @@ struct orders;
 enum status orders_open(struct state *state, struct orders **orders) MUST_CHECK;
 /* After the worker has stopped. */
 void orders_free(struct orders *orders);
-/* The cell has joined as `cell_id` with this epoch: reads its commands from now on; again with each join. On the worker.
+/* The cell has joined as `cell_id` with this epoch: reads its commands from now on; again with each join. On the
+ * worker.
  */
 void orders_join(struct orders *orders, struct bus *bus, struct text cell_id, int64_t epoch);
 /* No command is applied any more until the next join (this epoch is over). */

@@ -364,6 +364,8 @@ void cells_observe(
 /* A cell that is expected to be silent at times is not taken out for its silence: an alarm is all (control.md F49). */
 static const char *state_of(enum cell_mode mode, enum cell_health health, bool is_intermittent)
 {
+	if (mode == CELL_READY && health == CELL_UNKNOWN)
+		return "pending"; /* nothing has been heard of it yet */
 	bool is_silent = health == CELL_SUSPECT || health == CELL_UNREACHABLE || health == CELL_ISOLATED;
 	if (mode != CELL_READY || health == CELL_HEALTHY || health == CELL_DEGRADED || (is_silent && is_intermittent))
 		return mode_states[mode];

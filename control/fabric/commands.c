@@ -19,17 +19,19 @@ enum {
 	AWAY_MS = 5000 /* a cell that has never joined, or is not reachable, is not asked */
 };
 
-static const char command_stream[] = "{\"name\":\"celld-cmd\",\"subjects\":[\"celld.cmd.*.*\"],\"retention\":\"workqueue\",\"storage\":\"file\","
-									 "\"discard\":\"new\",\"max_age\":604800000000000,\"duplicate_window\":3600000000000}";
-static const char event_stream[] = "{\"name\":\"celld-evt\",\"subjects\":[\"celld.evt.*.>\",\"celld.ack.*\"],\"retention\":\"limits\","
-								   "\"storage\":\"file\",\"max_age\":604800000000000,\"max_bytes\":10737418240}";
+static const char command_stream[] =
+	"{\"name\":\"celld-cmd\",\"subjects\":[\"celld.cmd.*.*\"],\"retention\":\"workqueue\",\"storage\":\"file\","
+	"\"discard\":\"new\",\"max_age\":604800000000000,\"duplicate_window\":3600000000000}";
+static const char event_stream[] =
+	"{\"name\":\"celld-evt\",\"subjects\":[\"celld.evt.*.>\",\"celld.ack.*\"],\"retention\":\"limits\","
+	"\"storage\":\"file\",\"max_age\":604800000000000,\"max_bytes\":10737418240}";
 
 struct commands {
 	struct state *state;
 	struct cells *cells;
 	struct bus *bus;
 	struct outbox *outbox;
-	struct bus_consumer *answers;
+	struct bus_consumer *answers, *poison;
 	struct bus_consumer **keepers; /* by slot: the consumer each cell reads its commands with */
 	uint32_t keeper_count;
 	struct timer *tick;
@@ -55,7 +57,8 @@ bool commands_add(struct transaction *transaction, const struct cell_record *cel
 	buffer_printf(&body, ",\"vpaEpoch\":%" PRId64 ",\"op\":\"%s\",\"args\":", vpa_epoch, command_op_name(op));
 	buffer_append(&body, args);
 	buffer_append_byte(&body, '}');
-	bool is_added = !body.failed && state_put(transaction, RECORD_COMMAND, text_of(id), buffer_text(&body), REVISION_ABSENT);
+	bool is_added =
+		!body.failed && state_put(transaction, RECORD_COMMAND, text_of(id), buffer_text(&body), REVISION_ABSENT);
 	buffer_free(&body);
 	return is_added;
 }
@@ -146,8 +149,8 @@ static void send_item(void *context, const struct outbox_item *item)
 	buffer_printf(&message_id, "%.*s:%u", TEXT_ARGUMENTS(item->id), item->attempts);
 	if (body.failed || subject.failed || message_id.failed)
 		abort();
-	bus_publish(commands->bus, buffer_text(&subject), buffer_text(&message_id), NULL, 0, buffer_text(&body), on_published,
-		sending);
+	bus_publish(commands->bus, buffer_text(&subject), buffer_text(&message_id), NULL, 0, buffer_text(&body),
+		on_published, sending);
 	buffer_free(&body);
 	buffer_free(&subject);
 	buffer_free(&message_id);
@@ -213,10 +216,12 @@ static void park(struct commands *commands, const struct outbox_item *item, cons
 		command_op_name(item->op), TEXT_ARGUMENTS(item->args));
 	buffer_printf(&subject, "celld.cmd.%.*s.%s", TEXT_ARGUMENTS(item->cell), command_op_lane(item->op));
 	buffer_printf(&reason, "the cell says %s: %.*s",
-		answer->status == COMMAND_STATUS_REJECTED ? "rejected" : "failed, again and again", TEXT_ARGUMENTS(answer->code));
-	bool is_whole = transaction != NULL && !record.failed && !subject.failed && !reason.failed &&
-					state_delete(transaction, RECORD_COMMAND, item->id, REVISION_ANY) &&
-					parked_add(transaction, buffer_text(&subject), reason.bytes, body, buffer_text(&record), clock_wall_ms());
+		answer->status == COMMAND_STATUS_REJECTED ? "rejected" : "failed, again and again",
+		TEXT_ARGUMENTS(answer->code));
+	bool is_whole =
+		transaction != NULL && !record.failed && !subject.failed && !reason.failed &&
+		state_delete(transaction, RECORD_COMMAND, item->id, REVISION_ANY) &&
+		parked_add(transaction, buffer_text(&subject), reason.bytes, body, buffer_text(&record), clock_wall_ms());
 	LOG(ERROR, "command.parked", log_text("id", item->id), log_text("cell", item->cell), log_text("vpa", item->vpa),
 		log_text("reason", buffer_text(&reason)));
 	close_with(commands, transaction, is_whole, reply);
@@ -225,13 +230,25 @@ static void park(struct commands *commands, const struct outbox_item *item, cons
 	buffer_free(&reason);
 }
 
-static void park_poison(struct commands *commands, const struct bus_message *message)
+static void park_poison(
+	struct commands *commands, const struct bus_message *message, struct text subject, const char *reason)
 {
 	struct transaction *transaction = transaction_new();
-	bool is_whole = transaction != NULL && parked_add(transaction, message->subject, "an answer that makes no sense",
-											   message->body, TEXT_NONE, clock_wall_ms());
-	LOG(ERROR, "command.poison", log_text("subject", message->subject));
+	bool is_whole =
+		transaction != NULL && parked_add(transaction, subject, reason, message->body, TEXT_NONE, clock_wall_ms());
+	LOG(ERROR, "command.poison", log_text("subject", subject), log_text("reason", text_of(reason)));
 	close_with(commands, transaction, is_whole, message->reply);
+}
+
+/* A cell could not read a message that came as a command. */
+static void on_poison(void *context, const struct bus_message *message)
+{
+	struct text subject = bus_message_header(message, TEXT("Celld-Subject"));
+	struct text why = bus_message_header(message, TEXT("Celld-Reason"));
+	char reason[200];
+	snprintf(reason, sizeof(reason), "the cell cannot read it: %.*s", (int)(why.length > 100 ? 100 : why.length),
+		why.length > 0 ? why.bytes : "");
+	park_poison(context, message, subject.length > 0 ? subject : message->subject, reason);
 }
 
 static void judge(struct commands *commands, const struct command_answer *answer, const struct bus_message *message)
@@ -268,13 +285,13 @@ static void on_answer(void *context, const struct bus_message *message)
 	/* a cell may speak for itself alone: its subject is what the broker has checked */
 	struct text from = text_slice(message->subject, sizeof("celld.ack.") - 1, message->subject.length);
 	if (command_answer_parse(message->body, &answer) != STATUS_OK) {
-		park_poison(commands, message);
+		park_poison(commands, message, message->subject, "an answer that makes no sense");
 		return;
 	}
 	if (text_equals(from, answer.cell))
 		judge(commands, &answer, message);
 	else
-		park_poison(commands, message);
+		park_poison(commands, message, message->subject, "an answer in the name of another cell");
 	command_answer_free(&answer);
 }
 
@@ -328,7 +345,8 @@ static void keep_consumer(struct commands *commands, const struct cell_record *c
 	struct buffer durable = {0}, config = {0};
 	buffer_printf(&durable, "cell-%s", cell->external_id);
 	buffer_printf(&config,
-		"{\"ack_policy\":\"explicit\",\"filter_subject\":\"celld.cmd.%s.*\",\"ack_wait\":30000000000,\"max_ack_pending\":64,"
+		"{\"ack_policy\":\"explicit\",\"filter_subject\":\"celld.cmd.%s.*\",\"ack_wait\":30000000000,\"max_ack_"
+		"pending\":64,"
 		"\"max_waiting\":16}",
 		cell->external_id);
 	const struct bus_consumer_settings settings = {.stream = TEXT("celld-cmd"),
@@ -371,7 +389,13 @@ static void start(struct task *task)
 		.waits_for_stream = true};
 	commands->tick = timer_new(state_worker(commands->state), on_tick, commands);
 	commands->answers = bus_consume(commands->bus, &settings, on_answer, commands);
-	if (commands->tick == NULL || commands->answers == NULL)
+	const struct bus_consumer_settings poison = {.stream = TEXT("celld-evt"),
+		.durable = TEXT("cfm-poison"),
+		.config = TEXT("{\"ack_policy\":\"explicit\",\"filter_subject\":\"celld.evt.*.poison\"}"),
+		.batch = 16,
+		.waits_for_stream = true};
+	commands->poison = bus_consume(commands->bus, &poison, on_poison, commands);
+	if (commands->tick == NULL || commands->answers == NULL || commands->poison == NULL)
 		abort();
 	timer_set(commands->tick, TICK_MS);
 	cells_each(commands->cells, keep_each, commands);

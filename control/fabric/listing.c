@@ -48,7 +48,7 @@ static bool page_add(struct page *page, const struct record_item *item)
 {
 	if (page->count == page->room) {
 		size_t room = page->room == 0 ? 64 : page->room * 2;
-		const struct record_item **more = realloc(page->items, room * sizeof(page->items[0]));
+		const struct record_item **more = realloc(page->items, room * sizeof(struct record_item *));
 		if (more == NULL)
 			return false;
 		page->items = more;
@@ -205,9 +205,8 @@ static void scan_on(struct task *task)
 		rest_release(scan->call);
 		return;
 	}
-	const struct record_item *item = NULL;
 	for (; at < count && read < TURN_BYTES; at++) {
-		item = record_index_at(index, at);
+		const struct record_item *item = record_index_at(index, at);
 		read += item->body.length;
 		if (!scan_one(scan, item)) {
 			rest_refuse(scan->call, STATUS_NO_MEMORY, NULL);
@@ -220,7 +219,7 @@ static void scan_on(struct task *task)
 		return;
 	}
 	free(scan->cursor);
-	scan->cursor = text_copy(item->key);
+	scan->cursor = text_copy(record_index_at(index, at - 1)->key);
 	if (scan->cursor != NULL) {
 		worker_post(scan->worker, &scan->task);
 		return;

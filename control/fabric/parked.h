@@ -1,8 +1,8 @@
 /* What could not be handled and is kept for the operator to see, to replay or to drop: messages that make no sense,
  * commands that a cell refuses. Shown at /api/celld/v1/parked, and by `cellctl parked`.
  *
- * Record: PARKED (id) {"subject", "reason", "at", "body", "command"?}: body is the message's text; command, the record of
- * a command, which a replay writes anew. */
+ * Record: PARKED (id) {"subject", "reason", "at", "body", "command"?}: body is the message's text; command, the record
+ * of a command, which a replay writes anew. */
 #pragma once
 
 #include "control/bus/bus.h"

@@ -103,7 +103,8 @@ static void insert(struct order *order, size_t position, struct record_item *ite
 		if (order->items == NULL)
 			abort();
 	}
-	memmove(&order->items[position + 1], &order->items[position], (order->count - position) * sizeof(order->items[0]));
+	memmove(
+		&order->items[position + 1], &order->items[position], (order->count - position) * sizeof(struct record_item *));
 	order->items[position] = item;
 	order->count++;
 }
@@ -141,7 +142,8 @@ static void order_remove(struct order *order, struct text key, struct text id)
 	if (position == order->count)
 		return;
 	order->count--;
-	memmove(&order->items[position], &order->items[position + 1], (order->count - position) * sizeof(order->items[0]));
+	memmove(
+		&order->items[position], &order->items[position + 1], (order->count - position) * sizeof(struct record_item *));
 }
 
 /* --- what the state tells */
@@ -177,9 +179,9 @@ static void on_batch(void *context)
 		return;
 	index->is_loaded = true;
 	if (index->by_key.count > 1)
-		qsort(index->by_key.items, index->by_key.count, sizeof(index->by_key.items[0]), by_key);
+		qsort(index->by_key.items, index->by_key.count, sizeof(struct record_item *), by_key);
 	if (index->ids.count > 1)
-		qsort(index->ids.items, index->ids.count, sizeof(index->ids.items[0]), by_id);
+		qsort(index->ids.items, index->ids.count, sizeof(struct record_item *), by_id);
 }
 
 enum status record_index_open(

@@ -50,11 +50,21 @@ struct monitor {
 const char *monitor_brake_text(enum monitor_brake brake)
 {
 	static const char *const texts[] = {
-#define BRAKE_TEXT(name, text) text,
+#define BRAKE_TEXT(name, word, text) text,
 		MONITOR_BRAKE_LIST(BRAKE_TEXT)
 #undef BRAKE_TEXT
 	};
 	return texts[brake];
+}
+
+const char *monitor_brake_name(enum monitor_brake brake)
+{
+	static const char *const names[] = {
+#define BRAKE_NAME(name, word, text) word,
+		MONITOR_BRAKE_LIST(BRAKE_NAME)
+#undef BRAKE_NAME
+	};
+	return names[brake];
 }
 
 const char *monitor_verdict_name(enum monitor_verdict verdict)

@@ -14,17 +14,18 @@ struct monitor_settings {
 
 /* Why nothing of weight may follow from health now, as bits. */
 #define MONITOR_BRAKE_LIST(X)                                                                                          \
-	X(FOLLOWER, "this process does not lead the fabric")                                                               \
-	X(GRACE, "too early after a start or a change of leader")                                                          \
-	X(LOCAL, "this process itself was late or cut off a moment ago")                                                   \
-	X(MASS, "30 % or more of all cells are silent at once")                                                            \
-	X(ZONE, "55 % or more of a zone's cells are silent at once")
+	X(FOLLOWER, "follower", "this process does not lead the fabric")                                                   \
+	X(GRACE, "grace", "too early after a start or a change of leader")                                                 \
+	X(LOCAL, "local", "this process itself was late or cut off a moment ago")                                          \
+	X(MASS, "mass", "30 % or more of all cells are silent at once")                                                    \
+	X(ZONE, "zone", "55 % or more of a zone's cells are silent at once")
 enum monitor_brake {
-#define MONITOR_BRAKE_MEMBER(name, text) BRAKE_##name,
+#define MONITOR_BRAKE_MEMBER(name, word, text) BRAKE_##name,
 	MONITOR_BRAKE_LIST(MONITOR_BRAKE_MEMBER)
 #undef MONITOR_BRAKE_MEMBER
 		BRAKE_COUNT
 };
+const char *monitor_brake_name(enum monitor_brake brake);
 const char *monitor_brake_text(enum monitor_brake brake);
 
 struct monitor_events {

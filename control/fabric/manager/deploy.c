@@ -2,10 +2,10 @@
  * in one transaction; the manifest is published after it. */
 #include <stdlib.h>
 
-#include "control/fabric/letters.h"
+#include "control/fabric/commands.h"
 #include "control/fabric/manager/deploy.h"
-#include "control/fabric/manager/plan.h"
 #include "control/fabric/manager/profile.h"
+#include "control/fabric/manager/vpa_plan.h"
 #include "control/fabric/manager/wire.h"
 #include "server/base/clock.h"
 
@@ -24,14 +24,14 @@ struct deployment {
 	size_t attempt;
 	char *cell; /* what the request pins; NULL: nothing */
 	char profile_id[UUID_LENGTH + 1], manifest_id[UUID_LENGTH + 1];
-	struct plan plan;
+	struct vpa_plan plan;
 	struct buffer answer, line;
 };
 
 static void deployment_free(struct deployment *deployment)
 {
 	pending_remove(&deployment->manager->profiles_coming, deployment->pending);
-	plan_free(&deployment->plan);
+	vpa_plan_free(&deployment->plan);
 	for (size_t i = 0; i < deployment->dataspace_count; i++)
 		json_free(deployment->dataspaces[i]);
 	json_free(deployment->tenant);
@@ -135,6 +135,29 @@ static void print_profile(struct buffer *into, const struct deployment *deployme
 	into->failed |= credentials->failed;
 }
 
+/* The cells that take commands are told what is to live in them. */
+static bool write_commands(const struct deployment *deployment, const struct cell_record *const *choices,
+	const struct json *profile, struct transaction *transaction)
+{
+	struct buffer args = {0};
+	bool is_written = true;
+	for (size_t i = 0; i < deployment->plan.count && is_written; i++) {
+		const struct planned_vpa *vpa = &deployment->plan.vpas[i];
+		if (choices[i]->epoch == 0)
+			continue;
+		buffer_clear(&args);
+		buffer_printf(&args, "{\"type\":\"%s\"", vpa_type_name(vpa->type));
+		wire_print_text(&args, "participant", json_member_text(profile, "identifier"));
+		wire_print_text(&args, "tenant", json_member_text(profile, "tenantId"));
+		wire_print_text(&args, "profile", json_member_text(profile, "id"));
+		buffer_append_byte(&args, '}');
+		is_written = !args.failed && commands_add(transaction, choices[i], text_of(vpa->id), 1, COMMAND_VPA_PREPARE,
+										 buffer_text(&args));
+	}
+	buffer_free(&args);
+	return is_written;
+}
+
 static bool write_records(struct deployment *deployment, const struct buffer *record, const struct json *profile,
 	const struct buffer *credentials, struct transaction *transaction)
 {
@@ -148,8 +171,7 @@ static bool write_records(struct deployment *deployment, const struct buffer *re
 	bool is_written =
 		!id.failed && !manifest.failed &&
 		manager_put(transaction, RECORD_PARTICIPANT_PROFILE, buffer_text(&id), record, REVISION_ABSENT) == STATUS_OK &&
-		letters_add(
-			transaction, text_of(deployment->manifest_id), TEXT("event.cfm-orchestration"), buffer_text(&manifest));
+		manager_order(deployment->manager, transaction, text_of(deployment->manifest_id), buffer_text(&manifest));
 	buffer_free(&id);
 	buffer_free(&extra);
 	buffer_free(&manifest);
@@ -165,7 +187,8 @@ static bool build(void *context, const struct cell_record *const *choices, struc
 	print_credentials(&credentials, deployment);
 	print_profile(&record, deployment, choices, &credentials);
 	bool is_built = !record.failed && json_parse(buffer_text(&record), NULL, &profile) == STATUS_OK &&
-					write_records(deployment, &record, profile, &credentials, transaction);
+					write_records(deployment, &record, profile, &credentials, transaction) &&
+					write_commands(deployment, choices, profile, transaction);
 	if (is_built) {
 		buffer_clear(&deployment->answer);
 		profile_print_shown(&deployment->answer, profile);
@@ -220,7 +243,7 @@ static void place(struct deployment *deployment)
 	const struct rest_call *call = deployment->call;
 	const struct place_request *requests[PLAN_VPAS_MAX];
 	struct buffer error = {0};
-	struct plan_sources sources = {.vpa_properties = wire_member(call->body, "vpaProperties"),
+	struct vpa_plan_sources sources = {.vpa_properties = wire_member(call->body, "vpaProperties"),
 		.participant = text_of(deployment->profile_id),
 		.tenant = call->arguments[0],
 		.cell = deployment->cell == NULL ? TEXT_NONE : text_of(deployment->cell),
@@ -234,8 +257,8 @@ static void place(struct deployment *deployment)
 		sources.layers[sources.layer_count++] = json_member(deployment->dataspaces[i], "properties");
 	sources.layers[sources.layer_count++] = json_member(deployment->tenant, "properties");
 	sources.layers[sources.layer_count++] = wire_member(call->body, "properties");
-	plan_free(&deployment->plan);
-	enum status status = plan_make(&sources, &deployment->plan, &error);
+	vpa_plan_free(&deployment->plan);
+	enum status status = vpa_plan_make(&sources, &deployment->plan, &error);
 	for (size_t i = 0; i < deployment->plan.count && status == STATUS_OK; i++)
 		requests[i] = deployment->plan.vpas[i].request;
 	if (status == STATUS_OK)

@@ -53,7 +53,7 @@ static bool set_text(struct json *object, const char *name, const char *text)
 }
 
 bool profile_move(struct json *profile, enum vpa_event event, int64_t wall_ms,
-	bool (*left)(void *context, const struct json *vpa), void *context)
+	bool (*moved)(void *context, const struct json *vpa), void *context)
 {
 	char now[25];
 	clock_format(wall_ms, now);
@@ -65,7 +65,7 @@ bool profile_move(struct json *profile, enum vpa_event event, int64_t wall_ms,
 			continue;
 		if (!set_text(vpa, "state", vpa_state_name(after)) || !set_text(vpa, "stateTimestamp", now))
 			return false;
-		if (after == VPA_STATE_DISPOSED && left != NULL && !left(context, vpa))
+		if (moved != NULL && !moved(context, vpa))
 			return false;
 	}
 	return true;

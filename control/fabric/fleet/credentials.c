@@ -1,5 +1,5 @@
 /* Who may do what on the broker. */
-#include "control/fabric/members/credentials.h"
+#include "control/fabric/fleet/credentials.h"
 
 #include <stdlib.h>
 #include <unistd.h>

@@ -1,0 +1,63 @@
+/* What the files of the fleet share. */
+#pragma once
+
+#include "control/fabric/fleet/credentials.h"
+#include "control/fabric/fleet/fleet.h"
+#include "control/fabric/fleet/join_tokens.h"
+#include "control/fabric/health/monitor.h"
+#include "control/fabric/lease.h"
+
+#define FLEET_READ "tenant-manager-api:read"
+#define FLEET_WRITE "tenant-manager-api:write"
+
+/* What of a cell is only watched here: by slot. */
+struct watched {
+	struct probe *probe; /* under way */
+	bool is_writing;     /* its health is on its way to the record */
+	bool is_told;        /* the refusal of its heartbeats has been logged */
+};
+
+struct fleet {
+	const struct fleet_settings *settings;
+	const struct setting_texts *own_nats_urls;
+	struct fleet_uses uses;
+	struct join_tokens *tokens;
+	struct credentials *credentials; /* NULL: none are issued */
+	struct lease *lease;
+	struct monitor *monitor;
+	struct bus *bus;
+	struct bus_subscription *beats, *renewals;
+	struct timer *tick;
+	struct watched *watched;
+	uint32_t watched_count;
+	struct network *probe_networks;
+	size_t probe_network_count;
+	uint64_t swept_ms, caught_up_ms;
+	uint64_t verdicts[BEAT_VERDICTS], malformed, limited;
+};
+
+/* The cell a path names by its CFM id or its cellId; NULL: none. */
+const struct cell_record *fleet_find(const struct fleet *fleet, struct text name);
+/* An AUDIT record in the transaction; `detail` may be NULL. False: out of memory. */
+bool fleet_audit(struct transaction *transaction, const char *what, struct text cell_id, const char *detail);
+
+/* join.c, members.c, panel.c: rows of the API. */
+extern const struct rest_endpoint join_endpoints[], member_endpoints[], panel_endpoints[];
+extern const size_t join_endpoint_count, member_endpoint_count, panel_endpoint_count;
+
+/* watch.c */
+void watch_start(struct fleet *fleet);
+void watch_stop(struct fleet *fleet);
+void watch_tick(struct fleet *fleet, uint64_t now_ms);
+void watch_cell_changed(void *fleet, uint32_t slot, const struct cell_record *cell);
+extern const struct monitor_events watch_events;
+
+/* renewal.c: credentials of cells over the bus. */
+void renewal_start(struct fleet *fleet);
+void renewal_stop(struct fleet *fleet);
+/* "natsUserJwt" and "natsExpiresAt" for a cell whose key this is, appended to an object; nothing when none are issued.
+ * False: out of memory. */
+bool renewal_append(struct fleet *fleet, const struct cell_record *cell, const char *key, struct buffer *object);
+
+/* metrics.c */
+void fleet_render_metrics(void *fleet, struct buffer *into);

@@ -1,0 +1,446 @@
+/* What an operator does with cells: approve, cordon, drain, take offline, remove; tokens for joining; credentials. */
+#include <stdlib.h>
+
+#include "control/bus/join_request.h"
+#include "control/fabric/fleet/fleet_private.h"
+#include "control/fabric/rest_submit.h"
+#include "server/base/clock.h"
+#include "server/base/id.h"
+#include "server/base/secret.h"
+
+enum { TOKEN_S = 3600, AGENT_LIFETIME_S = 30 * 86400, AUDIT_MAX = 1000 };
+
+static const struct cell_record *cell_of(struct rest_call *call)
+{
+	const struct cell_record *cell = fleet_find(call->context, call->arguments[0]);
+	if (cell == NULL)
+		rest_refuse(call, STATUS_NOT_FOUND, NULL);
+	return cell;
+}
+
+/* --- showing */
+
+static void append_own(const struct cell_record *cell, struct buffer *into)
+{
+	static const char *const names[] = {
+		"epoch", "incarnation", "key", "approved", "definedBy", "joinedAt", "healthSince", "healthWhy"};
+	struct json *body = NULL;
+	if (json_parse(text_of(cell->body), NULL, &body) != STATUS_OK) {
+		into->failed = true;
+		return;
+	}
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		const struct json *value = json_member(json_member(body, "celld"), names[i]);
+		if (value == NULL)
+			continue;
+		buffer_printf(into, ",\"%s\":", names[i]);
+		json_print(value, into);
+	}
+	buffer_append(into, TEXT(",\"state\":"));
+	buffer_append_json(into, json_member_text(body, "state"));
+	json_free(body);
+}
+
+static void append_cell(struct fleet *fleet, const struct cell_record *cell, bool is_whole, struct buffer *into)
+{
+	uint64_t age = monitor_age_ms(fleet->monitor, cell->slot, clock_boot_ms());
+	const struct health *health = monitor_health(fleet->monitor, cell->slot);
+	enum cell_health now = health != NULL ? (enum cell_health)health->state : cell->health;
+	buffer_append(into, TEXT("{\"cellId\":"));
+	buffer_append_json(into, text_of(cell->external_id));
+	buffer_printf(into, ",\"id\":\"%s\",\"mode\":\"%s\",\"health\":\"%s\"", cell->id, cell_mode_name(cell->mode),
+		cell_health_name(now));
+	append_own(cell, into);
+	buffer_printf(into, ",\"vpas\":%lld", (long long)fleet->uses.used(fleet->uses.used_context, cell));
+	if (cell->definition != NULL)
+		buffer_printf(into, ",\"maxVPAs\":%lld", (long long)cell->definition->max_vpas);
+	if (age != UINT64_MAX)
+		buffer_printf(into, ",\"heartbeatAgeMs\":%llu", (unsigned long long)age);
+	if (is_whole && cell->definition != NULL)
+		buffer_printf(into, ",\"definition\":%s", cell->definition->text);
+	buffer_append_byte(into, '}');
+}
+
+struct listing {
+	struct fleet *fleet;
+	struct buffer *into;
+	bool is_first;
+};
+
+static bool append_listed(void *context, const struct cell_record *cell)
+{
+	struct listing *listing = context;
+	if (!listing->is_first)
+		buffer_append_byte(listing->into, ',');
+	listing->is_first = false;
+	append_cell(listing->fleet, cell, false, listing->into);
+	return true;
+}
+
+static void answer_buffer(struct rest_call *call, int status, struct buffer *answer)
+{
+	if (answer->failed)
+		rest_refuse(call, STATUS_NO_MEMORY, NULL);
+	else
+		rest_answer(call, status, buffer_text(answer));
+	buffer_free(answer);
+}
+
+static void list_cells(struct rest_call *call)
+{
+	struct fleet *fleet = call->context;
+	struct buffer answer = {0};
+	struct listing listing = {fleet, &answer, true};
+	buffer_append_byte(&answer, '[');
+	cells_each(fleet->uses.cells, append_listed, &listing);
+	buffer_append_byte(&answer, ']');
+	answer_buffer(call, 200, &answer);
+}
+
+static void show_cell(struct rest_call *call)
+{
+	const struct cell_record *cell = cell_of(call);
+	struct buffer answer = {0};
+	if (cell == NULL)
+		return;
+	append_cell(call->context, cell, true, &answer);
+	answer_buffer(call, 200, &answer);
+}
+
+/* --- what is done with a cell: one row each */
+
+#define BIT(mode) (1u << CELL_##mode)
+static const struct action {
+	const char *name;
+	unsigned from; /* bits of enum cell_mode; the mode it leads to is fine too: nothing is to be done */
+	enum cell_mode to;
+	bool is_raising; /* the epoch: whoever beats is fenced */
+	const char *approved, *audit;
+} actions[] = {
+	{"approve", BIT(REGISTERING) | BIT(FENCED), CELL_REGISTERING, false, "true", "cell.approved"},
+	{"cordon", BIT(READY), CELL_CORDONED, false, NULL, "cell.cordoned"},
+	{"uncordon", BIT(CORDONED) | BIT(DRAINING), CELL_READY, false, NULL, "cell.uncordoned"},
+	{"drain", BIT(READY) | BIT(CORDONED), CELL_DRAINING, false, NULL, "cell.draining"},
+	{"offline", BIT(READY) | BIT(CORDONED) | BIT(DRAINING) | BIT(ERROR), CELL_FENCED, true, "false", "cell.fenced"},
+};
+#undef BIT
+
+static const struct action *find_action(struct text name)
+{
+	for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++) {
+		if (text_equals(name, text_of(actions[i].name)))
+			return &actions[i];
+	}
+	return NULL;
+}
+
+static struct json *build_set(const struct cell_record *cell, const struct action *action)
+{
+	struct json *set = json_object_new();
+	bool is_made = set != NULL;
+	if (action->approved != NULL)
+		is_made = json_add_bool(set, "approved", strcmp(action->approved, "true") == 0) && is_made;
+	if (action->is_raising)
+		is_made = json_add_integer(set, "epoch", cell->epoch + 1) && json_add_null(set, "incarnation") && is_made;
+	if (is_made)
+		return set;
+	json_free(set);
+	return NULL;
+}
+
+/* Puts the changed record and an audit; answers with the cell's short form as it will be. */
+static void submit_change(struct rest_call *call, const struct cell_record *cell, char *body, const char *audit)
+{
+	struct fleet *fleet = call->context;
+	struct transaction *transaction = transaction_new();
+	struct buffer answer = {0};
+	if (transaction != NULL &&
+		(body == NULL || !state_put(transaction, RECORD_CELL, text_of(cell->id), text_of(body), cell->revision) ||
+			!fleet_audit(transaction, audit, text_of(cell->external_id), NULL))) {
+		transaction_free(transaction);
+		transaction = NULL;
+	}
+	free(body);
+	buffer_append(&answer, TEXT("{\"cellId\":"));
+	buffer_append_json(&answer, text_of(cell->external_id));
+	buffer_append_byte(&answer, '}');
+	rest_submit(call, fleet->uses.state, transaction, 200, &answer);
+}
+
+static void act(struct rest_call *call)
+{
+	const struct action *action = find_action(call->arguments[1]);
+	const struct cell_record *cell = action == NULL ? NULL : cell_of(call);
+	if (action == NULL) {
+		rest_refuse(call, STATUS_NOT_FOUND, NULL);
+		return;
+	}
+	if (cell == NULL)
+		return;
+	if ((action->from >> cell->mode & 1) == 0 && cell->mode != action->to) {
+		struct buffer why = {0};
+		buffer_printf(&why, "a cell that is %s cannot be told to %s", cell_mode_name(cell->mode), action->name);
+		rest_refuse_with(call, 409, why.failed ? "not now" : why.bytes);
+		buffer_free(&why);
+		return;
+	}
+	struct json *set = build_set(cell, action);
+	char *body = set == NULL ? NULL : cells_body_with(cell, set, action->to, cell->health, clock_wall_ms());
+	json_free(set);
+	submit_change(call, cell, body, action->audit);
+}
+
+/* The next join with a token may bring another key. */
+static void rotate_key(struct rest_call *call)
+{
+	const struct cell_record *cell = cell_of(call);
+	struct json *set = json_object_new();
+	char *body = NULL;
+	if (cell != NULL && json_add_null(set, "key"))
+		body = cells_body_with(cell, set, cell->mode, cell->health, clock_wall_ms());
+	json_free(set);
+	if (cell != NULL)
+		submit_change(call, cell, body, "cell.key_rotated");
+}
+
+static void remove_cell(struct rest_call *call)
+{
+	struct fleet *fleet = call->context;
+	const struct cell_record *cell = cell_of(call);
+	struct buffer answer = {0};
+	if (cell == NULL)
+		return;
+	if (fleet->uses.used(fleet->uses.used_context, cell) > 0 &&
+		!text_equals(rest_parameter(call, "force"), TEXT("true"))) {
+		rest_refuse_with(call, 409, "VPAs live in the cell; drain it first, or force");
+		return;
+	}
+	struct transaction *transaction = transaction_new();
+	if (transaction != NULL && (!state_delete(transaction, RECORD_CELL, text_of(cell->id), cell->revision) ||
+								   !fleet_audit(transaction, "cell.removed", text_of(cell->external_id), NULL))) {
+		transaction_free(transaction);
+		transaction = NULL;
+	}
+	rest_submit(call, fleet->uses.state, transaction, 204, &answer);
+}
+
+/* --- the definition, from an operator */
+
+/* F40: less room than is in use makes the cell full, and nobody is thrown out. */
+static void warn_of_room(
+	struct rest_call *call, const struct cell_record *cell, const struct cell_definition *definition)
+{
+	struct fleet *fleet = call->context;
+	int64_t used = fleet->uses.used(fleet->uses.used_context, cell);
+	struct buffer warning = {0};
+	if (used <= definition->max_vpas)
+		return;
+	buffer_printf(&warning, "199 - \"capacity.maxVPAs: %lld is below the %lld VPAs in use: the cell is full\"",
+		(long long)definition->max_vpas, (long long)used);
+	if (!warning.failed)
+		rest_add_header(call, "warning", buffer_text(&warning));
+	buffer_free(&warning);
+}
+
+static char *body_with_definition(const struct cell_record *cell, const struct cell_definition *definition)
+{
+	struct json *body = NULL, *parsed = NULL, *set = json_object_new();
+	struct buffer text = {0};
+	char *made = NULL;
+	bool is_made = json_add_text(set, "definedBy", TEXT("operator")) &&
+				   json_parse(text_of(cell->body), NULL, &body) == STATUS_OK &&
+				   json_parse(text_of(definition->text), NULL, &parsed) == STATUS_OK;
+	struct json *properties =
+		json_member(body, "properties") == NULL ? json_object_new() : json_copy(json_member(body, "properties"));
+	is_made = is_made && json_set(properties, "celld.definition", parsed) && json_set(body, "properties", properties);
+	if (is_made) {
+		struct cell_record record = *cell;
+		json_print(body, &text);
+		record.body = text.bytes;
+		if (!text.failed)
+			made = cells_body_with(&record, set, cell->mode, cell->health, clock_wall_ms());
+	}
+	json_free(body);
+	json_free(set);
+	buffer_free(&text);
+	return made;
+}
+
+static void define(struct rest_call *call)
+{
+	const struct cell_record *cell = cell_of(call);
+	struct cell_definition *definition = NULL;
+	struct buffer error = {0}, warning = {0};
+	if (cell == NULL)
+		return;
+	enum status status = cell_definition_parse(call->body, &definition, &error, &warning);
+	if (status == STATUS_OK && !text_equals(text_of(definition->cell_id), text_of(cell->external_id))) {
+		status = STATUS_INVALID;
+		buffer_append(&error, TEXT("cellId: must be the cell's"));
+	}
+	if (status != STATUS_OK) {
+		rest_refuse(call, status, error.bytes);
+	} else {
+		warn_of_room(call, cell, definition);
+		submit_change(call, cell, body_with_definition(cell, definition), "cell.defined");
+	}
+	cell_definition_free(definition);
+	buffer_free(&error);
+	buffer_free(&warning);
+}
+
+/* --- tokens */
+
+/* A positive number of the body, or the preset; false: it is none. */
+static bool read_seconds(const struct rest_call *call, int64_t preset, int64_t maximum, int64_t *seconds)
+{
+	const struct json *value = json_member(call->body, "lifetimeSeconds");
+	*seconds = preset;
+	return value == NULL || (json_integer(value, seconds) && *seconds >= 1 && *seconds <= maximum);
+}
+
+static void create_token(struct rest_call *call)
+{
+	struct fleet *fleet = call->context;
+	struct text cell_id = json_member_text(call->body, "cellId");
+	const struct json *approve = json_member(call->body, "approve");
+	int64_t lifetime_s, wall_ms = clock_wall_ms();
+	bool is_approved = false;
+	struct buffer token = {0}, answer = {0};
+	if (!name_is_valid(cell_id, JOIN_CELL_MAX) || text_find(cell_id, '.') < cell_id.length) {
+		rest_refuse(call, STATUS_INVALID, "cellId: must be 1 to 64 letters, digits, - and _");
+		return;
+	}
+	if (!read_seconds(call, TOKEN_S, JOIN_TOKEN_LIFETIME_MAX_S, &lifetime_s)) {
+		rest_refuse(call, STATUS_INVALID, "lifetimeSeconds: must be 1 to 86400");
+		return;
+	}
+	if (approve != NULL && !json_bool(approve, &is_approved)) {
+		rest_refuse(call, STATUS_INVALID, "approve: must be true or false");
+		return;
+	}
+	struct transaction *transaction = transaction_new();
+	if (transaction == NULL || !fleet_audit(transaction, "join_token.created", cell_id, NULL) ||
+		join_token_create(transaction, cell_id, is_approved, lifetime_s, wall_ms, &token) != STATUS_OK) {
+		transaction_free(transaction);
+		transaction = NULL;
+	}
+	buffer_append(&answer, TEXT("{\"cellId\":"));
+	buffer_append_json(&answer, cell_id);
+	buffer_printf(&answer, ",\"token\":\"%s\",\"expiresAt\":%lld,\"approved\":%s}",
+		token.bytes == NULL ? "" : token.bytes, (long long)(wall_ms + lifetime_s * 1000),
+		is_approved ? "true" : "false");
+	if (token.bytes != NULL)
+		wipe(token.bytes, token.room);
+	buffer_free(&token);
+	rest_submit(call, fleet->uses.state, transaction, 201, &answer);
+}
+
+static void list_tokens(struct rest_call *call)
+{
+	struct fleet *fleet = call->context;
+	struct buffer answer = {0};
+	buffer_append_byte(&answer, '[');
+	for (size_t i = 0; i < join_tokens_count(fleet->tokens); i++) {
+		const struct join_token *token = join_tokens_at(fleet->tokens, i);
+		buffer_printf(&answer,
+			"%s{\"id\":\"%s\",\"cellId\":\"%s\",\"approved\":%s,\"createdAt\":%lld,\"expiresAt\":%lld}",
+			i == 0 ? "" : ",", token->id, token->cell_id, token->is_approved ? "true" : "false",
+			(long long)token->created_ms, (long long)token->expires_ms);
+	}
+	buffer_append_byte(&answer, ']');
+	answer_buffer(call, 200, &answer);
+}
+
+static void delete_token(struct rest_call *call)
+{
+	struct fleet *fleet = call->context;
+	const struct join_token *token = join_tokens_find(fleet->tokens, call->arguments[0]);
+	struct buffer answer = {0};
+	if (token == NULL) {
+		rest_refuse(call, STATUS_NOT_FOUND, NULL);
+		return;
+	}
+	struct transaction *transaction = transaction_new();
+	if (transaction != NULL && !state_delete(transaction, RECORD_JOIN_TOKEN, text_of(token->id), token->revision)) {
+		transaction_free(transaction);
+		transaction = NULL;
+	}
+	rest_submit(call, fleet->uses.state, transaction, 204, &answer);
+}
+
+/* --- credentials of agents: {"name","nkey","lifetimeSeconds"} */
+
+static void issue(struct rest_call *call)
+{
+	struct fleet *fleet = call->context;
+	struct text name = json_member_text(call->body, "name"), key = json_member_text(call->body, "nkey");
+	struct nkey *nkey = NULL;
+	int64_t lifetime_s, expires_ms;
+	struct buffer jwt = {0}, answer = {0};
+	if (fleet->credentials == NULL) {
+		rest_refuse_with(call, 409, "no credentials are issued: cells.signing_key_file is not set");
+		return;
+	}
+	if (!name_is_valid(name, 128) || !read_seconds(call, AGENT_LIFETIME_S, 366 * 86400, &lifetime_s) ||
+		nkey_from_public(key, NKEY_USER, &nkey) != STATUS_OK) {
+		rest_refuse(
+			call, STATUS_INVALID, "needs name, nkey (a public NATS key of a user), and lifetimeSeconds up to a year");
+		return;
+	}
+	enum status status = credentials_issue(
+		fleet->credentials, ROLE_AGENT, name, nkey_public(nkey), clock_wall_ms(), lifetime_s * 1000, &jwt, &expires_ms);
+	if (status == STATUS_OK)
+		buffer_printf(&answer, "{\"natsUserJwt\":\"%s\",\"natsExpiresAt\":%lld}", jwt.bytes, (long long)expires_ms);
+	nkey_free(nkey);
+	buffer_free(&jwt);
+	if (status != STATUS_OK)
+		answer.failed = true;
+	answer_buffer(call, 201, &answer);
+}
+
+/* --- the audit */
+
+static void on_listed(void *context, enum status status, const struct record *records, size_t count)
+{
+	struct rest_call *call = context;
+	struct buffer answer = {0};
+	buffer_append_byte(&answer, '[');
+	for (size_t i = 0; i < count; i++) {
+		buffer_append(&answer, i == 0 ? TEXT("{\"id\":") : TEXT(",{\"id\":"));
+		buffer_append_json(&answer, records[i].id);
+		buffer_append_byte(&answer, ',');
+		buffer_append(&answer, text_slice(records[i].body, 1, records[i].body.length));
+	}
+	buffer_append_byte(&answer, ']');
+	if (status == STATUS_OK) {
+		answer_buffer(call, 200, &answer);
+	} else {
+		buffer_free(&answer);
+		rest_refuse(call, status, NULL);
+	}
+	rest_release(call);
+}
+
+static void list_audit(struct rest_call *call)
+{
+	struct fleet *fleet = call->context;
+	rest_hold(call);
+	store_list(state_store(fleet->uses.state), TEXT(""), RECORD_AUDIT, rest_parameter(call, "after"), AUDIT_MAX,
+		state_worker(fleet->uses.state), on_listed, call);
+}
+
+const struct rest_endpoint member_endpoints[] = {
+	{"GET", "/cells", FLEET_READ, false, list_cells},
+	{"GET", "/cells/{id}", FLEET_READ, false, show_cell},
+	{"DELETE", "/cells/{id}", FLEET_WRITE, false, remove_cell},
+	{"PUT", "/cells/{id}/definition", FLEET_WRITE, true, define},
+	{"POST", "/cells/{id}/rotate-key", FLEET_WRITE, false, rotate_key},
+	{"POST", "/cells/{id}/{action}", FLEET_WRITE, false, act},
+	{"GET", "/join-tokens", FLEET_READ, false, list_tokens},
+	{"POST", "/join-tokens", FLEET_WRITE, true, create_token},
+	{"DELETE", "/join-tokens/{id}", FLEET_WRITE, false, delete_token},
+	{"POST", "/credentials", FLEET_WRITE, true, issue},
+	{"GET", "/audit", FLEET_READ, false, list_audit},
+};
+const size_t member_endpoint_count = sizeof(member_endpoints) / sizeof(member_endpoints[0]);
