@@ -12,7 +12,7 @@
 
 #include "control/fabric/place/place.h"
 
-static struct json *place_json(const char *text)
+static inline struct json *place_json(const char *text)
 {
 	struct json *root = NULL;
 	if (json_parse(text_of(text), NULL, &root) != STATUS_OK)
@@ -20,7 +20,7 @@ static struct json *place_json(const char *text)
 	return root;
 }
 
-static struct cell_definition *place_definition(const char *text)
+static inline struct cell_definition *place_definition(const char *text)
 {
 	struct json *root = place_json(text);
 	struct cell_definition *definition = NULL;
@@ -33,7 +33,7 @@ static struct cell_definition *place_definition(const char *text)
 	return definition;
 }
 
-static struct place_request *place_ask(const char *text)
+static inline struct place_request *place_ask(const char *text)
 {
 	struct json *root = place_json(text);
 	struct place_request *request = NULL;
@@ -46,8 +46,8 @@ static struct place_request *place_ask(const char *text)
 }
 
 /* A cell with what is said besides; most tests need no more. */
-static void place_cell(struct place_snapshot *snapshot, uint32_t slot, const char *id, int most, const char *more,
-	struct place_standing standing)
+static inline void place_cell(struct place_snapshot *snapshot, uint32_t slot, const char *id, int most,
+	const char *more, struct place_standing standing)
 {
 	char text[2048];
 	snprintf(text, sizeof(text),
