@@ -22,6 +22,7 @@ struct settings {
 	struct access_settings access;
 	struct bus_settings nats;
 	struct fabric_settings fabric;
+	struct pm_settings orchestration;
 	struct fleet_settings cells;
 };
 
@@ -54,6 +55,7 @@ static void describe(struct program_settings *program)
 	program_section(program, "access", access_settings_table, access_settings_count, &settings->access);
 	program_section(program, "nats", bus_settings_table, bus_settings_count, &settings->nats);
 	program_section(program, "fabric", fabric_settings_table, fabric_settings_count, &settings->fabric);
+	program_section(program, "orchestration", pm_settings_table, pm_settings_count, &settings->orchestration);
 	program_section(program, "cells", fleet_settings_table, fleet_settings_count, &settings->cells);
 }
 
@@ -129,7 +131,8 @@ static enum status open_cfmd(void *context, struct program_settings *program, st
 	if (status == STATUS_OK)
 		status = bus_open(&settings->nats, worker_pool_at(cfmd->pool, 0), &cfmd->bus, error);
 	if (status == STATUS_OK)
-		status = fabric_open(&settings->fabric, cfmd->store, cfmd->pool, cfmd->access, cfmd->bus, &cfmd->fabric);
+		status = fabric_open(&settings->fabric, &settings->orchestration, cfmd->store, cfmd->pool, cfmd->access,
+			cfmd->bus, &cfmd->fabric, error);
 	if (status == STATUS_OK)
 		status = fabric_watch_cells(cfmd->fabric, &settings->cells, &settings->nats, cfmd->own, error);
 	cfmd->handler = (struct handler){handle, cfmd};
@@ -215,6 +218,11 @@ static void close_cfmd(void *context)
 	worker_pool_free(cfmd->pool);
 }
 
+static bool has_failed(void *context)
+{
+	return fabric_is_refused(((struct cfmd *)context)->fabric);
+}
+
 int main(int count, char **arguments)
 {
 	static const char *const reloaded[][2] = {{"limits", NULL}, {"server", "certificate_file"}, {"server", "key_file"},
@@ -232,6 +240,7 @@ int main(int count, char **arguments)
 		.apply = apply,
 		.reloaded = reloaded,
 		.drain = drain,
+		.has_failed = has_failed,
 		.close = close_cfmd,
 		.context = &cfmd};
 	return program_main(&program, count, arguments);

@@ -2,11 +2,16 @@
 #include "control/fabric/fabric.h"
 
 #include <semaphore.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "control/fabric/cells.h"
+#include "control/fabric/commands.h"
 #include "control/fabric/letters.h"
 #include "control/fabric/manager/manager.h"
+#include "control/fabric/parked.h"
 #include "server/base/log.h"
 
 #define FABRIC(name, kind_, ...)                                                                                       \
@@ -37,13 +42,18 @@ struct fabric {
 	struct cells *cells;
 	struct placer *placer;
 	struct letters *letters;
-	struct manager *manager;
+	struct commands *commands;
+	struct parked *parked;
+	struct pm *pm; /* NULL: not that role */
+	struct manager *manager; /* NULL: not that role */
 	struct rest *rest;
 	struct fleet *fleet;  /* NULL: nobody watches the cells */
 	struct timer *ensure; /* tries again to have the stream */
+	atomic_bool is_refused;
 };
 
-/* --- the stream: the first of the managers and agents that comes makes it (cfm.md 3.1) */
+/* --- the stream: the first of the managers and agents that comes makes it (cfm.md 3.1). The Provision Manager does so
+ * itself. */
 
 static void on_ensured(void *context, enum status status, struct text error)
 {
@@ -76,7 +86,7 @@ static void ensure_stream(void *context)
 static void on_bus(void *context, bool is_up)
 {
 	struct fabric *fabric = context;
-	if (is_up && fabric->settings->setup_stream)
+	if (is_up)
 		ensure_stream(fabric);
 }
 
@@ -88,9 +98,10 @@ static enum status on_start(void *context, struct worker *worker)
 	fabric->ensure = timer_new(worker, ensure_stream, fabric);
 	if (fabric->ensure == NULL)
 		return STATUS_NO_MEMORY;
-	bus_on_state(fabric->bus, on_bus, fabric);
-	if (fabric->settings->setup_stream)
+	if (fabric->settings->setup_stream && fabric->pm == NULL) {
+		bus_on_state(fabric->bus, on_bus, fabric);
 		ensure_stream(fabric);
+	}
 	if (fabric->manager != NULL)
 		manager_start(fabric->manager, fabric->bus);
 	if (fabric->fleet != NULL)
@@ -110,16 +121,57 @@ static void on_stop(void *context, struct worker *worker)
 
 static enum status open_manager(struct fabric *fabric)
 {
-	fabric->manager_settings = (struct manager_settings){fabric->settings->stream, fabric->settings->bucket};
 	if (!fabric->settings->tenant_manager)
 		return STATUS_OK;
+	fabric->manager_settings = (struct manager_settings){
+		fabric->settings->stream, fabric->settings->bucket, fabric->settings->provision_manager};
 	enum status status =
 		manager_open(&fabric->manager_settings, fabric->state, fabric->cells, fabric->placer, &fabric->manager);
 	return status == STATUS_OK ? manager_serve(fabric->manager, fabric->rest) : status;
 }
 
-enum status fabric_open(const struct fabric_settings *settings, struct store *store, struct worker_pool *pool,
-	struct access *access, struct bus *bus, struct fabric **fabric)
+/* A stream that is somebody else's cannot be worked with (control.md F18): better not here than half here. */
+static void on_refused(void *context, struct text why)
+{
+	atomic_store(&((struct fabric *)context)->is_refused, true);
+	LOG(ERROR, "stream.refused", log_text("error", why));
+	kill(getpid(), SIGTERM);
+}
+
+static bool is_answered(void *context, const struct orchestration *orchestration)
+{
+	const struct fabric *fabric = context;
+	return fabric->manager == NULL || manager_is_answered(fabric->manager, orchestration);
+}
+
+static enum status open_pm(struct fabric *fabric, const struct pm_settings *settings, struct buffer *error)
+{
+	const struct pm_base base = {fabric->state, fabric->bus, fabric->cells, fabric->rest, fabric->settings->stream,
+		fabric->settings->bucket, fabric->settings->setup_stream};
+	const struct pm_hooks hooks = {on_refused, is_answered, fabric};
+	return fabric->settings->provision_manager ? pm_open(settings, &base, &hooks, &fabric->pm, error) : STATUS_OK;
+}
+
+/* What both roles stand on, then the roles. */
+static enum status open_rooms(struct fabric *fabric, const struct pm_settings *pm_settings, struct buffer *error)
+{
+	enum status status = cells_open(fabric->state, &fabric->cells);
+	if (status == STATUS_OK)
+		status = placer_open(fabric->state, fabric->cells, &fabric->placer);
+	if (status == STATUS_OK)
+		status = letters_open(fabric->state, fabric->bus, &fabric->letters);
+	if (status == STATUS_OK)
+		status = commands_open(fabric->state, fabric->cells, fabric->bus, &fabric->commands);
+	if (status == STATUS_OK)
+		status = parked_open(fabric->state, fabric->bus, fabric->rest, &fabric->parked);
+	if (status == STATUS_OK)
+		status = open_pm(fabric, pm_settings, error);
+	return status == STATUS_OK ? open_manager(fabric) : status;
+}
+
+enum status fabric_open(const struct fabric_settings *settings, const struct pm_settings *pm_settings,
+	struct store *store, struct worker_pool *pool, struct access *access, struct bus *bus, struct fabric **fabric,
+	struct buffer *error)
 {
 	struct fabric *made = calloc(1, sizeof(*made));
 	if (made == NULL)
@@ -131,13 +183,7 @@ enum status fabric_open(const struct fabric_settings *settings, struct store *st
 	if (status == STATUS_OK)
 		status = rest_open(access, &made->rest);
 	if (status == STATUS_OK)
-		status = cells_open(made->state, &made->cells);
-	if (status == STATUS_OK)
-		status = placer_open(made->state, made->cells, &made->placer);
-	if (status == STATUS_OK)
-		status = letters_open(made->state, bus, &made->letters);
-	if (status == STATUS_OK)
-		status = open_manager(made);
+		status = open_rooms(made, pm_settings, error);
 	if (status != STATUS_OK) {
 		fabric_free(made);
 		return status;
@@ -149,6 +195,13 @@ enum status fabric_open(const struct fabric_settings *settings, struct store *st
 }
 
 /* --- the cells */
+
+/* Who leads sends the commands. */
+static void on_leading(void *context, bool leads)
+{
+	const struct fabric *fabric = context;
+	commands_lead(fabric->commands, leads, fleet_term(fabric->fleet));
+}
 
 static int64_t used_of(void *context, const struct cell_record *cell)
 {
@@ -165,7 +218,10 @@ enum status fabric_watch_cells(struct fabric *fabric, const struct fleet_setting
 		.used = used_of,
 		.used_context = fabric};
 	enum status status = fleet_open(settings, &bus_settings->urls, &uses, &fabric->fleet, error);
-	return status == STATUS_OK ? fleet_serve(fabric->fleet, fabric->rest) : status;
+	if (status != STATUS_OK)
+		return status;
+	fleet_observe(fabric->fleet, on_leading, fabric);
+	return fleet_serve(fabric->fleet, fabric->rest);
 }
 
 struct leaving {
@@ -199,12 +255,20 @@ void fabric_free(struct fabric *fabric)
 		return;
 	fleet_free(fabric->fleet);
 	manager_free(fabric->manager);
+	pm_free(fabric->pm);
+	parked_free(fabric->parked);
+	commands_free(fabric->commands);
 	letters_free(fabric->letters);
 	placer_free(fabric->placer);
 	cells_free(fabric->cells);
 	rest_free(fabric->rest);
 	state_free(fabric->state);
 	free(fabric);
+}
+
+bool fabric_is_refused(const struct fabric *fabric)
+{
+	return fabric != NULL && atomic_load(&fabric->is_refused);
 }
 
 void fabric_handle(void *context, struct exchange *exchange)
@@ -218,4 +282,10 @@ void fabric_lines(const struct fabric *fabric, struct buffer *into)
 	buffer_append_byte(into, '\n');
 	letters_line(fabric->letters, into);
 	buffer_append_byte(into, '\n');
+	if (fabric->pm != NULL) {
+		pm_line(fabric->pm, into);
+		buffer_append_byte(into, '\n');
+	}
+	buffer_printf(into, "%zu commands wait for their cells, %zu messages are parked\n",
+		commands_waiting(fabric->commands), parked_count(fabric->parked));
 }
