@@ -24,6 +24,7 @@ struct settings {
 	struct fabric_settings fabric;
 	struct pm_settings orchestration;
 	struct fleet_settings cells;
+	struct pm_settings orchestration;
 };
 
 /* The running managers, in the order they are opened. */
@@ -39,7 +40,7 @@ struct cfmd {
 	struct server *server;
 	struct handler handler;
 	int64_t started_ms;
-	bool is_started;
+	bool is_started, is_refused;
 	atomic_bool is_draining;
 };
 
@@ -57,6 +58,7 @@ static void describe(struct program_settings *program)
 	program_section(program, "fabric", fabric_settings_table, fabric_settings_count, &settings->fabric);
 	program_section(program, "orchestration", pm_settings_table, pm_settings_count, &settings->orchestration);
 	program_section(program, "cells", fleet_settings_table, fleet_settings_count, &settings->cells);
+	program_section(program, "orchestration", pm_settings_table, pm_settings_count, &settings->orchestration);
 }
 
 /* Everything of the fabric lives on one worker and has no locks. */
@@ -205,6 +207,7 @@ static void close_cfmd(void *context)
 	if (cfmd->is_started)
 		fabric_leave(cfmd->fabric);
 	settle(cfmd);
+	cfmd->is_refused = fabric_is_refused(cfmd->fabric);
 	if (cfmd->pool != NULL)
 		worker_pool_stop(cfmd->pool);
 	bus_close(cfmd->bus);
@@ -216,11 +219,6 @@ static void close_cfmd(void *context)
 	if (cfmd->access != NULL)
 		access_close(cfmd->access);
 	worker_pool_free(cfmd->pool);
-}
-
-static bool has_failed(void *context)
-{
-	return fabric_is_refused(((struct cfmd *)context)->fabric);
 }
 
 int main(int count, char **arguments)
@@ -240,8 +238,8 @@ int main(int count, char **arguments)
 		.apply = apply,
 		.reloaded = reloaded,
 		.drain = drain,
-		.has_failed = has_failed,
 		.close = close_cfmd,
 		.context = &cfmd};
-	return program_main(&program, count, arguments);
+	int code = program_main(&program, count, arguments);
+	return code == 0 && cfmd.is_refused ? EXIT_CONFIG : code;
 }

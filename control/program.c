@@ -299,14 +299,13 @@ static int serve(const struct program *program, struct program_settings *setting
 	} else if (error.length == 0) {
 		buffer_printf(&error, "cannot start: %s", status_text(status));
 	}
-	bool has_failed = program->has_failed != NULL && program->has_failed(program->context);
 	program->close(program->context);
 	log_close();
 	if (status != STATUS_OK)
 		fprintf(stderr, "%s%s%s\n", options->config == NULL ? "" : options->config, options->config == NULL ? "" : ": ",
 			error.bytes == NULL ? "out of memory" : error.bytes);
 	buffer_free(&error);
-	return status != STATUS_OK ? EXIT_CONFIG : has_failed ? EXIT_FAILED : 0;
+	return status == STATUS_OK ? 0 : EXIT_CONFIG;
 }
 
 int program_main(const struct program *program, int count, char **arguments)

@@ -4,7 +4,7 @@
 #include "server/base/config.h"
 #include "server/server.h"
 
-enum { PROGRAM_SECTIONS_MAX = 24, EXIT_FAILED = 1, EXIT_CONFIG = 2 };
+enum { PROGRAM_SECTIONS_MAX = 24, EXIT_CONFIG = 2 };
 
 /* Section "log". */
 struct log_settings {
@@ -47,8 +47,6 @@ struct program {
 	const char *const (*reloaded)[2];
 	/* First signal to end: no new work; done is called once, from any thread. */
 	void (*drain)(void *context, void (*done)(void *context), void *done_context);
-	/* Before close: did it end because it cannot go on? Then the exit code says so. NULL: never. */
-	bool (*has_failed)(void *context);
 	/* Also what is half open. */
 	void (*close)(void *context);
 	void *context;

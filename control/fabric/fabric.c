@@ -3,7 +3,6 @@
 
 #include <semaphore.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -43,17 +42,16 @@ struct fabric {
 	struct placer *placer;
 	struct letters *letters;
 	struct commands *commands;
+	struct manager *manager;
 	struct parked *parked;
-	struct pm *pm; /* NULL: not that role */
-	struct manager *manager; /* NULL: not that role */
+	struct pm *pm;
+	bool is_refused;
 	struct rest *rest;
 	struct fleet *fleet;  /* NULL: nobody watches the cells */
 	struct timer *ensure; /* tries again to have the stream */
-	atomic_bool is_refused;
 };
 
-/* --- the stream: the first of the managers and agents that comes makes it (cfm.md 3.1). The Provision Manager does so
- * itself. */
+/* --- the stream: the first of the managers and agents that comes makes it (cfm.md 3.1) */
 
 static void on_ensured(void *context, enum status status, struct text error)
 {
@@ -86,7 +84,7 @@ static void ensure_stream(void *context)
 static void on_bus(void *context, bool is_up)
 {
 	struct fabric *fabric = context;
-	if (is_up)
+	if (is_up && fabric->settings->setup_stream && fabric->pm == NULL)
 		ensure_stream(fabric);
 }
 
@@ -98,10 +96,9 @@ static enum status on_start(void *context, struct worker *worker)
 	fabric->ensure = timer_new(worker, ensure_stream, fabric);
 	if (fabric->ensure == NULL)
 		return STATUS_NO_MEMORY;
-	if (fabric->settings->setup_stream && fabric->pm == NULL) {
-		bus_on_state(fabric->bus, on_bus, fabric);
+	bus_on_state(fabric->bus, on_bus, fabric);
+	if (fabric->settings->setup_stream && fabric->pm == NULL)
 		ensure_stream(fabric);
-	}
 	if (fabric->manager != NULL)
 		manager_start(fabric->manager, fabric->bus);
 	if (fabric->fleet != NULL)
@@ -121,20 +118,22 @@ static void on_stop(void *context, struct worker *worker)
 
 static enum status open_manager(struct fabric *fabric)
 {
-	if (!fabric->settings->tenant_manager)
-		return STATUS_OK;
 	fabric->manager_settings = (struct manager_settings){
 		fabric->settings->stream, fabric->settings->bucket, fabric->settings->provision_manager};
+	if (!fabric->settings->tenant_manager)
+		return STATUS_OK;
 	enum status status =
 		manager_open(&fabric->manager_settings, fabric->state, fabric->cells, fabric->placer, &fabric->manager);
 	return status == STATUS_OK ? manager_serve(fabric->manager, fabric->rest) : status;
 }
 
-/* A stream that is somebody else's cannot be worked with (control.md F18): better not here than half here. */
+/* --- the provision manager */
+
 static void on_refused(void *context, struct text why)
 {
-	atomic_store(&((struct fabric *)context)->is_refused, true);
-	LOG(ERROR, "stream.refused", log_text("error", why));
+	struct fabric *fabric = context;
+	(void)why; /* it is in the log */
+	fabric->is_refused = true;
 	kill(getpid(), SIGTERM);
 }
 
@@ -144,29 +143,25 @@ static bool is_answered(void *context, const struct orchestration *orchestration
 	return fabric->manager == NULL || manager_is_answered(fabric->manager, orchestration);
 }
 
-static enum status open_pm(struct fabric *fabric, const struct pm_settings *settings, struct buffer *error)
+static enum status open_provision_manager(
+	struct fabric *fabric, const struct pm_settings *settings, struct buffer *error)
 {
-	const struct pm_base base = {fabric->state, fabric->bus, fabric->cells, fabric->rest, fabric->settings->stream,
-		fabric->settings->bucket, fabric->settings->setup_stream};
-	const struct pm_hooks hooks = {on_refused, is_answered, fabric};
-	return fabric->settings->provision_manager ? pm_open(settings, &base, &hooks, &fabric->pm, error) : STATUS_OK;
+	if (!fabric->settings->provision_manager)
+		return STATUS_OK;
+	return pm_open(settings,
+		&(struct pm_base){.state = fabric->state,
+			.bus = fabric->bus,
+			.cells = fabric->cells,
+			.rest = fabric->rest,
+			.stream = fabric->settings->stream,
+			.bucket = fabric->settings->bucket,
+			.sets_up_stream = fabric->settings->setup_stream},
+		&(struct pm_hooks){.refused = on_refused, .is_answered = is_answered, .context = fabric}, &fabric->pm, error);
 }
 
-/* What both roles stand on, then the roles. */
-static enum status open_rooms(struct fabric *fabric, const struct pm_settings *pm_settings, struct buffer *error)
+bool fabric_is_refused(const struct fabric *fabric)
 {
-	enum status status = cells_open(fabric->state, &fabric->cells);
-	if (status == STATUS_OK)
-		status = placer_open(fabric->state, fabric->cells, &fabric->placer);
-	if (status == STATUS_OK)
-		status = letters_open(fabric->state, fabric->bus, &fabric->letters);
-	if (status == STATUS_OK)
-		status = commands_open(fabric->state, fabric->cells, fabric->bus, &fabric->commands);
-	if (status == STATUS_OK)
-		status = parked_open(fabric->state, fabric->bus, fabric->rest, &fabric->parked);
-	if (status == STATUS_OK)
-		status = open_pm(fabric, pm_settings, error);
-	return status == STATUS_OK ? open_manager(fabric) : status;
+	return fabric != NULL && fabric->is_refused;
 }
 
 enum status fabric_open(const struct fabric_settings *settings, const struct pm_settings *pm_settings,
@@ -183,7 +178,19 @@ enum status fabric_open(const struct fabric_settings *settings, const struct pm_
 	if (status == STATUS_OK)
 		status = rest_open(access, &made->rest);
 	if (status == STATUS_OK)
-		status = open_rooms(made, pm_settings, error);
+		status = cells_open(made->state, &made->cells);
+	if (status == STATUS_OK)
+		status = placer_open(made->state, made->cells, &made->placer);
+	if (status == STATUS_OK)
+		status = letters_open(made->state, bus, &made->letters);
+	if (status == STATUS_OK)
+		status = parked_open(made->state, bus, made->rest, &made->parked);
+	if (status == STATUS_OK)
+		status = commands_open(made->state, made->cells, bus, &made->commands);
+	if (status == STATUS_OK)
+		status = open_manager(made);
+	if (status == STATUS_OK)
+		status = open_provision_manager(made, pm_settings, error);
 	if (status != STATUS_OK) {
 		fabric_free(made);
 		return status;
@@ -196,16 +203,15 @@ enum status fabric_open(const struct fabric_settings *settings, const struct pm_
 
 /* --- the cells */
 
-/* Who leads sends the commands. */
-static void on_leading(void *context, bool leads)
-{
-	const struct fabric *fabric = context;
-	commands_lead(fabric->commands, leads, fleet_term(fabric->fleet));
-}
-
 static int64_t used_of(void *context, const struct cell_record *cell)
 {
 	return placer_used(((const struct fabric *)context)->placer, cell, NULL);
+}
+
+static void on_leadership(void *context, bool leads)
+{
+	struct fabric *fabric = context;
+	commands_lead(fabric->commands, leads, fleet_term(fabric->fleet));
 }
 
 enum status fabric_watch_cells(struct fabric *fabric, const struct fleet_settings *settings,
@@ -220,7 +226,7 @@ enum status fabric_watch_cells(struct fabric *fabric, const struct fleet_setting
 	enum status status = fleet_open(settings, &bus_settings->urls, &uses, &fabric->fleet, error);
 	if (status != STATUS_OK)
 		return status;
-	fleet_observe(fabric->fleet, on_leading, fabric);
+	fleet_observe(fabric->fleet, on_leadership, fabric);
 	return fleet_serve(fabric->fleet, fabric->rest);
 }
 
@@ -254,8 +260,8 @@ void fabric_free(struct fabric *fabric)
 	if (fabric == NULL)
 		return;
 	fleet_free(fabric->fleet);
-	manager_free(fabric->manager);
 	pm_free(fabric->pm);
+	manager_free(fabric->manager);
 	parked_free(fabric->parked);
 	commands_free(fabric->commands);
 	letters_free(fabric->letters);
@@ -264,11 +270,6 @@ void fabric_free(struct fabric *fabric)
 	rest_free(fabric->rest);
 	state_free(fabric->state);
 	free(fabric);
-}
-
-bool fabric_is_refused(const struct fabric *fabric)
-{
-	return fabric != NULL && atomic_load(&fabric->is_refused);
 }
 
 void fabric_handle(void *context, struct exchange *exchange)
@@ -286,6 +287,6 @@ void fabric_lines(const struct fabric *fabric, struct buffer *into)
 		pm_line(fabric->pm, into);
 		buffer_append_byte(into, '\n');
 	}
-	buffer_printf(into, "%zu commands wait for their cells, %zu messages are parked\n",
-		commands_waiting(fabric->commands), parked_count(fabric->parked));
+	buffer_printf(into, "%zu commands wait for their cells\n", commands_waiting(fabric->commands));
+	buffer_printf(into, "%zu messages are parked\n", parked_count(fabric->parked));
 }

@@ -4,8 +4,8 @@
 
 #include "control/fabric/commands.h"
 #include "control/fabric/manager/deploy.h"
-#include "control/fabric/manager/vpa_plan.h"
 #include "control/fabric/manager/profile.h"
+#include "control/fabric/manager/vpa_plan.h"
 #include "control/fabric/manager/wire.h"
 #include "server/base/clock.h"
 

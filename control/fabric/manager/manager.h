@@ -17,8 +17,8 @@
 #include "control/orchestration/orchestration.h"
 
 struct manager_settings {
-	const char *stream, *bucket;  /* "cfm-stream", "cfm-bucket" */
-	bool has_provision_manager;   /* this program is one too: what is ordered is started even if the broker loses it */
+	const char *stream, *bucket; /* "cfm-stream", "cfm-bucket" */
+	bool has_provision_manager;  /* this program is one too: what is ordered is started even if the broker loses it */
 };
 
 struct manager;

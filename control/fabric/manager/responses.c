@@ -58,8 +58,8 @@ static void park(struct arrival *arrival, const char *why)
 	struct transaction *transaction = transaction_new();
 	LOG(WARNING, "response.parked", log_text("profile", arrival->response.correlation_id),
 		log_text("manifest", arrival->response.manifest_id), log_text("why", text_of(why)));
-	if (transaction != NULL && parked_add(transaction, text_of(arrival->subject), why, text_of(arrival->body), TEXT_NONE,
-								   clock_wall_ms())) {
+	if (transaction != NULL &&
+		parked_add(transaction, text_of(arrival->subject), why, text_of(arrival->body), TEXT_NONE, clock_wall_ms())) {
 		state_submit(arrival->manager->state, transaction, on_parked, arrival);
 		return;
 	}
@@ -115,7 +115,8 @@ static bool keep_error(struct json *profile, const struct arrival *arrival)
 	if (arrival->detail != NULL)
 		buffer_append(&detail, text_of(arrival->detail));
 	else
-		buffer_printf(&detail, "orchestration %.*s failed, no cause was given", TEXT_ARGUMENTS(arrival->response.manifest_id));
+		buffer_printf(
+			&detail, "orchestration %.*s failed, no cause was given", TEXT_ARGUMENTS(arrival->response.manifest_id));
 	json_remove(profile, "error");
 	json_remove(profile, "errorDetail");
 	bool is_kept = !detail.failed && json_add_bool(profile, "error", true) &&

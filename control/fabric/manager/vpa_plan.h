@@ -34,5 +34,6 @@ struct vpa_plan_sources {
 	size_t profile_count;
 };
 /* INVALID with one line that names the member. Makes new ids. vpa_plan_free what is OK. */
-enum status vpa_plan_make(const struct vpa_plan_sources *sources, struct vpa_plan *plan, struct buffer *error) MUST_CHECK;
+enum status vpa_plan_make(
+	const struct vpa_plan_sources *sources, struct vpa_plan *plan, struct buffer *error) MUST_CHECK;
 void vpa_plan_free(struct vpa_plan *plan);

@@ -68,8 +68,9 @@ static void read_value(struct changing *changing)
 	bus_bucket_get(changing->pm->base.bus, changing->pm->bucket, text_of(changing->item->id), on_value, changing);
 }
 
-void change(struct pm *pm, struct ledger_item *item, bool (*make)(void *context, struct orchestration *orchestration),
-	void (*done)(void *context, enum change change), void *context)
+void pm_change(struct pm *pm, struct ledger_item *item,
+	bool (*make)(void *context, struct orchestration *orchestration), void (*done)(void *context, enum change change),
+	void *context)
 {
 	struct changing *changing = calloc(1, sizeof(*changing));
 	if (changing == NULL) {
@@ -105,7 +106,7 @@ static void on_failed(void *context, enum change change)
 	free(failing);
 }
 
-void change_fail(struct pm *pm, struct ledger_item *item, const char *why)
+void pm_change_fail(struct pm *pm, struct ledger_item *item, const char *why)
 {
 	struct failing *failing = malloc(sizeof(*failing));
 	char *copy = text_copy(text_of(why));
@@ -116,5 +117,5 @@ void change_fail(struct pm *pm, struct ledger_item *item, const char *why)
 	}
 	*failing = (struct failing){pm, copy};
 	LOG(WARNING, "orchestration.ended", log_text("orchestration", text_of(item->id)), log_text("why", text_of(why)));
-	change(pm, item, fail, on_failed, failing);
+	pm_change(pm, item, fail, on_failed, failing);
 }

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 #include "control/fabric/manager/wire.h"
-#include "control/fabric/orchestration/plan.h"
 #include "control/fabric/orchestration/schema_check.h"
+#include "control/fabric/orchestration/steps.h"
 #include "control/fabric/record_index.h"
 #include "control/fabric/rest_submit.h"
 
@@ -249,11 +249,11 @@ static bool check_activities(struct rest_call *call, const struct json *list)
 {
 	const struct definitions *definitions = call->context;
 	struct buffer why = {0};
-	size_t levels[PLAN_ACTIVITIES_MAX], count;
+	size_t levels[STEPS_ACTIVITIES_MAX], count;
 	enum status status = STATUS_INVALID;
 	struct json *schemas = collect_schemas(definitions, list, &why);
 	if (schemas != NULL)
-		status = plan_levels(list, levels, &count, &why);
+		status = steps_levels(list, levels, &count, &why);
 	if (status == STATUS_OK && strcmp(json_name(list), ORCHESTRATION_DEPLOY.bytes) == 0)
 		status = schema_check(list, find_schemas, schemas, &why);
 	if (status != STATUS_OK)

@@ -136,7 +136,7 @@ static void create(struct dispatching *dispatching)
 	buffer_free(&value);
 }
 
-void dispatch(struct pm *pm, struct ledger_item *item, void (*done)(void *context), void *context)
+void pm_dispatch(struct pm *pm, struct ledger_item *item, void (*done)(void *context), void *context)
 {
 	struct dispatching *dispatching = dispatching_new(pm, item);
 	if (dispatching == NULL) {
@@ -172,7 +172,7 @@ static void on_value(void *context, enum status status, struct text value, uint6
 		return;
 	}
 	if ((int64_t)revision != dispatching->item->bucket_revision)
-		mirror_take(pm, value, revision); /* the broker has not told us, or will */
+		pm_mirror_take(pm, value, revision); /* the broker has not told us, or will */
 	orchestration_free(&dispatching->orchestration);
 	dispatching->orchestration = now;
 	dispatching->revision = revision;
@@ -254,7 +254,7 @@ static void ask_next(struct dispatching *dispatching)
 	buffer_free(&api);
 }
 
-void dispatch_check(struct pm *pm, struct ledger_item *item)
+void pm_dispatch_check(struct pm *pm, struct ledger_item *item)
 {
 	struct dispatching *dispatching = dispatching_new(pm, item);
 	item->check_pause_ms = item->check_pause_ms == 0 ? CHECK_PAUSE_MS : item->check_pause_ms * 2;

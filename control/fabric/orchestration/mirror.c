@@ -77,7 +77,7 @@ static struct json *find_disposal(const struct pm *pm, const struct orchestratio
 	return disposal;
 }
 
-enum status compensation_add(struct pm *pm, struct transaction *transaction, struct orchestration *orchestration)
+enum status pm_compensation_add(struct pm *pm, struct transaction *transaction, struct orchestration *orchestration)
 {
 	char id[UUID_LENGTH + 1];
 	struct json *disposal = find_disposal(pm, orchestration);
@@ -118,7 +118,7 @@ static bool follow_error(
 	if (!is_settled)
 		return !is_new ||
 			   ledger_own_number(orchestration, "settleAt", worker_wall_ms(pm->worker) + pm->settings.settle_ms);
-	enum status status = compensation_add(pm, transaction, orchestration);
+	enum status status = pm_compensation_add(pm, transaction, orchestration);
 	if (status == STATUS_NOT_FOUND)
 		LOG(WARNING, "compensation.none", log_text("orchestration", orchestration->id));
 	return status != STATUS_NO_MEMORY;
@@ -224,7 +224,7 @@ static void on_parked(void *ticket, bool is_kept)
 	finish(ticket, is_kept ? BUS_ACK : BUS_NAK);
 }
 
-void on_bucket(void *context, const struct bus_message *message)
+void pm_on_bucket(void *context, const struct bus_message *message)
 {
 	struct pm *pm = context;
 	struct bus_delivery delivery = {0};
@@ -256,7 +256,7 @@ void on_bucket(void *context, const struct bus_message *message)
 	buffer_free(&error);
 }
 
-void mirror_take(struct pm *pm, struct text value, uint64_t revision)
+void pm_mirror_take(struct pm *pm, struct text value, uint64_t revision)
 {
 	struct buffer error = {0};
 	struct taking *taking = calloc(1, sizeof(*taking));
@@ -279,7 +279,7 @@ static void on_compensated(void *context, enum status status, int64_t revision)
 	item->is_busy = false;
 }
 
-void mirror_compensate(struct pm *pm, struct ledger_item *item)
+void pm_compensate(struct pm *pm, struct ledger_item *item)
 {
 	struct orchestration orchestration;
 	struct transaction *transaction = transaction_new();
@@ -289,7 +289,7 @@ void mirror_compensate(struct pm *pm, struct ledger_item *item)
 	}
 	enum status status = STATUS_OK;
 	if (is_compensable(&orchestration))
-		status = compensation_add(pm, transaction, &orchestration);
+		status = pm_compensation_add(pm, transaction, &orchestration);
 	json_remove(ledger_own(&orchestration), "settleAt");
 	if (status != STATUS_NO_MEMORY && ledger_put(transaction, &orchestration, item->revision)) {
 		item->is_busy = true;

@@ -151,7 +151,7 @@ static void post_orchestration(struct rest_call *call)
 		rest_refuse_with(call, 400, message.failed ? "Invalid payload" : message.bytes);
 	} else {
 		rest_hold(call);
-		start(call->context, &manifest, on_started, call);
+		pm_start(call->context, &manifest, on_started, call);
 	}
 	buffer_free(&error);
 	buffer_free(&message);
@@ -188,7 +188,7 @@ static bool cancel(void *context, struct orchestration *orchestration)
 static void cancel_item(struct rest_call *call, struct ledger_item *item)
 {
 	rest_hold(call);
-	change(call->context, item, cancel, on_changed, call);
+	pm_change(call->context, item, cancel, on_changed, call);
 }
 
 /* Failures are forgotten, and what has failed or was left out may run. */
@@ -226,7 +226,7 @@ static void retry_item(struct rest_call *call, struct ledger_item *item)
 		return;
 	}
 	rest_hold(call);
-	change(call->context, item, retry, on_changed, call);
+	pm_change(call->context, item, retry, on_changed, call);
 }
 
 static void on_stored(void *context, enum status status, int64_t revision)
@@ -252,7 +252,7 @@ static void compensate_item(struct rest_call *call, struct ledger_item *item)
 	struct transaction *transaction = transaction_new();
 	enum status status = STATUS_NO_MEMORY;
 	if (transaction != NULL && ledger_read(pm, item, &orchestration)) {
-		status = compensation_add(pm, transaction, &orchestration);
+		status = pm_compensation_add(pm, transaction, &orchestration);
 		if (status == STATUS_OK && !ledger_put(transaction, &orchestration, item->revision))
 			status = STATUS_NO_MEMORY;
 		orchestration_free(&orchestration);
@@ -313,7 +313,7 @@ static const struct rest_endpoint own_endpoints[] = {
 };
 static const struct rest_endpoint health_endpoint[] = {{"GET", "/health", NULL, false, health}};
 
-enum status orchestrations_rest(struct pm *pm)
+enum status pm_serve(struct pm *pm)
 {
 	struct listing *listing = malloc(sizeof(*listing));
 	if (listing == NULL)

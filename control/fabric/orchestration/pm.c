@@ -41,7 +41,7 @@ static enum status add_service(struct pm *pm, struct text line, struct buffer *e
 			error, "orchestration.services: \"%.*s\": must be \"activity-type=vpa.type\"", TEXT_ARGUMENTS(line));
 		return STATUS_INVALID;
 	}
-	struct plan_service *service = &pm->services[pm->plan.service_count++];
+	struct steps_service *service = &pm->services[pm->plan.service_count++];
 	service->type = text_copy(type);
 	service->vpa_type = text_copy(vpa_type);
 	return service->type != NULL && service->vpa_type != NULL ? STATUS_OK : STATUS_NO_MEMORY;
@@ -75,7 +75,7 @@ static struct text cell_name(void *context, struct text cell_id, struct text ext
 static void on_begin(struct task *task)
 {
 	struct pm *pm = (struct pm *)((char *)task - offsetof(struct pm, begin));
-	on_sweep(pm);
+	pm_on_sweep(pm);
 }
 
 static enum status open_parts(struct pm *pm, struct buffer *error)
@@ -86,9 +86,9 @@ static enum status open_parts(struct pm *pm, struct buffer *error)
 	if (status == STATUS_OK)
 		status = ledger_open(pm);
 	if (status == STATUS_OK && pm->base.rest != NULL)
-		status = orchestrations_rest(pm);
+		status = pm_serve(pm);
 	if (status == STATUS_OK) {
-		pm->sweep = timer_new(pm->worker, on_sweep, pm);
+		pm->sweep = timer_new(pm->worker, pm_on_sweep, pm);
 		status = pm->sweep != NULL ? STATUS_OK : STATUS_NO_MEMORY;
 	}
 	return status;
@@ -117,7 +117,7 @@ enum status pm_open(const struct pm_settings *settings, const struct pm_base *ba
 		return status;
 	}
 	definitions_ask_use(made->definitions, ledger_is_used, made);
-	bus_on_state(base->bus, on_bus, made);
+	bus_on_state(base->bus, pm_on_bus, made);
 	worker_post(made->worker, &made->begin);
 	*pm = made;
 	return STATUS_OK;

@@ -31,8 +31,8 @@ extern const size_t pm_settings_count;
 
 /* All may be NULL. */
 struct pm_hooks {
-	/* A stream of ours cannot be used (control.md F18): one line. The program should end; until then nothing is
-	 * orchestrated, and it is tried again. */
+	/* A stream of ours cannot be used, and never could since the start (control.md F18): one line. The program should
+	 * end; until then nothing is orchestrated, and it is tried again. */
 	void (*refused)(void *context, struct text why);
 	/* Has the tenant manager taken in how this orchestration ended? Asked of those that have ended some time ago; the
 	 * response is sent again when it has not. */

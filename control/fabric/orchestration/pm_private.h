@@ -1,8 +1,8 @@
 /* The provision manager's inside: the ledger of orchestrations, and who moves them. */
 #pragma once
 
-#include "control/fabric/orchestration/plan.h"
 #include "control/fabric/orchestration/pm.h"
+#include "control/fabric/orchestration/steps.h"
 #include "control/fabric/record_index.h"
 
 #define PM_BASE "/api/v1alpha1"
@@ -31,8 +31,8 @@ struct pm {
 	struct pm_hooks hooks;
 	struct worker *worker;
 	struct definitions *definitions;
-	struct plan_settings plan;
-	struct plan_service *services;
+	struct steps_settings plan;
+	struct steps_service *services;
 	struct record_index *index;
 	struct map *by_id;
 	struct ledger_item *items;
@@ -72,41 +72,42 @@ void ledger_park(struct pm *pm, const struct bus_message *message, const char *w
 
 /* --- start.c: `done` once: OK (it is in the ledger; `item`), INVALID with the reason, else what the store says. The
  * manifest is copied. */
-void start(struct pm *pm, const struct manifest *manifest,
+void pm_start(struct pm *pm, const struct manifest *manifest,
 	void (*done)(void *context, enum status status, const struct ledger_item *item, const char *why), void *context);
 /* Starts one that was only ordered. */
-void start_item(struct pm *pm, struct ledger_item *item);
-void on_manifest(void *pm, const struct bus_message *message);
+void pm_start_item(struct pm *pm, struct ledger_item *item);
+void pm_on_manifest(void *pm, const struct bus_message *message);
 
 /* --- dispatch.c */
 /* Puts the value into the bucket when it is not there, and sends the messages of its step. `done` (may be NULL) once.
  */
-void dispatch(struct pm *pm, struct ledger_item *item, void (*done)(void *context), void *context);
+void pm_dispatch(struct pm *pm, struct ledger_item *item, void (*done)(void *context), void *context);
 /* Sends what was lost: messages of activities that are not completed and of which the stream has none; the value, when
  * the bucket has it no more. */
-void dispatch_check(struct pm *pm, struct ledger_item *item);
+void pm_dispatch_check(struct pm *pm, struct ledger_item *item);
 
 /* --- change.c: changes the value in the bucket until it holds. */
 enum change { CHANGE_MADE, CHANGE_NOT_ALLOWED, CHANGE_FAILED };
 /* `make` gives false when this state allows no such change. `done` (may be NULL) once. */
-void change(struct pm *pm, struct ledger_item *item, bool (*make)(void *context, struct orchestration *orchestration),
-	void (*done)(void *context, enum change change), void *context);
+void pm_change(struct pm *pm, struct ledger_item *item,
+	bool (*make)(void *context, struct orchestration *orchestration), void (*done)(void *context, enum change change),
+	void *context);
 /* Ends it as failed; its response and compensation follow when the bucket's change comes back. */
-void change_fail(struct pm *pm, struct ledger_item *item, const char *why);
+void pm_change_fail(struct pm *pm, struct ledger_item *item, const char *why);
 
 /* --- mirror.c */
-void on_bucket(void *pm, const struct bus_message *message);
+void pm_on_bucket(void *pm, const struct bus_message *message);
 /* Takes in a value that was read from the bucket. */
-void mirror_take(struct pm *pm, struct text value, uint64_t revision);
+void pm_mirror_take(struct pm *pm, struct text value, uint64_t revision);
 /* A compensation whose time to wait is over. */
-void mirror_compensate(struct pm *pm, struct ledger_item *item);
+void pm_compensate(struct pm *pm, struct ledger_item *item);
 /* Adds the compensation to the transaction and notes it in the value. NOT_FOUND: the definition's template has none. */
-enum status compensation_add(
+enum status pm_compensation_add(
 	struct pm *pm, struct transaction *transaction, struct orchestration *orchestration) MUST_CHECK;
 
 /* --- sweep.c */
-void on_sweep(void *pm);
-void on_bus(void *pm, bool is_up);
+void pm_on_sweep(void *pm);
+void pm_on_bus(void *pm, bool is_up);
 
 /* --- orchestrations.c: REST */
-enum status orchestrations_rest(struct pm *pm) MUST_CHECK;
+enum status pm_serve(struct pm *pm) MUST_CHECK;

@@ -111,7 +111,7 @@ static void on_stored(void *context, enum status status, int64_t revision)
 	else if (starting->item->state == ORCHESTRATION_COMPLETED)
 		finish(starting, STATUS_OK, NULL); /* there was nothing to do */
 	else
-		dispatch(starting->pm, starting->item, on_dispatched, starting);
+		pm_dispatch(starting->pm, starting->item, on_dispatched, starting);
 }
 
 /* The planned value as a record; NULL: out of memory. */
@@ -172,7 +172,7 @@ static void start_run(struct starting *starting)
 		status = STATUS_NO_MEMORY;
 	else
 		status =
-			plan_make(&pm->plan, &starting->manifest, definition, data, worker_wall_ms(pm->worker), &value, &error);
+			steps_make(&pm->plan, &starting->manifest, definition, data, worker_wall_ms(pm->worker), &value, &error);
 	if (status == STATUS_OK)
 		start_planned(starting, buffer_text(&value), data);
 	else
@@ -183,7 +183,7 @@ static void start_run(struct starting *starting)
 	buffer_free(&error);
 }
 
-void start(struct pm *pm, const struct manifest *manifest,
+void pm_start(struct pm *pm, const struct manifest *manifest,
 	void (*done)(void *context, enum status status, const struct ledger_item *item, const char *why), void *context)
 {
 	struct starting *starting = calloc(1, sizeof(*starting));
@@ -312,7 +312,7 @@ static void on_parked(void *ticket, bool is_kept)
 	arrival_free(arrival);
 }
 
-void on_manifest(void *context, const struct bus_message *message)
+void pm_on_manifest(void *context, const struct bus_message *message)
 {
 	struct pm *pm = context;
 	struct arrival *arrival = calloc(1, sizeof(*arrival));
@@ -327,7 +327,7 @@ void on_manifest(void *context, const struct bus_message *message)
 	arrival->pm = pm;
 	enum status status = manifest_parse(message->body, &arrival->manifest, &error);
 	if (status == STATUS_OK)
-		start(pm, &arrival->manifest, on_started, arrival);
+		pm_start(pm, &arrival->manifest, on_started, arrival);
 	else if (status == STATUS_NO_MEMORY)
 		on_started(arrival, status, NULL, NULL);
 	else
@@ -335,7 +335,7 @@ void on_manifest(void *context, const struct bus_message *message)
 	buffer_free(&error);
 }
 
-void start_item(struct pm *pm, struct ledger_item *item)
+void pm_start_item(struct pm *pm, struct ledger_item *item)
 {
 	struct arrival *arrival = calloc(1, sizeof(*arrival));
 	struct orchestration ordered;
@@ -353,7 +353,7 @@ void start_item(struct pm *pm, struct ledger_item *item)
 	if (!copy.failed && manifest_parse(buffer_text(&copy), &arrival->manifest, &error) == STATUS_OK) {
 		arrival->item = item;
 		item->is_busy = true;
-		start(pm, &arrival->manifest, on_started, arrival);
+		pm_start(pm, &arrival->manifest, on_started, arrival);
 	} else {
 		free(arrival);
 	}

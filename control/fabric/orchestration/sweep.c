@@ -33,7 +33,7 @@ static void refuse(struct pm *pm, struct text error)
 	free(pm->refused);
 	pm->refused = line;
 	LOG(ERROR, "stream.refused", log_text("why", error));
-	if (pm->hooks.refused != NULL)
+	if (pm->hooks.refused != NULL && pm->manifests == NULL)
 		pm->hooks.refused(pm->hooks.context, error);
 }
 
@@ -54,7 +54,7 @@ static void consume(struct pm *pm)
 				.is_found_only = true,
 				.is_queue = true,
 				.waits_for_stream = true},
-			on_manifest, pm);
+			pm_on_manifest, pm);
 	if (pm->mirror == NULL && !config.failed)
 		pm->mirror = bus_consume(pm->base.bus,
 			&(struct bus_consumer_settings){.stream = buffer_text(&pm->bucket_stream),
@@ -63,7 +63,7 @@ static void consume(struct pm *pm)
 				.batch = 64,
 				.is_found_only = true,
 				.waits_for_stream = true},
-			on_bucket, pm);
+			pm_on_bucket, pm);
 	buffer_free(&config);
 	check_all_now(pm);
 }
@@ -119,20 +119,20 @@ static void sweep_running(struct pm *pm, struct ledger_item *item, int64_t wall_
 	char why[128];
 	if (wall_ms - item->created_ms > pm->settings.orchestration_ms) {
 		snprintf(why, sizeof(why), "not done within %lld s", (long long)(pm->settings.orchestration_ms / 1000));
-		change_fail(pm, item, why);
+		pm_change_fail(pm, item, why);
 	} else if (item->is_requested) {
 		if (wall_ms - item->created_ms > ORDER_MS)
-			start_item(pm, item);
+			pm_start_item(pm, item);
 	} else if (!item->is_foreign && item->since_ms > 0 && wall_ms - item->since_ms > pm->settings.activity_ms) {
 		snprintf(
 			why, sizeof(why), "no activity was completed within %lld s", (long long)(pm->settings.activity_ms / 1000));
-		change_fail(pm, item, why);
+		pm_change_fail(pm, item, why);
 	} else if (!item->is_foreign && pm->has_bucket && pm->checks < CHECKS_MAX &&
 			   worker_now_ms(pm->worker) >= item->check_at_ms) {
 		/* what has just moved is not stuck */
 		if (item->check_at_ms == 0 && wall_ms - item->since_ms < pm->settings.sweep_ms)
 			return;
-		dispatch_check(pm, item);
+		pm_dispatch_check(pm, item);
 	}
 }
 
@@ -248,7 +248,7 @@ static void purge(struct pm *pm, struct ledger_item *item)
 static void sweep_finished(struct pm *pm, struct ledger_item *item, int64_t wall_ms, unsigned *purges)
 {
 	if (item->settle_at_ms > 0 && wall_ms >= item->settle_at_ms) {
-		mirror_compensate(pm, item);
+		pm_compensate(pm, item);
 	} else if (pm->has_bucket && wall_ms - item->ended_ms > pm->settings.retention_ms && *purges < PURGES_MAX) {
 		++*purges;
 		purge(pm, item);
@@ -257,7 +257,7 @@ static void sweep_finished(struct pm *pm, struct ledger_item *item, int64_t wall
 	}
 }
 
-void on_sweep(void *context)
+void pm_on_sweep(void *context)
 {
 	struct pm *pm = context;
 	int64_t wall_ms = worker_wall_ms(pm->worker);
@@ -275,7 +275,7 @@ void on_sweep(void *context)
 	timer_set(pm->sweep, (uint64_t)pm->settings.sweep_ms);
 }
 
-void on_bus(void *context, bool is_up)
+void pm_on_bus(void *context, bool is_up)
 {
 	struct pm *pm = context;
 	pm->has_stream = pm->has_bucket = false; /* it may be another broker, or an empty one */

@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "control/fabric/orchestration/plan.h"
 #include "control/fabric/orchestration/schema_check.h"
+#include "control/fabric/orchestration/steps.h"
 #include "control/orchestration/orchestration.h"
 
 static struct json *object(const char *text)
@@ -26,11 +26,11 @@ static struct text cell_name(void *context, struct text cell_id, struct text ext
 	return text_starts_with(cell_id, TEXT("own-")) ? external_id : TEXT_NONE;
 }
 
-static struct plan_service services[] = {
+static struct steps_service services[] = {
 	{(char *)(uintptr_t) "edcv-activity", (char *)(uintptr_t) "cfm.connector"},
 	{(char *)(uintptr_t) "siglet-activity", (char *)(uintptr_t) "cfm.dataplane"},
 };
-static const struct plan_settings settings = {services, 2, cell_name, NULL};
+static const struct steps_settings settings = {services, 2, cell_name, NULL};
 
 /* The deployment as the existing installations seed it (cfm.md 4.2). */
 #define DEPLOY                                                                                                         \
@@ -63,7 +63,7 @@ static struct orchestration planned(const char *definition, const char *data)
 	struct orchestration made;
 	struct manifest manifest = {
 		.id = TEXT("o"), .correlation_id = TEXT("p"), .type = TEXT("cfm.orchestration.vpa.deploy")};
-	if (plan_make(&settings, &manifest, definition_tree, data_tree, 1000, &value, &error) != STATUS_OK)
+	if (steps_make(&settings, &manifest, definition_tree, data_tree, 1000, &value, &error) != STATUS_OK)
 		fail_msg("%s", error.bytes);
 	assert_int_equal(orchestration_parse(buffer_text(&value), &made, &error), STATUS_OK);
 	json_free(definition_tree);
@@ -142,10 +142,10 @@ static void graphs_that_are_none(void **state)
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		size_t levels[PLAN_ACTIVITIES_MAX], count;
+		size_t levels[STEPS_ACTIVITIES_MAX], count;
 		struct buffer error = {0};
 		struct json *activities = object(cases[i].activities);
-		assert_int_equal(plan_levels(activities, levels, &count, &error), STATUS_INVALID);
+		assert_int_equal(steps_levels(activities, levels, &count, &error), STATUS_INVALID);
 		if (strstr(error.bytes, cases[i].error) == NULL)
 			fail_msg("%s", error.bytes);
 		json_free(activities);

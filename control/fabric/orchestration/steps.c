@@ -1,12 +1,12 @@
 /* Levels of the graph, then copies for cells. */
-#include "control/fabric/orchestration/plan.h"
+#include "control/fabric/orchestration/steps.h"
 
 #include "server/base/clock.h"
 
 struct plan {
-	const struct plan_settings *settings;
+	const struct steps_settings *settings;
 	const struct json *activities, *vpas;
-	size_t levels[PLAN_ACTIVITIES_MAX], level_count;
+	size_t levels[STEPS_ACTIVITIES_MAX], level_count;
 	struct json *steps; /* of the level being made */
 };
 
@@ -58,16 +58,16 @@ static bool push_dependencies(const struct json *activities, const struct json *
 	return has_moved;
 }
 
-enum status plan_levels(
-	const struct json *activities, size_t levels[PLAN_ACTIVITIES_MAX], size_t *count, struct buffer *error)
+enum status steps_levels(
+	const struct json *activities, size_t levels[STEPS_ACTIVITIES_MAX], size_t *count, struct buffer *error)
 {
 	size_t total = json_count(activities), rounds = 0;
-	if (total > PLAN_ACTIVITIES_MAX)
+	if (total > STEPS_ACTIVITIES_MAX)
 		return wrong(error, "too many activities", TEXT("at most 256"));
 	enum status status = check_names(activities, error);
 	if (status != STATUS_OK)
 		return status;
-	memset(levels, 0, PLAN_ACTIVITIES_MAX * sizeof(levels[0]));
+	memset(levels, 0, STEPS_ACTIVITIES_MAX * sizeof(levels[0]));
 	for (bool has_moved = true; has_moved; rounds++) {
 		size_t own = 0;
 		has_moved = false;
@@ -245,7 +245,7 @@ static void print_text(struct buffer *into, const char *before, struct text valu
 	buffer_append_json(into, value);
 }
 
-enum status plan_make(const struct plan_settings *settings, const struct manifest *manifest,
+enum status steps_make(const struct steps_settings *settings, const struct manifest *manifest,
 	const struct json *definition, const struct json *data, int64_t wall_ms, struct buffer *value, struct buffer *error)
 {
 	struct plan plan = {.settings = settings,
@@ -254,7 +254,7 @@ enum status plan_make(const struct plan_settings *settings, const struct manifes
 	struct buffer steps = {0};
 	char now[25];
 	bool is_empty;
-	enum status status = plan_levels(plan.activities, plan.levels, &plan.level_count, error);
+	enum status status = steps_levels(plan.activities, plan.levels, &plan.level_count, error);
 	if (status != STATUS_OK)
 		return status;
 	if (!print_steps(&plan, data, &steps, &is_empty) || steps.failed) {
