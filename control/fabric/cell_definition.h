@@ -52,7 +52,7 @@ struct cell_definition {
 	bool is_intermittent;
 	char *failover_group;
 	int64_t protocol; /* versions.protocol; 0 when not said */
-	char *text; /* the JSON as it is stored and shown: currentVPAs left out */
+	char *text;       /* the JSON as it is stored and shown: currentVPAs left out */
 };
 
 /* *warning (may stay empty): a currentVPAs that was sent and is not ours to take (control.md 2.2.1). */

@@ -43,7 +43,8 @@ bool parked_add(struct transaction *transaction, struct text subject, const char
 		buffer_append(&record, command);
 	}
 	buffer_append_byte(&record, '}');
-	bool is_added = !record.failed && state_put(transaction, RECORD_PARKED, text_of(id), buffer_text(&record), REVISION_ABSENT);
+	bool is_added =
+		!record.failed && state_put(transaction, RECORD_PARKED, text_of(id), buffer_text(&record), REVISION_ABSENT);
 	buffer_free(&record);
 	return is_added;
 }
@@ -191,7 +192,8 @@ static void run_drop(struct rest_call *call)
 		return;
 	struct transaction *transaction = transaction_new();
 	submit(call, transaction,
-		transaction != NULL && state_delete(transaction, RECORD_PARKED, (struct text){item->id, item->id_length}, item->revision));
+		transaction != NULL &&
+			state_delete(transaction, RECORD_PARKED, (struct text){item->id, item->id_length}, item->revision));
 }
 
 /* A command is written again: a new one, behind all that were written since. */
@@ -202,9 +204,10 @@ static void replay_command(struct rest_call *call, const struct item *item)
 	char id[ID_LENGTH + 1];
 	id_random(id);
 	json_print(json_member(item->body, "command"), &body);
-	bool is_whole = transaction != NULL && !body.failed &&
-					state_delete(transaction, RECORD_PARKED, (struct text){item->id, item->id_length}, item->revision) &&
-					state_put(transaction, RECORD_COMMAND, text_of(id), buffer_text(&body), REVISION_ABSENT);
+	bool is_whole =
+		transaction != NULL && !body.failed &&
+		state_delete(transaction, RECORD_PARKED, (struct text){item->id, item->id_length}, item->revision) &&
+		state_put(transaction, RECORD_COMMAND, text_of(id), buffer_text(&body), REVISION_ABSENT);
 	buffer_free(&body);
 	submit(call, transaction, is_whole);
 }
@@ -243,8 +246,8 @@ static void run_replay(struct rest_call *call)
 	} else {
 		rest_hold(call);
 		/* its id keeps a second click from publishing it twice */
-		bus_publish(parked->bus, json_member_text(item->body, "subject"), (struct text){item->id, item->id_length}, NULL, 0,
-			json_member_text(item->body, "body"), on_published, call);
+		bus_publish(parked->bus, json_member_text(item->body, "subject"), (struct text){item->id, item->id_length},
+			NULL, 0, json_member_text(item->body, "body"), on_published, call);
 	}
 }
 

@@ -103,7 +103,8 @@ static void insert(struct order *order, size_t position, struct record_item *ite
 		if (order->items == NULL)
 			abort();
 	}
-	memmove(&order->items[position + 1], &order->items[position], (order->count - position) * sizeof(struct record_item *));
+	memmove(
+		&order->items[position + 1], &order->items[position], (order->count - position) * sizeof(struct record_item *));
 	order->items[position] = item;
 	order->count++;
 }
@@ -141,7 +142,8 @@ static void order_remove(struct order *order, struct text key, struct text id)
 	if (position == order->count)
 		return;
 	order->count--;
-	memmove(&order->items[position], &order->items[position + 1], (order->count - position) * sizeof(struct record_item *));
+	memmove(
+		&order->items[position], &order->items[position + 1], (order->count - position) * sizeof(struct record_item *));
 }
 
 /* --- what the state tells */

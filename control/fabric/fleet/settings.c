@@ -1,10 +1,14 @@
 /* Section "cells" of cfmd. */
 #include "control/fabric/fleet/settings.h"
 
-#define SETTING(member, kind_, ...) {.key = #member, .kind = kind_, .offset = offsetof(struct fleet_settings, member), __VA_ARGS__}
+#define SETTING(member, kind_, ...)                                                                                    \
+	{                                                                                                                  \
+		.key = #member, .kind = kind_, .offset = offsetof(struct fleet_settings, member), __VA_ARGS__                  \
+	}
 const struct setting fleet_settings_table[] = {
 	SETTING(signing_key_file, SETTING_TEXT, .minimum = 1, .maximum = 4096,
-		.help = "seed of a signing key of the NATS account: cells get credentials of their own; cellctl fabric init makes it"),
+		.help = "seed of a signing key of the NATS account: cells get credentials of their own; cellctl fabric init "
+				"makes it"),
 	SETTING(account_file, SETTING_TEXT, .minimum = 1, .maximum = 4096,
 		.help = "JWT of that account; needed with signing_key_file"),
 	SETTING(own_key_file, SETTING_TEXT, .minimum = 1, .maximum = 4096,

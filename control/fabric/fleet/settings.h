@@ -7,9 +7,9 @@
 struct fleet_settings {
 	char *signing_key_file, *account_file; /* NATS operator mode; NULL: credentials are not issued */
 	char *own_key_file; /* of cfmd as a user of the broker; its credentials lie beside it, with .creds behind */
-	struct setting_texts nats_urls;        /* what cells are told; none: the manager's own */
+	struct setting_texts nats_urls; /* what cells are told; none: the manager's own */
 	struct setting_texts activities;
-	struct setting_texts auto_approve; /* cellIds let in without an operator; "*" at the end: whatever follows */
+	struct setting_texts auto_approve;   /* cellIds let in without an operator; "*" at the end: whatever follows */
 	struct setting_texts probe_networks; /* where cells' ingresses may be */
 	int64_t credentials_ms, away_credentials_ms;
 	int64_t heartbeat_ms, away_heartbeat_ms, grace_ms, margin_ms, fail_over_ms;

@@ -34,8 +34,8 @@ enum vpa_event {
 /* The one table of transitions; the same state: the event means nothing to such a VPA (it came late, or twice). */
 enum vpa_state vpa_next_state(enum vpa_state state, enum vpa_event event);
 
-/* Moves every VPA of the record's tree; `moved` (may be NULL) is told of each that is in another state by it. False: out
- * of memory, or `moved` says so. */
+/* Moves every VPA of the record's tree; `moved` (may be NULL) is told of each that is in another state by it. False:
+ * out of memory, or `moved` says so. */
 bool profile_move(struct json *profile, enum vpa_event event, int64_t wall_ms,
 	bool (*moved)(void *context, const struct json *vpa), void *context);
 
