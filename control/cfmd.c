@@ -23,6 +23,7 @@ struct settings {
 	struct bus_settings nats;
 	struct fabric_settings fabric;
 	struct fleet_settings cells;
+	struct pm_settings orchestration;
 };
 
 /* The running managers, in the order they are opened. */
@@ -38,7 +39,7 @@ struct cfmd {
 	struct server *server;
 	struct handler handler;
 	int64_t started_ms;
-	bool is_started;
+	bool is_started, is_refused;
 	atomic_bool is_draining;
 };
 
@@ -55,6 +56,7 @@ static void describe(struct program_settings *program)
 	program_section(program, "nats", bus_settings_table, bus_settings_count, &settings->nats);
 	program_section(program, "fabric", fabric_settings_table, fabric_settings_count, &settings->fabric);
 	program_section(program, "cells", fleet_settings_table, fleet_settings_count, &settings->cells);
+	program_section(program, "orchestration", pm_settings_table, pm_settings_count, &settings->orchestration);
 }
 
 /* Everything of the fabric lives on one worker and has no locks. */
@@ -129,7 +131,8 @@ static enum status open_cfmd(void *context, struct program_settings *program, st
 	if (status == STATUS_OK)
 		status = bus_open(&settings->nats, worker_pool_at(cfmd->pool, 0), &cfmd->bus, error);
 	if (status == STATUS_OK)
-		status = fabric_open(&settings->fabric, cfmd->store, cfmd->pool, cfmd->access, cfmd->bus, &cfmd->fabric);
+		status = fabric_open(&settings->fabric, &settings->orchestration, cfmd->store, cfmd->pool, cfmd->access,
+			cfmd->bus, &cfmd->fabric, error);
 	if (status == STATUS_OK)
 		status = fabric_watch_cells(cfmd->fabric, &settings->cells, &settings->nats, cfmd->own, error);
 	cfmd->handler = (struct handler){handle, cfmd};
@@ -202,6 +205,7 @@ static void close_cfmd(void *context)
 	if (cfmd->is_started)
 		fabric_leave(cfmd->fabric);
 	settle(cfmd);
+	cfmd->is_refused = fabric_is_refused(cfmd->fabric);
 	if (cfmd->pool != NULL)
 		worker_pool_stop(cfmd->pool);
 	bus_close(cfmd->bus);
@@ -234,5 +238,6 @@ int main(int count, char **arguments)
 		.drain = drain,
 		.close = close_cfmd,
 		.context = &cfmd};
-	return program_main(&program, count, arguments);
+	int code = program_main(&program, count, arguments);
+	return code == 0 && cfmd.is_refused ? EXIT_CONFIG : code;
 }

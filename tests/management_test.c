@@ -243,7 +243,12 @@ static const struct {
 	/* cfm.md 4.4 B1: exactly 200, an IdResponse */
 	{"POST", "", PARTICIPANT(A, ",\"state\":\"ACTIVATED\""), 200,
 		"\"@type\":\"IdResponse\",\"@id\":\"" A "\",\"createdAt\":"},
-	{"POST", "", PARTICIPANT(A, ",\"state\":\"ACTIVATED\""), 409, "ObjectConflict"},
+	/* an agent that did not hear the answer says it again; what differs is a conflict */
+	{"POST", "", PARTICIPANT(A, ",\"state\":\"ACTIVATED\""), 200,
+		"\"@type\":\"IdResponse\",\"@id\":\"" A "\",\"createdAt\":"},
+	{"POST", "", PARTICIPANT(A, ",\"state\":\"DEACTIVATED\""), 409, "ObjectConflict"},
+	{"POST", "", "{\"@id\":\"" A "\",\"identity\":\"did:web:other.example\",\"state\":\"ACTIVATED\"}", 409,
+		"ObjectConflict"},
 	{"GET", "/" A, NULL, 200, "\"identity\":\"did:web:example.com\",\"properties\":{},\"state\":\"ACTIVATED\""},
 	{"GET", "/" A "/config", NULL, 200, "\"entries\":{},\"privateEntries\":{}"},
 	/* B2: merge, null deletes, private values never come back */

@@ -2,11 +2,15 @@
 #include "control/fabric/fabric.h"
 
 #include <semaphore.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "control/fabric/cells.h"
+#include "control/fabric/commands.h"
 #include "control/fabric/letters.h"
 #include "control/fabric/manager/manager.h"
+#include "control/fabric/parked.h"
 #include "server/base/log.h"
 
 #define FABRIC(name, kind_, ...)                                                                                       \
@@ -37,7 +41,11 @@ struct fabric {
 	struct cells *cells;
 	struct placer *placer;
 	struct letters *letters;
+	struct commands *commands;
 	struct manager *manager;
+	struct parked *parked;
+	struct pm *pm;
+	bool is_refused;
 	struct rest *rest;
 	struct fleet *fleet;  /* NULL: nobody watches the cells */
 	struct timer *ensure; /* tries again to have the stream */
@@ -76,7 +84,7 @@ static void ensure_stream(void *context)
 static void on_bus(void *context, bool is_up)
 {
 	struct fabric *fabric = context;
-	if (is_up && fabric->settings->setup_stream)
+	if (is_up && fabric->settings->setup_stream && fabric->pm == NULL)
 		ensure_stream(fabric);
 }
 
@@ -89,7 +97,7 @@ static enum status on_start(void *context, struct worker *worker)
 	if (fabric->ensure == NULL)
 		return STATUS_NO_MEMORY;
 	bus_on_state(fabric->bus, on_bus, fabric);
-	if (fabric->settings->setup_stream)
+	if (fabric->settings->setup_stream && fabric->pm == NULL)
 		ensure_stream(fabric);
 	if (fabric->manager != NULL)
 		manager_start(fabric->manager, fabric->bus);
@@ -110,7 +118,8 @@ static void on_stop(void *context, struct worker *worker)
 
 static enum status open_manager(struct fabric *fabric)
 {
-	fabric->manager_settings = (struct manager_settings){fabric->settings->stream, fabric->settings->bucket};
+	fabric->manager_settings = (struct manager_settings){
+		fabric->settings->stream, fabric->settings->bucket, fabric->settings->provision_manager};
 	if (!fabric->settings->tenant_manager)
 		return STATUS_OK;
 	enum status status =
@@ -118,8 +127,40 @@ static enum status open_manager(struct fabric *fabric)
 	return status == STATUS_OK ? manager_serve(fabric->manager, fabric->rest) : status;
 }
 
-enum status fabric_open(const struct fabric_settings *settings, struct store *store, struct worker_pool *pool,
-	struct access *access, struct bus *bus, struct fabric **fabric)
+/* --- the provision manager */
+
+static void on_refused(void *context, struct text why)
+{
+	struct fabric *fabric = context;
+	(void)why; /* it is in the log */
+	fabric->is_refused = true;
+	kill(getpid(), SIGTERM);
+}
+
+static enum status open_provision_manager(
+	struct fabric *fabric, const struct pm_settings *settings, struct buffer *error)
+{
+	if (!fabric->settings->provision_manager)
+		return STATUS_OK;
+	return pm_open(settings,
+		&(struct pm_base){.state = fabric->state,
+			.bus = fabric->bus,
+			.cells = fabric->cells,
+			.rest = fabric->rest,
+			.stream = fabric->settings->stream,
+			.bucket = fabric->settings->bucket,
+			.sets_up_stream = fabric->settings->setup_stream},
+		&(struct pm_hooks){.refused = on_refused, .context = fabric}, &fabric->pm, error);
+}
+
+bool fabric_is_refused(const struct fabric *fabric)
+{
+	return fabric != NULL && fabric->is_refused;
+}
+
+enum status fabric_open(const struct fabric_settings *settings, const struct pm_settings *pm_settings,
+	struct store *store, struct worker_pool *pool, struct access *access, struct bus *bus, struct fabric **fabric,
+	struct buffer *error)
 {
 	struct fabric *made = calloc(1, sizeof(*made));
 	if (made == NULL)
@@ -137,7 +178,13 @@ enum status fabric_open(const struct fabric_settings *settings, struct store *st
 	if (status == STATUS_OK)
 		status = letters_open(made->state, bus, &made->letters);
 	if (status == STATUS_OK)
+		status = parked_open(made->state, bus, made->rest, &made->parked);
+	if (status == STATUS_OK)
+		status = commands_open(made->state, made->cells, bus, &made->commands);
+	if (status == STATUS_OK)
 		status = open_manager(made);
+	if (status == STATUS_OK)
+		status = open_provision_manager(made, pm_settings, error);
 	if (status != STATUS_OK) {
 		fabric_free(made);
 		return status;
@@ -155,6 +202,12 @@ static int64_t used_of(void *context, const struct cell_record *cell)
 	return placer_used(((const struct fabric *)context)->placer, cell, NULL);
 }
 
+static void on_leadership(void *context, bool leads)
+{
+	struct fabric *fabric = context;
+	commands_lead(fabric->commands, leads, fleet_term(fabric->fleet));
+}
+
 enum status fabric_watch_cells(struct fabric *fabric, const struct fleet_settings *settings,
 	const struct bus_settings *bus_settings, struct own_credentials *own, struct buffer *error)
 {
@@ -165,7 +218,10 @@ enum status fabric_watch_cells(struct fabric *fabric, const struct fleet_setting
 		.used = used_of,
 		.used_context = fabric};
 	enum status status = fleet_open(settings, &bus_settings->urls, &uses, &fabric->fleet, error);
-	return status == STATUS_OK ? fleet_serve(fabric->fleet, fabric->rest) : status;
+	if (status != STATUS_OK)
+		return status;
+	fleet_observe(fabric->fleet, on_leadership, fabric);
+	return fleet_serve(fabric->fleet, fabric->rest);
 }
 
 struct leaving {
@@ -198,7 +254,10 @@ void fabric_free(struct fabric *fabric)
 	if (fabric == NULL)
 		return;
 	fleet_free(fabric->fleet);
+	pm_free(fabric->pm);
 	manager_free(fabric->manager);
+	parked_free(fabric->parked);
+	commands_free(fabric->commands);
 	letters_free(fabric->letters);
 	placer_free(fabric->placer);
 	cells_free(fabric->cells);
@@ -218,4 +277,10 @@ void fabric_lines(const struct fabric *fabric, struct buffer *into)
 	buffer_append_byte(into, '\n');
 	letters_line(fabric->letters, into);
 	buffer_append_byte(into, '\n');
+	if (fabric->pm != NULL) {
+		pm_line(fabric->pm, into);
+		buffer_append_byte(into, '\n');
+	}
+	buffer_printf(into, "%zu commands wait for their cells\n", commands_waiting(fabric->commands));
+	buffer_printf(into, "%zu messages are parked\n", parked_count(fabric->parked));
 }

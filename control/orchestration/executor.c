@@ -55,7 +55,7 @@ struct executor {
 	struct worker *worker;
 	struct executor_settings settings;
 	struct executor_processor processor;
-	struct buffer type, queue, subject, config;
+	struct buffer type, queue, subject, config, bucket;
 	struct bus_consumer *consumer;
 	struct activity *activities;
 	bool is_closed, is_closing;
@@ -89,6 +89,7 @@ static void executor_leave(struct executor *executor)
 	buffer_free(&executor->queue);
 	buffer_free(&executor->subject);
 	buffer_free(&executor->config);
+	buffer_free(&executor->bucket);
 	free(executor);
 }
 
@@ -445,7 +446,7 @@ static void activity_write(struct activity *activity)
 {
 	struct buffer value = {0};
 	orchestration_print(&activity->orchestration, &value);
-	if (value.failed || value.length > orchestration_limits.bytes) {
+	if (value.failed || value.length > ORCHESTRATION_BYTES_MAX) {
 		bool is_large = !value.failed;
 		buffer_free(&value);
 		if (is_large && activity->outcome != ACTIVITY_FATAL) { /* what was given does not fit: it cannot be kept */
@@ -460,8 +461,8 @@ static void activity_write(struct activity *activity)
 		return;
 	}
 	activity->is_busy = true;
-	bus_bucket_put(activity->executor->bus, ORCHESTRATION_BUCKET, activity->orchestration.id, buffer_text(&value),
-		(int64_t)activity->revision, on_put, activity);
+	bus_bucket_put(activity->executor->bus, buffer_text(&activity->executor->bucket), activity->orchestration.id,
+		buffer_text(&value), (int64_t)activity->revision, on_put, activity);
 	buffer_free(&value);
 }
 
@@ -530,8 +531,8 @@ static void on_read(void *context, enum status status, struct text value, uint64
 static void activity_read(struct activity *activity)
 {
 	activity->is_busy = true;
-	bus_bucket_get(
-		activity->executor->bus, ORCHESTRATION_BUCKET, activity->message.orchestration_id, on_read, activity);
+	bus_bucket_get(activity->executor->bus, buffer_text(&activity->executor->bucket),
+		activity->message.orchestration_id, on_read, activity);
 }
 
 /* --- the processor's turn */
@@ -691,6 +692,7 @@ struct executor *executor_open(struct bus *bus, struct worker *worker, const str
 	buffer_append(&executor->type, settings->type);
 	executor->settings.type = buffer_text(&executor->type);
 	activity_queue(settings->type, &executor->queue);
+	buffer_append(&executor->bucket, settings->bucket.bytes != NULL ? settings->bucket : ORCHESTRATION_BUCKET);
 	buffer_append(&executor->subject, TEXT("event."));
 	activity_queue(settings->type, &executor->subject);
 	/* as the existing agents have it: whoever comes later finds what it expects */
@@ -698,9 +700,11 @@ struct executor *executor_open(struct bus *bus, struct worker *worker, const str
 										  "\"replay_policy\":\"instant\",\"filter_subject\":"));
 	buffer_append_json(&executor->config, buffer_text(&executor->subject));
 	buffer_append_byte(&executor->config, '}');
-	if (!executor->type.failed && !executor->queue.failed && !executor->subject.failed && !executor->config.failed)
+	if (!executor->type.failed && !executor->queue.failed && !executor->subject.failed && !executor->config.failed &&
+		!executor->bucket.failed)
 		executor->consumer = bus_consume(bus,
-			&(struct bus_consumer_settings){.stream = ORCHESTRATION_STREAM,
+			&(struct bus_consumer_settings){
+				.stream = settings->stream.bytes != NULL ? settings->stream : ORCHESTRATION_STREAM,
 				.durable = buffer_text(&executor->queue),
 				.config = buffer_text(&executor->config),
 				.batch = executor->settings.parallel,

@@ -25,6 +25,7 @@ enum activity_outcome {
 
 struct executor_settings {
 	struct text type;                   /* of the activity; copied */
+	struct text stream, bucket;         /* copied; absent: cfm-stream, cfm-bucket */
 	unsigned parallel;                  /* runs at the same time: 1 .. 64; 0: 8 */
 	unsigned failures_max;              /* in a row; 0: 10 */
 	uint64_t run_ms, close_ms, beat_ms; /* 0: one run 120 s, from the first run to the end 15 min, alive every 15 s */

@@ -9,7 +9,7 @@
 #define ATTEMPT_PREFIX "activity."
 #define ATTEMPT_SUFFIX ".attempt"
 
-const struct json_limits orchestration_limits = {.bytes = 1024 * 1024, .depth = 32, .nodes = 50000};
+const struct json_limits orchestration_limits = {.bytes = 1024 * 1024 + 4096, .depth = 32, .nodes = 50000};
 
 static const char *const state_names[] = {
 #define STATE_NAME(name, text) text,
@@ -398,7 +398,7 @@ void orchestration_strip_notes(struct json *values)
 	for (const struct json *member = json_first(values), *next; member != NULL; member = next) {
 		struct text name = text_of(json_name(member));
 		next = json_next(member);
-		if (text_starts_with(name, TEXT(NOTE_PREFIX)) || text_equals(name, TEXT("error")) ||
+		if (text_starts_with(name, TEXT("celld.")) || text_equals(name, TEXT("error")) ||
 			text_equals(name, TEXT("trace_context")) ||
 			(text_starts_with(name, TEXT(ATTEMPT_PREFIX)) && text_ends_with(name, TEXT(ATTEMPT_SUFFIX))))
 			json_remove(values, json_name(member));

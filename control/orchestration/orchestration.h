@@ -17,7 +17,8 @@ enum orchestration_state {
 };
 const char *orchestration_state_name(enum orchestration_state state);
 
-/* Larger ones are refused: a broker's message has a limit. */
+/* What fits into a message of the broker, with its headers; what is read may have notes of the manager beside it. */
+enum { ORCHESTRATION_BYTES_MAX = 1024 * 1024 - 4096 };
 extern const struct json_limits orchestration_limits;
 
 /* Texts are borrowed from the tree. */

@@ -11,13 +11,6 @@
 
 enum { BODY_MAX = 1024 * 1024, LIMIT_PRESET = 50, LIMIT_MAX = 100000, IDENTITY_MAX = 1024 };
 
-struct management {
-	struct store *store;
-	struct vault *vault;
-	struct registry *registry;
-	struct access *access;
-};
-
 /* --- answers: errors are arrays of {message, type, path, invalidValue} (cfm.md 6.3) */
 
 void call_refuse(struct call *call, int status, const char *type, const char *message, const char *path)
@@ -153,8 +146,8 @@ bool call_parse(struct call *call, struct text body)
 	return false;
 }
 
-/* The record: identity, state, properties, createdAt. Members that `change` lacks stay as `before` has them. */
-static bool print_record(const struct json *change, const struct json *before, int64_t created_ms, struct buffer *into)
+bool participant_print_record(
+	const struct json *change, const struct json *before, int64_t created_ms, struct buffer *into)
 {
 	struct text identity = json_member_text(change, "identity"), state = json_member_text(change, "state");
 	const struct json *properties = json_member(change, "properties");
@@ -196,6 +189,28 @@ static void on_cleared(void *context, enum status status, struct text result)
 	call_submit(call, transaction, on_stored);
 }
 
+static void say_created(struct call *call, int64_t created_ms)
+{
+	buffer_printf(&call->answer,
+		"{\"@context\":" MANAGEMENT_CONTEXT ",\"@type\":\"IdResponse\",\"@id\":\"%s\",\"createdAt\":%lld}", call->ctx,
+		(long long)created_ms);
+	call->status = 200;
+}
+
+/* An agent that did not hear the answer says the same again; anything else is a conflict. */
+static void create_again(struct call *call, const struct participant *participant)
+{
+	struct text state = json_member_text(call->body, "state");
+	if (!text_equals(json_member_text(call->body, "identity"), text_of(participant->identity)) ||
+		!text_equals(
+			state.bytes == NULL ? TEXT("CREATED") : state, text_of(participant_state_name(participant->state)))) {
+		call_refuse_status(call, STATUS_CONFLICT);
+		return;
+	}
+	say_created(call, participant->created_ms);
+	call_finish(call);
+}
+
 static void create(struct call *call, struct text body)
 {
 	if (!call_parse(call, body))
@@ -210,26 +225,24 @@ static void create(struct call *call, struct text body)
 		memcpy(call->ctx, id.bytes, ID_LENGTH);
 	else
 		id_random(call->ctx);
-	if (registry_find(call->registry, text_of(call->ctx)) != NULL) {
-		call_refuse_status(call, STATUS_CONFLICT);
+	const struct participant *participant = registry_find(call->registry, text_of(call->ctx));
+	if (participant != NULL) {
+		create_again(call, participant);
 		return;
 	}
 	int64_t now_ms = clock_wall_ms();
 	struct buffer record = {0};
 	struct transaction *transaction = transaction_new();
-	bool is_made = transaction != NULL && print_record(call->body, NULL, now_ms, &record) &&
+	bool is_made = transaction != NULL && participant_print_record(call->body, NULL, now_ms, &record) &&
 				   transaction_put(transaction, text_of(call->ctx), RECORD_PARTICIPANT, TEXT("participant"),
 					   buffer_text(&record), REVISION_ABSENT);
 	buffer_free(&record);
-	buffer_printf(&call->answer,
-		"{\"@context\":" MANAGEMENT_CONTEXT ",\"@type\":\"IdResponse\",\"@id\":\"%s\",\"createdAt\":%lld}", call->ctx,
-		(long long)now_ms);
+	say_created(call, now_ms);
 	if (!is_made) {
 		transaction_free(transaction);
 		call_refuse_status(call, STATUS_NO_MEMORY);
 		return;
 	}
-	call->status = 200;
 	call->transaction = transaction;
 	call->is_pending = true;
 	vault_forget(call->vault, text_of(call->ctx), call->worker, on_cleared, call);
@@ -291,7 +304,7 @@ static void replace(struct call *call, struct text body)
 	struct buffer record = {0};
 	struct transaction *transaction = transaction_new();
 	bool is_made = transaction != NULL && json_parse(text_of(participant->body), NULL, &before) == STATUS_OK &&
-				   print_record(call->body, before, participant->created_ms, &record) &&
+				   participant_print_record(call->body, before, participant->created_ms, &record) &&
 				   transaction_put(transaction, text_of(call->ctx), RECORD_PARTICIPANT, TEXT("participant"),
 					   buffer_text(&record), participant->revision);
 	json_free(before);
@@ -424,14 +437,16 @@ static void list(struct call *call, struct text body)
 /* --- dispatch */
 
 static const struct endpoint endpoints[] = {
-	{"POST", 0, true, create},
-	{"GET", 0, false, list},
-	{"GET", 1, false, show},
-	{"PUT", 1, true, replace},
-	{"DELETE", 1, false, delete},
-	{"GET", 2, false, config_show},
-	{"PUT", 2, true, config_change},
-	{"PATCH", 2, true, config_change},
+	{"POST", 0, NULL, NULL, true, create},
+	{"GET", 0, NULL, NULL, false, list},
+	{"GET", 1, NULL, NULL, false, show},
+	{"PUT", 1, NULL, NULL, true, replace},
+	{"DELETE", 1, NULL, NULL, false, delete},
+	{"GET", 2, "config", NULL, false, config_show},
+	{"PUT", 2, "config", NULL, true, config_change},
+	{"PATCH", 2, "config", NULL, true, config_change},
+	{"PUT", 2, "dataplanes", "dataplanes", true, data_plane_put},
+	{"DELETE", 3, "dataplanes", "dataplanes", false, data_plane_delete},
 };
 
 static void on_whole_body(struct exchange *exchange, struct text body)
@@ -440,17 +455,23 @@ static void on_whole_body(struct exchange *exchange, struct text body)
 	call->endpoint->run(call, body);
 }
 
-static const struct endpoint *find_endpoint(struct exchange *exchange, unsigned segments)
+/* NULL: it has answered, with 404 or 405. */
+static const struct endpoint *find_endpoint(struct exchange *exchange, unsigned segments, struct text tail)
 {
 	char allow[64] = "";
 	for (size_t i = 0; i < sizeof(endpoints) / sizeof(endpoints[0]); i++) {
 		const struct endpoint *endpoint = &endpoints[i];
-		if (endpoint->segments != segments)
+		if (endpoint->segments != segments ||
+			!text_equals(endpoint->tail == NULL ? TEXT_NONE : text_of(endpoint->tail), tail))
 			continue;
 		if (text_equals(exchange->method, text_of(endpoint->method)))
 			return endpoint;
 		size_t length = strlen(allow);
 		snprintf(allow + length, sizeof(allow) - length, "%s%s", length == 0 ? "" : ", ", endpoint->method);
+	}
+	if (*allow == 0) {
+		answer_problem(exchange, 404, TEXT_NONE);
+		return NULL;
 	}
 	struct text value = exchange_copy(exchange, text_of(allow));
 	if (value.bytes != NULL)
@@ -459,19 +480,29 @@ static const struct endpoint *find_endpoint(struct exchange *exchange, unsigned 
 	return NULL;
 }
 
+static bool is_allowed(
+	struct management *management, struct exchange *exchange, const struct endpoint *endpoint, struct text ctx)
+{
+	if (endpoint->resource == NULL)
+		return access_allow(management->access, exchange, TEXT("management-api"), TEXT_NONE, ACCESS_ADMIN, TEXT_NONE);
+	return access_allow(
+		management->access, exchange, TEXT("management-api"), text_of(endpoint->resource), ACCESS_WRITE, ctx);
+}
+
 void management_handle(void *context, struct exchange *exchange, const struct route *route)
 {
 	struct management *management = context;
-	struct text rest = route->rest, ctx = TEXT_NONE, tail = TEXT_NONE, more;
-	unsigned segments = path_next(&rest, &ctx) ? path_next(&rest, &tail) ? 2 : 1 : 0;
-	if ((segments == 2 && !text_equals(tail, TEXT("config"))) || path_next(&rest, &more)) {
+	struct text rest = route->rest, parts[3] = {TEXT_NONE, TEXT_NONE, TEXT_NONE}, more;
+	unsigned segments = 0;
+	while (segments < 3 && path_next(&rest, &parts[segments]))
+		segments++;
+	if (path_next(&rest, &more)) {
 		answer_problem(exchange, 404, TEXT_NONE);
 		return;
 	}
-	if (!access_allow(management->access, exchange, TEXT("management-api"), TEXT_NONE, ACCESS_ADMIN, TEXT_NONE))
-		return;
-	const struct endpoint *endpoint = find_endpoint(exchange, segments);
-	if (endpoint == NULL)
+	struct text ctx = parts[0];
+	const struct endpoint *endpoint = find_endpoint(exchange, segments, parts[1]);
+	if (endpoint == NULL || !is_allowed(management, exchange, endpoint, ctx))
 		return;
 	struct call *call = calloc(1, sizeof(*call));
 	if (call == NULL) {
@@ -483,7 +514,8 @@ void management_handle(void *context, struct exchange *exchange, const struct ro
 		.registry = management->registry,
 		.worker = exchange->worker,
 		.exchange = exchange,
-		.endpoint = endpoint};
+		.endpoint = endpoint,
+		.id = exchange_copy(exchange, parts[2])};
 	exchange->state = call;
 	exchange->on_close = on_close;
 	if (segments > 0 && !id_is_valid(ctx)) {

@@ -7,10 +7,19 @@
 
 #define MANAGEMENT_CONTEXT "[\"https://w3id.org/edc/connector/management/v2\"]"
 
+struct management {
+	struct store *store;
+	struct vault *vault;
+	struct registry *registry;
+	struct access *access;
+};
+
 struct call;
 struct endpoint {
 	const char *method;
-	unsigned segments; /* behind /participants: ctx, "config" */
+	unsigned segments;    /* behind /participants: ctx, tail, id */
+	const char *tail;     /* NULL: none */
+	const char *resource; /* NULL: management-api:admin is needed; else management-api:<resource>:write of this ctx */
 	bool has_body;
 	void (*run)(struct call *call, struct text body);
 };
@@ -24,6 +33,7 @@ struct call {
 	struct exchange *exchange; /* NULL: the caller has gone */
 	const struct endpoint *endpoint;
 	char ctx[ID_LENGTH + 1];
+	struct text id; /* the exchange's; absent: none in this path */
 	bool is_pending;
 	int status; /* of the answer when all goes well */
 	struct buffer answer;
@@ -52,6 +62,15 @@ static inline bool json_name_is(const struct json *member, const char *name)
 {
 	return strcmp(json_name(member), name) == 0;
 }
+
+/* The participant's record {identity, state, properties, createdAt}; members that `change` lacks stay as `before`
+ * (NULL: none) has them. False: out of memory. */
+bool participant_print_record(
+	const struct json *change, const struct json *before, int64_t created_ms, struct buffer *into);
+
+/* data_planes.c */
+void data_plane_put(struct call *call, struct text body);
+void data_plane_delete(struct call *call, struct text body);
 
 /* management_config.c */
 void config_change(struct call *call, struct text body);

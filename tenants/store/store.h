@@ -34,6 +34,7 @@ struct store;
 	X(BOOK, "book", LOADED)                                                                                            \
 	X(RECEIPT, "receipt", ON_DEMAND)                                                                                   \
 	X(PUSH, "push", LOADED)                                                                                            \
+	X(DATA_PLANE, "data_plane", LOADED)                                                                                \
 	X(CELL_STATE, "cell_state", LOADED)                                                                                \
 	X(INBOX, "inbox", LOADED)                                                                                          \
 	X(VPA, "vpa", LOADED)                                                                                              \

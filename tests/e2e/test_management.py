@@ -20,7 +20,8 @@ def body(ctx=P, state="ACTIVATED"):
 def test_participant_life_as_the_agents_do_it(cell):
     status, answer = cell.call("POST", BASE, body())
     assert status == 200 and answer["@id"] == P and isinstance(answer["createdAt"], int)
-    assert cell.call("POST", BASE, body())[0] == 409
+    assert cell.call("POST", BASE, body()) == (200, answer)  # an agent says it again
+    assert cell.call("POST", BASE, {**body(), "identity": "did:web:other"})[0] == 409
     status, answer = cell.call("GET", f"{BASE}/{P}")
     assert status == 200 and answer["@id"] == P and answer["identity"] == "did:web:example.com" and answer["state"] == "ACTIVATED"
     status, answer = cell.call("PATCH", f"{BASE}/{P}/config", {"@context": CONTEXT, "@type": "ParticipantContextConfig",
@@ -53,6 +54,25 @@ def test_bad_bodies_name_the_member(cell, change, where):
     status, answer = cell.call("POST", BASE, {**body("6" * 32), **change})
     assert status == 400
     assert where in json.dumps(answer)
+
+
+def test_data_planes_as_the_agents_put_them(cell):
+    ctx = "d" * 32
+    participant = {"@context": CONTEXT, "@type": "ParticipantContext", "@id": ctx, "identity": "did:web:d", "properties": {}, "state": "ACTIVATED"}
+    plane = {"dataplaneId": f"{ctx}-siglet", "transferTypes": ["HttpData-PULL"], "endpoint": f"http://siglet:8081/api/v1/{ctx}/dataflows"}
+    path = f"{BASE}/{ctx}/dataplanes"
+    assert cell.call("PUT", path, plane)[0] == 404  # no participant yet
+    assert cell.call("POST", BASE, participant)[0] == 200
+    for body in (plane, plane, {**{k: v for k, v in plane.items() if k != "dataplaneId"}, "id": "older", "labels": ["a"]}):
+        assert cell.call("PUT", path, body)[0] == 200
+    for change, where in (({"endpoint": "nowhere"}, "endpoint"), ({"transferTypes": "x"}, "transferTypes"), ({"dataplaneId": "a b"}, "dataplaneId"), ({"more": 1}, "more")):
+        status, answer = cell.call("PUT", path, {**plane, **change})
+        assert status == 400 and answer[0]["path"] == where
+    assert cell.call("PUT", path, plane, token=cell.management_token("management-api:dataplanes:write", subject=ctx))[0] == 200
+    assert cell.call("PUT", path, plane, token=cell.management_token("management-api:dataplanes:read", subject=ctx))[0] == 403
+    for _ in range(2):  # one that is gone is gone
+        assert cell.call("DELETE", f"{path}/{ctx}-siglet")[0] == 200
+    assert cell.call("DELETE", BASE + "/" + ctx)[0] == 200
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b'{"a":1,"a":2}', b'{"a":"\\u0000"}', b"\xff", b"{} x", b"[" * 40 + b"]" * 40])

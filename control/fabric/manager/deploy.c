@@ -3,10 +3,9 @@
 #include <stdlib.h>
 
 #include "control/fabric/commands.h"
-#include "control/fabric/letters.h"
 #include "control/fabric/manager/deploy.h"
-#include "control/fabric/manager/plan.h"
 #include "control/fabric/manager/profile.h"
+#include "control/fabric/manager/vpa_plan.h"
 #include "control/fabric/manager/wire.h"
 #include "server/base/clock.h"
 
@@ -25,14 +24,14 @@ struct deployment {
 	size_t attempt;
 	char *cell; /* what the request pins; NULL: nothing */
 	char profile_id[UUID_LENGTH + 1], manifest_id[UUID_LENGTH + 1];
-	struct plan plan;
+	struct vpa_plan plan;
 	struct buffer answer, line;
 };
 
 static void deployment_free(struct deployment *deployment)
 {
 	pending_remove(&deployment->manager->profiles_coming, deployment->pending);
-	plan_free(&deployment->plan);
+	vpa_plan_free(&deployment->plan);
 	for (size_t i = 0; i < deployment->dataspace_count; i++)
 		json_free(deployment->dataspaces[i]);
 	json_free(deployment->tenant);
@@ -172,8 +171,7 @@ static bool write_records(struct deployment *deployment, const struct buffer *re
 	bool is_written =
 		!id.failed && !manifest.failed &&
 		manager_put(transaction, RECORD_PARTICIPANT_PROFILE, buffer_text(&id), record, REVISION_ABSENT) == STATUS_OK &&
-		letters_add(
-			transaction, text_of(deployment->manifest_id), TEXT("event.cfm-orchestration"), buffer_text(&manifest));
+		manager_order(deployment->manager, transaction, text_of(deployment->manifest_id), buffer_text(&manifest));
 	buffer_free(&id);
 	buffer_free(&extra);
 	buffer_free(&manifest);
@@ -245,7 +243,7 @@ static void place(struct deployment *deployment)
 	const struct rest_call *call = deployment->call;
 	const struct place_request *requests[PLAN_VPAS_MAX];
 	struct buffer error = {0};
-	struct plan_sources sources = {.vpa_properties = wire_member(call->body, "vpaProperties"),
+	struct vpa_plan_sources sources = {.vpa_properties = wire_member(call->body, "vpaProperties"),
 		.participant = text_of(deployment->profile_id),
 		.tenant = call->arguments[0],
 		.cell = deployment->cell == NULL ? TEXT_NONE : text_of(deployment->cell),
@@ -259,8 +257,8 @@ static void place(struct deployment *deployment)
 		sources.layers[sources.layer_count++] = json_member(deployment->dataspaces[i], "properties");
 	sources.layers[sources.layer_count++] = json_member(deployment->tenant, "properties");
 	sources.layers[sources.layer_count++] = wire_member(call->body, "properties");
-	plan_free(&deployment->plan);
-	enum status status = plan_make(&sources, &deployment->plan, &error);
+	vpa_plan_free(&deployment->plan);
+	enum status status = vpa_plan_make(&sources, &deployment->plan, &error);
 	for (size_t i = 0; i < deployment->plan.count && status == STATUS_OK; i++)
 		requests[i] = deployment->plan.vpas[i].request;
 	if (status == STATUS_OK)

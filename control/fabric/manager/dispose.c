@@ -1,5 +1,4 @@
 /* A participant is disposed of: its VPAs are marked and the manifest is written in one transaction. */
-#include "control/fabric/letters.h"
 #include "control/fabric/manager/deploy.h"
 #include "control/fabric/manager/profile.h"
 #include "control/fabric/manager/wire.h"
@@ -75,8 +74,7 @@ static void store(struct rest_call *call, const struct record_item *item, struct
 	enum status status = is_made
 							 ? manager_put(transaction, RECORD_PARTICIPANT_PROFILE, item->id, &record, item->revision)
 							 : STATUS_NO_MEMORY;
-	if (status == STATUS_OK &&
-		!letters_add(transaction, text_of(id), TEXT("event.cfm-orchestration"), buffer_text(&manifest)))
+	if (status == STATUS_OK && !manager_order(manager_of(call), transaction, text_of(id), buffer_text(&manifest)))
 		status = STATUS_NO_MEMORY;
 	if (status == STATUS_OK) {
 		rest_submit(call, manager_of(call)->state, transaction, 202, &answer);

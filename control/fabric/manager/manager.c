@@ -1,5 +1,10 @@
 /* The Tenant Manager's indexes, its endpoints, its consumer. */
+#include "control/fabric/letters.h"
 #include "control/fabric/manager/manager_private.h"
+#include "control/fabric/manager/profile.h"
+#include "control/fabric/orchestration/pm.h"
+#include "control/orchestration/messages.h"
+#include "server/base/clock.h"
 
 #include <stdlib.h>
 
@@ -67,6 +72,54 @@ void manager_store(struct rest_call *call, enum record_kind kind, struct text id
 	transaction_free(transaction);
 	buffer_free(answer);
 	rest_refuse(call, status, status == STATUS_INVALID ? "the record would be too large" : NULL);
+}
+
+/* --- orchestrations */
+
+bool manager_order(const struct manager *manager, struct transaction *transaction, struct text id, struct text text)
+{
+	struct manifest manifest;
+	struct buffer error = {0};
+	if (!manager->settings->has_provision_manager)
+		return letters_add(transaction, id, ORCHESTRATION_SUBJECT, text);
+	enum status status = manifest_parse(text, &manifest, &error);
+	buffer_free(&error);
+	if (status != STATUS_OK)
+		return false;
+	bool is_ordered = pm_order(transaction, &manifest, clock_wall_ms());
+	json_free(manifest.root);
+	return is_ordered;
+}
+
+/* Is one of the VPAs in this state? */
+static bool has_state(const struct json *profile, enum vpa_state state)
+{
+	const struct json *vpa = json_first(json_member(profile, "vpas"));
+	while (vpa != NULL && vpa_state_of(vpa) != state)
+		vpa = json_next(vpa);
+	return vpa != NULL;
+}
+
+static bool all_disposed(const struct json *profile)
+{
+	const struct json *vpa = json_first(json_member(profile, "vpas"));
+	while (vpa != NULL && vpa_state_of(vpa) == VPA_STATE_DISPOSED)
+		vpa = json_next(vpa);
+	return vpa == NULL;
+}
+
+bool manager_is_answered(const struct manager *manager, const struct orchestration *orchestration)
+{
+	const struct record_item *item = record_index_find(manager->profiles, orchestration->correlation_id);
+	struct json *profile = item == NULL ? NULL : record_item_json(item);
+	bool is_answered = true;
+	if (profile != NULL && text_equals(orchestration->type, ORCHESTRATION_DEPLOY))
+		is_answered = !has_state(profile, VPA_STATE_PENDING);
+	else if (profile != NULL && text_equals(orchestration->type, ORCHESTRATION_DISPOSE))
+		is_answered = orchestration->state == ORCHESTRATION_COMPLETED ? all_disposed(profile)
+																	  : !has_state(profile, VPA_STATE_DISPOSING);
+	json_free(profile);
+	return is_answered;
 }
 
 /* --- life */

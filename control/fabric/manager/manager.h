@@ -14,9 +14,11 @@
 #include "control/bus/bus.h"
 #include "control/fabric/place/placer.h"
 #include "control/fabric/rest.h"
+#include "control/orchestration/orchestration.h"
 
 struct manager_settings {
 	const char *stream, *bucket; /* "cfm-stream", "cfm-bucket" */
+	bool has_provision_manager;  /* this program is one too: what is ordered is started even if the broker loses it */
 };
 
 struct manager;
@@ -27,5 +29,7 @@ enum status manager_open(const struct manager_settings *settings, struct state *
 enum status manager_serve(struct manager *manager, struct rest *rest) MUST_CHECK;
 /* On the worker: takes responses from the stream, which is waited for. */
 void manager_start(struct manager *manager, struct bus *bus);
+/* Has the end of this orchestration been taken in? For the Provision Manager, which else says it again. */
+bool manager_is_answered(const struct manager *manager, const struct orchestration *orchestration);
 /* After the worker and the bus have stopped. */
 void manager_free(struct manager *manager);

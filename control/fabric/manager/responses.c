@@ -5,6 +5,8 @@
 #include "control/fabric/commands.h"
 #include "control/fabric/manager/manager_private.h"
 #include "control/fabric/manager/profile.h"
+#include "control/fabric/parked.h"
+#include "control/orchestration/messages.h"
 #include "server/base/clock.h"
 #include "server/base/id.h"
 #include "server/base/log.h"
@@ -16,41 +18,58 @@ enum {
 	UNKNOWN_DELIVERIES = 40 /* of a profile another replica may just have written: 20 s */
 };
 
-struct response {
+struct arrival {
 	struct manager *manager;
-	char *reply;
+	char *reply, *subject, *body;
 	uint64_t deliveries;
-	struct json *body;
-	struct text profile_id, manifest_id, type; /* into body */
-	bool is_success;
+	struct response response;
 	char *detail; /* of a failure; NULL: none was given */
 	int runs;
 };
 
-static void response_free(struct response *response)
+static void arrival_free(struct arrival *arrival)
 {
-	json_free(response->body);
-	free(response->reply);
-	free(response->detail);
-	free(response);
+	json_free(arrival->response.root);
+	free(arrival->reply);
+	free(arrival->subject);
+	free(arrival->body);
+	free(arrival->detail);
+	free(arrival);
 }
 
-static void end(struct response *response, enum bus_verdict verdict, uint64_t delay_ms)
+static void end(struct arrival *arrival, enum bus_verdict verdict, uint64_t delay_ms)
 {
-	bus_answer(response->manager->bus, text_of(response->reply), verdict, delay_ms);
-	response_free(response);
+	bus_answer(arrival->manager->bus, text_of(arrival->reply), verdict, delay_ms);
+	arrival_free(arrival);
 }
 
-static void drop(struct response *response, const char *why)
+static void on_parked(void *context, enum status status, int64_t revision)
 {
-	LOG(WARNING, "response.dropped", log_text("profile", response->profile_id),
-		log_text("manifest", response->manifest_id), log_text("why", text_of(why)));
-	end(response, BUS_ACK, 0);
+	(void)revision;
+	if (status == STATUS_OK)
+		end(context, BUS_ACK, 0);
+	else
+		end(context, BUS_NAK, RETRY_MS);
+}
+
+/* What makes no sense does not come again: it is kept for the operator to see. */
+static void park(struct arrival *arrival, const char *why)
+{
+	struct transaction *transaction = transaction_new();
+	LOG(WARNING, "response.parked", log_text("profile", arrival->response.correlation_id),
+		log_text("manifest", arrival->response.manifest_id), log_text("why", text_of(why)));
+	if (transaction != NULL &&
+		parked_add(transaction, text_of(arrival->subject), why, text_of(arrival->body), TEXT_NONE, clock_wall_ms())) {
+		state_submit(arrival->manager->state, transaction, on_parked, arrival);
+		return;
+	}
+	transaction_free(transaction);
+	end(arrival, BUS_NAK, RETRY_MS);
 }
 
 /* --- what it means */
 
-static bool find_event(const struct response *response, enum vpa_event *event)
+static bool find_event(const struct arrival *arrival, enum vpa_event *event)
 {
 	static const struct {
 		struct text type;
@@ -58,9 +77,9 @@ static bool find_event(const struct response *response, enum vpa_event *event)
 	} types[] = {{{"cfm.orchestration.vpa.deploy", 28}, VPA_DEPLOYED, VPA_DEPLOY_FAILED},
 		{{"cfm.orchestration.vpa.dispose", 29}, VPA_DISPOSED, VPA_DISPOSE_FAILED}};
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-		if (!text_equals(response->type, types[i].type))
+		if (!text_equals(arrival->response.type, types[i].type))
 			continue;
-		*event = response->is_success ? types[i].on_success : types[i].on_failure;
+		*event = arrival->response.is_success ? types[i].on_success : types[i].on_failure;
 		return true;
 	}
 	return false;
@@ -76,9 +95,9 @@ static bool any_vpa_moves(const struct json *profile, enum vpa_event event)
 }
 
 /* What the deployment gave out, under "cfm.vpa.state". */
-static bool keep_state(struct json *profile, const struct response *response)
+static bool keep_state(struct json *profile, const struct arrival *arrival)
 {
-	const struct json *given = json_member(response->body, "properties");
+	const struct json *given = arrival->response.properties;
 	struct json *state = json_kind(given) == JSON_OBJECT ? json_copy(given) : json_object_new();
 	if (json_member(profile, "properties") == NULL && !json_add(profile, "properties", json_object_new())) {
 		json_free(state);
@@ -90,13 +109,14 @@ static bool keep_state(struct json *profile, const struct response *response)
 	return false;
 }
 
-static bool keep_error(struct json *profile, const struct response *response)
+static bool keep_error(struct json *profile, const struct arrival *arrival)
 {
 	struct buffer detail = {0};
-	if (response->detail != NULL)
-		buffer_append(&detail, text_of(response->detail));
+	if (arrival->detail != NULL)
+		buffer_append(&detail, text_of(arrival->detail));
 	else
-		buffer_printf(&detail, "orchestration %.*s failed, no cause was given", TEXT_ARGUMENTS(response->manifest_id));
+		buffer_printf(
+			&detail, "orchestration %.*s failed, no cause was given", TEXT_ARGUMENTS(arrival->response.manifest_id));
 	json_remove(profile, "error");
 	json_remove(profile, "errorDetail");
 	bool is_kept = !detail.failed && json_add_bool(profile, "error", true) &&
@@ -109,7 +129,7 @@ static bool keep_error(struct json *profile, const struct response *response)
 
 struct change {
 	struct manager *manager;
-	const struct response *response;
+	const struct arrival *arrival;
 	struct transaction *transaction;
 };
 
@@ -126,7 +146,7 @@ static bool tell_cell(const struct change *change, const struct json *vpa, enum 
 static bool activate(void *context, const struct json *vpa)
 {
 	const struct change *change = context;
-	struct text ctx = json_member_text(json_member(change->response->body, "properties"), "participantContextId");
+	struct text ctx = json_member_text(change->arrival->response.properties, "participantContextId");
 	struct buffer args = {0};
 	if (!id_is_valid(ctx))
 		return true;
@@ -182,29 +202,29 @@ static bool moved(void *context, const struct json *vpa)
 
 /* --- storing */
 
-static void apply(struct response *response);
+static void apply(struct arrival *arrival);
 
 static void on_stored(void *context, enum status status, int64_t revision)
 {
-	struct response *response = context;
+	struct arrival *arrival = context;
 	(void)revision;
 	if (status == STATUS_OK)
-		end(response, BUS_ACK, 0);
-	else if ((status == STATUS_CONFLICT || status == STATUS_NOT_FOUND) && ++response->runs < CONFLICTS_MAX)
-		apply(response);
+		end(arrival, BUS_ACK, 0);
+	else if ((status == STATUS_CONFLICT || status == STATUS_NOT_FOUND) && ++arrival->runs < CONFLICTS_MAX)
+		apply(arrival);
 	else
-		end(response, BUS_NAK, RETRY_MS);
+		end(arrival, BUS_NAK, RETRY_MS);
 }
 
-static void store(struct response *response, const struct record_item *item, struct json *profile, enum vpa_event event)
+static void store(struct arrival *arrival, const struct record_item *item, struct json *profile, enum vpa_event event)
 {
 	struct transaction *transaction = transaction_new();
-	struct change change = {response->manager, response, transaction};
+	struct change change = {arrival->manager, arrival, transaction};
 	struct buffer record = {0};
 	bool is_made = transaction != NULL;
 	if (event == VPA_DEPLOYED || event == VPA_DEPLOY_FAILED)
-		is_made = is_made && keep_state(profile, response);
-	is_made = is_made && (response->is_success || keep_error(profile, response)) &&
+		is_made = is_made && keep_state(profile, arrival);
+	is_made = is_made && (arrival->response.is_success || keep_error(profile, arrival)) &&
 			  profile_move(profile, event, clock_wall_ms(), moved, &change);
 	json_print(profile, &record);
 	enum status status = is_made
@@ -212,29 +232,29 @@ static void store(struct response *response, const struct record_item *item, str
 							 : STATUS_NO_MEMORY;
 	buffer_free(&record);
 	if (status == STATUS_OK) {
-		state_submit(response->manager->state, transaction, on_stored, response);
+		state_submit(arrival->manager->state, transaction, on_stored, arrival);
 		return;
 	}
 	transaction_free(transaction);
 	if (status == STATUS_INVALID)
-		drop(response, "the profile would be too large");
+		park(arrival, "the profile would be too large");
 	else
-		end(response, BUS_NAK, RETRY_MS);
+		end(arrival, BUS_NAK, RETRY_MS);
 }
 
-static void apply(struct response *response)
+static void apply(struct arrival *arrival)
 {
 	enum vpa_event event;
-	const struct record_item *item = record_index_find(response->manager->profiles, response->profile_id);
-	if (!find_event(response, &event)) {
-		drop(response, "an orchestration of another type");
+	const struct record_item *item = record_index_find(arrival->manager->profiles, arrival->response.correlation_id);
+	if (!find_event(arrival, &event)) {
+		park(arrival, "an orchestration of another type");
 		return;
 	}
 	if (item == NULL) {
-		if (response->deliveries < UNKNOWN_DELIVERIES)
-			end(response, BUS_NAK, UNKNOWN_RETRY_MS);
+		if (arrival->deliveries < UNKNOWN_DELIVERIES)
+			end(arrival, BUS_NAK, UNKNOWN_RETRY_MS);
 		else
-			drop(response, "no such participant profile");
+			park(arrival, "no such participant profile");
 		return;
 	}
 	struct json *profile = record_item_json(item);
@@ -242,11 +262,11 @@ static void apply(struct response *response)
 	if (profile != NULL)
 		(void)json_bool(json_member(profile, "error"), &has_error);
 	if (profile == NULL)
-		end(response, BUS_NAK, RETRY_MS);
-	else if (!any_vpa_moves(profile, event) && (response->is_success || has_error))
-		end(response, BUS_ACK, 0); /* heard before, or overtaken */
+		end(arrival, BUS_NAK, RETRY_MS);
+	else if (!any_vpa_moves(profile, event) && (arrival->response.is_success || has_error))
+		end(arrival, BUS_ACK, 0); /* heard before, or overtaken */
 	else
-		store(response, item, profile, event);
+		store(arrival, item, profile, event);
 	json_free(profile);
 }
 
@@ -254,11 +274,11 @@ static void apply(struct response *response)
 
 static void on_orchestration(void *context, enum status status, struct text value, uint64_t revision)
 {
-	struct response *response = context;
+	struct arrival *arrival = context;
 	struct json *orchestration = NULL;
 	(void)revision;
 	if (status != STATUS_OK && status != STATUS_NOT_FOUND) {
-		end(response, BUS_NAK, RETRY_MS);
+		end(arrival, BUS_NAK, RETRY_MS);
 		return;
 	}
 	if (status == STATUS_OK && json_parse(value, NULL, &orchestration) == STATUS_OK) {
@@ -268,51 +288,44 @@ static void on_orchestration(void *context, enum status status, struct text valu
 			buffer_append(&printed, json_text(error));
 		else if (error != NULL)
 			json_print(error, &printed);
-		response->detail = printed.length == 0 ? NULL : buffer_take(&printed);
+		arrival->detail = printed.length == 0 ? NULL : buffer_take(&printed);
 		buffer_free(&printed);
 	}
 	json_free(orchestration);
-	apply(response);
+	apply(arrival);
 }
 
 /* --- messages */
 
-/* False: it is no OrchestrationResponse. */
-static bool read_response(struct response *response)
-{
-	static const char *const required[] = {"id", "manifestId", "correlationId", "orchestrationType"};
-	for (size_t i = 0; i < sizeof(required) / sizeof(required[0]); i++) {
-		if (json_member_text(response->body, required[i]).length == 0)
-			return false;
-	}
-	response->manifest_id = json_member_text(response->body, "manifestId");
-	response->profile_id = json_member_text(response->body, "correlationId");
-	response->type = json_member_text(response->body, "orchestrationType");
-	(void)json_bool(json_member(response->body, "success"), &response->is_success);
-	struct text detail = json_member_text(response->body, "errorDetail");
-	response->detail = detail.length == 0 ? NULL : text_copy(detail);
-	return true;
-}
-
 void responses_take(void *context, const struct bus_message *message)
 {
 	struct bus_delivery delivery = {0};
-	struct response *response = calloc(1, sizeof(*response));
-	if (response == NULL || (response->reply = text_copy(message->reply)) == NULL) {
-		free(response); /* not answered: it comes again */
+	struct buffer error = {0};
+	struct arrival *arrival = calloc(1, sizeof(*arrival));
+	if (arrival != NULL) {
+		arrival->manager = context;
+		arrival->reply = text_copy(message->reply);
+		arrival->subject = text_copy(message->subject);
+		arrival->body = text_copy(message->body);
+	}
+	if (arrival == NULL || arrival->reply == NULL || arrival->subject == NULL || arrival->body == NULL) {
+		if (arrival != NULL)
+			arrival_free(arrival); /* not answered: it comes again */
 		return;
 	}
-	response->manager = context;
 	if (bus_delivery_parse(message->reply, &delivery) == STATUS_OK)
-		response->deliveries = delivery.deliveries;
-	enum status status = json_parse(message->body, NULL, &response->body);
+		arrival->deliveries = delivery.deliveries;
+	enum status status = response_parse(message->body, &arrival->response, &error);
+	if (status == STATUS_OK && arrival->response.error_detail.length > 0)
+		arrival->detail = text_copy(arrival->response.error_detail);
 	if (status == STATUS_NO_MEMORY)
-		end(response, BUS_NAK, RETRY_MS);
-	else if (status != STATUS_OK || !read_response(response))
-		drop(response, "it is no response of an orchestration");
-	else if (response->is_success || response->detail != NULL)
-		apply(response);
+		end(arrival, BUS_NAK, RETRY_MS);
+	else if (status != STATUS_OK)
+		park(arrival, error.bytes == NULL ? "it is no response of an orchestration" : error.bytes);
+	else if (arrival->response.is_success || arrival->detail != NULL)
+		apply(arrival);
 	else
-		bus_bucket_get(response->manager->bus, text_of(response->manager->settings->bucket), response->manifest_id,
-			on_orchestration, response);
+		bus_bucket_get(arrival->manager->bus, text_of(arrival->manager->settings->bucket),
+			arrival->response.manifest_id, on_orchestration, arrival);
+	buffer_free(&error);
 }

@@ -293,3 +293,15 @@ struct text transfer_type_endpoint(const struct transfer_type *type, const struc
 	}
 	return type->endpoint == NULL ? TEXT_NONE : text_of(type->endpoint);
 }
+
+enum status transfer_types_add(
+	struct transaction *transaction, struct text ctx, const struct json *body, struct buffer *error)
+{
+	struct transfer_types *types = NULL;
+	enum status status = transfer_types_build(body, &types, error);
+	if (status == STATUS_OK && !transaction_put(transaction, ctx, RECORD_TRANSFER_TYPES, TRANSFER_TYPES_ID,
+								   text_of(types->body), REVISION_ANY))
+		status = STATUS_NO_MEMORY;
+	transfer_types_free(types);
+	return status;
+}

@@ -46,3 +46,9 @@ const struct transfer_type *transfer_types_find(const struct dp *dp, struct text
 /* What the address names: the first choice that the metadata (an object or NULL) meets, else `endpoint`; TEXT_NONE: the
  * cell's own. */
 struct text transfer_type_endpoint(const struct transfer_type *type, const struct json *metadata);
+
+struct transaction;
+/* Adds the tenant's document to the transaction (an agent of a fabric sets it without HTTP). INVALID with one line in
+ * `error`; NO_MEMORY. */
+enum status transfer_types_add(
+	struct transaction *transaction, struct text ctx, const struct json *body, struct buffer *error) MUST_CHECK;

@@ -19,12 +19,12 @@ struct planned_vpa {
 	struct place_request *request;
 	struct json *properties; /* NULL: none */
 };
-struct plan {
+struct vpa_plan {
 	size_t count;
 	struct planned_vpa vpas[PLAN_VPAS_MAX];
 };
 
-struct plan_sources {
+struct vpa_plan_sources {
 	const struct json *layers[PLAN_LAYERS_MAX]; /* properties, the weakest first; may be NULL */
 	size_t layer_count;
 	const struct json *vpa_properties; /* of the request, by type; NULL: none */
@@ -33,6 +33,7 @@ struct plan_sources {
 	const struct text *profiles; /* dataspace profiles that each cell must have */
 	size_t profile_count;
 };
-/* INVALID with one line that names the member. Makes new ids. plan_free what is OK. */
-enum status plan_make(const struct plan_sources *sources, struct plan *plan, struct buffer *error) MUST_CHECK;
-void plan_free(struct plan *plan);
+/* INVALID with one line that names the member. Makes new ids. vpa_plan_free what is OK. */
+enum status vpa_plan_make(
+	const struct vpa_plan_sources *sources, struct vpa_plan *plan, struct buffer *error) MUST_CHECK;
+void vpa_plan_free(struct vpa_plan *plan);

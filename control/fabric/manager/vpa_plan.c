@@ -1,5 +1,5 @@
 /* Constraints of several places become one placement request a VPA. */
-#include "control/fabric/manager/plan.h"
+#include "control/fabric/manager/vpa_plan.h"
 
 #include <stdlib.h>
 
@@ -51,7 +51,7 @@ static bool merge_common(struct json *into, const struct json *placement)
 }
 
 /* Of the strongest layer that names any; NULL: none does. */
-static const struct json *named_dataplanes(const struct plan_sources *sources)
+static const struct json *named_dataplanes(const struct vpa_plan_sources *sources)
 {
 	for (size_t i = sources->layer_count; i > 0; i--) {
 		const struct json *dataplanes = json_member(json_member(sources->layers[i - 1], PLACEMENT), "dataplanes");
@@ -62,7 +62,7 @@ static const struct json *named_dataplanes(const struct plan_sources *sources)
 }
 
 /* Those that are not of objects. */
-static bool check_layers(const struct plan_sources *sources, struct buffer *error)
+static bool check_layers(const struct vpa_plan_sources *sources, struct buffer *error)
 {
 	for (size_t i = 0; i < sources->layer_count; i++) {
 		const struct json *placement = json_member(sources->layers[i], PLACEMENT);
@@ -135,7 +135,7 @@ static bool bind_to_connector(struct json *request)
 	return json_add(request, "affinity", list);
 }
 
-static bool require(struct json *request, const struct plan_sources *sources, bool is_pinned)
+static bool require(struct json *request, const struct vpa_plan_sources *sources, bool is_pinned)
 {
 	struct json *require = object_at(request, "require");
 	if (json_kind(require) != JSON_OBJECT)
@@ -156,7 +156,7 @@ static bool require(struct json *request, const struct plan_sources *sources, bo
 }
 
 /* What is ours to say, whatever was sent. */
-static bool identify(struct json *request, const struct plan_sources *sources, const struct planned_vpa *vpa)
+static bool identify(struct json *request, const struct vpa_plan_sources *sources, const struct planned_vpa *vpa)
 {
 	static const char *const own[] = {"vpaId", "participant", "tenant", "type", "current", "properties"};
 	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
@@ -169,7 +169,7 @@ static bool identify(struct json *request, const struct plan_sources *sources, c
 
 /* named: the data plane's own constraints; NULL: one that goes with the others. */
 static struct json *request_of(
-	const struct plan_sources *sources, const struct planned_vpa *vpa, const struct json *named)
+	const struct vpa_plan_sources *sources, const struct planned_vpa *vpa, const struct json *named)
 {
 	struct json *request = json_object_new();
 	bool is_made = request != NULL;
@@ -190,8 +190,8 @@ static struct json *request_of(
 	return NULL;
 }
 
-static enum status add_vpa(const struct plan_sources *sources, enum vpa_type type, const struct json *named,
-	struct plan *plan, struct buffer *error)
+static enum status add_vpa(const struct vpa_plan_sources *sources, enum vpa_type type, const struct json *named,
+	struct vpa_plan *plan, struct buffer *error)
 {
 	struct planned_vpa *vpa = &plan->vpas[plan->count++];
 	const struct json *properties = json_member(sources->vpa_properties, vpa_type_name(type));
@@ -212,7 +212,7 @@ static enum status add_vpa(const struct plan_sources *sources, enum vpa_type typ
 	return status;
 }
 
-enum status plan_make(const struct plan_sources *sources, struct plan *plan, struct buffer *error)
+enum status vpa_plan_make(const struct vpa_plan_sources *sources, struct vpa_plan *plan, struct buffer *error)
 {
 	const struct json *dataplanes = named_dataplanes(sources);
 	enum status status =
@@ -226,11 +226,11 @@ enum status plan_make(const struct plan_sources *sources, struct plan *plan, str
 		} while (named != NULL && status == STATUS_OK);
 	}
 	if (status != STATUS_OK)
-		plan_free(plan);
+		vpa_plan_free(plan);
 	return status;
 }
 
-void plan_free(struct plan *plan)
+void vpa_plan_free(struct vpa_plan *plan)
 {
 	for (size_t i = 0; i < plan->count; i++) {
 		place_request_free(plan->vpas[i].request);

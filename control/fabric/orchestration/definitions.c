@@ -1,0 +1,455 @@
+/* Definitions: few, read often, changed by hand. */
+#include "control/fabric/orchestration/definitions.h"
+
+#include <stdlib.h>
+
+#include "control/fabric/manager/wire.h"
+#include "control/fabric/orchestration/schema_check.h"
+#include "control/fabric/orchestration/steps.h"
+#include "control/fabric/record_index.h"
+#include "control/fabric/rest_submit.h"
+
+#define READ_SCOPE "provision-manager-api:read"
+#define WRITE_SCOPE "provision-manager-api:write"
+
+struct definitions {
+	struct state *state;
+	struct record_index *activities, *orchestrations;
+	bool (*is_used)(void *context, struct text type);
+	void *context;
+};
+
+static const struct wire_member activity_members[] = {
+	{"type", WIRE_TEXT, true},
+	{"description", WIRE_TEXT, false},
+	{"inputSchema", WIRE_OBJECT, false},
+	{"outputSchema", WIRE_OBJECT, false},
+};
+static const struct wire_member template_members[] = {
+	{"id", WIRE_TEXT, false},
+	{"description", WIRE_TEXT, false},
+	{"schema", WIRE_OBJECT, false},
+	{"activities", WIRE_OBJECT, false},
+};
+static const struct wire_member step_members[] = {
+	{"id", WIRE_TEXT, true},
+	{"type", WIRE_TEXT, true},
+	{"dependsOn", WIRE_TEXTS, false},
+};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* --- answers */
+
+/* 400 with what `why` holds after the words. */
+static void refuse(struct rest_call *call, const char *words, const struct buffer *why)
+{
+	struct buffer message = {0};
+	buffer_printf(&message, "%s: %.*s", words, TEXT_ARGUMENTS(buffer_text(why)));
+	rest_refuse_with(call, 400, message.failed ? words : message.bytes);
+	buffer_free(&message);
+}
+
+static void answer_list(struct rest_call *call, const struct record_index *index, struct text template_ref,
+	void (*print)(const struct json *definition, struct buffer *into))
+{
+	struct buffer list = {0};
+	buffer_append_byte(&list, '[');
+	for (size_t i = 0; i < record_index_count(index); i++) {
+		struct json *definition = record_item_json(record_index_at(index, i));
+		if (template_ref.bytes == NULL || text_equals(json_member_text(definition, "templateRef"), template_ref)) {
+			if (list.length > 1)
+				buffer_append_byte(&list, ',');
+			print(definition, &list);
+		}
+		json_free(definition);
+	}
+	buffer_append_byte(&list, ']');
+	if (list.failed)
+		rest_refuse(call, STATUS_NO_MEMORY, NULL);
+	else
+		rest_answer(call, 200, buffer_text(&list));
+	buffer_free(&list);
+}
+
+static void print_text(struct buffer *into, const char *before, struct text value)
+{
+	buffer_append(into, text_of(before));
+	buffer_append_json(into, value);
+}
+
+/* ,"description":"..." when there is one */
+static void print_description(const struct json *object, struct buffer *into)
+{
+	struct text description = json_member_text(object, "description");
+	if (description.length > 0)
+		print_text(into, ",\"description\":", description);
+}
+
+/* --- activity definitions */
+
+static void print_activity(const struct json *definition, struct buffer *into)
+{
+	print_text(into, "{\"type\":", json_member_text(definition, "type"));
+	print_description(definition, into);
+	wire_print_filled(into, "inputSchema", json_member(definition, "inputSchema"));
+	wire_print_filled(into, "outputSchema", json_member(definition, "outputSchema"));
+	buffer_append_byte(into, '}');
+}
+
+static void list_activities(struct rest_call *call)
+{
+	const struct definitions *definitions = call->context;
+	answer_list(call, definitions->activities, TEXT_NONE, print_activity);
+}
+
+static void print_schema(const struct json *object, const char *name, struct buffer *into)
+{
+	const struct json *schema = wire_member(object, name);
+	buffer_printf(into, ",\"%s\":", name);
+	if (schema != NULL)
+		json_print(schema, into);
+	else
+		buffer_append(into, TEXT("null"));
+}
+
+static void put_activity(struct rest_call *call)
+{
+	struct definitions *definitions = call->context;
+	struct text type = json_member_text(call->body, "type");
+	struct buffer body = {0};
+	if (!wire_check(call, call->body, "", activity_members, COUNT(activity_members)))
+		return;
+	if (!message_type_is_valid(type)) {
+		rest_refuse_with(call, 400, "Invalid payload: type: only letters, digits, '.', '_' and '-'");
+		return;
+	}
+	print_text(&body, "{\"type\":", type);
+	print_text(&body, ",\"version\":0,\"description\":", json_member_text(call->body, "description"));
+	print_schema(call->body, "inputSchema", &body);
+	print_schema(call->body, "outputSchema", &body);
+	buffer_append_byte(&body, '}');
+	struct transaction *transaction = transaction_new();
+	if (body.failed || (transaction != NULL && !state_put(transaction, RECORD_ACTIVITY_DEFINITION, type,
+												   buffer_text(&body), REVISION_ANY))) {
+		transaction_free(transaction);
+		transaction = NULL;
+	}
+	buffer_free(&body);
+	rest_submit(call, definitions->state, transaction, 201, &(struct buffer){0});
+}
+
+static bool has_activity(const struct json *definition, struct text type)
+{
+	const struct json *activity = json_first(json_member(definition, "activities"));
+	while (activity != NULL && !text_equals(json_member_text(activity, "type"), type))
+		activity = json_next(activity);
+	return activity != NULL;
+}
+
+static void delete_activity(struct rest_call *call)
+{
+	struct definitions *definitions = call->context;
+	struct text type = call->arguments[0];
+	const struct record_item *item = record_index_find(definitions->activities, type);
+	struct buffer users = {0};
+	if (item == NULL) {
+		rest_refuse(call, STATUS_NOT_FOUND, NULL);
+		return;
+	}
+	for (size_t i = 0; i < record_index_count(definitions->orchestrations); i++) {
+		const struct record_item *user = record_index_at(definitions->orchestrations, i);
+		struct json *definition = record_item_json(user);
+		if (has_activity(definition, type))
+			buffer_printf(&users, "%s%.*s", users.length > 0 ? ", " : "", TEXT_ARGUMENTS(user->id));
+		json_free(definition);
+	}
+	if (users.length > 0) {
+		struct buffer why = {0};
+		buffer_printf(&why, "activity type '%.*s' is referenced by an orchestration definition: %.*s",
+			TEXT_ARGUMENTS(type), TEXT_ARGUMENTS(buffer_text(&users)));
+		refuse(call, "Bad request", &why);
+		buffer_free(&why);
+	} else {
+		struct transaction *transaction = transaction_new();
+		if (transaction != NULL && !state_delete(transaction, RECORD_ACTIVITY_DEFINITION, type, item->revision)) {
+			transaction_free(transaction);
+			transaction = NULL;
+		}
+		rest_submit(call, definitions->state, transaction, 200, &(struct buffer){0});
+	}
+	buffer_free(&users);
+}
+
+/* --- orchestration definitions */
+
+static void print_step_activity(const struct json *activity, struct buffer *into)
+{
+	print_text(into, "{\"id\":", json_member_text(activity, "id"));
+	print_text(into, ",\"type\":", json_member_text(activity, "type"));
+	wire_print_filled(into, "dependsOn", json_member(activity, "dependsOn"));
+	buffer_append_byte(into, '}');
+}
+
+static void print_orchestration(const struct json *definition, struct buffer *into)
+{
+	size_t begin = into->length;
+	print_description(definition, into);
+	wire_print_filled(into, "schema", json_member(definition, "schema"));
+	print_text(into, ",\"activities\":{", json_member_text(definition, "type"));
+	buffer_append(into, TEXT(":["));
+	const struct json *activities = json_member(definition, "activities");
+	for (const struct json *activity = json_first(activities); activity != NULL; activity = json_next(activity)) {
+		if (activity != json_first(activities))
+			buffer_append_byte(into, ',');
+		print_step_activity(activity, into);
+	}
+	print_text(into, "]},\"templateRef\":", json_member_text(definition, "templateRef"));
+	buffer_append_byte(into, '}');
+	if (!into->failed)
+		into->bytes[begin] = '{'; /* the first member's comma */
+}
+
+static void list_orchestrations(struct rest_call *call)
+{
+	const struct definitions *definitions = call->context;
+	answer_list(call, definitions->orchestrations, call->arguments[0], print_orchestration);
+}
+
+static const struct json *find_schemas(void *context, struct text type)
+{
+	struct json *cache = context;
+	return type.length > 0 ? json_member(cache, type.bytes) : NULL;
+}
+
+/* Each activity definition that is named, by its type; NULL: out of memory, or one is missing (then `why` says it). */
+static struct json *collect_schemas(
+	const struct definitions *definitions, const struct json *activities, struct buffer *why)
+{
+	struct json *schemas = json_object_new();
+	for (const struct json *activity = json_first(activities); activity != NULL && schemas != NULL;
+		 activity = json_next(activity)) {
+		struct text type = json_member_text(activity, "type");
+		const struct record_item *item = record_index_find(definitions->activities, type);
+		struct json *definition = item != NULL ? record_item_json(item) : NULL;
+		if (item == NULL)
+			buffer_printf(why, "%sactivity type '%.*s' not found", why->length > 0 ? "; " : "", TEXT_ARGUMENTS(type));
+		else if (!json_set(schemas, type.bytes, definition))
+			json_free(definition);
+	}
+	if (why->length > 0) {
+		json_free(schemas);
+		schemas = NULL;
+	}
+	return schemas;
+}
+
+/* False: it has answered. */
+static bool check_activities(struct rest_call *call, const struct json *list)
+{
+	const struct definitions *definitions = call->context;
+	struct buffer why = {0};
+	size_t levels[STEPS_ACTIVITIES_MAX], count;
+	enum status status = STATUS_INVALID;
+	struct json *schemas = collect_schemas(definitions, list, &why);
+	if (schemas != NULL)
+		status = steps_levels(list, levels, &count, &why);
+	if (status == STATUS_OK && strcmp(json_name(list), ORCHESTRATION_DEPLOY.bytes) == 0)
+		status = schema_check(list, find_schemas, schemas, &why);
+	if (status != STATUS_OK)
+		refuse(call, "Bad request", &why);
+	json_free(schemas);
+	buffer_free(&why);
+	return status == STATUS_OK;
+}
+
+/* The shapes of one list of activities. False: it has answered. */
+static bool check_list(struct rest_call *call, const struct json *list)
+{
+	struct buffer why = {0};
+	bool is_good = json_kind(list) == JSON_ARRAY && message_type_is_valid(text_of(json_name(list)));
+	if (!is_good) {
+		buffer_printf(&why, "activities.%s: must be a list of activities under a type's name", json_name(list));
+		refuse(call, "Invalid payload", &why);
+	}
+	for (const struct json *activity = json_first(list); activity != NULL && is_good; activity = json_next(activity)) {
+		is_good = wire_check(call, activity, "activities.", step_members, COUNT(step_members));
+		struct text id = json_member_text(activity, "id");
+		if (is_good && (!message_type_is_valid(json_member_text(activity, "type")) || id.length > MESSAGE_NAME_MAX ||
+						   !text_is_line(id))) {
+			rest_refuse_with(call, 400, "Invalid payload: activities: id or type is no name");
+			is_good = false;
+		}
+	}
+	buffer_free(&why);
+	return is_good;
+}
+
+static bool check_template(struct rest_call *call)
+{
+	const struct json *activities = wire_member(call->body, "activities");
+	if (!wire_check(call, call->body, "", template_members, COUNT(template_members)))
+		return false;
+	if (json_count(activities) == 0) {
+		rest_refuse_with(call, 400, "Invalid payload: activities: at least one orchestration is required");
+		return false;
+	}
+	for (const struct json *list = json_first(activities); list != NULL; list = json_next(list)) {
+		if (!check_list(call, list) || !check_activities(call, list))
+			return false;
+	}
+	return true;
+}
+
+static void print_definition(
+	const struct json *template, const struct json *list, struct text template_ref, struct buffer *into)
+{
+	struct text type = text_of(json_name(list));
+	print_text(into, "{\"type\":", type);
+	print_text(into, ",\"templateRef\":", template_ref);
+	print_text(into, ",\"version\":0,\"description\":", json_member_text(template, "description"));
+	buffer_append(into, TEXT(",\"active\":true"));
+	print_schema(template, "schema", into);
+	buffer_append(into, TEXT(",\"activities\":["));
+	for (const struct json *activity = json_first(list); activity != NULL; activity = json_next(activity)) {
+		const struct json *depends_on = wire_member(activity, "dependsOn");
+		print_text(into, activity == json_first(list) ? "{\"id\":" : ",{\"id\":", json_member_text(activity, "id"));
+		print_text(into, ",\"type\":", json_member_text(activity, "type"));
+		print_text(into, ",\"discriminator\":", type);
+		buffer_append(into, TEXT(",\"dependsOn\":"));
+		if (depends_on != NULL)
+			json_print(depends_on, into);
+		else
+			buffer_append(into, TEXT("null"));
+		buffer_append_byte(into, '}');
+	}
+	buffer_append(into, TEXT("]}"));
+}
+
+/* All its orchestrations in one transaction. */
+static struct transaction *store_template(const struct json *template, struct text template_ref)
+{
+	struct transaction *transaction = transaction_new();
+	bool is_put = transaction != NULL;
+	for (const struct json *list = json_first(json_member(template, "activities")); list != NULL && is_put;
+		 list = json_next(list)) {
+		struct buffer body = {0};
+		print_definition(template, list, template_ref, &body);
+		is_put = !body.failed && state_put(transaction, RECORD_ORCHESTRATION_DEFINITION, text_of(json_name(list)),
+									 buffer_text(&body), REVISION_ANY);
+		buffer_free(&body);
+	}
+	if (is_put)
+		return transaction;
+	transaction_free(transaction);
+	return NULL;
+}
+
+static void put_orchestration(struct rest_call *call)
+{
+	struct definitions *definitions = call->context;
+	struct text template_ref = json_member_text(call->body, "id");
+	struct buffer answer = {0};
+	char made[UUID_LENGTH + 1];
+	if (!check_template(call))
+		return;
+	if (template_ref.length == 0) {
+		uuid_random(made);
+		template_ref = text_of(made);
+	}
+	print_text(&answer, "{\"id\":", template_ref);
+	print_text(&answer, ",\"description\":", TEXT("ID of the Orchestration Template"));
+	buffer_append_byte(&answer, '}');
+	rest_submit(call, definitions->state, store_template(call->body, template_ref), 201, &answer);
+}
+
+static void delete_orchestration(struct rest_call *call)
+{
+	struct definitions *definitions = call->context;
+	struct transaction *transaction = transaction_new();
+	size_t count = 0;
+	bool is_used = false, is_put = transaction != NULL;
+	for (size_t i = 0; i < record_index_count(definitions->orchestrations); i++) {
+		const struct record_item *item = record_index_at(definitions->orchestrations, i);
+		struct json *definition = record_item_json(item);
+		if (text_equals(json_member_text(definition, "templateRef"), call->arguments[0])) {
+			count++;
+			is_used = is_used || (definitions->is_used != NULL && definitions->is_used(definitions->context, item->id));
+			is_put = is_put && state_delete(transaction, RECORD_ORCHESTRATION_DEFINITION, item->id, item->revision);
+		}
+		json_free(definition);
+	}
+	if (count > 0 && !is_used && is_put) {
+		rest_submit(call, definitions->state, transaction, 200, &(struct buffer){0});
+		return;
+	}
+	transaction_free(transaction);
+	if (count == 0)
+		rest_refuse(call, STATUS_NOT_FOUND, NULL);
+	else if (is_used)
+		rest_refuse_with(call, 400, "Bad request: orchestrations were created from this definition");
+	else
+		rest_refuse(call, STATUS_NO_MEMORY, NULL);
+}
+
+/* --- life */
+
+static const struct rest_endpoint endpoints[] = {
+	{"GET", "/activity-definitions", READ_SCOPE, false, list_activities},
+	{"POST", "/activity-definitions", WRITE_SCOPE, true, put_activity},
+	{"DELETE", "/activity-definitions/{activityType}", WRITE_SCOPE, false, delete_activity},
+	{"GET", "/orchestration-definitions", READ_SCOPE, false, list_orchestrations},
+	{"POST", "/orchestration-definitions", WRITE_SCOPE, true, put_orchestration},
+	{"GET", "/orchestration-definitions/{templateRef}", READ_SCOPE, false, list_orchestrations},
+	{"DELETE", "/orchestration-definitions/{templateRef}", WRITE_SCOPE, false, delete_orchestration},
+};
+
+enum status definitions_open(struct state *state, struct rest *rest, struct definitions **definitions)
+{
+	struct definitions *made = calloc(1, sizeof(*made));
+	if (made == NULL)
+		return STATUS_NO_MEMORY;
+	made->state = state;
+	enum status status = record_index_open(state, RECORD_ACTIVITY_DEFINITION, RECORD_KEY_ID, &made->activities);
+	if (status == STATUS_OK)
+		status = record_index_open(state, RECORD_ORCHESTRATION_DEFINITION, RECORD_KEY_ID, &made->orchestrations);
+	if (status == STATUS_OK && rest != NULL)
+		status = rest_add(rest, "/api/v1alpha1", endpoints, COUNT(endpoints), made);
+	if (status == STATUS_OK)
+		*definitions = made;
+	else
+		definitions_free(made);
+	return status;
+}
+
+void definitions_free(struct definitions *definitions)
+{
+	if (definitions == NULL)
+		return;
+	record_index_free(definitions->activities);
+	record_index_free(definitions->orchestrations);
+	free(definitions);
+}
+
+void definitions_ask_use(
+	struct definitions *definitions, bool (*is_used)(void *context, struct text type), void *context)
+{
+	definitions->is_used = is_used;
+	definitions->context = context;
+}
+
+struct json *definitions_find(const struct definitions *definitions, struct text type)
+{
+	const struct record_item *item = record_index_find(definitions->orchestrations, type);
+	return item != NULL ? record_item_json(item) : NULL;
+}
+
+struct json *definitions_find_beside(
+	const struct definitions *definitions, const struct json *definition, struct text type)
+{
+	struct json *found = definitions_find(definitions, type);
+	if (text_equals(json_member_text(found, "templateRef"), json_member_text(definition, "templateRef")))
+		return found;
+	json_free(found);
+	return NULL;
+}

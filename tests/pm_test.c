@@ -1,0 +1,504 @@
+/* The provision manager against a broker in memory: from the order to the response, what is lost, what is done once. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "bus_fixture.h"
+#include "control/fabric/orchestration/pm_private.h"
+#include "control/orchestration/executor.h"
+#include "fabric_fixture.h"
+
+#define DEPLOY "cfm.orchestration.vpa.deploy"
+#define DISPOSE "cfm.orchestration.vpa.dispose"
+
+enum { MANAGERS_MAX = 2 };
+
+struct world {
+	struct fabric fabric;
+	struct bus buses[MANAGERS_MAX], *bus;
+	struct letters *letters;
+	struct record_index *parked;
+	struct pm *pms[MANAGERS_MAX];
+	size_t manager_count;
+	struct executor *executors[4];
+	size_t executor_count;
+	enum activity_outcome deploy_outcome;
+	int deployed, disposed, committed;
+	const char *body, *subject, *id;
+	bool is_answered;
+};
+
+static const struct pm_settings settings = {
+	.orchestration_ms = 60000, .activity_ms = 60000, .settle_ms = 50, .retention_ms = 86400000, .sweep_ms = 10};
+
+static bool is_answered(void *context, const struct orchestration *orchestration)
+{
+	const struct world *world = context;
+	(void)orchestration;
+	return world->is_answered;
+}
+
+static void on_committed(void *context, enum status status, int64_t revision)
+{
+	struct world *world = context;
+	(void)revision;
+	assert_int_equal(status, STATUS_OK);
+	world->committed++;
+}
+
+static void define(struct world *world, const char *type, const char *activities)
+{
+	struct buffer body = {0};
+	struct transaction *transaction = transaction_new();
+	buffer_printf(
+		&body, "{\"type\":\"%s\",\"templateRef\":\"t\",\"active\":true,\"activities\":[%s]}", type, activities);
+	assert_true(
+		state_put(transaction, RECORD_ORCHESTRATION_DEFINITION, text_of(type), buffer_text(&body), REVISION_ANY));
+	buffer_free(&body);
+	state_submit(world->fabric.state, transaction, on_committed, world);
+}
+
+static void open_world(struct world *world, size_t managers, const struct pm_settings *with)
+{
+	struct buffer error = {0};
+	memset(world, 0, sizeof(*world));
+	world->is_answered = true;
+	fabric_open(&world->fabric);
+	world->bus = &world->buses[0];
+	broker_open(world->bus, state_worker(world->fabric.state));
+	assert_int_equal(letters_open(world->fabric.state, world->bus, &world->letters), STATUS_OK);
+	assert_int_equal(record_index_open(world->fabric.state, RECORD_PARKED, RECORD_KEY_ID, &world->parked), STATUS_OK);
+	for (; world->manager_count < managers; world->manager_count++)
+		assert_int_equal(
+			pm_open(with,
+				&(struct pm_base){world->fabric.state, world->bus, NULL, NULL, "cfm-stream", "cfm-bucket", true},
+				&(struct pm_hooks){NULL, is_answered, world}, &world->pms[world->manager_count], &error),
+			STATUS_OK);
+	define(world, DEPLOY,
+		"{\"id\":\"one\",\"type\":\"x\",\"discriminator\":\"" DEPLOY "\",\"dependsOn\":null},"
+		"{\"id\":\"two\",\"type\":\"y\",\"discriminator\":\"" DEPLOY "\",\"dependsOn\":[\"one\"]}");
+	define(world, DISPOSE,
+		"{\"id\":\"undo one\",\"type\":\"x\",\"discriminator\":\"" DISPOSE "\",\"dependsOn\":null},"
+		"{\"id\":\"undo two\",\"type\":\"y\",\"discriminator\":\"" DISPOSE "\",\"dependsOn\":null}");
+	fabric_start(&world->fabric);
+}
+
+static void close_executors(void *context)
+{
+	struct world *world = context;
+	for (size_t i = 0; i < world->executor_count; i++)
+		executor_close(world->executors[i]);
+}
+
+static void close_world(struct world *world)
+{
+	fabric_run(&world->fabric, close_executors, world);
+	fabric_stop(&world->fabric);
+	for (size_t i = 0; i < world->manager_count; i++)
+		pm_free(world->pms[i]);
+	record_index_free(world->parked);
+	letters_free(world->letters);
+	broker_close(world->bus);
+	fabric_free(&world->fabric);
+}
+
+/* --- agents of ours */
+
+static void process(void *context, struct activity *activity)
+{
+	struct world *world = context;
+	bool is_disposal = text_equals(activity_discriminator(activity), ORCHESTRATION_DISPOSE);
+	assert_true(activity_set_output(activity, "participantContextId", json_object_new()));
+	if (is_disposal) {
+		world->disposed++;
+		activity_finish(activity, ACTIVITY_COMPLETE, 0, NULL);
+	} else {
+		world->deployed++;
+		bool is_last = text_equals(activity_id(activity), TEXT("two"));
+		activity_finish(activity, is_last ? world->deploy_outcome : ACTIVITY_COMPLETE, 0, "the agent says no");
+	}
+}
+
+static void park(void *context, const struct bus_message *message, const char *why,
+	void (*done)(void *ticket, bool is_kept), void *ticket)
+{
+	(void)context, (void)message, (void)why;
+	done(ticket, true);
+}
+
+static void add_executors(void *context)
+{
+	static const char *const types[] = {"x", "y"};
+	struct world *world = context;
+	for (size_t i = 0; i < 2; i++) {
+		world->executors[world->executor_count] = executor_open(world->bus, state_worker(world->fabric.state),
+			&(struct executor_settings){.type = text_of(types[i]), .retry_ms = 1, .retry_max_ms = 2},
+			&(struct executor_processor){process, NULL, park, world});
+		assert_non_null(world->executors[world->executor_count++]);
+	}
+}
+
+/* --- orders */
+
+static void order(void *context)
+{
+	struct world *world = context;
+	struct json *payload = NULL;
+	struct transaction *transaction = transaction_new();
+	assert_int_equal(
+		json_parse(TEXT("{\"cfm.participant.id\":\"did:web:p\",\"cfm.vpa.credentials\":[]}"), NULL, &payload),
+		STATUS_OK);
+	assert_true(pm_order(transaction,
+		&(struct manifest){
+			.id = text_of(world->id), .correlation_id = TEXT("profile"), .type = TEXT(DEPLOY), .payload = payload},
+		clock_wall_ms()));
+	json_free(payload);
+	state_submit(world->fabric.state, transaction, on_committed, world);
+}
+
+static void publish(void *context)
+{
+	struct world *world = context;
+	broker_add(world->bus, text_of(world->subject), TEXT_NONE, text_of(world->body), false);
+}
+
+static const char *find_body(const struct world *world, const char *subject, const char *part)
+{
+	for (const struct broker_message *message = world->bus->messages; message != NULL; message = message->next) {
+		if (strcmp(message->subject, subject) == 0 && strstr(message->body, part) != NULL)
+			return message->body;
+	}
+	return NULL;
+}
+
+static size_t ended(const struct world *world, enum orchestration_state state, const char *type)
+{
+	size_t count = 0;
+	for (const struct ledger_item *item = world->pms[0]->items; item != NULL; item = item->next)
+		count += item->revision != 0 && item->ended_ms != 0 && item->state == state && strcmp(item->type, type) == 0;
+	return count;
+}
+
+static const char *response = "event.cfm-orchestration-response";
+
+static bool is_deployed(void *context)
+{
+	struct world *world = context;
+	return ended(world, ORCHESTRATION_COMPLETED, DEPLOY) == 1 && broker_count(world->bus, response) == 1 &&
+		   letters_waiting(world->letters) == 0;
+}
+
+static void from_the_order_to_the_response(void **state)
+{
+	struct world world;
+	(void)state;
+	open_world(&world, 1, &settings);
+	world.id = "o-1";
+	world.deploy_outcome = ACTIVITY_COMPLETE;
+	fabric_run(&world.fabric, add_executors, &world);
+	fabric_run(&world.fabric, order, &world);
+	assert_true(fabric_wait(&world.fabric, is_deployed, &world));
+	assert_int_equal(world.deployed, 2);
+	assert_non_null(find_body(&world, response, "\"manifestId\":\"o-1\",\"correlationId\":\"profile\""));
+	assert_non_null(find_body(&world, response, "\"success\":true"));
+	close_world(&world);
+}
+
+static bool is_refused(void *context)
+{
+	struct world *world = context;
+	return ended(world, ORCHESTRATION_ERRORED, "unknown") == 0 && broker_count(world->bus, response) == 1 &&
+		   broker_count(world->bus, "event.cfm-orchestration") == 0;
+}
+
+static void what_cannot_be_started_is_answered(void **state)
+{
+	struct world world;
+	(void)state;
+	open_world(&world, 1, &settings);
+	world.subject = "event.cfm-orchestration";
+	world.body = "{\"id\":\"o-1\",\"correlationId\":\"profile\",\"orchestrationType\":\"unknown\"}";
+	fabric_run(&world.fabric, publish, &world);
+	fabric_run(&world.fabric, publish, &world); /* twice: answered once */
+	assert_true(fabric_wait(&world.fabric, is_refused, &world));
+	assert_non_null(find_body(&world, response, "\"success\":false,\"errorDetail\":\"no orchestration definition"));
+	close_world(&world);
+}
+
+static bool is_parked(void *context)
+{
+	struct world *world = context;
+	return record_index_count(world->parked) == 2 && broker_count(world->bus, "event.cfm-orchestration") == 0;
+}
+
+static void a_manifest_that_is_none_is_parked(void **state)
+{
+	struct world world;
+	(void)state;
+	open_world(&world, 1, &settings);
+	world.subject = "event.cfm-orchestration";
+	world.body = "{\"id\":\"o-1\"";
+	fabric_run(&world.fabric, publish, &world);
+	world.body = "{\"id\":\"> *\",\"correlationId\":\"c\",\"orchestrationType\":\"t\"}";
+	fabric_run(&world.fabric, publish, &world);
+	assert_true(fabric_wait(&world.fabric, is_parked, &world));
+	close_world(&world);
+}
+
+/* --- F47, T6: an error is compensated once, whoever sees it */
+
+static bool is_compensated(void *context)
+{
+	struct world *world = context;
+	return ended(world, ORCHESTRATION_ERRORED, DEPLOY) > 0 &&
+		   ended(world, ORCHESTRATION_COMPLETED, DISPOSE) == ended(world, ORCHESTRATION_ERRORED, DEPLOY) &&
+		   letters_waiting(world->letters) == 0 && broker_count(world->bus, "event.cfm-orchestration") == 0;
+}
+
+enum { RACES = 100 };
+
+static void order_all(void *context)
+{
+	struct world *world = context;
+	char id[RACES][16];
+	for (int i = 0; i < RACES; i++) {
+		snprintf(id[i], sizeof(id[i]), "o-%d", i);
+		world->id = id[i];
+		order(world);
+	}
+}
+
+static bool are_all_compensated(void *context)
+{
+	struct world *world = context;
+	return ended(world, ORCHESTRATION_ERRORED, DEPLOY) == RACES && is_compensated(world);
+}
+
+static void count_compensations(void *context)
+{
+	struct world *world = context;
+	size_t count = 0;
+	for (const struct ledger_item *item = world->pms[0]->items; item != NULL; item = item->next)
+		count += strcmp(item->type, DISPOSE) == 0;
+	assert_int_equal(count, RACES);
+}
+
+/* Two managers see every change of the bucket. */
+static void an_error_is_compensated_once(void **state)
+{
+	struct world world;
+	(void)state;
+	open_world(&world, 2, &settings);
+	world.deploy_outcome = ACTIVITY_FATAL;
+	fabric_run(&world.fabric, add_executors, &world);
+	fabric_run(&world.fabric, order_all, &world);
+	assert_true(fabric_wait(&world.fabric, are_all_compensated, &world));
+	fabric_run(&world.fabric, count_compensations, &world);
+	assert_int_equal(world.disposed, 2 * RACES);
+	close_world(&world);
+}
+
+/* --- F14: the broker's store is wiped at every stage */
+
+static void wipe(void *context)
+{
+	struct world *world = context;
+	broker_wipe(world->bus);
+	broker_set_up(world->bus, false);
+	broker_set_up(world->bus, true);
+}
+
+static bool has_message(void *context)
+{
+	struct world *world = context;
+	return broker_count(world->bus, world->subject) > 0;
+}
+
+static void settle_and_wipe(struct world *world, const char *subject)
+{
+	world->subject = subject;
+	assert_true(fabric_wait(&world->fabric, has_message, world));
+	fabric_run(&world->fabric, wipe, world);
+	assert_true(fabric_wait(&world->fabric, has_message, world));
+}
+
+static void what_the_broker_lost_comes_back(void **state)
+{
+	struct world world;
+	(void)state;
+	open_world(&world, 1, &settings);
+	world.id = "o-1";
+	world.deploy_outcome = ACTIVITY_COMPLETE;
+	fabric_run(&world.fabric, order, &world);
+	settle_and_wipe(&world, "event.x"); /* value and message of the first step */
+	settle_and_wipe(&world, "event.x"); /* and again */
+	fabric_run(&world.fabric, add_executors, &world);
+	assert_true(fabric_wait(&world.fabric, is_deployed, &world));
+	assert_int_equal(world.deployed, 2);
+	close_world(&world);
+}
+
+/* The message alone is lost, as by a stream that was purged. */
+static void purge_queue(void *context)
+{
+	struct world *world = context;
+	for (struct broker_message **at = &world->bus->messages; *at != NULL;) {
+		if (strcmp((*at)->subject, world->subject) == 0)
+			broker_remove(world->bus, at);
+		else
+			at = &(*at)->next;
+	}
+}
+
+static void a_lost_message_is_sent_again(void **state)
+{
+	struct world world;
+	(void)state;
+	open_world(&world, 1, &settings);
+	world.id = "o-1";
+	fabric_run(&world.fabric, order, &world);
+	world.subject = "event.x";
+	assert_true(fabric_wait(&world.fabric, has_message, &world));
+	fabric_run(&world.fabric, purge_queue, &world);
+	assert_true(fabric_wait(&world.fabric, has_message, &world));
+	close_world(&world);
+}
+
+/* --- the clock, and the operator */
+
+static bool is_failed_and_undone(void *context)
+{
+	struct world *world = context;
+	return is_compensated(world) &&
+		   find_body(world, response, "\"success\":false,\"errorDetail\":\"not done within") != NULL;
+}
+
+static void what_takes_too_long_ends_as_failed(void **state)
+{
+	struct world world;
+	struct pm_settings hasty = settings;
+	(void)state;
+	hasty.orchestration_ms = 300;
+	open_world(&world, 1, &hasty);
+	world.id = "o-1";
+	fabric_run(&world.fabric, order, &world);
+	world.subject = "event.x";
+	assert_true(fabric_wait(&world.fabric, has_message, &world));
+	fabric_run(&world.fabric, purge_queue, &world);
+	/* no agent of x is there until it has failed */
+	for (int i = 0; i < 1000 && ended(&world, ORCHESTRATION_ERRORED, DEPLOY) == 0; i++)
+		usleep(2000);
+	hasty.orchestration_ms = 60000;
+	world.pms[0]->settings.orchestration_ms = 60000;
+	fabric_run(&world.fabric, add_executors, &world);
+	assert_true(fabric_wait(&world.fabric, is_failed_and_undone, &world));
+	assert_int_equal(world.deployed, 0);
+	close_world(&world);
+}
+
+static bool is_resent(void *context)
+{
+	struct world *world = context;
+	return broker_count(world->bus, response) >= 2; /* the pause was made very short */
+}
+
+static void forget_answer(void *context)
+{
+	struct world *world = context;
+	struct ledger_item *item = ledger_find(world->pms[0], TEXT("o-1"));
+	world->is_answered = false;
+	item->answer_at_ms = 0;
+	item->answer_pause_ms = 1; /* as after its first wait */
+}
+
+static void a_response_nobody_took_is_sent_again(void **state)
+{
+	struct world world;
+	(void)state;
+	open_world(&world, 1, &settings);
+	world.id = "o-1";
+	world.deploy_outcome = ACTIVITY_COMPLETE;
+	fabric_run(&world.fabric, add_executors, &world);
+	fabric_run(&world.fabric, order, &world);
+	assert_true(fabric_wait(&world.fabric, is_deployed, &world));
+	fabric_run(&world.fabric, forget_answer, &world);
+	assert_true(fabric_wait(&world.fabric, is_resent, &world));
+	close_world(&world);
+}
+
+static bool is_purged(void *context)
+{
+	struct world *world = context;
+	const struct ledger_item *item = ledger_find(world->pms[0], TEXT("o-1"));
+	return item != NULL && item->is_purged && broker_count(world->bus, "$KV.cfm-bucket.o-1") == 0;
+}
+
+static void finished_values_leave_the_bucket(void **state)
+{
+	struct world world;
+	struct pm_settings brief = settings;
+	(void)state;
+	brief.retention_ms = 0;
+	open_world(&world, 1, &brief);
+	world.id = "o-1";
+	world.deploy_outcome = ACTIVITY_COMPLETE;
+	fabric_run(&world.fabric, add_executors, &world);
+	fabric_run(&world.fabric, order, &world);
+	assert_true(fabric_wait(&world.fabric, is_purged, &world));
+	assert_int_equal(ended(&world, ORCHESTRATION_COMPLETED, DEPLOY), 1); /* the record stays */
+	close_world(&world);
+}
+
+/* T3: what the agents of a disposal look for at the top, from wherever it is. */
+static void dispose(void *context)
+{
+	struct world *world = context;
+	broker_add(world->bus, TEXT("event.cfm-orchestration"), TEXT_NONE,
+		TEXT("{\"id\":\"o-2\",\"correlationId\":\"profile\",\"orchestrationType\":\"" DISPOSE
+			 "\",\"payload\":{\"cfm.participant.id\":\"did:web:p\",\"cfm.vpa.state\":{\"holderPid\":\"h\"}}}"),
+		false);
+}
+
+static bool is_disposing(void *context)
+{
+	struct world *world = context;
+	return find_body(world, "$KV.cfm-bucket.o-2", "\"undo one\"") != NULL;
+}
+
+static void a_disposal_finds_what_it_needs(void **state)
+{
+	struct world world;
+	(void)state;
+	open_world(&world, 1, &settings);
+	world.id = "o-1";
+	world.deploy_outcome = ACTIVITY_COMPLETE;
+	fabric_run(&world.fabric, add_executors, &world);
+	fabric_run(&world.fabric, order, &world);
+	assert_true(fabric_wait(&world.fabric, is_deployed, &world));
+	fabric_run(&world.fabric, dispose, &world);
+	assert_true(fabric_wait(&world.fabric, is_disposing, &world));
+	const char *value = find_body(&world, "$KV.cfm-bucket.o-2", "\"undo one\"");
+	assert_non_null(strstr(value, "\"cfm.vpa.state\":{\"holderPid\":\"h\"},\"holderPid\":\"h\","
+								  "\"participantContextId\":{},\"cfm.vpa.credentials\":[]"));
+	close_world(&world);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(from_the_order_to_the_response),
+		cmocka_unit_test(what_cannot_be_started_is_answered),
+		cmocka_unit_test(a_manifest_that_is_none_is_parked),
+		cmocka_unit_test(an_error_is_compensated_once),
+		cmocka_unit_test(what_the_broker_lost_comes_back),
+		cmocka_unit_test(a_lost_message_is_sent_again),
+		cmocka_unit_test(what_takes_too_long_ends_as_failed),
+		cmocka_unit_test(a_response_nobody_took_is_sent_again),
+		cmocka_unit_test(finished_values_leave_the_bucket),
+		cmocka_unit_test(a_disposal_finds_what_it_needs),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
