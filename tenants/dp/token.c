@@ -203,6 +203,10 @@ enum status verdicts_take(struct verdicts *verdicts, const struct participant *p
 
 struct text token_of(struct text authorization)
 {
+	/* as nearly all send it; whatever else is wrong with it, it is no token then */
+	static const struct text usual = {"Bearer ", 7};
+	if (authorization.length == usual.length + OPAQUE_TOKEN_LENGTH && text_starts_with(authorization, usual))
+		return text_slice(authorization, usual.length, authorization.length);
 	struct text value = text_trim(authorization);
 	size_t space = text_find(value, ' ');
 	if (space == value.length)
