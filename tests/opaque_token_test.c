@@ -269,30 +269,29 @@ static void test_verdicts(void **state)
 static void test_is_over(void **state)
 {
 	static const struct {
-		int64_t issued, expires, now;
-		bool is_renewable;
-		int64_t acknowledged;
-		bool is_over;
+		int64_t issued, expires, now, acknowledged;
+		bool is_renewable, is_over;
 	} cases[] = {
-		{0, 10, 9, false, 0, false},
-		{0, 10, 10, false, 0, true},
-		{-1, 10, 9, false, 0, true}, /* of an earlier flow */
-		{0, 10, 10, true, 0, false},
-		{0, 10, 1010, true, 0, false},
-		{0, 10, 1011, true, 0, true}, /* the grace is over */
-		{0, 10, 10, true, 1, true},   /* its holder showed a later one */
-		{0, 10, 9, true, 1, false},
-		{1, 10, 10, true, 1, false},
+		{0, 10, 9, 0, false, false},
+		{0, 10, 10, 0, false, true},
+		{-1, 10, 9, 0, false, true}, /* of an earlier flow */
+		{0, 10, 10, 0, true, false},
+		{0, 10, 1010, 0, true, false},
+		{0, 10, 1011, 0, true, true}, /* the grace is over */
+		{0, 10, 10, 1, true, true},   /* its holder showed a later one */
+		{0, 10, 9, 1, true, false},
+		{1, 10, 10, 1, true, false},
 	};
 	int64_t begin_s = fake.wall_ms / 1000;
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		char body[512];
+		int64_t acknowledged_s = begin_s + cases[i].acknowledged;
 		struct opaque_token token = {.claims = claims_of(CTX, begin_s + cases[i].issued, begin_s + cases[i].expires)};
 		snprintf(body, sizeof(body),
 			"{\"issuedAt\":%lld,\"counterParty\":\"c\",\"acknowledgedAt\":%lld,\"current\":"
 			"\"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\"}",
-			(long long)fake.wall_ms, (long long)(begin_s + cases[i].acknowledged));
+			(long long)fake.wall_ms, (long long)acknowledged_s);
 		fake_record(RECORD_RENEWAL, CTX, FLOW, cases[i].is_renewable ? body : NULL);
 		if (opaque_token_is_over(fake_dp, &token, (begin_s + cases[i].now) * 1000) != cases[i].is_over)
 			fail_msg("case %zu", i);

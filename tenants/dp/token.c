@@ -22,7 +22,7 @@ struct verdicts *verdicts_new(size_t capacity, const _Atomic uint64_t *epoch)
 	size_t sets = 1;
 	while (sets * WAYS < capacity)
 		sets *= 2;
-	if (verdicts == NULL || (verdicts->slots = calloc(sets * WAYS, sizeof(verdicts->slots[0]))) == NULL) {
+	if (verdicts == NULL || (verdicts->slots = calloc(sets * WAYS, sizeof(struct verdict *))) == NULL) {
 		free(verdicts);
 		return NULL;
 	}
