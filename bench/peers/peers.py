@@ -25,6 +25,7 @@ from peer_servers import LOAD_CORE, PEERS, SERVER_CORE, Celld, pinned, render, w
 
 SIZES = {"tiny.txt": 100, "64m.bin": 64 << 20}
 GIB = 1 << 30
+IDLE_S = 5
 CELLBENCH = bench.ROOT / "build/release/bench/cellbench"
 BARE_LOOP = bench.ROOT / "build/release/bench/bare_loop"
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
@@ -70,6 +71,15 @@ def h2load(url, token, requests, connections, streams):
     if not rate or not counts or int(counts[2]) or int(counts[3]) or int(counts[1]) != requests:
         raise RuntimeError(f"{url}: {output[-600:]}")
     return float(rate[1])
+
+
+def h2_request(path, authorization):
+    """A GET on stream 1: a HEADERS frame without a state to share."""
+    def string(text):
+        length = len(text)
+        return (bytes([length]) if length < 127 else bytes([127, (length - 127) % 128 | 128, (length - 127) // 128])) + text.encode()
+    block = b"\x82\x87\x01" + string("localhost") + b"\x04" + string(path) + b"\x0f\x08" + string(authorization)
+    return len(block).to_bytes(3, "big") + b"\x01\x05\0\0\0\x01" + block
 
 
 def tls_context():
@@ -161,7 +171,7 @@ class Bench:
         self.note(f"new TLS connection, {'resumed' if resumed else 'full'}, CPU us", server.name, (cpu_seconds(server.pid) - before) / count * 1e6)
 
     def idle(self, server, count=2000):
-        """Memory per idle TLS h2 connection."""
+        """Memory per idle TLS h2 connection: of ones that only said hello, then of the same after one request each; at rest for some seconds."""
         context = tls_context()
         path = "tiny" if "tiny" in server.can else "json"
         h2load(server.url(path), self.token, 200, 2, 10)
@@ -172,8 +182,16 @@ class Bench:
             secure.sendall(HELLO)
             secure.recv(100)
             sockets.append(secure)
-        time.sleep(0.7)
+        time.sleep(IDLE_S)
         self.note("idle TLS h2 connection, KiB", server.name, (rss_kib(server.pid) - before) / count)
+        for one in sockets:
+            one.sendall(h2_request(server.paths[path], self.token))
+            one.settimeout(10)
+            answer = b""
+            while b"\0\x01\0\0\0\x01" not in answer:  # the head of a DATA frame with END_STREAM
+                answer += one.recv(16384)
+        time.sleep(IDLE_S)
+        self.note("idle TLS h2 connection after a request, KiB", server.name, (rss_kib(server.pid) - before) / count)
         for one in sockets:
             one.close()
 
