@@ -3,16 +3,14 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "server/base/secret.h"
 
-/* What all workers may have open or shut, the addresses of which are reserved at once: so whose memory it is can be told
- * by two comparisons. WARM: emptied drawers that keep their pages for the next connection. */
-enum { DRAWERS_MAX = 1024 * 1024, BLOCK = 64, WARM = 32, GRAIN = 32, GRAINS = DRAWER_SIZE / GRAIN };
+/* WARM: emptied drawers that keep their pages for the next connection. */
+enum { BLOCK = 64, WARM = 32, GRAIN = 32, GRAINS = DRAWER_SIZE / GRAIN };
 
 /* What is not zero of a shut drawer: which grains, and these one after the other. */
 struct packed {
@@ -40,35 +38,28 @@ struct drawer_pool {
 	unsigned warm_count;
 };
 
-static struct {
-	pthread_once_t once;
-	uint8_t *from, *to;
-	_Atomic size_t blocks; /* handed out */
-} range = {.once = PTHREAD_ONCE_INIT};
+uintptr_t drawer_range = 0 - DRAWER_RANGE;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static uint8_t *range;
+static _Atomic size_t blocks; /* handed out */
 
 static void reserve(void)
 {
-	const size_t size = (size_t)DRAWERS_MAX * DRAWER_SIZE;
-	void *bytes = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *bytes = mmap(NULL, DRAWER_RANGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (bytes == MAP_FAILED) /* a limit of addresses: every connection does without */
 		return;
-	range.from = bytes;
-	range.to = range.from + size;
-}
-
-bool drawer_owns(const void *bytes)
-{
-	return (const uint8_t *)bytes >= range.from && (const uint8_t *)bytes < range.to;
+	range = bytes;
+	drawer_range = (uintptr_t)bytes;
 }
 
 size_t drawer_extent(const void *bytes)
 {
-	return DRAWER_SIZE - (size_t)((const uint8_t *)bytes - range.from) % DRAWER_SIZE;
+	return DRAWER_SIZE - ((uintptr_t)bytes - drawer_range) % DRAWER_SIZE;
 }
 
 struct drawer_pool *drawer_pool_new(void)
 {
-	pthread_once(&range.once, reserve);
+	pthread_once(&once, reserve);
 	return calloc(1, sizeof(struct drawer_pool));
 }
 
@@ -88,11 +79,11 @@ void drawer_pool_free(struct drawer_pool *pool)
 
 static bool add_block(struct drawer_pool *pool)
 {
-	size_t index = atomic_fetch_add_explicit(&range.blocks, 1, memory_order_relaxed);
-	if (range.from == NULL || index >= DRAWERS_MAX / BLOCK)
+	size_t index = atomic_fetch_add_explicit(&blocks, 1, memory_order_relaxed);
+	if (range == NULL || index >= DRAWERS_MAX / BLOCK)
 		return false;
 	const size_t size = (size_t)BLOCK * DRAWER_SIZE;
-	uint8_t *bytes = range.from + index * size;
+	uint8_t *bytes = range + index * size;
 	struct block *block = calloc(1, sizeof(*block));
 	if (block == NULL || mprotect(bytes, size, PROT_READ | PROT_WRITE) != 0) {
 		free(block);

@@ -445,12 +445,14 @@ static nghttp2_option *make_options(const struct limits *limits)
 static void *take_in_drawer(const struct h2 *h2, size_t size)
 {
 	struct drawer *drawer = h2->connection->drawer;
-	return h2->is_opening && drawer != NULL ? drawer_take(drawer, size) : NULL;
+	return drawer != NULL ? drawer_take(drawer, size) : NULL;
 }
 
 static void *session_malloc(size_t size, void *context)
 {
 	struct h2 *h2 = context;
+	if (!h2->is_opening)
+		return malloc(size);
 	uint8_t *frame = h2->connection->engine->frame;
 	if (size == FRAME_BUFFER && !h2->has_frame_buffer && frame != NULL) {
 		h2->has_frame_buffer = true;
@@ -469,8 +471,9 @@ static void session_free(void *bytes, void *context)
 
 static void *session_calloc(size_t count, size_t size, void *context)
 {
+	const struct h2 *h2 = context;
 	size_t whole;
-	void *taken = __builtin_mul_overflow(count, size, &whole) ? NULL : take_in_drawer(context, whole);
+	void *taken = h2->is_opening && !__builtin_mul_overflow(count, size, &whole) ? take_in_drawer(h2, whole) : NULL;
 	return taken != NULL ? taken : calloc(count, size);
 }
 
