@@ -31,10 +31,11 @@ struct server {
 	struct ticket_keys *tickets;
 	struct network trusted[NETWORKS_MAX];
 	size_t trusted_count;
-	atomic_long connections;
 	int slot;
+	_Alignas(
+		64) atomic_long connections; /* every worker writes it, at each connection: apart from what requests read */
 	/* drain */
-	atomic_uint draining;
+	_Alignas(64) atomic_uint draining;
 	void (*on_drained)(void *context);
 	void *drained_context;
 };
@@ -254,9 +255,10 @@ static enum status open_listeners(struct server *server, struct buffer *error)
 enum status server_open(struct worker_pool *pool, const struct server_settings *settings, const struct limits *limits,
 	const struct handler *handler, struct server **server, struct buffer *error)
 {
-	struct server *made = calloc(1, sizeof(*made));
+	struct server *made = aligned_alloc(_Alignof(struct server), sizeof(*made));
 	if (made == NULL)
 		return STATUS_NO_MEMORY;
+	memset(made, 0, sizeof(*made));
 	signal(SIGPIPE, SIG_IGN);
 	made->pool = pool;
 	made->settings = settings;
