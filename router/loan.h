@@ -1,5 +1,5 @@
-/* A loan: what a worker has borrowed of a limit that holds for all workers, so that the count they share is touched once in
- * many uses. One worker's. */
+/* A loan: what a worker has borrowed of a limit that holds for all workers, so that the count they share is touched
+ * once in many uses. One worker's. */
 #pragma once
 
 #include <stdatomic.h>
