@@ -8,6 +8,7 @@
 
 #include <openssl/ssl.h>
 
+#include "server/drawer.h"
 #include "server/listener.h"
 #include "server/proxy_protocol.h"
 
@@ -51,6 +52,7 @@ struct connection {
 	struct event *read_event, *write_event;
 	const struct protocol *protocol;
 	void *session;
+	struct drawer *drawer; /* of the largest objects of TLS and the protocol; shut while nothing happens. May be NULL */
 	enum connection_phase phase;
 	bool is_flush_queued, is_closing, is_failed, is_closed, is_draining, wants_read_again, is_read_paused, is_counted;
 	bool is_bulk;       /* the last flush wrote several TLS records */

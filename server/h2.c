@@ -43,6 +43,7 @@ struct h2 {
 	struct buffer postponed; /* input for the turns to come, from `postponed_from` on */
 	size_t postponed_from;
 	bool is_warned, is_last_announced, has_settings, has_frame_buffer;
+	bool is_opening; /* what nghttp2 asks for now stays as long as its session */
 };
 
 static const struct exchange_engine h2_engine;
@@ -439,30 +440,41 @@ static nghttp2_option *make_options(const struct limits *limits)
 
 /* --- memory: the first and largest piece of a session is the buffer it packs frames into. What lies there is taken
  * (connection_write) before another session packs, so the sessions of a worker share one; it stays in the cache, too.
- */
+ * What a session is opened with, 9 KiB mostly of zeros, lies in the connection's drawer. */
+
+static void *take_in_drawer(const struct h2 *h2, size_t size)
+{
+	struct drawer *drawer = h2->connection->drawer;
+	return drawer != NULL ? drawer_take(drawer, size) : NULL;
+}
 
 static void *session_malloc(size_t size, void *context)
 {
 	struct h2 *h2 = context;
+	if (!h2->is_opening)
+		return malloc(size);
 	uint8_t *frame = h2->connection->engine->frame;
 	if (size == FRAME_BUFFER && !h2->has_frame_buffer && frame != NULL) {
 		h2->has_frame_buffer = true;
 		return frame;
 	}
-	return malloc(size);
+	void *taken = take_in_drawer(h2, size);
+	return taken != NULL ? taken : malloc(size);
 }
 
 static void session_free(void *bytes, void *context)
 {
 	const struct h2 *h2 = context;
-	if (bytes != h2->connection->engine->frame)
+	if (bytes != h2->connection->engine->frame && !drawer_owns(bytes))
 		free(bytes);
 }
 
 static void *session_calloc(size_t count, size_t size, void *context)
 {
-	(void)context;
-	return calloc(count, size);
+	const struct h2 *h2 = context;
+	size_t whole;
+	void *taken = h2->is_opening && !__builtin_mul_overflow(count, size, &whole) ? take_in_drawer(h2, whole) : NULL;
+	return taken != NULL ? taken : calloc(count, size);
 }
 
 static void *session_realloc(void *bytes, size_t size, void *context)
@@ -470,11 +482,13 @@ static void *session_realloc(void *bytes, size_t size, void *context)
 	const struct h2 *h2 = context;
 	if (bytes == NULL)
 		return session_malloc(size, context);
-	if (bytes != h2->connection->engine->frame)
+	bool is_frame = bytes == h2->connection->engine->frame;
+	if (!is_frame && !drawer_owns(bytes))
 		return realloc(bytes, size);
+	size_t old = is_frame ? FRAME_BUFFER : drawer_extent(bytes);
 	void *own = malloc(size);
 	if (own != NULL)
-		memcpy(own, bytes, size < FRAME_BUFFER ? size : FRAME_BUFFER);
+		memcpy(own, bytes, size < old ? size : old);
 	return own;
 }
 
@@ -484,8 +498,12 @@ static enum status h2_open(struct connection *connection)
 	struct h2 *h2 = calloc(1, sizeof(*h2));
 	nghttp2_option *option = make_options(limits);
 	nghttp2_mem memory = {h2, session_malloc, session_free, session_calloc, session_realloc};
-	if (h2 != NULL)
+	if (connection->drawer == NULL)
+		connection->drawer = drawer_new(connection->engine->drawers);
+	if (h2 != NULL) {
 		h2->connection = h2->output.connection = connection;
+		h2->is_opening = true;
+	}
 	if (h2 == NULL || option == NULL ||
 		nghttp2_session_server_new3(&h2->session, callbacks, h2, option, &memory) != 0) {
 		nghttp2_option_del(option);
@@ -493,6 +511,7 @@ static enum status h2_open(struct connection *connection)
 		return STATUS_NO_MEMORY;
 	}
 	nghttp2_option_del(option);
+	h2->is_opening = false;
 	h2->scan.skip = PREFACE;
 	connection->session = h2;
 	const nghttp2_settings_entry settings[] = {

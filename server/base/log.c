@@ -26,7 +26,7 @@ struct lane {
 	_Atomic uint64_t dropped;
 	_Alignas(64) _Atomic uint64_t start;
 	uint64_t dropped_said; /* the writer's */
-	char bytes[RING_BYTES];
+	_Alignas(64) char bytes[RING_BYTES];
 };
 
 static struct {

@@ -228,15 +228,35 @@ static void on_close(struct exchange *exchange, enum status outcome)
 	/* sendfile bypasses read_body */
 	if (exchange->file_descriptor >= 0 && exchange->bytes_sent > pull->counted)
 		pull_count(pull, (size_t)(exchange->bytes_sent - pull->counted));
+	pull_take_dataset(pull, NULL);
 	leave(pull);
 	contract_leave(pull, outcome);
-	dataset_unref(pull->dataset);
 	if (outcome == STATUS_STOPPED)
 		dp_count(DP_PULL_STOPPED);
 	else if (outcome != STATUS_OK)
 		dp_count(DP_PULL_BROKEN);
 	else if (exchange->status < 400)
 		count_outcome(exchange->status);
+}
+
+void pull_take_dataset(struct pull *pull, struct dataset *dataset)
+{
+	struct flow_lane *lane = &pull->flow->lanes[pull->home->index];
+	if (pull->is_reader)
+		lane->readers--;
+	else
+		dataset_unref(pull->dataset);
+	if (dataset != NULL && lane->dataset != dataset && lane->readers == 0) { /* the first of it, or of its new record */
+		dataset_ref(dataset);
+		dataset_unref(lane->dataset);
+		lane->dataset = dataset;
+	}
+	pull->dataset = dataset;
+	pull->is_reader = dataset != NULL && lane->dataset == dataset;
+	if (pull->is_reader)
+		lane->readers++;
+	else if (dataset != NULL)
+		dataset_ref(dataset);
 }
 
 struct pull *pull_admit(struct dp_worker *home, struct exchange *exchange, struct flow *flow, bool continues)
@@ -256,9 +276,7 @@ struct pull *pull_admit(struct dp_worker *home, struct exchange *exchange, struc
 		return NULL;
 	}
 	pull->agreement = exchange_copy(exchange, text_of(terms->agreement));
-	pull->dataset = dp_find(home->dp, DP_DATASETS, text_of(flow->ctx), text_of(terms->dataset));
-	if (pull->dataset != NULL)
-		dataset_ref(pull->dataset);
+	pull_take_dataset(pull, dp_find(home->dp, DP_DATASETS, text_of(flow->ctx), text_of(terms->dataset)));
 	exchange->state = pull;
 	exchange->on_close = on_close;
 	enter(pull);
