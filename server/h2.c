@@ -1,5 +1,5 @@
-/* HTTP/2: nghttp2 between a connection and its streams. Nothing is sent inside nghttp2's callbacks: flushing waits for
- * the end of the turn, so that a turn's answers leave together. */
+/* HTTP/2: nghttp2 between a connection and its streams. Nothing is sent inside nghttp2's callbacks: flushing waits
+ * until what has come is read, so that its answers leave together. */
 #include <nghttp2/nghttp2.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +35,7 @@ struct h2 {
 	struct frame_scan scan;
 	nghttp2_session *session;
 	struct stream *streams;
+	struct stream *heading; /* whose fields are coming in; NULL: nobody's that we know */
 	int64_t opened;
 	unsigned trailer_fields;
 	uint32_t excess_fields;
@@ -122,7 +123,9 @@ static void announce_last(struct h2 *h2)
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *head, void *context)
 {
 	struct h2 *h2 = context;
-	if (head->type != NGHTTP2_HEADERS || find_stream(h2, head->stream_id) != NULL)
+	bool is_ahead =
+		!h2->is_warned && !h2->is_last_announced && head->stream_id > nghttp2_session_get_last_proc_stream_id(session);
+	if (head->type != NGHTTP2_HEADERS || is_ahead || find_stream(h2, head->stream_id) != NULL)
 		return 0;
 	if (h2->is_warned || head->stream_id <= nghttp2_session_get_last_proc_stream_id(session))
 		charge(h2, COST_CONTROL + (unsigned)head->length / 256);
@@ -134,8 +137,10 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *head
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *context)
 {
 	struct h2 *h2 = context;
+	h2->heading = NULL;
 	if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
 		h2->trailer_fields = 0;
+		h2->heading = find_stream(h2, frame->hd.stream_id);
 		return 0;
 	}
 	struct stream *stream = stream_new(h2->connection, &h2_engine);
@@ -143,6 +148,8 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	stream->id = frame->hd.stream_id;
 	stream->waiter.go = on_share_ready;
+	h2_message_begin(&stream->message);
+	h2->heading = stream;
 	enlist(h2, stream);
 	nghttp2_session_set_stream_user_data(session, stream->id, stream);
 	if (++h2->opened >= h2->connection->limits->streams_per_lifetime)
@@ -150,24 +157,27 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 	return 0;
 }
 
-static int on_header(nghttp2_session *session, const nghttp2_frame *frame, nghttp2_rcbuf *name, nghttp2_rcbuf *value,
-	uint8_t flags, void *context)
+/* The stream ends; its request was against the rules. */
+static void reset_malformed(struct h2 *h2, const struct stream *stream)
 {
-	struct h2 *h2 = context;
-	struct stream *stream = find_stream(h2, frame->hd.stream_id);
-	(void)session, (void)flags;
-	if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
-		/* trailers of a request: counted, not kept */
-		if (++h2->trailer_fields <= h2->connection->limits->header_fields)
-			return 0;
-		if (stream == NULL || stream->is_finished)
-			return charge_excess(h2);
-		exchange_abort(&stream->exchange, STATUS_REFUSED);
-		charge(h2, COST_REFUSED_HEAD);
+	nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_PROTOCOL_ERROR);
+	connection_flush_later(h2->connection);
+}
+
+/* Trailers of a request: checked and counted, not kept. */
+static int take_trailer(struct h2 *h2, struct stream *stream)
+{
+	if (++h2->trailer_fields <= h2->connection->limits->header_fields)
 		return 0;
-	}
-	if (stream == NULL)
-		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+	if (stream == NULL || stream->is_finished)
+		return charge_excess(h2);
+	exchange_abort(&stream->exchange, STATUS_REFUSED);
+	charge(h2, COST_REFUSED_HEAD);
+	return 0;
+}
+
+static int take_field(struct h2 *h2, struct stream *stream, nghttp2_rcbuf *name, nghttp2_rcbuf *value)
+{
 	bool was_refused = stream->is_refused;
 	enum status status = h2_head_add(stream, name, value);
 	if (status == STATUS_NO_MEMORY)
@@ -181,12 +191,21 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, nghtt
 	return 0;
 }
 
-static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
-	size_t name_length, const uint8_t *value, size_t value_length, uint8_t flags, void *context)
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, nghttp2_rcbuf *name, nghttp2_rcbuf *value,
+	uint8_t flags, void *context)
 {
-	(void)session, (void)frame, (void)name, (void)name_length, (void)value, (void)value_length, (void)flags,
-		(void)context;
-	return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* a reset, not a header less */
+	struct h2 *h2 = context;
+	struct stream *stream = h2->heading;
+	bool is_trailer = frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST;
+	(void)session, (void)flags;
+	if (stream == NULL)
+		return is_trailer ? take_trailer(h2, NULL) : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+	if (!h2_head_check_field(stream, name, value, is_trailer)) {
+		reset_malformed(h2, stream);
+		charge(h2, COST_INVALID);
+		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* the rest is decoded and dropped */
+	}
+	return is_trailer ? take_trailer(h2, stream) : take_field(h2, stream, name, value);
 }
 
 static void charge_for(struct h2 *h2, const nghttp2_frame *frame)
@@ -210,6 +229,20 @@ static void charge_for(struct h2 *h2, const nghttp2_frame *frame)
 	}
 }
 
+/* A head or trailers, or the last of a body. */
+static bool is_well_formed(struct h2 *h2, struct stream *stream, const nghttp2_frame *frame, bool is_end)
+{
+	bool is_headers = frame->hd.type == NGHTTP2_HEADERS;
+	bool is_head = is_headers && frame->headers.cat == NGHTTP2_HCAT_REQUEST;
+	bool is_fine = is_head ? h2_message_head(&stream->message) : !is_headers || is_end;
+	if (is_fine && (!is_end || h2_message_end(&stream->message)))
+		return true;
+	reset_malformed(h2, stream);
+	if (is_headers)
+		charge(h2, COST_INVALID);
+	return false;
+}
+
 static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *context)
 {
 	struct h2 *h2 = context;
@@ -219,7 +252,7 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 		return 0;
 	struct stream *stream = find_stream(h2, frame->hd.stream_id);
 	bool is_end = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
-	if (stream == NULL)
+	if (stream == NULL || !is_well_formed(h2, stream, frame, is_end))
 		return 0;
 	if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
 		h2_head_complete(stream, is_end);
@@ -244,6 +277,11 @@ static int on_data_chunk(
 		nghttp2_session_consume(session, id, length);
 		return 0;
 	}
+	if (!h2_message_body(&stream->message, length)) {
+		nghttp2_session_consume_connection(session, length);
+		reset_malformed(h2, stream);
+		return 0;
+	}
 	stream->window_held += length;
 	stream_deliver(stream, bytes, length, false);
 	return 0;
@@ -260,6 +298,8 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error_
 	if (stream->window_held > 0)
 		nghttp2_session_consume_connection(session, stream->window_held);
 	delist(h2, stream);
+	if (h2->heading == stream)
+		h2->heading = NULL;
 	nghttp2_session_set_stream_user_data(session, id, NULL);
 	h2_head_release(stream);
 	stream_free(stream);
@@ -407,7 +447,6 @@ __attribute__((constructor)) static void make_callbacks(void)
 	nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
 	nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
 	nghttp2_session_callbacks_set_on_header_callback2(callbacks, on_header);
-	nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_invalid_header);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame_recv);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data_chunk);
 	nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
@@ -434,6 +473,7 @@ static nghttp2_option *make_options(const struct limits *limits)
 	nghttp2_option_set_max_continuations(option, (size_t)limits->continuations);
 	nghttp2_option_set_stream_reset_rate_limit(option, (uint64_t)limits->reset_burst, (uint64_t)limits->reset_rate);
 	nghttp2_option_set_no_closed_streams(option, 1);
+	nghttp2_option_set_no_http_messaging(option, 1); /* server/h2_message.h does it */
 	return option;
 }
 
@@ -557,14 +597,16 @@ static enum status hand_over(struct h2 *h2, const uint8_t *bytes, size_t length)
 }
 
 /* The frame at the start of the bytes, if it is a whole and simple HEADERS frame, with its strings unpacked. */
-static bool unpack_frame(const uint8_t *bytes, size_t length, size_t *whole, uint8_t *into, size_t *written)
+static bool unpack_frame(
+	struct engine *engine, const uint8_t *bytes, size_t length, size_t *whole, uint8_t *into, size_t *written)
 {
 	struct frame_head head = frame_head_parse(bytes);
 	const unsigned simple = NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM;
 	*whole = FRAME_HEAD + (size_t)head.length;
 	if (head.type != NGHTTP2_HEADERS || (head.flags & ~simple) != 0 || (head.flags & NGHTTP2_FLAG_END_HEADERS) == 0 ||
 		*whole > length ||
-		!header_block_unpack(bytes + FRAME_HEAD, head.length, into + FRAME_HEAD, FRAME_PAYLOAD_MAX, written))
+		!header_block_unpack(
+			bytes + FRAME_HEAD, head.length, into + FRAME_HEAD, FRAME_PAYLOAD_MAX, written, engine->strings))
 		return false;
 	memcpy(into, bytes, FRAME_HEAD);
 	for (int i = 0; i < 3; i++)
@@ -580,7 +622,7 @@ static enum status receive_now(struct h2 *h2, const uint8_t *bytes, size_t lengt
 	size_t from = 0, whole, written;
 	enum status status = STATUS_OK;
 	while (status == STATUS_OK && at < length && length - at >= FRAME_HEAD) {
-		if (unpack_frame(bytes + at, length - at, &whole, unpacked, &written)) {
+		if (unpack_frame(h2->connection->engine, bytes + at, length - at, &whole, unpacked, &written)) {
 			status = hand_over(h2, bytes + from, at - from);
 			if (status == STATUS_OK)
 				status = hand_over(h2, unpacked, written);

@@ -57,6 +57,12 @@ void h2_head_release(struct stream *stream)
 	stream->exchange.method = TEXT("GET"); /* only the refusal asks, and it has a body */
 }
 
+bool h2_head_check_field(struct stream *stream, nghttp2_rcbuf *name, nghttp2_rcbuf *value, bool is_trailer)
+{
+	bool is_known = nghttp2_rcbuf_is_static(name) != 0;
+	return h2_message_field(&stream->message, text_in(name), text_in(value), is_known, is_trailer);
+}
+
 enum status h2_head_add(struct stream *stream, nghttp2_rcbuf *name_buffer, nghttp2_rcbuf *value_buffer)
 {
 	struct text name = text_in(name_buffer), value = text_in(value_buffer);
@@ -95,7 +101,8 @@ static int check_target(const struct exchange *exchange)
 		return 400;
 	if (!text_is_printable(target, '#', '\\') || text_find(target, ' ') < target.length)
 		return 400;
-	return memmem(target.bytes, target.length, "%00", 3) == NULL ? 0 : 400;
+	size_t escape = text_find(target, '%'); /* most have none */
+	return memmem(target.bytes + escape, target.length - escape, "%00", 3) == NULL ? 0 : 400;
 }
 
 static bool is_host_byte(unsigned char byte)

@@ -1,10 +1,12 @@
-/* The head of an HTTP/2 request: collected, limited, and checked beyond what nghttp2 checks (RFC 9113 section 8.3). */
+/* The head of an HTTP/2 request: collected, limited, and checked beyond the rules of HTTP/2 (server/h2_message.h). */
 #pragma once
 
 #include <nghttp2/nghttp2.h>
 
 #include "server/stream.h"
 
+/* By the rules of HTTP/2 (server/h2_message.h). False: the stream is to be reset. */
+bool h2_head_check_field(struct stream *stream, nghttp2_rcbuf *name, nghttp2_rcbuf *value, bool is_trailer) MUST_CHECK;
 /* REFUSED: over a limit; the rest of the head is read and dropped, and the request will be answered with 431. */
 enum status h2_head_add(struct stream *stream, nghttp2_rcbuf *name, nghttp2_rcbuf *value) MUST_CHECK;
 /* Lets go of what the head's fields point into: a field of HPACK's table is shared, not copied, so that a one-byte

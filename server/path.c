@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* unreserved: never needs an escape; PCHAR: may stand unescaped in a path (RFC 3986 §3.3). */
-enum { UNRESERVED = 1, PCHAR = 2, HEX = 4 };
+enum { UNRESERVED = 1, PCHAR = 2, HEX = 4, SLASH = 8, AFTER_SLASH = 16 /* not plain behind one */ };
 
 #define U (UNRESERVED | PCHAR)
 static const uint8_t path_bytes[256] = {
@@ -15,7 +15,8 @@ static const uint8_t path_bytes[256] = {
 	['a' ... 'f'] = U | HEX,
 	['g' ... 'z'] = U,
 	['-'] = U,
-	['.'] = U,
+	['.'] = U | AFTER_SLASH,
+	['/'] = SLASH | AFTER_SLASH,
 	['_'] = U,
 	['~'] = U,
 	['!'] = PCHAR,
@@ -153,12 +154,13 @@ static bool segment_canonical(struct text segment, char *into, size_t *written)
 /* Most paths are as they should be: nothing escaped, no segment that is empty or begins with a dot. */
 static bool is_canonical(struct text path)
 {
+	unsigned behind_slash = 0, is_odd = 0;
 	for (size_t at = 0; at < path.length; at++) {
-		char byte = path.bytes[at], next = at + 1 < path.length ? path.bytes[at + 1] : '\0';
-		if (byte == '/' ? next == '/' || next == '.' : !byte_is(byte, PCHAR))
-			return false;
+		unsigned kind = path_bytes[(uint8_t)path.bytes[at]];
+		is_odd |= ((kind & (PCHAR | SLASH)) == 0) | (kind & behind_slash);
+		behind_slash = (kind & SLASH) * (AFTER_SLASH / SLASH);
 	}
-	return true;
+	return is_odd == 0;
 }
 
 enum status path_canonical(struct text path, char *into, size_t room, struct text *canonical)

@@ -142,6 +142,7 @@ static void engine_free(struct engine *engine)
 	free(engine->gather);
 	free(engine->sealed);
 	free(engine->frame);
+	known_strings_free(engine->strings);
 	free(engine);
 }
 
@@ -165,11 +166,12 @@ static enum status on_start(void *context, struct worker *worker)
 	engine->gather = malloc(GATHER_CLEAR);
 	engine->sealed = malloc(SEALED_SIZE);
 	engine->frame = malloc(FRAME_BUFFER);
+	engine->strings = known_strings_new();
 	engine->tick = timer_new(worker, on_tick, engine);
 	engine->accept_again = timer_new(worker, on_accept_again, engine);
 	enum status status = engine->input == NULL || engine->gather == NULL || engine->sealed == NULL ||
-								 engine->frame == NULL || engine->tick == NULL || engine->accept_again == NULL ||
-								 share_common(worker) == NULL
+								 engine->frame == NULL || engine->strings == NULL || engine->tick == NULL ||
+								 engine->accept_again == NULL || share_common(worker) == NULL
 							 ? STATUS_NO_MEMORY
 							 : STATUS_OK;
 	if (status == STATUS_OK && server->has_tls) {
