@@ -4,13 +4,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/answer_head.h"
 #include "server/frame_scan.h"
 #include "server/h2_body.h"
 #include "server/h2_head.h"
 #include "server/header_block.h"
 #include "server/stream.h"
 
-enum { TURN_OUTPUT = 512 * 1024, HEADERS_OUT_MAX = RESPONSE_HEADERS_MAX + 4, SMALL_WINDOW = 1024 };
+enum {
+	TURN_OUTPUT = 512 * 1024,
+	HEADERS_OUT_MAX = RESPONSE_HEADERS_MAX + 2,
+	HEAD_OUT_MAX = 256 * 1024,
+	SMALL_WINDOW = 1024
+};
+enum { NUMBER_MAX = 24 };
 /* What a peer may send in one frame, as nobody told it otherwise. */
 enum { FRAME_PAYLOAD_MAX = 16384 };
 /* What a peer pays for what it provokes. */
@@ -35,7 +42,8 @@ struct h2 {
 	struct frame_scan scan;
 	nghttp2_session *session;
 	struct stream *streams;
-	struct stream *heading; /* whose fields are coming in; NULL: nobody's that we know */
+	struct stream *answering; /* whose head is in the frame that was just made */
+	struct stream *heading;   /* whose fields are coming in; NULL: nobody's that we know */
 	int64_t opened;
 	unsigned trailer_fields;
 	uint32_t excess_fields;
@@ -176,10 +184,10 @@ static int take_trailer(struct h2 *h2, struct stream *stream)
 	return 0;
 }
 
-static int take_field(struct h2 *h2, struct stream *stream, nghttp2_rcbuf *name, nghttp2_rcbuf *value)
+static int take_field(struct h2 *h2, struct stream *stream, const struct h2_field *field)
 {
 	bool was_refused = stream->is_refused;
-	enum status status = h2_head_add(stream, name, value);
+	enum status status = h2_head_add(stream, field);
 	if (status == STATUS_NO_MEMORY)
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	if (status != STATUS_REFUSED)
@@ -200,12 +208,13 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, nghtt
 	(void)session, (void)flags;
 	if (stream == NULL)
 		return is_trailer ? take_trailer(h2, NULL) : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-	if (!h2_head_check_field(stream, name, value, is_trailer)) {
+	const struct h2_field field = h2_field_of(name, value);
+	if (!h2_message_field(&stream->message, field.name, field.value, field.is_known, is_trailer)) {
 		reset_malformed(h2, stream);
 		charge(h2, COST_INVALID);
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* the rest is decoded and dropped */
 	}
-	return is_trailer ? take_trailer(h2, stream) : take_field(h2, stream, name, value);
+	return is_trailer ? take_trailer(h2, stream) : take_field(h2, stream, &field);
 }
 
 static void charge_for(struct h2 *h2, const nghttp2_frame *frame)
@@ -357,26 +366,41 @@ static size_t print_number(char *end, uint64_t number)
 	return length;
 }
 
+/* The fields, those of the engine first; `length` has room for 24 bytes. */
+static size_t list_fields(struct exchange *exchange, char *length, struct header *fields)
+{
+	const struct stream *stream = stream_of(exchange);
+	size_t count = 0;
+	fields[count++] = (struct header){TEXT("date"), engine_date(stream->connection->engine)};
+	if (exchange->response_length >= 0 && exchange->status != 204 && exchange->status != 304) {
+		size_t digits = print_number(length + NUMBER_MAX, (uint64_t)exchange->response_length);
+		fields[count++] = (struct header){TEXT("content-length"), (struct text){length + NUMBER_MAX - digits, digits}};
+	}
+	if (stream->response_count > 0)
+		memcpy(fields + count, stream->response_headers, stream->response_count * sizeof(fields[0]));
+	return count + stream->response_count;
+}
+
+/* nghttp2 sends a head without fields; these are put into its frame (send_head). */
+static bool submit_head(struct h2 *h2, struct stream *stream)
+{
+	struct header fields[HEADERS_OUT_MAX];
+	char length[NUMBER_MAX];
+	size_t count = list_fields(&stream->exchange, length, fields), room = answer_head_room(fields, count);
+	uint8_t *block = room > HEAD_OUT_MAX ? NULL : exchange_allocate(&stream->exchange, room);
+	if (block == NULL)
+		return false;
+	stream->head = block;
+	stream->head_length = answer_head_write(block, stream->exchange.status, fields, count);
+	const nghttp2_data_provider provider = h2_body_provider(stream);
+	return nghttp2_submit_response(h2->session, stream->id, NULL, 0, stream_has_body(stream) ? &provider : NULL) == 0;
+}
+
 static void respond(struct exchange *exchange)
 {
 	struct stream *stream = stream_of(exchange);
 	struct h2 *h2 = h2_of(stream);
-	nghttp2_nv fields[HEADERS_OUT_MAX];
-	char status[4], length[24];
-	size_t count = 0;
-	print_number(status + 3, (uint64_t)exchange->status);
-	fields[count++] = field(TEXT(":status"), (struct text){status, 3});
-	fields[count++] = field(TEXT("date"), engine_date(h2->connection->engine));
-	if (exchange->response_length >= 0 && exchange->status != 204 && exchange->status != 304) {
-		size_t digits = print_number(length + sizeof(length), (uint64_t)exchange->response_length);
-		fields[count++] = field(TEXT("content-length"), (struct text){length + sizeof(length) - digits, digits});
-	}
-	for (unsigned i = 0; i < stream->response_count; i++)
-		fields[count++] = field(stream->response_headers[i].name, stream->response_headers[i].value);
-	const nghttp2_data_provider provider = h2_body_provider(stream);
-	int result =
-		nghttp2_submit_response(h2->session, stream->id, fields, count, stream_has_body(stream) ? &provider : NULL);
-	if (result != 0)
+	if (!submit_head(h2, stream))
 		nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_INTERNAL_ERROR);
 	if (!stream->is_receiving && stream->early.length > 0) { /* nobody wants it */
 		size_t early = stream->early.length;
@@ -384,6 +408,46 @@ static void respond(struct exchange *exchange)
 		exchange->engine->consume(exchange, early);
 	}
 	connection_flush_later(h2->connection);
+}
+
+static int on_frame_made(nghttp2_session *session, const nghttp2_frame *frame, void *context)
+{
+	struct h2 *h2 = context;
+	(void)session;
+	if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.nvlen == 0)
+		h2->answering = find_stream(h2, frame->hd.stream_id);
+	return 0;
+}
+
+static void put_frame_length(uint8_t *head, size_t length)
+{
+	for (int i = 0; i < 3; i++)
+		head[i] = (uint8_t)(length >> 8 * (2 - i));
+}
+
+/* The answer's fields, in nghttp2's frame and as many more as they need. Behind that frame's head may stand a new size
+ * of the peer's table, which comes first. Returns how many bytes went out. */
+static size_t send_head(struct h2 *h2, const struct stream *stream, const uint8_t *frame, size_t length)
+{
+	struct text size = {(const char *)frame + FRAME_HEAD, length - FRAME_HEAD};
+	uint8_t head[FRAME_HEAD];
+	size_t sent = 0, total = 0;
+	memcpy(head, frame, FRAME_HEAD);
+	do {
+		size_t left = stream->head_length - sent, room = FRAME_PAYLOAD_MAX - size.length;
+		size_t part = left < room ? left : room;
+		put_frame_length(head, size.length + part);
+		head[4] = (uint8_t)(part < left ? head[4] & ~NGHTTP2_FLAG_END_HEADERS : head[4] | NGHTTP2_FLAG_END_HEADERS);
+		connection_write(h2->connection, head, FRAME_HEAD);
+		connection_write(h2->connection, (const uint8_t *)size.bytes, size.length);
+		connection_write(h2->connection, stream->head + sent, part);
+		sent += part;
+		total += FRAME_HEAD + size.length + part;
+		size.length = 0;
+		head[3] = NGHTTP2_CONTINUATION;
+		head[4] = 0;
+	} while (sent < stream->head_length);
+	return total;
 }
 
 static void resume(struct exchange *exchange)
@@ -450,6 +514,7 @@ __attribute__((constructor)) static void make_callbacks(void)
 	nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame_recv);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data_chunk);
 	nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+	nghttp2_session_callbacks_set_before_frame_send_callback(callbacks, on_frame_made);
 	nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
 	nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
 	h2_body_register(callbacks);
@@ -467,7 +532,7 @@ static nghttp2_option *make_options(const struct limits *limits)
 		return NULL;
 	nghttp2_option_set_no_auto_window_update(option, 1);
 	nghttp2_option_set_max_deflate_dynamic_table_size(option, (size_t)limits->header_table_out);
-	nghttp2_option_set_max_send_header_block_length(option, (size_t)256 * 1024);
+	nghttp2_option_set_max_send_header_block_length(option, HEAD_OUT_MAX);
 	nghttp2_option_set_max_settings(option, (size_t)limits->settings_entries);
 	nghttp2_option_set_max_outbound_ack(option, (size_t)limits->queued_acks);
 	nghttp2_option_set_max_continuations(option, (size_t)limits->continuations);
@@ -609,8 +674,7 @@ static bool unpack_frame(
 			bytes + FRAME_HEAD, head.length, into + FRAME_HEAD, FRAME_PAYLOAD_MAX, written, engine->strings))
 		return false;
 	memcpy(into, bytes, FRAME_HEAD);
-	for (int i = 0; i < 3; i++)
-		into[i] = (uint8_t)(*written >> 8 * (2 - i));
+	put_frame_length(into, *written);
 	*written += FRAME_HEAD;
 	return true;
 }
@@ -703,6 +767,7 @@ static void h2_flush(struct connection *connection)
 	while (connection_can_write(connection)) {
 		const uint8_t *bytes;
 		h2->output.is_paused = false;
+		h2->answering = NULL;
 		ssize_t length = nghttp2_session_mem_send(h2->session, &bytes);
 		if (length < 0) {
 			connection_close_later(connection, STATUS_INTERNAL);
@@ -710,7 +775,9 @@ static void h2_flush(struct connection *connection)
 		}
 		if (length == 0 && !h2->output.is_paused)
 			break;
-		if (length > 0)
+		if (h2->answering != NULL)
+			length = (ssize_t)send_head(h2, h2->answering, bytes, (size_t)length);
+		else if (length > 0)
 			connection_write(connection, bytes, (size_t)length);
 		total += (size_t)length;
 		if (total + h2->output.written >= TURN_OUTPUT) {

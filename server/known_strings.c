@@ -12,7 +12,7 @@ struct known_strings {
 	struct place {
 		uint64_t hash;      /* of what is kept */
 		uint64_t candidate; /* of the last that came and was not */
-		char *bytes;   /* packed, then plain; tokens among them: wiped */
+		char *bytes;        /* packed, then plain; tokens among them: wiped */
 		size_t packed, plain;
 	} places[PLACES];
 };

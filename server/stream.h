@@ -33,6 +33,8 @@ struct stream {
 	uint16_t held_count, held_room;
 	uint16_t response_count, response_room;
 	struct header *response_headers;
+	const uint8_t *head; /* HTTP/2: the same, as it goes out; in the arena */
+	size_t head_length;
 	struct header trailers[TRAILERS_MAX];
 	uint16_t trailer_count;
 	void (*on_body)(struct exchange *exchange, const uint8_t *bytes, size_t length, bool ended);
