@@ -85,7 +85,8 @@ static uint8_t *write_status(uint8_t *into, int status)
 			return into + 1;
 		}
 	}
-	const uint8_t digits[] = {(uint8_t)('0' + status / 100), (uint8_t)('0' + status / 10 % 10), (uint8_t)('0' + status % 10)};
+	const uint8_t digits[] = {
+		(uint8_t)('0' + status / 100), (uint8_t)('0' + status / 10 % 10), (uint8_t)('0' + status % 10)};
 	*into++ = STATUS_NAME;
 	*into++ = sizeof(digits);
 	memcpy(into, digits, sizeof(digits));

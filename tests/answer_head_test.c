@@ -87,8 +87,8 @@ static void fields_of_any_length_are_seen(void **state)
 	(void)state;
 	memset(long_text, 'x', sizeof(long_text));
 	for (size_t i = 0; i < COUNT(lengths); i++) {
-		const struct header fields[] = {{TEXT("etag"), {long_text, lengths[i]}}, {TEXT("x-own"), {long_text, lengths[i]}},
-			{{long_text, lengths[i] + 1}, TEXT("")}, {TEXT("x"), TEXT("y")}};
+		const struct header fields[] = {{TEXT("etag"), {long_text, lengths[i]}},
+			{TEXT("x-own"), {long_text, lengths[i]}}, {{long_text, lengths[i] + 1}, TEXT("")}, {TEXT("x"), TEXT("y")}};
 		check(206, fields, COUNT(fields));
 	}
 }
