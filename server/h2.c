@@ -42,7 +42,7 @@ struct h2 {
 	struct frame_scan scan;
 	nghttp2_session *session;
 	struct stream *streams;
-	struct stream *answering; /* whose head is in the frame that was just made */
+	struct stream *answering; /* whose head is in the frame that is being sent */
 	struct stream *heading;   /* whose fields are coming in; NULL: nobody's that we know */
 	int64_t opened;
 	unsigned trailer_fields;
@@ -51,7 +51,7 @@ struct h2 {
 	unsigned turn_frames, turn_streams;
 	struct buffer postponed; /* input for the turns to come, from `postponed_from` on */
 	size_t postponed_from;
-	bool is_warned, is_last_announced, has_settings, has_frame_buffer;
+	bool is_warned, is_last_announced, has_settings, has_frame_buffer, is_answer_last;
 };
 
 static const struct exchange_engine h2_engine;
@@ -311,7 +311,10 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error_
 		h2->heading = NULL;
 	nghttp2_session_set_stream_user_data(session, id, NULL);
 	h2_head_release(stream);
-	stream_free(stream);
+	if (h2->answering == stream)
+		h2->is_answer_last = true; /* its head is still to be written: send_frame */
+	else
+		stream_free(stream);
 	return 0;
 }
 
@@ -754,6 +757,22 @@ static enum status h2_receive(struct connection *connection, const uint8_t *byte
 	return h2->postponed.failed ? STATUS_NO_MEMORY : status;
 }
 
+/* As nghttp2_session_mem_send, which may close the stream whose last frame it gives. */
+static ssize_t send_frame(struct h2 *h2)
+{
+	const uint8_t *bytes;
+	h2->is_answer_last = false;
+	ssize_t length = nghttp2_session_mem_send(h2->session, &bytes);
+	if (length > 0 && h2->answering != NULL)
+		length = (ssize_t)send_head(h2, h2->answering, bytes, (size_t)length);
+	else if (length > 0)
+		connection_write(h2->connection, bytes, (size_t)length);
+	if (h2->is_answer_last)
+		stream_free(h2->answering);
+	h2->answering = NULL;
+	return length;
+}
+
 static void h2_flush(struct connection *connection)
 {
 	struct h2 *h2 = connection->session;
@@ -765,20 +784,14 @@ static void h2_flush(struct connection *connection)
 	size_t total = 0;
 	h2->output.written = 0;
 	while (connection_can_write(connection)) {
-		const uint8_t *bytes;
 		h2->output.is_paused = false;
-		h2->answering = NULL;
-		ssize_t length = nghttp2_session_mem_send(h2->session, &bytes);
+		ssize_t length = send_frame(h2);
 		if (length < 0) {
 			connection_close_later(connection, STATUS_INTERNAL);
 			return;
 		}
 		if (length == 0 && !h2->output.is_paused)
 			break;
-		if (h2->answering != NULL)
-			length = (ssize_t)send_head(h2, h2->answering, bytes, (size_t)length);
-		else if (length > 0)
-			connection_write(connection, bytes, (size_t)length);
 		total += (size_t)length;
 		if (total + h2->output.written >= TURN_OUTPUT) {
 			connection_flush_later(connection);

@@ -53,7 +53,7 @@ static inline bytes16 unwanted_bytes16(bytes16 bytes, bytes16 but, bytes16 nor)
 	return (bytes16)(bytes - ' ' > '~' - ' ') | (bytes16)(bytes == but) | (bytes16)(bytes == nor);
 }
 
-static bool is_long_printable(struct text text, uint8_t but, uint8_t nor)
+static inline bool is_long_printable(struct text text, uint8_t but, uint8_t nor)
 {
 	const bytes16 buts = (bytes16){0} + but, nors = (bytes16){0} + nor;
 	/* the last sixteen, some of them again */
@@ -65,7 +65,8 @@ static bool is_long_printable(struct text text, uint8_t but, uint8_t nor)
 	return (halves[0] | halves[1]) == 0;
 }
 
-bool text_is_printable(struct text text, char but, char nor)
+/* In line, so that for no bytes but control bytes the compiler leaves out the rest. */
+static inline bool is_printable(struct text text, char but, char nor)
 {
 	if (text.length >= 16)
 		return is_long_printable(text, (uint8_t)but, (uint8_t)nor);
@@ -87,9 +88,14 @@ bool text_is_printable(struct text text, char but, char nor)
 	return (seen | unwanted_bytes(word, buts, nors)) == 0;
 }
 
+bool text_is_printable(struct text text, char but, char nor)
+{
+	return is_printable(text, but, nor);
+}
+
 bool text_is_line(struct text text)
 {
-	if (text_is_printable(text, 0, 0))
+	if (is_printable(text, 0, 0))
 		return true;
 	for (size_t i = 0; i < text.length; i++) {
 		unsigned char byte = (unsigned char)text.bytes[i];
