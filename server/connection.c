@@ -185,6 +185,7 @@ static void fail(struct connection *connection, enum status why)
 
 static void flush(struct connection *connection)
 {
+	connection->is_flush_due = false;
 	if (connection->is_closed)
 		return;
 	if (connection->protocol != NULL && connection_can_write(connection))
@@ -210,12 +211,13 @@ static void on_flush(struct task *task)
 		connection->wants_read_again = false;
 		read_more(connection);
 	}
-	if (!connection->is_closed)
+	if (connection->is_flush_due)
 		flush(connection);
 }
 
 void connection_flush_later(struct connection *connection)
 {
+	connection->is_flush_due = true;
 	if (connection->is_flush_queued)
 		return;
 	connection->is_flush_queued = true;
@@ -491,10 +493,16 @@ static void on_readable(evutil_socket_t descriptor, short what, void *context)
 	}
 	if (connection->phase == PHASE_PROXY && connection->ssl != NULL && !read_proxy_before_tls(connection))
 		return;
-	if (connection->phase == PHASE_HANDSHAKE)
+	if (connection->phase == PHASE_HANDSHAKE) {
 		handshake(connection);
-	else
-		read_more(connection);
+		return;
+	}
+	bool is_awaited = connection->is_flush_due;
+	read_more(connection);
+	/* what answers at once leaves while it is in the cache; nothing more to wait for, unless others have answered, too
+	 */
+	if (!is_awaited && connection->is_flush_due)
+		flush(connection);
 }
 
 static void on_writable(evutil_socket_t descriptor, short what, void *context)

@@ -4,6 +4,7 @@
 #include <openssl/ssl.h>
 #include <sys/uio.h>
 
+#include "server/known_strings.h"
 #include "server/server.h"
 #include "server/url.h"
 
@@ -59,6 +60,7 @@ struct engine {
 	struct connection *sealed_for;
 	uint8_t *frame; /* FRAME_BUFFER: shared by the worker's HTTP/2 sessions */
 	struct drawer_pool *drawers;
+	struct known_strings *strings;
 	char date[32];
 	int64_t date_s;
 	uint64_t random; /* state of the trace id generator */

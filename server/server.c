@@ -144,6 +144,7 @@ static void engine_free(struct engine *engine)
 	free(engine->sealed);
 	free(engine->frame);
 	drawer_pool_free(engine->drawers);
+	known_strings_free(engine->strings);
 	free(engine);
 }
 
@@ -168,10 +169,12 @@ static enum status on_start(void *context, struct worker *worker)
 	engine->sealed = malloc(SEALED_SIZE);
 	engine->frame = malloc(FRAME_BUFFER);
 	engine->drawers = drawer_pool_new();
+	engine->strings = known_strings_new();
 	engine->tick = timer_new(worker, on_tick, engine);
 	engine->accept_again = timer_new(worker, on_accept_again, engine);
 	enum status status = engine->input == NULL || engine->gather == NULL || engine->sealed == NULL ||
-								 engine->frame == NULL || engine->drawers == NULL || engine->tick == NULL ||
+								 engine->frame == NULL || engine->drawers == NULL || engine->strings == NULL ||
+								 engine->tick == NULL ||
 								 engine->accept_again == NULL || share_common(worker) == NULL
 							 ? STATUS_NO_MEMORY
 							 : STATUS_OK;
