@@ -104,6 +104,7 @@ static void on_sweep(struct task *task)
 {
 	struct client *client = (struct client *)(void *)((char *)task - offsetof(struct client, sweep));
 	client->is_sweep_queued = false;
+	h1_blocks_release(client);
 	struct client_call *due = client->due;
 	client->due = NULL;
 	while (due != NULL) {
@@ -322,12 +323,13 @@ enum body_state client_call_read(struct client_call *call, uint8_t *into, size_t
 	return call->protocol->read(call, into, room, count);
 }
 
-enum body_state client_call_lend(struct client_call *call, size_t room, const uint8_t **bytes, size_t *count)
+enum body_state client_call_lend(
+	struct client_call *call, size_t room, bool may_read, const uint8_t **bytes, size_t *count)
 {
 	*count = 0;
 	if (call->phase != CALL_BODY || call->protocol->lend == NULL)
-		return BODY_LATER;
-	return call->protocol->lend(call, room, bytes, count);
+		return BODY_MORE;
+	return call->protocol->lend(call, room, may_read, bytes, count);
 }
 
 size_t client_call_write(struct client_call *call, const uint8_t *bytes, size_t length, bool ended)

@@ -308,17 +308,66 @@ static size_t held(const struct client_call *call)
 	return upstream == NULL || upstream->block == NULL ? 0 : upstream->end - upstream->at;
 }
 
-/* The block stays in its place, though it may be empty, until the next read. */
-static enum body_state lend_body(struct client_call *call, size_t room, const uint8_t **bytes, size_t *count)
+void h1_blocks_release(struct client *client)
+{
+	while (client->lent != NULL) {
+		struct upstream *upstream = client->lent;
+		client->lent = upstream->lent_next;
+		upstream->is_lent = false;
+		if (upstream->block != NULL)
+			give_block_back(upstream);
+	}
+}
+
+static void release_later(struct upstream *upstream)
+{
+	struct client *client = upstream->origin->client;
+	if (upstream->is_lent)
+		return;
+	upstream->is_lent = true;
+	upstream->lent_next = client->lent;
+	client->lent = upstream;
+	client_sweep_later(client);
+}
+
+/* Fills the empty block. */
+static enum body_state fill_block(struct client_call *call, size_t room)
 {
 	struct upstream *upstream = call->upstream;
-	if (upstream == NULL || upstream->block == NULL || call->framing != FRAMING_LENGTH || call->left <= room ||
-		upstream->end - upstream->at < room)
-		return BODY_LATER;
+	uint8_t *block = block_for_reading(upstream, call->client);
+	if (block == NULL)
+		return fail_read(call, STATUS_NO_MEMORY);
+	size_t limit = read_limit(call, 0, room);
+	long received;
+	do { /* TLS gives a record at a time */
+		received = upstream_receive(upstream, block + upstream->end, limit - upstream->end);
+		upstream->end += received > 0 ? (size_t)received : 0;
+	} while (received > 0 && upstream->ssl != NULL && upstream->end < limit);
+	if (upstream->end > 0)
+		return BODY_MORE;
+	give_block_back(upstream);
+	return received == 0 ? wait_readable(call) : on_end(call, received);
+}
+
+/* The block stays in its place, though it may be empty, until the end of the turn or the next read. */
+static enum body_state lend_body(
+	struct client_call *call, size_t room, bool may_read, const uint8_t **bytes, size_t *count)
+{
+	struct upstream *upstream = call->upstream;
+	if (upstream == NULL || call->framing != FRAMING_LENGTH || call->left <= room)
+		return BODY_MORE;
+	if (upstream->at == upstream->end) {
+		enum body_state state = may_read ? fill_block(call, room) : BODY_MORE;
+		if (!may_read || state != BODY_MORE)
+			return state;
+	}
+	size_t left = upstream->end - upstream->at, part = left < room ? left : room;
 	*bytes = upstream->block + upstream->at;
-	*count = room;
-	upstream->at += room;
-	call->left -= room;
+	*count = part;
+	upstream->at += part;
+	call->left -= part;
+	if (upstream->at == upstream->end)
+		release_later(upstream);
 	return BODY_MORE;
 }
 

@@ -201,6 +201,7 @@ void connection_send_gathered(struct connection *connection)
 		return;
 	engine->gathered = engine->lent = 0;
 	engine->piece_count = 0;
+	engine->send_number++;
 	if (connection->ssl != NULL)
 		seal(connection, engine->gather, length);
 	else
@@ -219,11 +220,13 @@ static void add_gathered(struct engine *engine, size_t length)
 		engine->pieces[engine->piece_count++] = (struct iovec){(void *)(uintptr_t)from, length};
 }
 
-static bool has_room(const struct connection *connection, size_t length)
+static bool has_room(const struct connection *connection, size_t length, size_t lent)
 {
 	const struct engine *engine = connection->engine;
-	size_t room = connection->ssl != NULL ? GATHER_TLS : GATHER_CLEAR;
-	return engine->gathered + engine->lent + length <= room && engine->piece_count + 2 <= PIECES_MAX;
+	if (connection->ssl != NULL)
+		return engine->gathered + length <= GATHER_TLS;
+	return engine->gathered + length <= GATHER_CLEAR &&
+		   engine->gathered + engine->lent + length + lent <= SEND_CLEAR && engine->piece_count + 2 <= PIECES_MAX;
 }
 
 void connection_write(struct connection *connection, const uint8_t *bytes, size_t length)
@@ -232,7 +235,7 @@ void connection_write(struct connection *connection, const uint8_t *bytes, size_
 	/* a record is best written from where it was produced */
 	bool is_direct = connection->ssl != NULL && length >= DIRECT_WRITE;
 	while (length > 0 && !connection->is_failed) {
-		if (engine->gathered > 0 && (is_direct || !has_room(connection, length < GATHER_TLS ? length : GATHER_TLS)))
+		if (engine->gathered > 0 && (is_direct || !has_room(connection, length < GATHER_TLS ? length : GATHER_TLS, 0)))
 			connection_send_gathered(connection);
 		if (is_direct) {
 			seal(connection, bytes, length);
@@ -253,10 +256,10 @@ void connection_lend(struct connection *connection, const uint8_t *bytes, size_t
 	engine->lent += length;
 }
 
-uint8_t *connection_reserve(struct connection *connection, size_t length)
+uint8_t *connection_reserve(struct connection *connection, size_t length, size_t lent)
 {
 	struct engine *engine = connection->engine;
-	if (!has_room(connection, length))
+	if (!has_room(connection, length, lent))
 		connection_send_gathered(connection);
 	return engine->gather + engine->gathered;
 }

@@ -449,6 +449,8 @@ static void *session_malloc(size_t size, void *context)
 		h2->has_frame_buffer = true;
 		return frame;
 	}
+	if (h2->output.frame_room > 0 && size == FRAME_EXTRA + h2->output.frame_room && h2->has_frame_buffer)
+		return frame; /* it has outgrown its first one */
 	return malloc(size);
 }
 
@@ -658,6 +660,7 @@ static void h2_flush(struct connection *connection)
 	}
 	size_t total = 0;
 	h2->output.written = 0;
+	block_turn_pass(connection, false);
 	while (connection_can_write(connection)) {
 		const uint8_t *bytes;
 		h2->output.is_paused = false;
@@ -666,7 +669,7 @@ static void h2_flush(struct connection *connection)
 			connection_close_later(connection, STATUS_INTERNAL);
 			return;
 		}
-		if (length == 0 && !h2->output.is_paused)
+		if (length == 0 && !h2->output.is_paused && !block_turn_pass(connection, true))
 			break;
 		if (length > 0)
 			connection_write(connection, bytes, (size_t)length);

@@ -164,7 +164,8 @@ static enum status on_start(void *context, struct worker *worker)
 	engine->input = malloc(INPUT_SIZE);
 	engine->gather = malloc(GATHER_CLEAR);
 	engine->sealed = malloc(SEALED_SIZE);
-	engine->frame = malloc(FRAME_BUFFER);
+	engine->frame = malloc(FRAME_EXTRA + FRAME_MOST);
+	engine->send_number = 1;
 	engine->tick = timer_new(worker, on_tick, engine);
 	engine->accept_again = timer_new(worker, on_accept_again, engine);
 	enum status status = engine->input == NULL || engine->gather == NULL || engine->sealed == NULL ||

@@ -4,6 +4,9 @@
 #include <stdlib.h>
 
 enum { QUANTUM = 128 * 1024, CAP_TICK_MS = 5, BURST_MIN = 64 * 1024 };
+/* What one take may overdraw; and how many quanta a round has for a share that was alone in the last one: nobody waits
+ * for it, and larger sends cost less. */
+enum { OVERDRAFT = 16384, ALONE = 2 };
 
 struct waiting {
 	struct share_waiter *first, **end;
@@ -29,8 +32,9 @@ struct scheduler {
 	struct worker *worker;
 	struct share *common;
 	uint64_t round;
+	unsigned active;                  /* shares that took in this round */
 	struct share *queue, **queue_end; /* shares with waiters */
-	bool is_scheduled;
+	bool is_scheduled, was_alone;
 	struct timer *tick;
 };
 
@@ -108,6 +112,8 @@ static void advance(struct task *task)
 	scheduler->queue = NULL;
 	scheduler->queue_end = &scheduler->queue;
 	scheduler->round++;
+	scheduler->was_alone = scheduler->active == 1;
+	scheduler->active = 0;
 	while (share != NULL) {
 		struct share *next = share->queue_next;
 		if (share->limits.bytes_per_second > 0)
@@ -255,29 +261,53 @@ static void wait_for_round(struct share *share, struct share_waiter *waiter)
 		schedule(scheduler);
 }
 
+/* The first take of a round brings its credit. */
+static void begin_round(struct share *share)
+{
+	struct scheduler *scheduler = share->scheduler;
+	if (share->round == scheduler->round)
+		return;
+	int64_t quantum = (int64_t)QUANTUM * share->limits.weight * (scheduler->was_alone ? ALONE : 1);
+	scheduler->active++;
+	share->round = scheduler->round;
+	share->credit = share->credit < 0 ? share->credit + quantum : quantum;
+}
+
+static size_t at_most(size_t wanted, int64_t left)
+{
+	size_t most = left < OVERDRAFT ? OVERDRAFT : (size_t)left;
+	return wanted < most ? wanted : most;
+}
+
 size_t share_take(struct share *share, size_t wanted, struct share_waiter *waiter)
 {
-	int64_t quantum = (int64_t)QUANTUM * share->limits.weight;
-	if (share->round != share->scheduler->round) {
-		share->round = share->scheduler->round;
-		share->credit = share->credit < 0 ? share->credit + quantum : quantum;
-	}
-	if (share->limits.bytes_per_second > 0) {
+	bool is_capped = share->limits.bytes_per_second > 0;
+	begin_round(share);
+	if (is_capped)
 		refill(share, worker_now_ms(share->scheduler->worker));
-		if (share->bucket <= 0) {
-			wait_for_round(share, waiter);
-			return 0;
-		}
-	}
-	if (share->credit <= 0) {
+	if (share->credit <= 0 || (is_capped && share->bucket <= 0)) {
 		wait_for_round(share, waiter);
 		return 0;
 	}
+	wanted = at_most(wanted, share->credit);
+	if (is_capped)
+		wanted = at_most(wanted, share->bucket);
 	waiter->served = share->scheduler->round;
 	share->credit -= (int64_t)wanted;
-	share->bucket -= share->limits.bytes_per_second > 0 ? (int64_t)wanted : 0;
+	share->bucket -= is_capped ? (int64_t)wanted : 0;
 	share->sent += wanted;
 	return wanted;
+}
+
+bool share_rest(struct share *share, size_t least, struct share_waiter *waiter)
+{
+	begin_round(share);
+	if (!share->scheduler->was_alone || share->credit >= (int64_t)least)
+		return false;
+	if (share->credit > 0)
+		share->credit = 0;
+	wait_for_round(share, waiter);
+	return true;
 }
 
 void share_return(struct share *share, size_t unused)
