@@ -9,6 +9,7 @@
 #include "server/client.h"
 #include "server/h1_parse.h"
 #include "server/own_sockets.h"
+#include "server/pipes.h"
 #include "server/resolver.h"
 
 enum {
@@ -62,7 +63,8 @@ struct client_protocol {
 	void (*check)(struct upstream *upstream, uint64_t now_ms);
 	/* In phase CALL_BODY; the connection may be gone. */
 	enum body_state (*read)(struct client_call *call, uint8_t *into, size_t room, size_t *count);
-	/* The same without copying. May be NULL. */
+	/* The same without copying, from memory and by a pipe. May be NULL. */
+	enum body_state (*pipe)(struct client_call *call, size_t room, int *pipe, size_t *count);
 	enum body_state (*lend)(
 		struct client_call *call, size_t room, bool may_read, const uint8_t **bytes, size_t *count);
 	/* The connection is there, the request is not over. */
@@ -111,6 +113,7 @@ struct client_call {
 	int64_t body_length; /* of the request */
 	uint64_t body_taken;
 	size_t ahead_limit; /* read beyond what is wanted */
+	bool is_sparse;     /* its source gave little at once: not worth a pipe */
 	enum body_framing framing;
 	uint64_t left;
 	struct h1_chunks chunks;
@@ -149,13 +152,15 @@ struct upstream {
 	int descriptor;
 	SSL *ssl;
 	struct event *read_event, *write_event;
-	bool is_reading, is_reused, has_ended, is_opening, is_flush_due, is_lent;
+	bool is_reading, is_reused, has_ended, is_opening, is_flush_due, is_lent, has_pipe;
 	uint64_t active_ms, opened_ms;
 	struct resolver_request *request;
 	union resolver_address addresses[8]; /* checked; still to try from `address_at` on */
 	unsigned address_count, address_at;
 	uint8_t *block; /* unread input [at, end); held only while there is some */
 	size_t at, end;
+	struct pipe_ends pipe; /* if has_pipe; `piped` bytes of input in it are not passed on yet: then the block is empty */
+	size_t piped;
 	uint8_t *out; /* unsent output */
 	size_t out_at, out_end;
 };
@@ -200,6 +205,7 @@ struct client {
 	struct client_call *due, *closed, *free_calls;
 	unsigned free_call_count, free_block_count;
 	struct free_block *free_blocks;
+	struct pipes pipes;
 	struct upstream *upstreams, *dead;
 	struct identity *identities;
 	struct timer *tick;
@@ -261,8 +267,9 @@ void upstreams_close(struct client *client);
 void upstreams_bury(struct client *client);
 
 /* client_h1.c */
-/* What was lent has been sent by now: empty blocks go back, the next reader finds the warm one. */
-void h1_blocks_release(struct client *client);
+/* What was lent has been sent by now: empty blocks and pipes go back, the next reader finds the warm one. */
+void h1_lent_release(struct client *client);
+void h1_pipe_release(struct upstream *upstream);
 
 /* client_h2.c: connections */
 bool h2_has_room(const struct upstream *upstream);

@@ -103,6 +103,7 @@ void upstream_kill(struct upstream *upstream)
 	drop_socket(upstream);
 	block_give(client, upstream->block);
 	upstream->block = NULL;
+	h1_pipe_release(upstream);
 	free(upstream->out);
 	upstream->out = NULL;
 	if (upstream->call != NULL)

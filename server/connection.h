@@ -54,6 +54,7 @@ struct connection {
 	void *session;
 	enum connection_phase phase;
 	bool is_flush_queued, is_closing, is_failed, is_closed, is_draining, wants_read_again, is_read_paused, is_counted;
+	bool is_corked;     /* the kernel was told that more comes */
 	bool is_bulk;       /* the last flush wrote several TLS records */
 	bool is_input_held; /* the protocol has input for the next turn */
 	uint64_t turn;      /* the turn that turn_input counts */
@@ -103,6 +104,9 @@ void connection_commit(struct connection *connection, size_t length);
 /* Clear connections, after connection_reserve for them: the bytes go out from where they are. They must stay until
  * connection_send_gathered; a file's pages may vanish (the output then has zeros in their place). */
 void connection_lend(struct connection *connection, const uint8_t *bytes, size_t length);
+/* Clear connections: sends what was gathered, and then so many bytes that stand in the pipe; takes all of them out of it:
+ * what the socket does not take is kept. */
+void connection_send_pipe(struct connection *connection, int pipe, size_t length);
 /* Sends what was gathered, keeps a copy of what the socket does not take. */
 void connection_send_gathered(struct connection *connection);
 /* Clear connections: sends up to `length` bytes of a file by sendfile after what was written before. Returns what was

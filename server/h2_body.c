@@ -86,8 +86,13 @@ static enum body_state lend(struct h2_output *output, struct stream *stream, siz
 {
 	if (!stream_may_lend(stream, room) && (room = FRAME_SMALL, !stream_may_lend(stream, room)))
 		return BODY_MORE;
+	/* two calls a frame: smaller ones are copied as fast */
+	enum body_state state = room < FRAME_LARGE ? BODY_MORE : stream_pipe(stream, room, &output->pipe, count);
+	output->has_pipe = *count > 0;
+	if (state != BODY_MORE || *count > 0)
+		return state;
 	connection_reserve(output->connection, FRAME_HEAD, room);
-	enum body_state state = stream_lend(stream, room, false, &output->lent, count);
+	state = stream_lend(stream, room, false, &output->lent, count);
 	if (state != BODY_MORE || *count > 0)
 		return state;
 	if (!block_turn_take(stream))
@@ -105,6 +110,7 @@ static enum body_state lend(struct h2_output *output, struct stream *stream, siz
 static enum body_state produce_clear(struct h2_output *output, struct stream *stream, size_t room, size_t *count)
 {
 	output->lent = NULL;
+	output->has_pipe = false;
 	enum body_state state = lend(output, stream, room, count);
 	if (state != BODY_MORE || *count > 0)
 		return state;
@@ -135,11 +141,13 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
 	struct connection *connection = output->connection;
 	(void)session, (void)frame, (void)source;
 	bool is_lent = output->lent != NULL;
-	size_t gathered = is_lent ? FRAME_HEAD : FRAME_HEAD + length;
+	size_t gathered = is_lent || output->has_pipe ? FRAME_HEAD : FRAME_HEAD + length;
 	memcpy(connection_reserve(connection, gathered, is_lent ? length : 0), head, FRAME_HEAD);
 	connection_commit(connection, gathered);
 	if (is_lent)
 		connection_lend(connection, output->lent, length);
+	if (output->has_pipe)
+		connection_send_pipe(connection, output->pipe, length);
 	output->written += FRAME_HEAD + length;
 	output->is_paused = output->written >= PAUSE_AFTER || !connection_can_write(connection);
 	return output->is_paused ? NGHTTP2_ERR_PAUSE : 0;

@@ -452,6 +452,26 @@ enum body_state stream_lend(struct stream *stream, size_t room, bool may_read, c
 	return book(stream, state, granted, count);
 }
 
+enum body_state stream_pipe(struct stream *stream, size_t room, int *pipe, size_t *count)
+{
+	struct exchange *exchange = &stream->exchange;
+	*count = 0;
+	if (exchange->pipe_body == NULL || !stream_is_moving(stream))
+		return BODY_MORE;
+	if (exchange->held == 0 && (!block_turn_take(stream) || is_resting(stream)))
+		return BODY_LATER;
+	size_t granted = ask_share(stream, room);
+	if (granted == 0)
+		return BODY_LATER;
+	set_read_ahead(stream);
+	stream->is_busy = true;
+	enum body_state state = exchange->pipe_body(exchange, granted, pipe, count);
+	stream->is_busy = false;
+	note_held(stream, state, *count);
+	stream->is_deferred = state == BODY_LATER;
+	return book(stream, state, granted, count);
+}
+
 void stream_settle(struct stream *stream)
 {
 	if (stream->lent_in == stream->connection->engine->send_number)

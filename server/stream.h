@@ -68,6 +68,8 @@ bool stream_may_lend(const struct stream *stream, size_t room);
 /* As stream_produce, without copying. BODY_MORE without bytes: nothing is there to be lent; what was lent must leave
  * (stream_settle) before it may read from its source, and if that gives nothing either, it is to be produced. */
 enum body_state stream_lend(struct stream *stream, size_t room, bool may_read, const uint8_t **bytes, size_t *count);
+/* As stream_lend, by a pipe, in which nothing of it may be left afterwards. */
+enum body_state stream_pipe(struct stream *stream, size_t room, int *pipe, size_t *count);
 /* What the stream lent is sent or copied. */
 void stream_settle(struct stream *stream);
 /* on_close, on_leave, the access log, the metrics; once. */
