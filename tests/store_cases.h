@@ -71,8 +71,7 @@ static void a_record_that_is_only_expected_guards_the_others(void **state)
 		{"none", REVISION_ABSENT, STATUS_OK}, {"none", first, STATUS_NOT_FOUND}};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct transaction *transaction = suite_put("", RECORD_FLOW, "b", "1", REVISION_ANY);
-		assert_true(transaction_expect(
-			transaction, TEXT(""), RECORD_FLOW, text_of(cases[i].id), cases[i].expected));
+		assert_true(transaction_expect(transaction, TEXT(""), RECORD_FLOW, text_of(cases[i].id), cases[i].expected));
 		assert_int_equal(suite_wait(suite_submit(seen, transaction), NULL), cases[i].status);
 	}
 	assert_told(seen, "flow . a 1;flow . b 1;flow . b 1;");
