@@ -139,6 +139,12 @@ static void on_refused(void *context, struct text why)
 	kill(getpid(), SIGTERM);
 }
 
+static bool is_answered(void *context, const struct orchestration *orchestration)
+{
+	const struct fabric *fabric = context;
+	return fabric->manager == NULL || manager_is_answered(fabric->manager, orchestration);
+}
+
 static enum status open_provision_manager(
 	struct fabric *fabric, const struct pm_settings *settings, struct buffer *error)
 {
@@ -152,7 +158,7 @@ static enum status open_provision_manager(
 			.stream = fabric->settings->stream,
 			.bucket = fabric->settings->bucket,
 			.sets_up_stream = fabric->settings->setup_stream},
-		&(struct pm_hooks){.refused = on_refused, .context = fabric}, &fabric->pm, error);
+		&(struct pm_hooks){.refused = on_refused, .is_answered = is_answered, .context = fabric}, &fabric->pm, error);
 }
 
 bool fabric_is_refused(const struct fabric *fabric)

@@ -84,7 +84,7 @@ static bool add_headers(struct rest_call *call, const char *path, int64_t offset
 	if (limit > 0 && offset + limit < total)
 		add_link(&links, path, offset + limit, limit, "next");
 	if (offset > 0)
-		add_link(&links, path, offset > limit ? offset - limit : 0, limit, "prev");
+		add_link(&links, path, limit > 0 && offset > limit ? offset - limit : 0, limit, "prev");
 	add_link(&links, path, 0, limit, "first");
 	if (limit > 0)
 		add_link(&links, path, total > 0 ? (total - 1) / limit * limit : 0, limit, "last");
