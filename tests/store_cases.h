@@ -57,6 +57,28 @@ static void what_is_expected_decides(void **state)
 	suite_stop(seen);
 }
 
+static void a_record_that_is_only_expected_guards_the_others(void **state)
+{
+	(void)state;
+	struct seen *seen = suite_start();
+	int64_t first;
+	assert_int_equal(suite_wait(suite_submit(seen, suite_put("", RECORD_FLOW, "a", "1", 0)), &first), STATUS_OK);
+	const struct {
+		const char *id;
+		int64_t expected;
+		enum status status;
+	} cases[] = {{"a", first, STATUS_OK}, {"a", first + 1, STATUS_CONFLICT}, {"a", REVISION_ABSENT, STATUS_CONFLICT},
+		{"none", REVISION_ABSENT, STATUS_OK}, {"none", first, STATUS_NOT_FOUND}};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct transaction *transaction = suite_put("", RECORD_FLOW, "b", "1", REVISION_ANY);
+		assert_true(transaction_expect(
+			transaction, TEXT(""), RECORD_FLOW, text_of(cases[i].id), cases[i].expected));
+		assert_int_equal(suite_wait(suite_submit(seen, transaction), NULL), cases[i].status);
+	}
+	assert_told(seen, "flow . a 1;flow . b 1;flow . b 1;");
+	suite_stop(seen);
+}
+
 static void a_transaction_is_whole_and_its_neighbours_do_not_suffer(void **state)
 {
 	(void)state;

@@ -582,11 +582,13 @@ static enum status apply_one(
 	if (change->kind == CHANGE_DELETE && !record_kind_is_loaded(change->record))
 		return drop(database, change->ctx, change->record, change->id);
 	enum status status = check_expected(database, change);
+	if (status != STATUS_OK || change->kind == CHANGE_EXPECT)
+		return status;
 	struct record record = {.ctx = change->ctx,
 		.kind = change->record,
 		.id = change->id,
 		.body = change->kind == CHANGE_PUT ? change->body : TEXT_NONE};
-	return status == STATUS_OK ? write_record(database, &record, visit, context, revision) : status;
+	return write_record(database, &record, visit, context, revision);
 }
 
 static enum status postgres_apply(

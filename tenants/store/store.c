@@ -124,6 +124,13 @@ bool transaction_delete(
 		(struct change){.kind = CHANGE_DELETE, .record = kind, .ctx = ctx, .id = id, .expected = expected});
 }
 
+bool transaction_expect(
+	struct transaction *transaction, struct text ctx, enum record_kind kind, struct text id, int64_t expected)
+{
+	return add(transaction,
+		(struct change){.kind = CHANGE_EXPECT, .record = kind, .ctx = ctx, .id = id, .expected = expected});
+}
+
 bool transaction_delete_ctx(struct transaction *transaction, struct text ctx)
 {
 	return add(transaction, (struct change){.kind = CHANGE_DELETE_CTX, .ctx = ctx});

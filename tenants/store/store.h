@@ -93,6 +93,9 @@ bool transaction_put(struct transaction *transaction, struct text ctx, enum reco
 	struct text body, int64_t expected);
 bool transaction_delete(
 	struct transaction *transaction, struct text ctx, enum record_kind kind, struct text id, int64_t expected);
+/* Changes nothing: the transaction holds only while this record has that revision (or is REVISION_ABSENT). */
+bool transaction_expect(
+	struct transaction *transaction, struct text ctx, enum record_kind kind, struct text id, int64_t expected);
 /* Deletes every record of the ctx, of all kinds. */
 bool transaction_delete_ctx(struct transaction *transaction, struct text ctx);
 
