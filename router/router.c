@@ -1,6 +1,7 @@
 /* The router: from a request to its tenant's runtime. */
 #include "router/router.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,7 +31,29 @@ struct router {
 	size_t rule_count;
 	int slot;
 	int refused_rate, refused_streams, refused_connections;
+	struct exchange_meter meters[3]; /* in the order of `components` */
+	const struct exchange_meter *rule_meters[RULES_MAX];
+	atomic_bool is_fenced;
 };
+
+/* The runtimes whose requests are counted apart. */
+static const struct {
+	const char *runtime, *labels;
+} components[] = {{"cp", "component=\"cp\""}, {"dp", "component=\"dp\""}, {"cs", "component=\"cs\""}};
+
+static void register_meters(struct router *router)
+{
+	for (size_t i = 0; i < sizeof(components) / sizeof(components[0]); i++) {
+		router->meters[i] = (struct exchange_meter){
+			metric_register(METRIC_HISTOGRAM, ROUTER_TIME_METRIC, components[i].labels, "Requests of a runtime"),
+			metric_register(
+				METRIC_COUNTER, ROUTER_FAILURES_METRIC, components[i].labels, "Answers of class 5xx of a runtime")};
+		for (size_t j = 0; j < router->rule_count; j++) {
+			if (strcmp(router->rules[j].runtime.name, components[i].runtime) == 0)
+				router->rule_meters[j] = &router->meters[i];
+		}
+	}
+}
 
 static enum status on_start(void *context, struct worker *worker)
 {
@@ -68,11 +91,17 @@ enum status router_open(struct registry *registry, struct worker_pool *pool, con
 	made->refused_rate = metric_register(METRIC_COUNTER, name, "limit=\"requests\"", help);
 	made->refused_streams = metric_register(METRIC_COUNTER, name, "limit=\"streams\"", help);
 	made->refused_connections = metric_register(METRIC_COUNTER, name, "limit=\"connections\"", help);
+	register_meters(made);
 	made->slot = worker_slot_new();
 	worker_pool_on_start(pool, on_start, made);
 	worker_pool_on_stop(pool, on_stop, made);
 	*router = made;
 	return STATUS_OK;
+}
+
+void router_fence(struct router *router, bool is_fenced)
+{
+	atomic_store_explicit(&router->is_fenced, is_fenced, memory_order_release);
 }
 
 void router_free(struct router *router)
@@ -203,6 +232,12 @@ void router_handle(void *context, struct exchange *exchange)
 		const struct route_rule *rule = &router->rules[i];
 		if (!rule_matches(rule, exchange, canonical))
 			continue;
+		exchange->meter = router->rule_meters[i];
+		if (exchange->listener == LISTENER_PUBLIC && atomic_load_explicit(&router->is_fenced, memory_order_acquire)) {
+			exchange->note = TEXT("fenced");
+			refuse(exchange, 503);
+			return;
+		}
 		size_t length = text_equals(rule->prefix, TEXT("/")) ? 0 : rule->prefix.length;
 		struct text rest = text_slice(canonical, length, canonical.length);
 		if (rule->kind == ROUTE_TENANT) {

@@ -33,5 +33,11 @@ struct route_rule {
 enum status router_open(struct registry *registry, struct worker_pool *pool, const struct tenant_settings *tenants,
 	const struct router_settings *settings, const struct route_rule *rules, size_t count,
 	struct router **router) MUST_CHECK;
+/* From any thread. Fenced: another process has taken this cell's place; the public listeners answer 503 to everything.
+ */
+void router_fence(struct router *router, bool is_fenced);
+/* What the requests of a runtime took (histogram) and how many failed, label component="cp", "dp", "cs". */
+#define ROUTER_TIME_METRIC "celld_component_seconds"
+#define ROUTER_FAILURES_METRIC "celld_component_failures_total"
 void router_handle(void *router, struct exchange *exchange);
 void router_free(struct router *router);

@@ -32,6 +32,11 @@ enum body_state {
 
 enum listener_role { LISTENER_PUBLIC, LISTENER_ADMIN };
 
+/* Metrics (metric.h) of one kind of request. */
+struct exchange_meter {
+	int head_time, failures; /* a histogram, from head to head; a counter of answers of class 5xx */
+};
+
 struct exchange {
 	/* --- request, set by the engine */
 	struct worker *worker;
@@ -50,8 +55,10 @@ struct exchange {
 	struct text traceparent; /* valid one of the request, or made here */
 
 	/* --- set by the router before the runtime runs */
-	struct text tenant;  /* for the access log and pools; absent when unknown. Must outlive the exchange (copy with
-							exchange_copy). */
+	struct text tenant; /* for the access log and pools; absent when unknown. Must outlive the exchange (copy with
+						   exchange_copy). */
+	const struct exchange_meter
+		*meter;          /* where its time and its failure are counted besides the engine's own; may be NULL */
 	struct share *share; /* fair share and bandwidth; NULL = the worker's common one */
 
 	/* --- response, set by the runtime before exchange_respond */

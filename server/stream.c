@@ -460,6 +460,10 @@ static void count_request(const struct stream *stream, int64_t took_us)
 	if (exchange->bytes_sent > 0)
 		metric_add(metrics[METRIC_SENT_INDEX], (int64_t)exchange->bytes_sent);
 	metric_observe_us(metrics[METRIC_HEAD_TIME_INDEX], (uint64_t)took_us);
+	if (exchange->meter != NULL) {
+		metric_observe_us(exchange->meter->head_time, (uint64_t)took_us);
+		metric_add(exchange->meter->failures, class == 5);
+	}
 }
 
 void stream_finish(struct stream *stream, enum status outcome)

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { METRICS_MAX = 1024, CELLS_MAX = 2048, SOURCES_MAX = 16, BUCKETS = 18 };
+enum { METRICS_MAX = 1024, CELLS_MAX = 2048, SOURCES_MAX = 16, BUCKETS = METRIC_BUCKETS - 1 };
 
 struct metric {
 	const char *name, *labels, *help;
@@ -112,6 +112,17 @@ static int64_t sum(int cell)
 int64_t metric_value(int metric)
 {
 	return sum(metrics[metric].cell);
+}
+
+void metric_buckets(int metric, int64_t counts[METRIC_BUCKETS])
+{
+	for (int i = 0; i < METRIC_BUCKETS; i++)
+		counts[i] = sum(metrics[metric].cell + i);
+}
+
+uint64_t metric_bound_us(int bucket)
+{
+	return bounds_us[bucket < BUCKETS ? bucket : BUCKETS - 1];
 }
 
 void metric_add_source(void (*render)(void *context, struct buffer *into), void *context)

@@ -22,6 +22,11 @@ void metric_observe_us(int metric, uint64_t microseconds);
 /* Sum over all threads. */
 int64_t metric_value(int metric);
 
+enum { METRIC_BUCKETS = 19 };
+/* A histogram's observations so far, by bucket: up to each of metric_bound_us(0 .. 17), and above the last. */
+void metric_buckets(int metric, int64_t counts[METRIC_BUCKETS]);
+uint64_t metric_bound_us(int bucket);
+
 /* Extra text for series that live elsewhere (per tenant, queue depths): called at each scrape on the scraping thread.
  */
 void metric_add_source(void (*render)(void *context, struct buffer *into), void *context);
