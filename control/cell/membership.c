@@ -191,7 +191,8 @@ static void renew(struct membership *membership)
 		(long long)membership->epoch, nkey_public(membership->nkey));
 	if (!subject.failed && !body.failed) {
 		membership->is_renewing = true;
-		bus_request(membership->bus, buffer_text(&subject), NULL, 0, buffer_text(&body), RENEW_MS, on_renewed, membership);
+		bus_request(
+			membership->bus, buffer_text(&subject), NULL, 0, buffer_text(&body), RENEW_MS, on_renewed, membership);
 	}
 	buffer_free(&subject);
 	buffer_free(&body);
@@ -251,8 +252,8 @@ static void send_beat(struct membership *membership)
 	buffer_printf(&subject, "celld.hb.%s", membership->definition->cell_id);
 	beat_print(&beat, &body);
 	if (!subject.failed && !body.failed)
-		bus_request(membership->bus, buffer_text(&subject), NULL, 0, buffer_text(&body), BEAT_ANSWER_MS, on_beat_answered,
-			membership);
+		bus_request(membership->bus, buffer_text(&subject), NULL, 0, buffer_text(&body), BEAT_ANSWER_MS,
+			on_beat_answered, membership);
 	buffer_free(&subject);
 	buffer_free(&body);
 }
@@ -515,8 +516,7 @@ static enum status on_start(void *context, struct worker *worker)
 	membership->beating = timer_new(worker, on_beating, membership);
 	enum status status = membership->asking == NULL || membership->beating == NULL ? STATUS_NO_MEMORY : STATUS_OK;
 	if (status == STATUS_OK)
-		status = join_call_open(
-			membership->settings->url, membership->settings->ca_file, worker, &membership->call);
+		status = join_call_open(membership->settings->url, membership->settings->ca_file, worker, &membership->call);
 	if (status != STATUS_OK)
 		return status;
 	figures_start(membership->figures, worker);
@@ -555,7 +555,8 @@ static enum status read_definition(struct membership *membership, struct buffer 
 	if (status == STATUS_OK)
 		status = cell_definition_parse(root, &membership->definition, &what, &warning);
 	if (status != STATUS_OK)
-		buffer_printf(error, "fabric.definition_file: %s: %s", file, what.length > 0 ? what.bytes : status_text(status));
+		buffer_printf(
+			error, "fabric.definition_file: %s: %s", file, what.length > 0 ? what.bytes : status_text(status));
 	json_free(root);
 	buffer_free(&content);
 	buffer_free(&what);

@@ -12,10 +12,10 @@
 
 /* Section "fabric" of celld. */
 struct membership_settings {
-	char *url, *ca_file;    /* of the manager; NULL: this cell belongs to no fabric */
-	char *definition_file;  /* what this cell is (cell_definition.h) */
-	char *token_file;       /* a join token, needed the first time */
-	char *key_file;         /* default: <state directory>/cell.nk; credentials lie beside it, with .creds behind */
+	char *url, *ca_file;   /* of the manager; NULL: this cell belongs to no fabric */
+	char *definition_file; /* what this cell is (cell_definition.h) */
+	char *token_file;      /* a join token, needed the first time */
+	char *key_file;        /* default: <state directory>/cell.nk; credentials lie beside it, with .creds behind */
 	int64_t retry_ms;
 };
 extern const struct setting membership_settings_table[];
