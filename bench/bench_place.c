@@ -164,12 +164,13 @@ static void place_explained(struct bench *bench)
 {
 	struct fabric *fabric = fabric_make((uint32_t)bench_argument(bench));
 	struct buffer text = {0};
+	const struct place_telling telling = {.explain = &text};
 	uint32_t slot;
 	size_t at = 0;
 	while (bench_continues(bench)) {
 		const struct place_request *request = fabric->requests[at++ % REQUESTS];
 		buffer_clear(&text);
-		if (place_group(fabric->snapshot, &request, 1, &slot, &text, NULL) == STATUS_OK)
+		if (place_group(fabric->snapshot, &request, 1, &slot, &telling) == STATUS_OK)
 			place_group_undo(fabric->snapshot, &request, 1, &slot);
 		bench_keep(text.bytes);
 	}

@@ -22,7 +22,6 @@ struct settings {
 	struct access_settings access;
 	struct bus_settings nats;
 	struct fabric_settings fabric;
-	struct pm_settings orchestration;
 	struct fleet_settings cells;
 };
 
@@ -55,7 +54,6 @@ static void describe(struct program_settings *program)
 	program_section(program, "access", access_settings_table, access_settings_count, &settings->access);
 	program_section(program, "nats", bus_settings_table, bus_settings_count, &settings->nats);
 	program_section(program, "fabric", fabric_settings_table, fabric_settings_count, &settings->fabric);
-	program_section(program, "orchestration", pm_settings_table, pm_settings_count, &settings->orchestration);
 	program_section(program, "cells", fleet_settings_table, fleet_settings_count, &settings->cells);
 }
 

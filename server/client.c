@@ -178,6 +178,8 @@ static bool is_own(struct text name)
 	return false;
 }
 
+enum { HEAD_USUAL = 1000 }; /* bytes */
+
 static enum status build_head(struct client_call *call, const struct client_request *request)
 {
 	const struct url *url = request->url;
@@ -185,6 +187,7 @@ static enum status build_head(struct client_call *call, const struct client_requ
 	bool is_v6 = text_find(url->host, ':') < url->host.length;
 	if (!text_is_line(request->method) || !text_is_line(url->path) || !text_is_line(url->query))
 		return STATUS_INVALID;
+	(void)buffer_reserve(&head, HEAD_USUAL); /* a failure stays in it */
 	buffer_append(&head, request->method);
 	buffer_append_byte(&head, ' ');
 	buffer_append(&head, url->path);

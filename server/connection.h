@@ -8,6 +8,7 @@
 
 #include <openssl/ssl.h>
 
+#include "server/drawer.h"
 #include "server/listener.h"
 #include "server/proxy_protocol.h"
 
@@ -22,7 +23,8 @@ struct protocol {
 	 * it keeps with is_input_held: then it is called with no bytes in the next one, before anything is read. Not OK:
 	 * the connection is closed after what is queued has been flushed. */
 	enum status (*receive)(struct connection *connection, const uint8_t *bytes, size_t length);
-	/* Produces output while connection_can_write. Called at the end of a turn and when the socket is ready. */
+	/* Produces output while connection_can_write. Called after input, at the end of a turn in which
+	 * connection_flush_later was called, and when the socket is ready. */
 	void (*flush)(struct connection *connection);
 	/* No new requests: finish what runs, then connection_close_later. Called again when limits.drain_ms is over: `now`.
 	 */
@@ -51,8 +53,10 @@ struct connection {
 	struct event *read_event, *write_event;
 	const struct protocol *protocol;
 	void *session;
+	struct drawer *drawer; /* of the largest objects of TLS and the protocol; shut while nothing happens. May be NULL */
 	enum connection_phase phase;
-	bool is_flush_queued, is_closing, is_failed, is_closed, is_draining, wants_read_again, is_read_paused, is_counted;
+	bool is_flush_queued, is_flush_due, is_closing, is_failed, is_closed, is_draining, wants_read_again, is_read_paused,
+		is_counted;
 	bool is_bulk;       /* the last flush wrote several TLS records */
 	bool is_input_held; /* the protocol has input for the next turn */
 	uint64_t turn;      /* the turn that turn_input counts */

@@ -4,10 +4,12 @@
 #include <openssl/ssl.h>
 #include <sys/uio.h>
 
+#include "server/known_strings.h"
 #include "server/server.h"
 #include "server/url.h"
 
 struct connection;
+struct drawer_pool;
 struct stream;
 struct ticket_keys;
 
@@ -57,6 +59,8 @@ struct engine {
 	unsigned records; /* of this flush */
 	struct connection *sealed_for;
 	uint8_t *frame; /* FRAME_BUFFER: shared by the worker's HTTP/2 sessions */
+	struct drawer_pool *drawers;
+	struct known_strings *strings;
 	char date[32];
 	int64_t date_s;
 	uint64_t random; /* state of the trace id generator */

@@ -3,7 +3,11 @@
 
 #include <stdlib.h>
 
-enum { QUANTUM = 128 * 1024, CAP_TICK_MS = 5, BURST_MIN = 64 * 1024 };
+enum { CAP_TICK_MS = 5, BURST_MIN = 64 * 1024 };
+/* A round has so many bytes for all who send much, that is a frame or more; of these each share's quantum is a part. So
+ * a round is short however many they are: nobody waits for long, and a connection of many tenants can carry it in one
+ * turn. */
+enum { ROUND = 384 * 1024, QUANTUM_LEAST = 16 * 1024, QUANTUM_MOST = 128 * 1024, MUCH = 16 * 1024 };
 
 struct waiting {
 	struct share_waiter *first, **end;
@@ -14,6 +18,7 @@ struct share {
 	unsigned references;
 	struct share_limits limits;
 	uint64_t round; /* the round `credit` is of */
+	uint64_t taken; /* in it */
 	int64_t credit; /* bytes; may fall below zero by one frame, which the next round pays */
 	int64_t bucket; /* bytes that the cap leaves */
 	uint64_t bucket_ms;
@@ -29,6 +34,8 @@ struct scheduler {
 	struct worker *worker;
 	struct share *common;
 	uint64_t round;
+	int64_t quantum;                  /* of this round, for a weight of 1 */
+	unsigned senders;                 /* shares that took much in it */
 	struct share *queue, **queue_end; /* shares with waiters */
 	bool is_scheduled;
 	struct timer *tick;
@@ -98,6 +105,12 @@ static void wake_waiters(struct share *share)
 	}
 }
 
+static int64_t quantum_among(unsigned senders)
+{
+	int64_t part = senders == 0 ? ROUND : ROUND / senders;
+	return part < QUANTUM_LEAST ? QUANTUM_LEAST : part > QUANTUM_MOST ? QUANTUM_MOST : part;
+}
+
 /* Ends the round: everybody who waits may send again, in the order they came. */
 static void advance(struct task *task)
 {
@@ -108,6 +121,8 @@ static void advance(struct task *task)
 	scheduler->queue = NULL;
 	scheduler->queue_end = &scheduler->queue;
 	scheduler->round++;
+	scheduler->quantum = quantum_among(scheduler->senders);
+	scheduler->senders = 0;
 	while (share != NULL) {
 		struct share *next = share->queue_next;
 		if (share->limits.bytes_per_second > 0)
@@ -157,6 +172,7 @@ static struct scheduler *scheduler_of(struct worker *worker)
 	scheduler->task.run = advance;
 	scheduler->worker = worker;
 	scheduler->round = 1;
+	scheduler->quantum = quantum_among(0);
 	scheduler->queue_end = &scheduler->queue;
 	scheduler->tick = timer_new(worker, on_tick, scheduler);
 	if (scheduler->tick == NULL) {
@@ -257,13 +273,15 @@ static void wait_for_round(struct share *share, struct share_waiter *waiter)
 
 size_t share_take(struct share *share, size_t wanted, struct share_waiter *waiter)
 {
-	int64_t quantum = (int64_t)QUANTUM * share->limits.weight;
-	if (share->round != share->scheduler->round) {
-		share->round = share->scheduler->round;
+	struct scheduler *scheduler = share->scheduler;
+	if (share->round != scheduler->round) {
+		int64_t quantum = scheduler->quantum * share->limits.weight;
+		share->round = scheduler->round;
+		share->taken = 0;
 		share->credit = share->credit < 0 ? share->credit + quantum : quantum;
 	}
 	if (share->limits.bytes_per_second > 0) {
-		refill(share, worker_now_ms(share->scheduler->worker));
+		refill(share, worker_now_ms(scheduler->worker));
 		if (share->bucket <= 0) {
 			wait_for_round(share, waiter);
 			return 0;
@@ -273,7 +291,9 @@ size_t share_take(struct share *share, size_t wanted, struct share_waiter *waite
 		wait_for_round(share, waiter);
 		return 0;
 	}
-	waiter->served = share->scheduler->round;
+	scheduler->senders += share->taken < MUCH && share->taken + wanted >= MUCH;
+	share->taken += wanted;
+	waiter->served = scheduler->round;
 	share->credit -= (int64_t)wanted;
 	share->bucket -= share->limits.bytes_per_second > 0 ? (int64_t)wanted : 0;
 	share->sent += wanted;

@@ -1,6 +1,7 @@
 /* Streams: the life of an exchange in the engine, from its head to its line in the access log. */
 #include "server/stream.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -166,11 +167,21 @@ static uint64_t next_random(struct engine *engine)
 	return value ^ (value >> 31);
 }
 
+/* Eight digits at a time: each nibble in a byte of its own, the first lowest; 'a' to 'f' stand 39 above '9'. */
+static uint64_t hex_of(uint32_t value)
+{
+	const uint64_t ones = UINT64_MAX / 255;
+	uint64_t word = __builtin_bswap32(value);
+	word = (word | word << 16) & 0x0000ffff0000ffffU;
+	word = (word | word << 8) & 0x00ff00ff00ff00ffU;
+	word = (word >> 4 & 0x000f000f000f000fU) | (word << 8 & 0x0f000f000f000f00U);
+	return word + ones * '0' + ((word + ones * 6) >> 4 & ones) * ('a' - '0' - 10);
+}
+
 static void write_hex(char *into, uint64_t value)
 {
-	static const char digits[] = "0123456789abcdef";
-	for (int i = 15; i >= 0; i--, value >>= 4)
-		into[i] = digits[value & 15];
+	const uint64_t halves[] = {htole64(hex_of((uint32_t)(value >> 32))), htole64(hex_of((uint32_t)value))};
+	memcpy(into, halves, sizeof(halves));
 }
 
 static void set_traceparent(struct stream *stream)

@@ -3,6 +3,7 @@
 
 #include "server/connection.h"
 #include "server/exchange.h"
+#include "server/h2_message.h"
 #include "server/share.h"
 
 enum { STREAM_ARENA = 3072, TRAILERS_MAX = 8, RESPONSE_HEADERS_MAX = 100 };
@@ -27,10 +28,13 @@ struct stream {
 	uint16_t header_count, header_room;
 	uint32_t header_bytes;
 	struct header *headers;
-	void **held; /* HTTP/2: what the fields point into */
+	struct h2_message message; /* HTTP/2 */
+	void **held;               /* HTTP/2: what the fields point into */
 	uint16_t held_count, held_room;
 	uint16_t response_count, response_room;
 	struct header *response_headers;
+	const uint8_t *head; /* HTTP/2: the same, as it goes out; in the arena */
+	size_t head_length;
 	struct header trailers[TRAILERS_MAX];
 	uint16_t trailer_count;
 	void (*on_body)(struct exchange *exchange, const uint8_t *bytes, size_t length, bool ended);

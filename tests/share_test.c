@@ -159,6 +159,53 @@ static void bytes_are_divided_by_weight(void **state)
 	}
 }
 
+/* Ten on one connection, which carries so much in a turn, frame by frame in turns of its streams: one has many streams.
+ */
+static void a_connection_in_common_is_divided_too(void **state)
+{
+	enum {
+		TENANTS = 10,
+		HEAVY = 40,
+		LIGHT = 5,
+		STREAMS = HEAVY + (TENANTS - 1) * LIGHT,
+		TURN = 512 * 1024,
+		TURNS = 400
+	};
+	(void)state;
+	static struct greedy streams[STREAMS];
+	struct share *shares[TENANTS];
+	size_t count = 0, at = 0;
+	for (int i = 0; i < TENANTS; i++) {
+		shares[i] = share_of_weight(1);
+		for (int k = 0; k < (i == 0 ? HEAVY : LIGHT); k++)
+			greedy_open(&streams[count++], shares[i], FRAME);
+	}
+	for (int round = 0; round < TURNS; round++) {
+		size_t sent = 0;
+		for (size_t idle = 0; idle < STREAMS && sent < TURN; at = (at + 1) % STREAMS) {
+			struct greedy *stream = &streams[at];
+			size_t taken = stream->is_ready ? share_take(stream->share, FRAME, &stream->waiter) : 0;
+			stream->is_ready = stream->is_ready && taken > 0;
+			sent += taken;
+			idle = taken > 0 ? 0 : idle + 1;
+		}
+		worker_run_later(worker);
+	}
+	double sum = 0, squares = 0;
+	for (int i = 0; i < TENANTS; i++) {
+		double bytes = (double)share_bytes_sent(shares[i]);
+		sum += bytes;
+		squares += bytes * bytes;
+	}
+	if (sum * sum / (TENANTS * squares) < 0.99)
+		fail_msg("Jain's index is %.4f", sum * sum / (TENANTS * squares));
+	for (size_t i = 0; i < STREAMS; i++)
+		share_leave(&streams[i].waiter);
+	worker_run_later(worker);
+	for (int i = 0; i < TENANTS; i++)
+		share_unref(shares[i]);
+}
+
 static void streams_of_one_share_take_turns(void **state)
 {
 	(void)state;
@@ -361,6 +408,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(bytes_are_divided_by_weight, open_pool, close_pool),
+		cmocka_unit_test_setup_teardown(a_connection_in_common_is_divided_too, open_pool, close_pool),
 		cmocka_unit_test_setup_teardown(streams_of_one_share_take_turns, open_pool, close_pool),
 		cmocka_unit_test_setup_teardown(unused_bytes_come_back, open_pool, close_pool),
 		cmocka_unit_test_setup_teardown(leavers_leave_nothing_behind, open_pool, close_pool),

@@ -47,8 +47,8 @@ struct executor_processor {
 /* NULL when out of memory. */
 struct executor *executor_open(struct bus *bus, struct worker *worker, const struct executor_settings *settings,
 	const struct executor_processor *processor);
-/* Nothing is answered any more: what is under way comes again. Processors are abandoned, and must have finished within
- * it, or call activity_finish before the worker ends. NULL is fine. */
+/* On the worker, before the bus closes. Nothing is answered any more: what is under way comes again. Processors are
+ * abandoned, and must have finished within it, or call activity_finish before the worker ends. NULL is fine. */
 void executor_close(struct executor *executor);
 /* Messages in hand now. */
 size_t executor_running(const struct executor *executor);

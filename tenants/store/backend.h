@@ -3,7 +3,7 @@
 
 #include "tenants/store/store.h"
 
-enum change_kind { CHANGE_PUT, CHANGE_DELETE, CHANGE_DELETE_CTX };
+enum change_kind { CHANGE_PUT, CHANGE_DELETE, CHANGE_DELETE_CTX, CHANGE_EXPECT };
 
 /* One wish of a transaction; texts are the transaction's. */
 struct change {

@@ -43,15 +43,24 @@ const char *record_kind_name(enum record_kind kind)
 	return names[kind];
 }
 
+static const enum {
+	ON_DEMAND,
+	LOADED,
+	PASSING
+} loadings[] = {
+#define RECORD_LOADING(name, text, loading) loading,
+	RECORD_LIST(RECORD_LOADING)
+#undef RECORD_LOADING
+};
+
 bool record_kind_is_loaded(enum record_kind kind)
 {
-	enum { ON_DEMAND, LOADED };
-	static const bool loaded[] = {
-#define RECORD_LOADING(name, text, loading) loading == LOADED,
-		RECORD_LIST(RECORD_LOADING)
-#undef RECORD_LOADING
-	};
-	return loaded[kind];
+	return loadings[kind] != ON_DEMAND;
+}
+
+bool record_kind_passes(enum record_kind kind)
+{
+	return loadings[kind] == PASSING;
 }
 
 /* --- transactions */
@@ -122,6 +131,13 @@ bool transaction_delete(
 {
 	return add(transaction,
 		(struct change){.kind = CHANGE_DELETE, .record = kind, .ctx = ctx, .id = id, .expected = expected});
+}
+
+bool transaction_expect(
+	struct transaction *transaction, struct text ctx, enum record_kind kind, struct text id, int64_t expected)
+{
+	return add(transaction,
+		(struct change){.kind = CHANGE_EXPECT, .record = kind, .ctx = ctx, .id = id, .expected = expected});
 }
 
 bool transaction_delete_ctx(struct transaction *transaction, struct text ctx)

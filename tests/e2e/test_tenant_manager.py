@@ -279,8 +279,8 @@ TYPES = ["cfm.connector", "cfm.credentialservice", "cfm.dataplane", "cfm.issuer"
 
 
 def deploy(tm, ground, **members):
-    tenant, _, dataspace = ground
-    return tm.ok("POST", f"/tenants/{tenant}/participant-profiles", {"identifier": "did:web:foo.com", "dataspaceProfileIds": [dataspace], **members})
+    tenant, cell, dataspace = ground
+    return tm.ok("POST", f"/tenants/{tenant}/participant-profiles", {"identifier": "did:web:foo.com", "cellId": cell, "dataspaceProfileIds": [dataspace], **members})
 
 
 def test_participant_lives_and_dies(tm, nats, ground):

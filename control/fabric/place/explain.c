@@ -391,27 +391,37 @@ static const char *filter_name(int at)
 	return place_filter_name((enum place_filter)at);
 }
 
-void place_explain(struct place_snapshot *snapshot, const struct place_decision *decision, struct buffer *into)
+static void print_reason(struct place_snapshot *snapshot, const struct place_decision *decision, struct buffer *into)
 {
 	struct buffer line = {0};
 	place_explain_line(snapshot, decision, &line);
+	buffer_printf(into, ",\"reason\":");
+	buffer_append_json(into, buffer_text(&line));
+	into->failed = into->failed || line.failed;
+	buffer_free(&line);
+}
+
+void place_explain(
+	struct place_snapshot *snapshot, const struct place_decision *decision, bool is_brief, struct buffer *into)
+{
 	buffer_printf(into, "{\"vpas\":[");
 	print_vpas(snapshot, into);
-	buffer_printf(into, "],\"snapshot\":%llu,\"evaluated\":%u,\"feasible\":%u", (unsigned long long)snapshot->version,
-		decision->evaluated, decision->feasible);
+	buffer_printf(into, "],\"snapshot\":%llu,\"evaluated\":%u,\"feasible\":%u",
+		(unsigned long long)snapshot->version, decision->evaluated, decision->feasible);
 	print_numbers(into, "filtered", decision->filtered, PLACE_FILTER_COUNT, filter_name);
 	print_numbers(into, "exhausted", decision->exhausted, PLACE_DIMENSION_COUNT, place_dimension_name);
-	buffer_printf(into, ",\"top\":[");
-	if (decision->slot >= 0)
-		print_top(snapshot, into);
-	buffer_printf(into, "],\"chosen\":");
+	buffer_printf(into, ",\"chosen\":");
 	if (decision->slot >= 0)
 		buffer_append_json(into, text_of(snapshot->cold[decision->slot].id));
 	else
 		buffer_printf(into, "null");
-	buffer_printf(into, ",\"tieBreak\":%s,\"reason\":", decision->is_tie ? "true" : "false");
-	buffer_append_json(into, buffer_text(&line));
+	buffer_printf(into, ",\"tieBreak\":%s", decision->is_tie ? "true" : "false");
+	if (!is_brief) {
+		print_reason(snapshot, decision, into);
+		buffer_printf(into, ",\"top\":[");
+		if (decision->slot >= 0)
+			print_top(snapshot, into);
+		buffer_printf(into, "]");
+	}
 	buffer_printf(into, "}");
-	into->failed = into->failed || line.failed;
-	buffer_free(&line);
 }

@@ -80,23 +80,23 @@ static enum status book(struct place_snapshot *snapshot, const struct place_requ
 }
 
 static void tell(struct place_snapshot *snapshot, const struct place_decision *decision, bool is_first,
-	struct buffer *explain, struct buffer *line)
+	const struct place_telling *telling)
 {
-	if (line != NULL && (decision->slot < 0 || is_first)) {
-		buffer_clear(line);
-		place_explain_line(snapshot, decision, line);
-	} else if (line != NULL) {
-		buffer_printf(line, "\n");
-		place_explain_line(snapshot, decision, line);
+	if (telling->line != NULL) {
+		if (decision->slot < 0)
+			buffer_clear(telling->line); /* what fitted does not matter any more */
+		if (telling->line->length > 0)
+			buffer_append_byte(telling->line, '\n');
+		place_explain_line(snapshot, decision, telling->line);
 	}
-	if (explain != NULL) {
-		buffer_printf(explain, "%s", is_first ? "[" : ",");
-		place_explain(snapshot, decision, explain);
+	if (telling->explain != NULL) {
+		buffer_append_byte(telling->explain, is_first ? '[' : ',');
+		place_explain(snapshot, decision, telling->is_brief, telling->explain);
 	}
 }
 
 enum status place_group(struct place_snapshot *snapshot, const struct place_request *const *requests, size_t count,
-	uint32_t *slots, struct buffer *explain, struct buffer *line)
+	uint32_t *slots, const struct place_telling *telling)
 {
 	const struct place_request *together[PLACE_GROUP_MAX];
 	size_t leader[PLACE_GROUP_MAX];
@@ -111,14 +111,14 @@ enum status place_group(struct place_snapshot *snapshot, const struct place_requ
 		if (found == 0)
 			continue;
 		place_decide(snapshot, together, found, &decision);
-		tell(snapshot, &decision, first == 0, explain, line);
+		tell(snapshot, &decision, first == 0, telling);
 		status = decision.slot < 0 ? STATUS_NOT_FOUND
 								   : book(snapshot, requests, count, &booked, first, (uint32_t)decision.slot);
 		if (status != STATUS_OK)
 			undo(snapshot, requests, count, &booked, first);
 	}
-	if (explain != NULL)
-		buffer_printf(explain, "]");
+	if (telling->explain != NULL)
+		buffer_append_byte(telling->explain, ']');
 	return status;
 }
 

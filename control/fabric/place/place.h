@@ -96,6 +96,9 @@ void place_snapshot_remove(struct place_snapshot *snapshot, uint32_t slot);
 bool place_snapshot_advance(struct place_snapshot *snapshot, int64_t wall_ms);
 /* When the next attestation expires; INT64_MAX: none. */
 int64_t place_snapshot_next_expiry(const struct place_snapshot *snapshot);
+/* The attestations that have expired by then: the cell's slot, and what it no longer attests. */
+void place_snapshot_lapses(const struct place_snapshot *snapshot,
+	void (*visit)(void *context, uint32_t slot, const char *compliance), void *context);
 /* How many cells there are. */
 uint32_t place_snapshot_count(const struct place_snapshot *snapshot);
 /* The cellId (or CFM id of a legacy cell) at a slot; NULL: none. */
@@ -111,6 +114,15 @@ enum status place_snapshot_hold(struct place_snapshot *snapshot, struct text par
 /* Books what the request demands, and holds its VPA; sign -1: undoes both. */
 enum status place_snapshot_book(
 	struct place_snapshot *snapshot, uint32_t slot, const struct place_request *request, int sign) MUST_CHECK;
+/* What is booked in each dimension now. */
+void place_snapshot_set_used(struct place_snapshot *snapshot, uint32_t slot, const int64_t *used);
+/* A participant's VPAs are exactly these. */
+struct place_seat {
+	uint32_t slot;
+	enum vpa_type type;
+};
+enum status place_snapshot_settle(struct place_snapshot *snapshot, struct text participant, struct text tenant,
+	const struct place_seat *seats, size_t count) MUST_CHECK;
 /* Bytes: of the columns and sets of cells, and of who holds what. */
 size_t place_snapshot_cell_bytes(const struct place_snapshot *snapshot);
 size_t place_snapshot_hold_bytes(const struct place_snapshot *snapshot);
@@ -130,19 +142,24 @@ struct place_decision {
 /* For one or several VPAs that must share one cell (their sums are what has to fit). Nothing is booked. */
 void place_decide(struct place_snapshot *snapshot, const struct place_request *const *requests, size_t count,
 	struct place_decision *decision);
+/* What is told of a group; either may be NULL. explain: a JSON array with one explanation a decision, the failed one
+ * last; line: the same for people, or what failed. is_brief: only counts, for those that are placed by the thousand. */
+struct place_telling {
+	struct buffer *explain, *line;
+	bool is_brief;
+};
 /* All or nothing: VPAs bound to one cell by hard affinity of topologyKey cell are decided as one, the others one after
- * another, each with those before it booked. OK: slots[i] is chosen and booked for each. NOT_FOUND: nothing is booked.
- * explain (may be NULL) gets a JSON array with one explanation a decision, the failed one last; line (may be NULL) the
- * same for people: when it failed, what failed. */
+ * another, each with those before it booked. OK: slots[i] is chosen and booked for each. NOT_FOUND: nothing is booked. */
 enum status place_group(struct place_snapshot *snapshot, const struct place_request *const *requests, size_t count,
-	uint32_t *slots, struct buffer *explain, struct buffer *line) MUST_CHECK;
+	uint32_t *slots, const struct place_telling *telling) MUST_CHECK;
 /* Undoes what place_group booked. */
 void place_group_undo(
 	struct place_snapshot *snapshot, const struct place_request *const *requests, size_t count, const uint32_t *slots);
 
 /* control.md 2.7.6, of what place_decide was last asked, once, before anything is booked: {"vpas"[], "snapshot",
- * "evaluated", "feasible", "filtered"{}, "exhausted"{}, "top"[], "chosen", "tieBreak", "reason"}. */
-void place_explain(struct place_snapshot *snapshot, const struct place_decision *decision, struct buffer *into);
+ * "evaluated", "feasible", "filtered"{}, "exhausted"{}, "chosen", "tieBreak", and unless brief "top"[], "reason"}. */
+void place_explain(
+	struct place_snapshot *snapshot, const struct place_decision *decision, bool is_brief, struct buffer *into);
 /* "cell-eu-1 of 37 that fit; 963 did not: 610 ..." or "0 of 1000 cells: ...; nearest miss: ...". */
 void place_explain_line(struct place_snapshot *snapshot, const struct place_decision *decision, struct buffer *into);
 

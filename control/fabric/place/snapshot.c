@@ -501,6 +501,18 @@ int64_t place_snapshot_next_expiry(const struct place_snapshot *snapshot)
 	return snapshot->next_expiry_ms;
 }
 
+void place_snapshot_lapses(const struct place_snapshot *snapshot,
+	void (*visit)(void *context, uint32_t slot, const char *compliance), void *context)
+{
+	for (uint32_t slot = 0; slot < snapshot->words * 64; slot++) {
+		const struct cold *cold = &snapshot->cold[slot];
+		for (uint32_t i = 0; i < cold->attestation_count; i++) {
+			if (cold->attestations[i].until_ms <= snapshot->now_ms)
+				visit(context, slot, snapshot->attributes.items[cold->attestations[i].attribute].text);
+		}
+	}
+}
+
 uint32_t place_snapshot_count(const struct place_snapshot *snapshot)
 {
 	return snapshot->count;
@@ -545,15 +557,60 @@ const uint64_t *place_snapshot_set(const struct place_snapshot *snapshot, const 
 
 /* --- VPAs */
 
+/* 0 is nobody. */
+static uint64_t name_hash(struct text name)
+{
+	uint64_t hash = name.length == 0 ? 0 : text_hash(name);
+	return name.length > 0 && hash == 0 ? 1 : hash;
+}
+
 enum status place_snapshot_hold(struct place_snapshot *snapshot, struct text participant, struct text tenant,
 	uint32_t slot, enum vpa_type type, int change)
 {
-	uint64_t who = participant.length == 0 ? 0 : text_hash(participant);
-	uint64_t whose = tenant.length == 0 ? 0 : text_hash(tenant);
 	if (!reserve(snapshot, slot))
 		return STATUS_NO_MEMORY;
-	return hold(snapshot, who == 0 && participant.length > 0 ? 1 : who, whose == 0 && tenant.length > 0 ? 1 : whose,
-		slot, type, change);
+	return hold(snapshot, name_hash(participant), name_hash(tenant), slot, type, change);
+}
+
+enum status place_snapshot_settle(struct place_snapshot *snapshot, struct text participant, struct text tenant,
+	const struct place_seat *seats, size_t count)
+{
+	uint64_t who = name_hash(participant), whose = name_hash(tenant);
+	uint32_t held_count;
+	const struct held *held;
+	/* what it holds and should not; each turn changes the list, so it is looked at anew */
+	for (uint32_t i = 0; (held = holdings_of(&snapshot->participants, who, &held_count)) != NULL && i < held_count;) {
+		struct held one = held[i];
+		uint32_t wanted = 0;
+		for (size_t seat = 0; seat < count; seat++)
+			wanted += seats[seat].slot == one.slot && seats[seat].type == (enum vpa_type)one.type;
+		if (one.count <= wanted)
+			i++;
+		else if (hold(snapshot, who, whose, one.slot, (enum vpa_type)one.type, -1) != STATUS_OK)
+			return STATUS_NO_MEMORY;
+	}
+	for (size_t seat = 0; seat < count; seat++) {
+		uint32_t wanted = 0, there = 0;
+		for (size_t other = 0; other <= seat; other++)
+			wanted += seats[other].slot == seats[seat].slot && seats[other].type == seats[seat].type;
+		held = holdings_of(&snapshot->participants, who, &held_count);
+		for (uint32_t i = 0; i < held_count; i++)
+			there += held[i].slot == seats[seat].slot && held[i].type == (unsigned)seats[seat].type ? held[i].count : 0;
+		if (there >= wanted)
+			continue;
+		if (!reserve(snapshot, seats[seat].slot) ||
+			hold(snapshot, who, whose, seats[seat].slot, seats[seat].type, 1) != STATUS_OK)
+			return STATUS_NO_MEMORY;
+	}
+	return STATUS_OK;
+}
+
+void place_snapshot_set_used(struct place_snapshot *snapshot, uint32_t slot, const int64_t *used)
+{
+	for (int i = 0; i < PLACE_DIMENSION_COUNT; i++) {
+		int32_t most = snapshot->allowed[i][slot];
+		set_room(snapshot, slot, i, (int32_t)(most - bounded(used[i])), most);
+	}
 }
 
 static void take(struct place_snapshot *snapshot, uint32_t slot, int dimension, int64_t amount)

@@ -8,7 +8,7 @@
 
 enum {
 	SKETCH_SIZE = 32,      /* tenants of a cell, by five bits of their hash */
-	HISTORY_MAX = 1 << 15, /* changes that can be walked back */
+	HISTORY_MAX = 1 << 17, /* changes that can be walked back: some 20,000 placements */
 	SETS_MAX = 4 + VPA_TYPE_COUNT
 };
 

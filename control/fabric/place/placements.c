@@ -1,0 +1,381 @@
+/* Placement over REST. */
+#include "control/fabric/place/placements.h"
+
+#include <stdlib.h>
+
+#include "server/answer.h"
+
+enum { FIND_PAGE = 64 }; /* ids that share all but their last digits */
+
+struct placements {
+	struct placer *placer;
+	struct state *state;
+};
+
+#define READ_SCOPE "tenant-manager-api:read"
+#define WRITE_SCOPE "tenant-manager-api:write"
+
+static struct placements *placements_of(const struct rest_call *call)
+{
+	return call->context;
+}
+
+static bool wants_text(struct rest_call *call)
+{
+	return text_equals(rest_parameter(call, "format"), TEXT("text"));
+}
+
+static void reply(struct rest_call *call, int status, bool is_text, const struct buffer *body)
+{
+	if (call->exchange == NULL)
+		return;
+	if (body->failed)
+		rest_refuse(call, STATUS_NO_MEMORY, NULL);
+	else if (is_text)
+		answer(call->exchange, status, TEXT("text/plain; charset=utf-8"), buffer_text(body));
+	else
+		rest_answer(call, status, buffer_text(body));
+}
+
+/* --- reading what is asked */
+
+struct asked {
+	struct place_request *requests[PLACE_GROUP_MAX];
+	size_t count;
+};
+
+static void asked_free(struct asked *asked)
+{
+	for (size_t i = 0; i < asked->count; i++)
+		place_request_free(asked->requests[i]);
+}
+
+static enum status read_one(const struct json *object, struct asked *asked, struct buffer *error)
+{
+	if (asked->count == PLACE_GROUP_MAX) {
+		buffer_printf(error, "requests: at most %d", PLACE_GROUP_MAX);
+		return STATUS_INVALID;
+	}
+	enum status status = place_request_parse(object, &asked->requests[asked->count], error);
+	asked->count += status == STATUS_OK;
+	return status;
+}
+
+static enum status read_array(const struct json *requests, struct asked *asked, struct buffer *error)
+{
+	enum status status = STATUS_OK;
+	for (const struct json *one = json_first(requests); one != NULL && status == STATUS_OK; one = json_next(one))
+		status = read_one(one, asked, error);
+	if (status == STATUS_OK && (json_kind(requests) != JSON_ARRAY || asked->count == 0)) {
+		buffer_append(error, TEXT("requests: must be an array of requests"));
+		status = STATUS_INVALID;
+	}
+	return status;
+}
+
+static enum status read_asked(const struct json *body, struct asked *asked, struct buffer *error)
+{
+	const struct json *requests = json_member(body, "requests");
+	bool is_dry = true;
+	if (requests == NULL)
+		return read_one(body, asked, error);
+	for (const struct json *member = json_first(body); member != NULL; member = json_next(member)) {
+		if (strcmp(json_name(member), "requests") != 0 && strcmp(json_name(member), "dryRun") != 0) {
+			buffer_printf(error, "%s: unknown member", json_name(member));
+			return STATUS_INVALID;
+		}
+	}
+	if (json_member(body, "dryRun") != NULL && (!json_bool(json_member(body, "dryRun"), &is_dry) || !is_dry)) {
+		buffer_append(error, TEXT("dryRun: must be true: what is placed for good is placed with its participant"));
+		return STATUS_INVALID;
+	}
+	return read_array(requests, asked, error);
+}
+
+/* --- POST /placements */
+
+/* The cells that were chosen, one a request: from the explanation, which says of each decision for which VPAs it was. */
+static void print_chosen(struct buffer *into, const struct text *chosen, size_t count)
+{
+	buffer_append_byte(into, '[');
+	for (size_t i = 0; i < count; i++) {
+		buffer_append(into, i == 0 ? TEXT("") : TEXT(","));
+		buffer_append_json(into, chosen[i]);
+	}
+	buffer_append_byte(into, ']');
+}
+
+static void print_try(struct buffer *into, enum status status, const struct text *chosen, size_t count,
+	const struct buffer *explain)
+{
+	buffer_append(into, TEXT("{\"chosen\":"));
+	print_chosen(into, chosen, status == STATUS_OK ? count : 0);
+	buffer_append(into, TEXT(",\"dryRun\":true,\"explain\":"));
+	buffer_append(into, buffer_text(explain));
+	buffer_append_byte(into, '}');
+	into->failed = into->failed || explain->failed;
+}
+
+static void try_placement(struct rest_call *call)
+{
+	struct asked asked = {.count = 0};
+	struct buffer error = {0}, explain = {0}, line = {0}, body = {0};
+	struct text chosen[PLACE_GROUP_MAX];
+	enum status status = read_asked(call->body, &asked, &error);
+	if (status != STATUS_OK) {
+		rest_refuse(call, status, error.bytes);
+	} else {
+		bool is_text = wants_text(call);
+		status = placer_try(placements_of(call)->placer, (const struct place_request *const *)asked.requests,
+			asked.count, chosen, &explain, &line);
+		if (is_text) {
+			buffer_append(&body, buffer_text(&line));
+			buffer_append_byte(&body, '\n');
+		} else {
+			print_try(&body, status, chosen, asked.count, &explain);
+		}
+		if (status == STATUS_OK || status == STATUS_NOT_FOUND)
+			reply(call, status == STATUS_OK ? 200 : 409, is_text, &body);
+		else
+			rest_refuse(call, status, NULL);
+	}
+	asked_free(&asked);
+	buffer_free(&error);
+	buffer_free(&explain);
+	buffer_free(&line);
+	buffer_free(&body);
+}
+
+/* --- a stored decision: found by its record's id and its index there */
+
+struct lookup {
+	struct rest_call *call;
+	char record[ID_LENGTH + 1];
+	uint64_t index;
+	void (*found)(struct rest_call *call, const struct json *decision);
+};
+
+static const struct json *decision_at(const struct json *root, uint64_t index)
+{
+	const struct json *decision = json_first(json_member(root, "decisions"));
+	while (decision != NULL && index-- > 0)
+		decision = json_next(decision);
+	return decision;
+}
+
+static void on_found(void *context, enum status status, const struct record *records, size_t count)
+{
+	static const struct json_limits limits = {.bytes = 16 * 1024 * 1024, .depth = 64, .nodes = 2000000};
+	struct lookup *lookup = context;
+	struct json *root = NULL;
+	for (size_t i = 0; i < count && root == NULL; i++) {
+		if (text_equals(records[i].id, text_of(lookup->record)) &&
+			json_parse(records[i].body, &limits, &root) != STATUS_OK)
+			status = STATUS_INTERNAL;
+	}
+	const struct json *decision = root == NULL ? NULL : decision_at(root, lookup->index);
+	if (decision != NULL)
+		lookup->found(lookup->call, decision);
+	else
+		rest_refuse(lookup->call, status == STATUS_OK ? STATUS_NOT_FOUND : status, NULL);
+	json_free(root);
+	rest_release(lookup->call);
+	free(lookup);
+}
+
+/* "<record>-<index>" */
+static bool split_id(struct text id, struct lookup *lookup)
+{
+	struct text record = text_slice(id, 0, ID_LENGTH);
+	if (!id_is_valid(record) || id.length <= ID_LENGTH + 1 || id.bytes[ID_LENGTH] != '-' ||
+		text_to_unsigned(text_slice(id, ID_LENGTH + 1, id.length), 1000000, &lookup->index) != STATUS_OK)
+		return false;
+	memcpy(lookup->record, record.bytes, ID_LENGTH);
+	return true;
+}
+
+static void find_decision(
+	struct rest_call *call, struct text id, void (*found)(struct rest_call *call, const struct json *decision))
+{
+	struct lookup *lookup = calloc(1, sizeof(*lookup));
+	if (lookup == NULL || !split_id(id, lookup)) {
+		rest_refuse(call, lookup == NULL ? STATUS_NO_MEMORY : STATUS_NOT_FOUND, NULL);
+		free(lookup);
+		return;
+	}
+	lookup->call = call;
+	lookup->found = found;
+	rest_hold(call);
+	/* what comes after the id without its last two digits is the id, or one of few before it */
+	struct text after = text_slice(text_of(lookup->record), 0, ID_LENGTH - 2);
+	struct state *state = placements_of(call)->state;
+	store_list(state_store(state), TEXT(""), RECORD_DECISION, after, FIND_PAGE, state_worker(state), on_found, lookup);
+}
+
+/* --- GET /placements/{id}/explain */
+
+static void print_lines(const struct json *decision, struct buffer *into)
+{
+	struct text line = json_member_text(decision, "line");
+	if (line.bytes != NULL) {
+		buffer_append(into, line);
+	} else {
+		const struct json *chosen = json_first(json_member(decision, "chosen"));
+		for (const struct json *one = chosen; one != NULL; one = json_next(one)) {
+			buffer_append(into, one == chosen ? TEXT("") : TEXT("\n"));
+			buffer_append(into, json_text(one));
+		}
+		buffer_append(into, TEXT(" (placed among many: only counts were kept)"));
+	}
+	buffer_append_byte(into, '\n');
+}
+
+static void show_explain(struct rest_call *call, const struct json *decision)
+{
+	struct buffer body = {0};
+	bool is_text = wants_text(call);
+	if (is_text)
+		print_lines(decision, &body);
+	else
+		json_print(json_member(decision, "explain"), &body);
+	reply(call, 200, is_text, &body);
+	buffer_free(&body);
+}
+
+static void explain(struct rest_call *call)
+{
+	find_decision(call, call->arguments[0], show_explain);
+}
+
+/* --- POST /placements:replay */
+
+static bool is_same(const struct json *chosen, const struct text *replayed, size_t count)
+{
+	size_t at = 0;
+	for (const struct json *one = json_first(chosen); one != NULL; one = json_next(one), at++) {
+		if (at == count || !text_equals(json_text(one), replayed[at]))
+			return false;
+	}
+	return at == count;
+}
+
+static void print_replay(
+	struct buffer *into, bool is_text, const struct json *decision, const struct text *replayed, size_t count)
+{
+	const struct json *chosen = json_member(decision, "chosen");
+	bool same = is_same(chosen, replayed, count);
+	if (is_text) {
+		buffer_append(into, same ? TEXT("the same: ") : TEXT("not the same: "));
+		for (size_t i = 0; i < count; i++)
+			buffer_printf(into, "%s%.*s", i == 0 ? "" : ", ", TEXT_ARGUMENTS(replayed[i]));
+		buffer_append(into, count == 0 ? TEXT("no cell\n") : TEXT("\n"));
+		return;
+	}
+	buffer_printf(into, "{\"same\":%s,\"chosen\":", same ? "true" : "false");
+	json_print(chosen, into);
+	buffer_append(into, TEXT(",\"replayed\":"));
+	print_chosen(into, replayed, count);
+	buffer_append_byte(into, '}');
+}
+
+/* The version stands in the explanation, at its top. */
+static void replay_decision(struct rest_call *call, const struct json *decision)
+{
+	struct asked asked = {.count = 0};
+	struct buffer error = {0}, body = {0};
+	struct text replayed[PLACE_GROUP_MAX];
+	int64_t version = -1, process = 0;
+	const struct json *explain_ = json_member(decision, "explain");
+	enum status status = read_array(json_member(decision, "requests"), &asked, &error);
+	if (status == STATUS_OK && (!json_integer(json_member(explain_, "snapshot"), &version) || version < 0 ||
+								   !json_integer(json_member(explain_, "process"), &process)))
+		status = STATUS_INTERNAL;
+	if (status == STATUS_OK)
+		status = placer_replay(placements_of(call)->placer, process, (uint64_t)version,
+			(const struct place_request *const *)asked.requests, asked.count, replayed);
+	if (status == STATUS_OK || status == STATUS_NOT_FOUND) {
+		bool is_text = wants_text(call);
+		print_replay(&body, is_text, decision, replayed, status == STATUS_OK ? asked.count : 0);
+		reply(call, 200, is_text, &body);
+	} else if (status == STATUS_UNAVAILABLE) {
+		rest_refuse_with(call, 410, "the snapshot of this decision is no longer kept, or is another process's");
+	} else {
+		rest_refuse(call, status, error.bytes);
+	}
+	asked_free(&asked);
+	buffer_free(&error);
+	buffer_free(&body);
+}
+
+static void replay(struct rest_call *call)
+{
+	struct text id = json_member_text(call->body, "decisionId");
+	if (id.bytes == NULL)
+		rest_refuse(call, STATUS_INVALID, "decisionId: is missing");
+	else
+		find_decision(call, id, replay_decision);
+}
+
+/* --- GET /placements:lapses */
+
+struct lapses {
+	struct buffer body;
+	bool is_text;
+	size_t count;
+};
+
+static void print_lapse(void *context, const struct cell_record *cell, const char *compliance, int64_t vpas)
+{
+	struct lapses *lapses = context;
+	if (lapses->is_text) {
+		buffer_printf(&lapses->body, "%s: the attestation of %s has expired; %lld VPAs live there\n", cell->external_id,
+			compliance, (long long)vpas);
+		return;
+	}
+	buffer_printf(&lapses->body, "%s{\"cell\":", lapses->count++ == 0 ? "" : ",");
+	buffer_append_json(&lapses->body, text_of(cell->external_id));
+	buffer_append(&lapses->body, TEXT(",\"compliance\":"));
+	buffer_append_json(&lapses->body, text_of(compliance));
+	buffer_printf(&lapses->body, ",\"vpas\":%lld}", (long long)vpas);
+}
+
+static void list_lapses(struct rest_call *call)
+{
+	struct lapses lapses = {.is_text = wants_text(call)};
+	if (!lapses.is_text)
+		buffer_append_byte(&lapses.body, '[');
+	placer_lapses(placements_of(call)->placer, print_lapse, &lapses);
+	if (!lapses.is_text)
+		buffer_append_byte(&lapses.body, ']');
+	reply(call, 200, lapses.is_text, &lapses.body);
+	buffer_free(&lapses.body);
+}
+
+/* --- life */
+
+static const struct rest_endpoint endpoints[] = {
+	{.method = "POST", .path = "/placements:replay", .scope = READ_SCOPE, .has_body = true, .run = replay},
+	{.method = "GET", .path = "/placements:lapses", .scope = READ_SCOPE, .run = list_lapses},
+	{.method = "POST", .path = "/placements", .scope = READ_SCOPE, .has_body = true, .run = try_placement},
+	{.method = "GET", .path = "/placements/{id}/explain", .scope = READ_SCOPE, .run = explain},
+};
+
+enum status placements_open(struct placer *placer, struct state *state, struct rest *rest, struct placements **placements)
+{
+	struct placements *made = calloc(1, sizeof(*made));
+	if (made == NULL)
+		return STATUS_NO_MEMORY;
+	*made = (struct placements){placer, state};
+	enum status status =
+		rest_add(rest, "/api/celld/v1", endpoints, sizeof(endpoints) / sizeof(endpoints[0]), made);
+	if (status == STATUS_OK)
+		*placements = made;
+	else
+		free(made);
+	return status;
+}
+
+void placements_free(struct placements *placements)
+{
+	free(placements);
+}
