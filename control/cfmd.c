@@ -23,6 +23,7 @@ struct settings {
 	struct bus_settings nats;
 	struct fabric_settings fabric;
 	struct fleet_settings cells;
+	struct pm_settings orchestration;
 };
 
 /* The running managers, in the order they are opened. */
@@ -55,6 +56,7 @@ static void describe(struct program_settings *program)
 	program_section(program, "nats", bus_settings_table, bus_settings_count, &settings->nats);
 	program_section(program, "fabric", fabric_settings_table, fabric_settings_count, &settings->fabric);
 	program_section(program, "cells", fleet_settings_table, fleet_settings_count, &settings->cells);
+	program_section(program, "orchestration", pm_settings_table, pm_settings_count, &settings->orchestration);
 }
 
 /* Everything of the fabric lives on one worker and has no locks. */

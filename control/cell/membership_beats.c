@@ -36,7 +36,8 @@ static void renew(struct membership *membership)
 		(long long)membership->epoch, nkey_public(membership->nkey));
 	if (!subject.failed && !body.failed) {
 		membership->is_renewing = true;
-		bus_request(membership->bus, buffer_text(&subject), NULL, 0, buffer_text(&body), RENEW_MS, on_renewed, membership);
+		bus_request(
+			membership->bus, buffer_text(&subject), NULL, 0, buffer_text(&body), RENEW_MS, on_renewed, membership);
 	}
 	buffer_free(&subject);
 	buffer_free(&body);
@@ -96,8 +97,8 @@ static void send_beat(struct membership *membership)
 	buffer_printf(&subject, "celld.hb.%s", membership->definition->cell_id);
 	beat_print(&beat, &body);
 	if (!subject.failed && !body.failed)
-		bus_request(membership->bus, buffer_text(&subject), NULL, 0, buffer_text(&body), BEAT_ANSWER_MS, on_beat_answered,
-			membership);
+		bus_request(membership->bus, buffer_text(&subject), NULL, 0, buffer_text(&body), BEAT_ANSWER_MS,
+			on_beat_answered, membership);
 	buffer_free(&subject);
 	buffer_free(&body);
 }
@@ -135,4 +136,3 @@ void membership_bus_changed(void *context, bool is_up)
 	if (is_up && membership->state == STATE_JOINED && !membership->is_leaving)
 		timer_set(membership->beating, 0);
 }
-

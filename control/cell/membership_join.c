@@ -172,7 +172,8 @@ static void on_welcome(struct membership *membership, const struct json *welcome
 	}
 	membership->state = STATE_JOINED;
 	if (!was_joined || before != membership->epoch) {
-		LOG(INFO, "cell.joined", log_text("cell", membership_cell_id(membership)), log_number("epoch", membership->epoch));
+		LOG(INFO, "cell.joined", log_text("cell", membership_cell_id(membership)),
+			log_number("epoch", membership->epoch));
 		membership_tell(membership, membership->epoch);
 	}
 	timer_set(membership->beating, 0);
@@ -252,4 +253,3 @@ void membership_ask(void *context)
 		wipe(token.bytes, token.room);
 	buffer_free(&token);
 }
-

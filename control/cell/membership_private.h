@@ -15,7 +15,7 @@ enum { MEMBERSHIP_OBSERVERS_MAX = 4 };
 #define MEMBERSHIP_EPOCH_ID "membership"
 
 /* name, words for people */
-#define MEMBERSHIP_STATE_LIST(X)                                                                                                  \
+#define MEMBERSHIP_STATE_LIST(X)                                                                                       \
 	X(ASKING, "asking to join")                                                                                        \
 	X(PENDING, "waits for an operator's approval")                                                                     \
 	X(JOINED, "joined")                                                                                                \
