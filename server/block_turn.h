@@ -22,7 +22,7 @@ bool block_turn_take(struct stream *stream);
 void block_turn_wait(struct stream *stream);
 /* After it read or lent; is_dry: its source had nothing. */
 void block_turn_note(struct stream *stream, bool is_dry);
-/* The connection can write; is_idle: and has nothing to. The next one that waits is resumed; false: there is none, or it
- * is still another's turn. */
+/* The connection can write; is_idle: and has nothing to. The next one that waits is resumed; false: there is none, or
+ * it is still another's turn. */
 bool block_turn_pass(struct connection *connection, bool is_idle);
 void block_turn_leave(struct stream *stream);

@@ -419,8 +419,7 @@ static enum body_state fill_pipe(struct client_call *call)
 		return BODY_MORE;
 	ssize_t count;
 	do
-		count = splice(
-			upstream->descriptor, NULL, upstream->pipe.in, NULL, most, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+		count = splice(upstream->descriptor, NULL, upstream->pipe.in, NULL, most, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
 	while (count < 0 && errno == EINTR);
 	if (count > 0) {
 		upstream->active_ms = client_now(call->client);
@@ -439,8 +438,7 @@ static enum body_state fill_pipe(struct client_call *call)
 static enum body_state pipe_body(struct client_call *call, size_t room, int *pipe, size_t *count)
 {
 	struct upstream *upstream = call->upstream;
-	if (upstream == NULL || upstream->ssl != NULL || call->framing != FRAMING_LENGTH ||
-		call->left <= room + PIPE_TAIL)
+	if (upstream == NULL || upstream->ssl != NULL || call->framing != FRAMING_LENGTH || call->left <= room + PIPE_TAIL)
 		return BODY_MORE;
 	if (upstream->piped == 0) {
 		if (upstream->at < upstream->end || call->is_sparse || call->ahead_limit < CLIENT_BLOCK)

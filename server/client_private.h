@@ -65,8 +65,7 @@ struct client_protocol {
 	enum body_state (*read)(struct client_call *call, uint8_t *into, size_t room, size_t *count);
 	/* The same without copying, from memory and by a pipe. May be NULL. */
 	enum body_state (*pipe)(struct client_call *call, size_t room, int *pipe, size_t *count);
-	enum body_state (*lend)(
-		struct client_call *call, size_t room, bool may_read, const uint8_t **bytes, size_t *count);
+	enum body_state (*lend)(struct client_call *call, size_t room, bool may_read, const uint8_t **bytes, size_t *count);
 	/* The connection is there, the request is not over. */
 	size_t (*write)(struct client_call *call, const uint8_t *bytes, size_t length, bool ended);
 	/* Body bytes that came and were not read. In phase CALL_BODY. */
@@ -159,7 +158,8 @@ struct upstream {
 	unsigned address_count, address_at;
 	uint8_t *block; /* unread input [at, end); held only while there is some */
 	size_t at, end;
-	struct pipe_ends pipe; /* if has_pipe; `piped` bytes of input in it are not passed on yet: then the block is empty */
+	struct pipe_ends
+		pipe; /* if has_pipe; `piped` bytes of input in it are not passed on yet: then the block is empty */
 	size_t piped;
 	uint8_t *out; /* unsent output */
 	size_t out_at, out_end;

@@ -67,7 +67,7 @@ struct connection {
 	unsigned streams; /* exchanges alive */
 	size_t held;      /* bytes that their sources hold for the peer */
 	struct block_turn block_turn;
-	uint8_t *kept;    /* output the socket did not take; with TLS it is sealed already */
+	uint8_t *kept; /* output the socket did not take; with TLS it is sealed already */
 	size_t kept_from, kept_length;
 	struct connection *next, *previous; /* all of the worker */
 	struct source_count *source;        /* this address's count */
@@ -104,8 +104,8 @@ void connection_commit(struct connection *connection, size_t length);
 /* Clear connections, after connection_reserve for them: the bytes go out from where they are. They must stay until
  * connection_send_gathered; a file's pages may vanish (the output then has zeros in their place). */
 void connection_lend(struct connection *connection, const uint8_t *bytes, size_t length);
-/* Clear connections: sends what was gathered, and then so many bytes that stand in the pipe; takes all of them out of it:
- * what the socket does not take is kept. */
+/* Clear connections: sends what was gathered, and then so many bytes that stand in the pipe; takes all of them out of
+ * it: what the socket does not take is kept. */
 void connection_send_pipe(struct connection *connection, int pipe, size_t length);
 /* Sends what was gathered, keeps a copy of what the socket does not take. */
 void connection_send_gathered(struct connection *connection);

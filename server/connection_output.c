@@ -229,8 +229,8 @@ static bool has_room(const struct connection *connection, size_t length, size_t 
 	const struct engine *engine = connection->engine;
 	if (connection->ssl != NULL)
 		return engine->gathered + length <= GATHER_TLS;
-	return engine->gathered + length <= GATHER_CLEAR &&
-		   engine->gathered + engine->lent + length + lent <= SEND_CLEAR && engine->piece_count + 2 <= PIECES_MAX;
+	return engine->gathered + length <= GATHER_CLEAR && engine->gathered + engine->lent + length + lent <= SEND_CLEAR &&
+		   engine->piece_count + 2 <= PIECES_MAX;
 }
 
 void connection_write(struct connection *connection, const uint8_t *bytes, size_t length)
@@ -346,7 +346,8 @@ static void uncork(struct connection *connection)
 	if (!connection->is_corked)
 		return;
 	connection->is_corked = false;
-	(void)setsockopt(connection->descriptor, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes)); /* as set before: this pushes */
+	(void)setsockopt(
+		connection->descriptor, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes)); /* as set before: this pushes */
 }
 
 /* OpenSSL gives its write buffer back after each record. A connection that had many to write in its last flush keeps

@@ -72,8 +72,9 @@ struct exchange {
 	 * response_length: the end always comes from read_body. */
 	enum body_state (*lend_body)(
 		struct exchange *exchange, size_t room, bool may_read, const uint8_t **bytes, size_t *count);
-	/* Optional, for clear HTTP/2, asked as lend_body and before it, while the body moves: the next *count bytes stand in
-	 * `pipe`, and are taken out of it before anything else is asked. BODY_MORE without bytes: lend or read instead. */
+	/* Optional, for clear HTTP/2, asked as lend_body and before it, while the body moves: the next *count bytes stand
+	 * in `pipe`, and are taken out of it before anything else is asked. BODY_MORE without bytes: lend or read instead.
+	 */
 	enum body_state (*pipe_body)(struct exchange *exchange, size_t room, int *pipe, size_t *count);
 	/* Optional, clear HTTP/1.1 only: the body is this range of a regular file (borrowed until on_close); read_body must
 	 * be able to produce the same bytes. file_descriptor -1: none. */

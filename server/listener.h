@@ -56,7 +56,7 @@ struct engine {
 	struct iovec pieces[PIECES_MAX];
 	unsigned piece_count;
 	uint64_t send_number; /* of the next send of what was gathered */
-	uint8_t *sealed; /* SEALED_SIZE: TLS records on their way to the socket */
+	uint8_t *sealed;      /* SEALED_SIZE: TLS records on their way to the socket */
 	size_t sealed_length;
 	unsigned records; /* of this flush */
 	struct connection *sealed_for;

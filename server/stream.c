@@ -367,8 +367,8 @@ static struct share *share_of(const struct stream *stream)
 /* A block that is read now and sent in two halves costs a call more than one that waits for the next round. */
 static bool is_resting(struct stream *stream)
 {
-	stream->is_deferred = stream->reads_blocks && stream_is_moving(stream) &&
-						  share_rest(share_of(stream), BLOCK_MOST, &stream->waiter);
+	stream->is_deferred =
+		stream->reads_blocks && stream_is_moving(stream) && share_rest(share_of(stream), BLOCK_MOST, &stream->waiter);
 	return stream->is_deferred;
 }
 
