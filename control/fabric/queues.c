@@ -21,7 +21,8 @@ static struct bus_consumer *keep(
 	const struct queues *queues, struct text stream, const struct buffer *durable, const struct buffer *subject)
 {
 	struct buffer config = {0};
-	buffer_append(&config, TEXT("{\"ack_policy\":\"explicit\",\"ack_wait\":30000000000,\"max_ack_pending\":64,\"filter_subject\":"));
+	buffer_append(&config,
+		TEXT("{\"ack_policy\":\"explicit\",\"ack_wait\":30000000000,\"max_ack_pending\":64,\"filter_subject\":"));
 	buffer_append_json(&config, buffer_text(subject));
 	buffer_append_byte(&config, '}');
 	const struct bus_consumer_settings settings = {.stream = stream,
@@ -128,12 +129,8 @@ enum status queues_open(struct state *state, struct cells *cells, struct bus *bu
 	struct queues *made = calloc(1, sizeof(*made));
 	if (made == NULL)
 		return STATUS_NO_MEMORY;
-	*made = (struct queues){.state = state,
-		.cells = cells,
-		.bus = bus,
-		.stream = stream,
-		.activities = activities,
-		.start.run = start};
+	*made = (struct queues){
+		.state = state, .cells = cells, .bus = bus, .stream = stream, .activities = activities, .start.run = start};
 	cells_observe(cells, on_cell, made);
 	worker_post(state_worker(state), &made->start);
 	*queues = made;

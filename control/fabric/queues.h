@@ -1,6 +1,6 @@
 /* The queues that each cell reads: its commands (cell-<cellId> on celld-cmd) and its activities (<type>--<cellId> on
- * the managers' stream). They are made and kept here, for who may make a consumer may choose what it is fed with: a cell
- * may only read. */
+ * the managers' stream). They are made and kept here, for who may make a consumer may choose what it is fed with: a
+ * cell may only read. */
 #pragma once
 
 #include "control/bus/bus.h"

@@ -32,6 +32,7 @@ static const struct grant cell_grants[] = {
 	{true, "$JS.API.CONSUMER.INFO.celld-cmd.cell-" CELL},
 	{true, "$JS.API.CONSUMER.MSG.NEXT.celld-cmd.cell-" CELL},
 	{true, "$JS.ACK.celld-cmd.cell-" CELL ".>"},
+	{true, "_INBOX_" CELL ".>"}, /* round trips to itself */
 	{false, "_INBOX_" CELL ".>"},
 	{false, "celld.probe." CELL},
 	{false, "celld.route.>"},
