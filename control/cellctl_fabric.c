@@ -97,7 +97,8 @@ static int init_operator(const struct command *command, struct call *call)
 	const struct nats_operator_settings settings = {whole, TEXT("celld"), BROKER_PORT};
 	enum status status = whole == NULL ? STATUS_NO_MEMORY : nats_operator_make(&settings, clock_wall_ms(), &error);
 	if (status == STATUS_OK)
-		printf("nats-server -c %s/nats.conf\ncells.signing_key_file: %s/signing.nk\ncells.account_file: %s/account.jwt\n",
+		printf(
+			"nats-server -c %s/nats.conf\ncells.signing_key_file: %s/signing.nk\ncells.account_file: %s/account.jwt\n",
 			whole, whole, whole);
 	else
 		fail(error.bytes == NULL ? status_text(status) : error.bytes);

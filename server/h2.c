@@ -559,9 +559,11 @@ static void *take_in_drawer(const struct h2 *h2, size_t size)
 static void *session_malloc(size_t size, void *context)
 {
 	struct h2 *h2 = context;
+	uint8_t *frame = h2->connection->engine->frame;
+	if (h2->output.frame_room > 0 && size == FRAME_EXTRA + h2->output.frame_room && h2->has_frame_buffer)
+		return frame; /* it has outgrown its first one */
 	if (!h2->is_opening)
 		return malloc(size);
-	uint8_t *frame = h2->connection->engine->frame;
 	if (size == FRAME_BUFFER && !h2->has_frame_buffer && frame != NULL) {
 		h2->has_frame_buffer = true;
 		return frame;
@@ -802,6 +804,7 @@ static void h2_flush(struct connection *connection)
 	}
 	size_t total = 0;
 	h2->output.written = 0;
+	block_turn_pass(connection, false);
 	while (connection_can_write(connection)) {
 		h2->output.is_paused = false;
 		ssize_t length = send_frame(h2);
@@ -809,7 +812,7 @@ static void h2_flush(struct connection *connection)
 			connection_close_later(connection, STATUS_INTERNAL);
 			return;
 		}
-		if (length == 0 && !h2->output.is_paused)
+		if (length == 0 && !h2->output.is_paused && !block_turn_pass(connection, true))
 			break;
 		total += (size_t)length;
 		if (total + h2->output.written >= TURN_OUTPUT) {

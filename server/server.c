@@ -167,15 +167,15 @@ static enum status on_start(void *context, struct worker *worker)
 	engine->input = malloc(INPUT_SIZE);
 	engine->gather = malloc(GATHER_CLEAR);
 	engine->sealed = malloc(SEALED_SIZE);
-	engine->frame = malloc(FRAME_BUFFER);
 	engine->drawers = drawer_pool_new();
 	engine->strings = known_strings_new();
+	engine->frame = malloc(FRAME_EXTRA + FRAME_MOST);
+	engine->send_number = 1;
 	engine->tick = timer_new(worker, on_tick, engine);
 	engine->accept_again = timer_new(worker, on_accept_again, engine);
 	enum status status = engine->input == NULL || engine->gather == NULL || engine->sealed == NULL ||
 								 engine->frame == NULL || engine->drawers == NULL || engine->strings == NULL ||
-								 engine->tick == NULL ||
-								 engine->accept_again == NULL || share_common(worker) == NULL
+								 engine->tick == NULL || engine->accept_again == NULL || share_common(worker) == NULL
 							 ? STATUS_NO_MEMORY
 							 : STATUS_OK;
 	if (status == STATUS_OK && server->has_tls) {

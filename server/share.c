@@ -6,8 +6,10 @@
 enum { CAP_TICK_MS = 5, BURST_MIN = 64 * 1024 };
 /* A round has so many bytes for all who send much, that is a frame or more; of these each share's quantum is a part. So
  * a round is short however many they are: nobody waits for long, and a connection of many tenants can carry it in one
- * turn. */
-enum { ROUND = 384 * 1024, QUANTUM_LEAST = 16 * 1024, QUANTUM_MOST = 128 * 1024, MUCH = 16 * 1024 };
+ * turn. A share that was alone in the last round has two of the largest quanta: nobody waits for it, and larger sends
+ * cost less. */
+enum { ROUND = 384 * 1024, QUANTUM_LEAST = 16 * 1024, QUANTUM_MOST = 128 * 1024, ALONE = 2, MUCH = 16 * 1024 };
+enum { OVERDRAFT = 16384 }; /* what one take may overdraw */
 
 struct waiting {
 	struct share_waiter *first, **end;
@@ -35,9 +37,9 @@ struct scheduler {
 	struct share *common;
 	uint64_t round;
 	int64_t quantum;                  /* of this round, for a weight of 1 */
-	unsigned senders;                 /* shares that took much in it */
+	unsigned active, senders;         /* shares that took in it, and took much */
 	struct share *queue, **queue_end; /* shares with waiters */
-	bool is_scheduled;
+	bool is_scheduled, was_alone;
 	struct timer *tick;
 };
 
@@ -121,8 +123,9 @@ static void advance(struct task *task)
 	scheduler->queue = NULL;
 	scheduler->queue_end = &scheduler->queue;
 	scheduler->round++;
-	scheduler->quantum = quantum_among(scheduler->senders);
-	scheduler->senders = 0;
+	scheduler->was_alone = scheduler->active == 1;
+	scheduler->quantum = scheduler->was_alone ? (int64_t)ALONE * QUANTUM_MOST : quantum_among(scheduler->senders);
+	scheduler->active = scheduler->senders = 0;
 	while (share != NULL) {
 		struct share *next = share->queue_next;
 		if (share->limits.bytes_per_second > 0)
@@ -271,33 +274,56 @@ static void wait_for_round(struct share *share, struct share_waiter *waiter)
 		schedule(scheduler);
 }
 
-size_t share_take(struct share *share, size_t wanted, struct share_waiter *waiter)
+/* The first take of a round brings its credit. */
+static void begin_round(struct share *share)
 {
 	struct scheduler *scheduler = share->scheduler;
-	if (share->round != scheduler->round) {
-		int64_t quantum = scheduler->quantum * share->limits.weight;
-		share->round = scheduler->round;
-		share->taken = 0;
-		share->credit = share->credit < 0 ? share->credit + quantum : quantum;
-	}
-	if (share->limits.bytes_per_second > 0) {
-		refill(share, worker_now_ms(scheduler->worker));
-		if (share->bucket <= 0) {
-			wait_for_round(share, waiter);
-			return 0;
-		}
-	}
-	if (share->credit <= 0) {
+	if (share->round == scheduler->round)
+		return;
+	int64_t quantum = scheduler->quantum * share->limits.weight;
+	scheduler->active++;
+	share->round = scheduler->round;
+	share->taken = 0;
+	share->credit = share->credit < 0 ? share->credit + quantum : quantum;
+}
+
+static size_t at_most(size_t wanted, int64_t left)
+{
+	size_t most = left < OVERDRAFT ? OVERDRAFT : (size_t)left;
+	return wanted < most ? wanted : most;
+}
+
+size_t share_take(struct share *share, size_t wanted, struct share_waiter *waiter)
+{
+	bool is_capped = share->limits.bytes_per_second > 0;
+	begin_round(share);
+	if (is_capped)
+		refill(share, worker_now_ms(share->scheduler->worker));
+	if (share->credit <= 0 || (is_capped && share->bucket <= 0)) {
 		wait_for_round(share, waiter);
 		return 0;
 	}
-	scheduler->senders += share->taken < MUCH && share->taken + wanted >= MUCH;
+	wanted = at_most(wanted, share->credit);
+	if (is_capped)
+		wanted = at_most(wanted, share->bucket);
+	share->scheduler->senders += share->taken < MUCH && share->taken + wanted >= MUCH;
 	share->taken += wanted;
-	waiter->served = scheduler->round;
+	waiter->served = share->scheduler->round;
 	share->credit -= (int64_t)wanted;
-	share->bucket -= share->limits.bytes_per_second > 0 ? (int64_t)wanted : 0;
+	share->bucket -= is_capped ? (int64_t)wanted : 0;
 	share->sent += wanted;
 	return wanted;
+}
+
+bool share_rest(struct share *share, size_t least, struct share_waiter *waiter)
+{
+	begin_round(share);
+	if (!share->scheduler->was_alone || share->credit >= (int64_t)least)
+		return false;
+	if (share->credit > 0)
+		share->credit = 0;
+	wait_for_round(share, waiter);
+	return true;
 }
 
 void share_return(struct share *share, size_t unused)

@@ -51,8 +51,7 @@ static enum status sign(struct making *making, int64_t wall_ms)
 {
 	const struct nkey *operator= making->keys[PART_OPERATOR];
 	const char *account = nkey_public(making->keys[PART_ACCOUNT]), *system = nkey_public(making->keys[PART_SYSTEM]);
-	enum status status =
-		nats_jwt_operator(operator, making->settings->name, system, wall_ms / 1000, &making->operator);
+	enum status status = nats_jwt_operator(operator, making->settings->name, system, wall_ms / 1000, &making->operator);
 	if (status == STATUS_OK)
 		status = nats_jwt_account(operator, account, TEXT("fabric"), nkey_public(making->keys[PART_SIGNING]), true,
 			wall_ms / 1000, &making->account);
@@ -61,7 +60,8 @@ static enum status sign(struct making *making, int64_t wall_ms)
 	return status;
 }
 
-static enum status write_file(const struct making *making, const char *name, const struct buffer *content, struct buffer *error)
+static enum status write_file(
+	const struct making *making, const char *name, const struct buffer *content, struct buffer *error)
 {
 	char *path = path_of(making, name);
 	const char *base;
@@ -81,8 +81,8 @@ static enum status write_configuration(const struct making *making, struct buffe
 {
 	struct buffer text = {0};
 	const char *account = nkey_public(making->keys[PART_ACCOUNT]), *system = nkey_public(making->keys[PART_SYSTEM]);
-	buffer_printf(&text, "listen: \"0.0.0.0:%u\"\njetstream { store_dir: \"%s/jetstream\" }\n",
-		making->settings->port, making->settings->folder);
+	buffer_printf(&text, "listen: \"0.0.0.0:%u\"\njetstream { store_dir: \"%s/jetstream\" }\n", making->settings->port,
+		making->settings->folder);
 	buffer_printf(&text, "operator: \"%s\"\nsystem_account: \"%s\"\nresolver: MEMORY\nresolver_preload: {\n",
 		making->operator.bytes, system);
 	buffer_printf(

@@ -11,6 +11,7 @@
 #include "control/fabric/letters.h"
 #include "control/fabric/manager/manager.h"
 #include "control/fabric/parked.h"
+#include "control/fabric/place/placements.h"
 #include "server/base/log.h"
 
 #define FABRIC(name, kind_, ...)                                                                                       \
@@ -40,6 +41,7 @@ struct fabric {
 	struct state *state;
 	struct cells *cells;
 	struct placer *placer;
+	struct placements *placements;
 	struct letters *letters;
 	struct commands *commands;
 	struct manager *manager;
@@ -182,6 +184,8 @@ enum status fabric_open(const struct fabric_settings *settings, const struct pm_
 	if (status == STATUS_OK)
 		status = placer_open(made->state, made->cells, &made->placer);
 	if (status == STATUS_OK)
+		status = placements_open(made->placer, made->state, made->rest, &made->placements);
+	if (status == STATUS_OK)
 		status = letters_open(made->state, bus, &made->letters);
 	if (status == STATUS_OK)
 		status = parked_open(made->state, bus, made->rest, &made->parked);
@@ -265,6 +269,7 @@ void fabric_free(struct fabric *fabric)
 	parked_free(fabric->parked);
 	commands_free(fabric->commands);
 	letters_free(fabric->letters);
+	placements_free(fabric->placements);
 	placer_free(fabric->placer);
 	cells_free(fabric->cells);
 	rest_free(fabric->rest);

@@ -39,8 +39,8 @@ enum status opaque_token_find(
 /* Grows with each record that goes or changes: who remembers what a token says looks again. Ask before you look. */
 uint64_t opaque_token_epoch(const struct dp *dp);
 
-/* It opens nothing and renews nothing any more: its flow is deleted; or it has expired, and its flow has no renewals (as
- * when it has ended), or its holder has shown a later one, or the grace is over. */
+/* It opens nothing and renews nothing any more: its flow is deleted; or it has expired, and its flow has no renewals
+ * (as when it has ended), or its holder has shown a later one, or the grace is over. */
 bool opaque_token_is_over(const struct dp *dp, const struct opaque_token *token, int64_t now_ms);
 /* On the store's thread, after each batch: deletes what is over, looking every few seconds. */
 void opaque_tokens_sweep(struct dp *dp);

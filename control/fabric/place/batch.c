@@ -403,7 +403,8 @@ void placer_place(struct placer *placer, const struct placement *placement)
 	struct job *job = placement->count == 0 || placement->count > PLACE_GROUP_MAX ? NULL : job_new(placement);
 	if (job == NULL) {
 		bool is_bad = placement->count == 0 || placement->count > PLACE_GROUP_MAX;
-		placement->done(placement->context, is_bad ? STATUS_INVALID : STATUS_NO_MEMORY, TEXT_NONE, TEXT_NONE, TEXT_NONE);
+		placement->done(
+			placement->context, is_bad ? STATUS_INVALID : STATUS_NO_MEMORY, TEXT_NONE, TEXT_NONE, TEXT_NONE);
 		return;
 	}
 	if (placement->patience_ms > 0)

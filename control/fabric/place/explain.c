@@ -406,8 +406,8 @@ void place_explain(
 {
 	buffer_printf(into, "{\"vpas\":[");
 	print_vpas(snapshot, into);
-	buffer_printf(into, "],\"snapshot\":%llu,\"evaluated\":%u,\"feasible\":%u",
-		(unsigned long long)snapshot->version, decision->evaluated, decision->feasible);
+	buffer_printf(into, "],\"snapshot\":%llu,\"evaluated\":%u,\"feasible\":%u", (unsigned long long)snapshot->version,
+		decision->evaluated, decision->feasible);
 	print_numbers(into, "filtered", decision->filtered, PLACE_FILTER_COUNT, filter_name);
 	print_numbers(into, "exhausted", decision->exhausted, PLACE_DIMENSION_COUNT, place_dimension_name);
 	buffer_printf(into, ",\"chosen\":");

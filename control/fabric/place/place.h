@@ -149,7 +149,8 @@ struct place_telling {
 	bool is_brief;
 };
 /* All or nothing: VPAs bound to one cell by hard affinity of topologyKey cell are decided as one, the others one after
- * another, each with those before it booked. OK: slots[i] is chosen and booked for each. NOT_FOUND: nothing is booked. */
+ * another, each with those before it booked. OK: slots[i] is chosen and booked for each. NOT_FOUND: nothing is booked.
+ */
 enum status place_group(struct place_snapshot *snapshot, const struct place_request *const *requests, size_t count,
 	uint32_t *slots, const struct place_telling *telling) MUST_CHECK;
 /* Undoes what place_group booked. */

@@ -94,7 +94,8 @@ static enum status read_asked(const struct json *body, struct asked *asked, stru
 
 /* --- POST /placements */
 
-/* The cells that were chosen, one a request: from the explanation, which says of each decision for which VPAs it was. */
+/* The cells that were chosen, one a request: from the explanation, which says of each decision for which VPAs it was.
+ */
 static void print_chosen(struct buffer *into, const struct text *chosen, size_t count)
 {
 	buffer_append_byte(into, '[');
@@ -105,8 +106,8 @@ static void print_chosen(struct buffer *into, const struct text *chosen, size_t 
 	buffer_append_byte(into, ']');
 }
 
-static void print_try(struct buffer *into, enum status status, const struct text *chosen, size_t count,
-	const struct buffer *explain)
+static void print_try(
+	struct buffer *into, enum status status, const struct text *chosen, size_t count, const struct buffer *explain)
 {
 	buffer_append(into, TEXT("{\"chosen\":"));
 	print_chosen(into, chosen, status == STATUS_OK ? count : 0);
@@ -360,14 +361,14 @@ static const struct rest_endpoint endpoints[] = {
 	{.method = "GET", .path = "/placements/{id}/explain", .scope = READ_SCOPE, .run = explain},
 };
 
-enum status placements_open(struct placer *placer, struct state *state, struct rest *rest, struct placements **placements)
+enum status placements_open(
+	struct placer *placer, struct state *state, struct rest *rest, struct placements **placements)
 {
 	struct placements *made = calloc(1, sizeof(*made));
 	if (made == NULL)
 		return STATUS_NO_MEMORY;
 	*made = (struct placements){placer, state};
-	enum status status =
-		rest_add(rest, "/api/celld/v1", endpoints, sizeof(endpoints) / sizeof(endpoints[0]), made);
+	enum status status = rest_add(rest, "/api/celld/v1", endpoints, sizeof(endpoints) / sizeof(endpoints[0]), made);
 	if (status == STATUS_OK)
 		*placements = made;
 	else

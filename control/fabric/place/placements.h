@@ -15,6 +15,6 @@
 
 struct placements;
 /* Before the server opens. The placer and the state outlive it. */
-enum status placements_open(struct placer *placer, struct state *state, struct rest *rest, struct placements **placements)
-	MUST_CHECK;
+enum status placements_open(
+	struct placer *placer, struct state *state, struct rest *rest, struct placements **placements) MUST_CHECK;
 void placements_free(struct placements *placements);
