@@ -172,7 +172,8 @@ static void miss_taints(
 	for (uint32_t i = 0; i < snapshot->taint_count; i++) {
 		const struct attribute *taint = &snapshot->attributes.items[snapshot->taints[i]];
 		if (bits_has(taint->bits, slot) && !place_tolerates(request, text_of(taint->text))) {
-			buffer_printf(into, "has taint %s", taint->text);
+			struct text name = text_of(taint->text); /* "key=" when it has no value */
+			buffer_printf(into, "has taint %.*s", (int)name.length - text_ends_with(name, TEXT("=")), name.bytes);
 			return;
 		}
 	}
