@@ -15,7 +15,11 @@
 
 static void what_is_printed_is_read(void **state)
 {
-	struct beat beat = {.cell = "cell-1", .incarnation = "0123456789abcdef0123456789abcdef", .epoch = 7, .number = 90211}, read;
+	struct beat beat = {.cell = "cell-1",
+					.incarnation = "0123456789abcdef0123456789abcdef",
+					.epoch = 7,
+					.number = 90211},
+				read;
 	struct buffer text = {0};
 	(void)state;
 	beat.figures = (struct beat_figures){.vpas = {42, 41, 60, 1},
@@ -35,7 +39,8 @@ static void what_is_printed_is_read(void **state)
 	beat_print(&beat, &text);
 	assert_string_equal(text.bytes,
 		HEAD ",\"st\":\"draining\",\"vpas\":{\"cfm.connector\":42,\"cfm.credentialservice\":41,\"cfm.dataplane\":60,"
-			 "\"cfm.issuer\":1},\"comp\":{\"cp\":[1,1],\"dp\":[2,3]},\"infra\":{\"db\":[\"ok\",2100],\"vault\":[\"sealed\",50],"
+			 "\"cfm.issuer\":1},\"comp\":{\"cp\":[1,1],\"dp\":[2,3]},\"infra\":{\"db\":[\"ok\",2100],\"vault\":["
+			 "\"sealed\",50],"
 			 "\"nats\":[\"down\",400]},\"load\":{\"cpu\":31,\"mem\":48,\"rps\":1200,\"mbps\":310,\"conn\":8123},"
 			 "\"rate\":{\"cp\":10,\"dp\":1190},\"lat\":{\"cp\":[3000,9000,22000],\"dp\":[1000,4000,15000]},"
 			 "\"err\":{\"cp\":0,\"dp\":20}}");
@@ -68,11 +73,11 @@ static void what_is_no_heartbeat(void **state)
 		"{\"v\":1,\"c\":\"a\",\"inc\":\"0123456789abcdef0123456789abcdef\",\"ep\":7}",
 		"{\"v\":1,\"c\":\"a\",\"inc\":\"0123456789abcdef0123456789abcdef\",\"ep\":7.5,\"n\":1}",
 		HEAD ",\"st\":\"fine\"}", HEAD ",\"st\":1}", HEAD ",\"vpas\":[]}", HEAD ",\"vpas\":{\"cfm.issuer\":-1}}",
-		HEAD ",\"vpas\":{\"cfm.issuer\":4000000001}}", HEAD ",\"comp\":{\"cp\":[1]}}", HEAD ",\"comp\":{\"cp\":[1,2,3]}}",
-		HEAD ",\"comp\":{\"cp\":[65536,1]}}", HEAD ",\"comp\":{\"cp\":{}}}", HEAD ",\"infra\":{\"db\":[\"ok\"]}}",
-		HEAD ",\"infra\":{\"db\":[\"fine\",1]}}", HEAD ",\"infra\":{\"db\":\"ok\"}}", HEAD ",\"load\":{\"cpu\":101}}",
-		HEAD ",\"load\":{\"cpu\":\"1\"}}", HEAD ",\"lat\":{\"cp\":[1,2]}}", HEAD ",\"err\":{\"cp\":1000001}}",
-		HEAD ",\"rate\":{\"cp\":1.5}}"};
+		HEAD ",\"vpas\":{\"cfm.issuer\":4000000001}}", HEAD ",\"comp\":{\"cp\":[1]}}",
+		HEAD ",\"comp\":{\"cp\":[1,2,3]}}", HEAD ",\"comp\":{\"cp\":[65536,1]}}", HEAD ",\"comp\":{\"cp\":{}}}",
+		HEAD ",\"infra\":{\"db\":[\"ok\"]}}", HEAD ",\"infra\":{\"db\":[\"fine\",1]}}",
+		HEAD ",\"infra\":{\"db\":\"ok\"}}", HEAD ",\"load\":{\"cpu\":101}}", HEAD ",\"load\":{\"cpu\":\"1\"}}",
+		HEAD ",\"lat\":{\"cp\":[1,2]}}", HEAD ",\"err\":{\"cp\":1000001}}", HEAD ",\"rate\":{\"cp\":1.5}}"};
 	struct beat beat;
 	(void)state;
 	for (size_t i = 0; i < COUNT(texts); i++)

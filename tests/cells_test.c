@@ -13,11 +13,13 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define DEFINITION(id, more)                                                                                           \
-	"{\"cellId\":\"" id "\",\"name\":\"n\",\"type\":\"edge\",\"region\":\"r\",\"provider\":\"p\",\"capacity\":{"               \
-	"\"maxVPAs\":5},\"infrastructure\":{\"kubernetes\":{\"cluster\":\"c\",\"namespace\":\"n\"},\"vault\":{\"address\":"        \
+	"{\"cellId\":\"" id "\",\"name\":\"n\",\"type\":\"edge\",\"region\":\"r\",\"provider\":\"p\",\"capacity\":{"       \
+	"\"maxVPAs\":5},\"infrastructure\":{\"kubernetes\":{\"cluster\":\"c\",\"namespace\":\"n\"},\"vault\":{"            \
+	"\"address\":"                                                                                                     \
 	"\"https://v\",\"path\":\"p\"},\"database\":{\"host\":\"h\",\"database\":\"d\"}},\"labels\":{}" more "}"
 #define BODY(external, state, properties, own)                                                                         \
-	"{\"version\":0,\"externalId\":\"" external "\",\"state\":\"" state "\",\"stateTimestamp\":\"2026-01-01T00:00:00Z\","  \
+	"{\"version\":0,\"externalId\":\"" external "\",\"state\":\"" state                                                \
+	"\",\"stateTimestamp\":\"2026-01-01T00:00:00Z\","                                                                  \
 	"\"properties\":" properties own "}"
 #define DEFINED(id, more) "{\"celld.definition\":" DEFINITION(id, more) "}"
 
@@ -120,7 +122,8 @@ static void what_a_body_says(void **state)
 		{BODY("x", "error", "{}", ""), CELL_ERROR, CELL_UNKNOWN, true, false, 0},
 		{BODY("x", "offline", DEFINED("x", ""), ",\"celld\":{\"mode\":\"ready\",\"health\":\"suspect\",\"epoch\":7}"),
 			CELL_READY, CELL_SUSPECT, false, false, 7},
-		{BODY("x", "active", DEFINED("x", ""), ",\"celld\":{\"mode\":\"draining\",\"incarnation\":\"i\",\"key\":\"k\"}"),
+		{BODY(
+			 "x", "active", DEFINED("x", ""), ",\"celld\":{\"mode\":\"draining\",\"incarnation\":\"i\",\"key\":\"k\"}"),
 			CELL_DRAINING, CELL_UNKNOWN, false, true, 0},
 	};
 	(void)state;
@@ -140,7 +143,8 @@ static void what_a_body_says(void **state)
 static void what_cannot_be_read_is_no_cell(void **state)
 {
 	static const char *const bodies[] = {"", "[", BODY("x", "active", "{}", ",\"celld\":{\"mode\":\"sideways\"}"),
-		BODY("x", "active", "{}", ",\"celld\":{\"health\":\"well\"}"), BODY("x", "active", "{}", ",\"celld\":{\"epoch\":-1}"),
+		BODY("x", "active", "{}", ",\"celld\":{\"health\":\"well\"}"),
+		BODY("x", "active", "{}", ",\"celld\":{\"epoch\":-1}"),
 		BODY("x", "active", "{\"celld.definition\":{\"cellId\":\"x\"}}", "")};
 	(void)state;
 	for (size_t i = 0; i < COUNT(bodies); i++) {
@@ -183,10 +187,11 @@ static void the_managers_state_follows_mode_and_health(void **state)
 		char *body = cells_body_with(cell, NULL, cases[i / 2].mode, cases[i / 2].health, 1000);
 		assert_non_null(body);
 		assert_int_equal(json_parse(text_of(body), NULL, &root), STATUS_OK);
-		assert_true(text_equals(json_member_text(root, "state"),
-			text_of(i % 2 == 0 ? cases[i / 2].always : cases[i / 2].intermittent)));
+		assert_true(text_equals(
+			json_member_text(root, "state"), text_of(i % 2 == 0 ? cases[i / 2].always : cases[i / 2].intermittent)));
 		assert_true(text_equals(json_member_text(root, "stateTimestamp"), TEXT("1970-01-01T00:00:01.000Z")));
-		assert_true(text_equals(json_member_text(json_member(root, "celld"), "mode"), text_of(cell_mode_name(cases[i / 2].mode))));
+		assert_true(text_equals(
+			json_member_text(json_member(root, "celld"), "mode"), text_of(cell_mode_name(cases[i / 2].mode))));
 		json_free(root);
 		free(body);
 	}
