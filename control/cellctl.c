@@ -47,6 +47,7 @@ static const struct {
 	[OPTION_OUTPUT] = {"--output", NULL, "file to write; a part of it is taken up again"},
 	[OPTION_APPROVE] = {"--approve", NULL, "the cell is let in at once", true},
 	[OPTION_FORCE] = {"--force", NULL, "although something stands against it", true},
+	[OPTION_EXPLAIN] = {"--explain", NULL, "tell of each cell why", true},
 };
 
 static int fail(const char *what)
@@ -598,12 +599,15 @@ enum { OWN_COUNT = sizeof(commands) / sizeof(commands[0]) };
 
 static size_t command_count(void)
 {
-	return OWN_COUNT + fabric_command_count;
+	return OWN_COUNT + fabric_command_count + place_command_count;
 }
 
 static const struct command *command_at(size_t index)
 {
-	return index < OWN_COUNT ? &commands[index] : &fabric_commands[index - OWN_COUNT];
+	if (index < OWN_COUNT)
+		return &commands[index];
+	index -= OWN_COUNT;
+	return index < fabric_command_count ? &fabric_commands[index] : &place_commands[index - fabric_command_count];
 }
 
 static void print_help(FILE *out)

@@ -28,6 +28,7 @@ enum option {
 	OPTION_OUTPUT,
 	OPTION_APPROVE,
 	OPTION_FORCE,
+	OPTION_EXPLAIN,
 	OPTION_COUNT
 };
 struct call {
@@ -61,5 +62,8 @@ int cellctl_ask(const struct command *command, const struct call *call, struct b
 /* cellctl_fabric.c */
 extern const struct command fabric_commands[];
 extern const size_t fabric_command_count;
+/* cellctl_place.c */
+extern const struct command place_commands[];
+extern const size_t place_command_count;
 /* cellctl_pull.c */
 int pull_run(const struct command *command, struct call *call);

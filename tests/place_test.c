@@ -205,7 +205,7 @@ static void an_explanation_is_whole(void **state)
 	int64_t number = 0, total = 0;
 	(void)state;
 	place_decide(snapshot, &one, 1, &decision);
-	place_explain(snapshot, &decision, false, &text);
+	place_explain(snapshot, &decision, &(struct place_telling){.cells = 4}, &text);
 	struct json *root = place_json(text.bytes);
 	assert_true(text_equals(json_member_text(root, "chosen"), TEXT("c0")));
 	assert_true(json_integer(json_member(root, "evaluated"), &number) && number == 4);
@@ -223,6 +223,10 @@ static void an_explanation_is_whole(void **state)
 	}
 	assert_int_equal(total, 0);
 	assert_null(json_next(top));
+	assert_int_equal(json_count(json_member(root, "cells")), 4);
+	const struct json *cell = json_next(json_first(json_member(root, "cells")));
+	assert_true(text_equals(json_member_text(cell, "why"), TEXT("lacks label tier=gold")));
+	assert_true(text_equals(json_text(json_first(json_member(cell, "filters"))), TEXT("labels")));
 	json_free(root);
 	buffer_free(&text);
 	place_request_free(request);
