@@ -411,6 +411,7 @@ static void what_passes_is_told_of_and_leaves_no_trace(void **state)
 #define SUITE_CASE(function) cmocka_unit_test_setup_teardown(function, suite_setup, suite_teardown)
 #define SUITE_CASES                                                                                                    \
 	SUITE_CASE(waiting_transactions_share_a_commit_and_end_in_order), SUITE_CASE(what_is_expected_decides),            \
+		SUITE_CASE(a_record_that_is_only_expected_guards_the_others),                                                  \
 		SUITE_CASE(a_transaction_is_whole_and_its_neighbours_do_not_suffer),                                           \
 		SUITE_CASE(a_context_goes_with_all_its_records), SUITE_CASE(a_reload_tells_kind_by_kind_and_counts_on),        \
 		SUITE_CASE(bytes_come_back_as_they_were), SUITE_CASE(too_many_waiting_are_refused_at_once),                    \

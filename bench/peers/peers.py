@@ -63,9 +63,9 @@ def rss_kib(pid):
     return total
 
 
-def h2load(url, token, requests, connections, streams):
+def h2load(url, token, requests, connections, streams, frame="16K"):
     command = ["/usr/bin/h2load", "-c", str(connections), "-m", str(streams), "-t", "1", "-n", str(requests), "-H", f"authorization: {token}",
-        "--tls13-ciphers=TLS_AES_128_GCM_SHA256", "--groups=X25519:P-256", "-w", "24", "-W", "24", url]
+        "--tls13-ciphers=TLS_AES_128_GCM_SHA256", "--groups=X25519:P-256", "-w", "24", "-W", "24", "-f", frame, url]
     output = subprocess.run(command, preexec_fn=pinned(LOAD_CORE), capture_output=True, text=True, timeout=120).stdout
     rate = re.search(r"finished in [\d.]+\w+, ([\d.]+) req/s", output)
     counts = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored", output)
@@ -125,12 +125,12 @@ class Bench:
         self.note(f"{row}, requests/s", server.name, speed)
         self.note(f"{row}, CPU us/request", server.name, (cpu_seconds(server.pid) - before) / requests * 1e6)
 
-    def bulk(self, row, server, path, protocol, streams):
+    def bulk(self, row, server, path, protocol, streams, frame="16K"):
         url = server.url(path, protocol)
-        h2load(url, self.token, streams, 1, streams)
+        h2load(url, self.token, streams, 1, streams, frame)
         count = 16 * max(1, streams // 4)
         before = cpu_seconds(server.pid)
-        h2load(url, self.token, count, 1, streams)
+        h2load(url, self.token, count, 1, streams, frame)
         self.note(f"{row}, {streams} stream{'s' if streams > 1 else ''}, CPU-s/GiB", server.name,
             (cpu_seconds(server.pid) - before) / (count * SIZES["64m.bin"] / GIB))
 
@@ -207,6 +207,9 @@ class Bench:
             yield "body", {"proxied"}, lambda server, n=streams: self.bulk("64 MiB proxied h2+TLS", server, "proxied", "h2", n)
             yield "h2c", {"file", "h2c"}, lambda server, n=streams: self.bulk("64 MiB file h2c", server, "file", "h2c", n)
             yield "h2c", {"proxied", "h2c"}, lambda server, n=streams: self.bulk("64 MiB proxied h2c", server, "proxied", "h2c", n)
+            for frame in ("64K", "1M"):  # what the client takes in one frame
+                yield "frames", {"proxied", "h2c"}, lambda server, n=streams, f=frame: self.bulk(f"64 MiB proxied h2c, frames to {f}", server, "proxied",
+                    "h2c", n, f)
         yield "h1", {"file", "h1"}, lambda server: self.bulk_h1("64 MiB file HTTP/1.1", server, "file", "h1")
         yield "h1", {"file", "h1tls"}, lambda server: self.bulk_h1("64 MiB file HTTP/1.1+TLS", server, "file", "h1tls")
         yield "steady", {"json"}, lambda server: self.steady("1 KiB proxied h2+TLS at 3,000/s", server, "json")
@@ -256,7 +259,7 @@ class Bench:
 
     def bare(self):
         """The same bytes through nothing but system calls and OpenSSL: what no server can beat by much."""
-        for mode, row in (("file-tls", "64 MiB file h2+TLS, 1 stream, CPU-s/GiB"), ("proxy-tls", "64 MiB proxied h2+TLS, 1 stream, CPU-s/GiB"),
+        for mode, row in (("file-tls", "64 MiB file h2+TLS, 1 stream, CPU-s/GiB"), ("file-tls", "64 MiB file HTTP/1.1+TLS, CPU-s/GiB"), ("proxy-tls", "64 MiB proxied h2+TLS, 1 stream, CPU-s/GiB"),
                 ("proxy-clear", "64 MiB proxied h2c, 1 stream, CPU-s/GiB")):
             output = subprocess.run([BARE_LOOP, mode, self.run / "tls/cert.pem", self.run / "tls/key.pem", self.run / "www/64m.bin"], capture_output=True,
                 text=True, timeout=60)
@@ -299,6 +302,8 @@ class Bench:
             if best and "celld" in by_server:
                 ratios = sorted(a / b for a, b in zip(by_server["celld"], by_server[best[0]]))
                 line += f"{statistics.median(ratios):17.3f} {best[0]:10}{f'{ratios[0]:.2f}..{ratios[-1]:.2f}':>14}"
+            if "bare loop" in by_server and "celld" in by_server:
+                line += f"{statistics.median(by_server['celld']) / statistics.median(by_server['bare loop']):12.2f} x bare loop"
             print(line)
 
 
@@ -316,7 +321,7 @@ def main():
     parser.add_argument("--peers", help=",".join(kind.name for kind in PEERS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2)
-    parser.add_argument("--rows", help="small,proxied,file,body,h2c,h1,steady,handshakes,idle,bare,tenants,change,fairness,start")
+    parser.add_argument("--rows", help="small,proxied,file,body,h2c,frames,h1,steady,handshakes,idle,bare,tenants,change,fairness,start")
     parser.add_argument("--many", action="store_true", help="also 100,000 participants")
     parser.add_argument("--json", type=pathlib.Path, default=bench.ROOT / "build/bench/peers.json")
     arguments = parser.parse_args()

@@ -11,7 +11,7 @@
 enum {
 	TICK_MS = 50,
 	ECHO_MS = 2000,       /* between round trips */
-	ECHO_LOST_MS = 10000, /* without an echo for so long the connection is given up */
+	ECHO_LOST_MS = 10000, /* without hearing anything for so long the connection is given up */
 	REPLY_MAX = 160
 };
 
@@ -250,6 +250,7 @@ void bus_unsubscribe(struct bus_subscription *subscription)
 static void on_message(void *context, uint32_t number, const struct bus_message *message)
 {
 	struct bus *bus = context;
+	bus->echo_heard_ms = clock_monotonic_ms();
 	for (struct bus_subscription *one = bus->subscriptions; one != NULL && !bus->is_over; one = one->next) {
 		if (one->number == number) {
 			one->on_message(one->context, message);

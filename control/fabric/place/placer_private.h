@@ -9,6 +9,8 @@ enum {
 	BATCH_VPAS = 4096,
 	BRIEF_FROM = 32,    /* a batch of so many says of each only what is needed to decide again */
 	DECISION_JOBS = 64, /* placements in one record */
+	STORED_CELLS = 32,  /* of so many cells a stored decision tells of each */
+	TOLD_CELLS = 10000, /* and a dry run */
 	TRIES = 5,
 	TICK_MS = 1000
 };
