@@ -35,6 +35,7 @@ struct database {
 	int64_t started, written;      /* the newest before this transaction, and with it */
 	int64_t pruned, pruned_before; /* tombstones up to here may be gone; when this transaction is not committed */
 	struct batch batch;
+	unsigned prepared; /* bit per statement of this connection */
 	bool is_healthy, has_notice, is_writing;
 };
 
@@ -80,15 +81,10 @@ static bool await_result(struct database *database)
 	}
 }
 
-/* As PQexecParams, but never waiting for ever. lengths NULL: the values are texts, else binary. */
-static PGresult *execute(
-	struct database *database, const char *sql, int count, const char *const *values, const int *lengths)
+/* The last of the results of what was sent; NULL: lost. */
+static PGresult *collect(struct database *database)
 {
-	static const int binary[PARAMETERS_MAX] = {1, 1, 1, 1, 1};
 	PGresult *last = NULL;
-	if (PQsendQueryParams(
-			database->connection, sql, count, NULL, values, lengths, lengths == NULL ? NULL : binary, 0) == 0)
-		return NULL;
 	while (await_result(database)) {
 		PGresult *result = PQgetResult(database->connection);
 		if (result == NULL)
@@ -100,15 +96,20 @@ static PGresult *execute(
 	return NULL;
 }
 
-/* NULL: it failed, which has been logged; *verdict: INVALID when the values are to blame, else UNAVAILABLE. */
-static PGresult *query_binary(struct database *database, const char *sql, int count, const char *const *values,
-	const int *lengths, enum status *verdict)
+/* As PQexec or PQexecParams, but never waiting for ever. Without values `sql` may be several statements, of which the
+ * last or the first that fails answers. */
+static PGresult *execute(struct database *database, const char *sql, int count, const char *const *values)
 {
-	*verdict = STATUS_UNAVAILABLE;
-	if (is_lost(database))
-		return NULL;
-	PGresult *result = execute(database, sql, count, values, lengths);
+	int is_sent = count == 0 ? PQsendQuery(database->connection, sql)
+							 : PQsendQueryParams(database->connection, sql, count, NULL, values, NULL, NULL, 0);
+	return is_sent == 0 ? NULL : collect(database);
+}
+
+/* NULL: it failed, which has been logged; *verdict: INVALID when the values are to blame, else UNAVAILABLE. */
+static PGresult *judge(struct database *database, PGresult *result, enum status *verdict)
+{
 	ExecStatusType kind = PQresultStatus(result);
+	*verdict = STATUS_UNAVAILABLE;
 	if (kind == PGRES_TUPLES_OK || kind == PGRES_COMMAND_OK) {
 		*verdict = STATUS_OK;
 		return result;
@@ -125,7 +126,8 @@ static PGresult *query_binary(struct database *database, const char *sql, int co
 static PGresult *query_judged(
 	struct database *database, const char *sql, int count, const char *const *values, enum status *verdict)
 {
-	return query_binary(database, sql, count, values, NULL, verdict);
+	*verdict = STATUS_UNAVAILABLE;
+	return is_lost(database) ? NULL : judge(database, execute(database, sql, count, values), verdict);
 }
 
 static PGresult *query(struct database *database, const char *sql, int count, const char *const *values)
@@ -195,6 +197,7 @@ static bool connect_now(struct database *database)
 	const char *values[] = {"5", "10", "5", "3", "15000", "celld", database->options, "UTF8", NULL};
 	char limits[160];
 	PQfinish(database->connection);
+	database->prepared = 0;
 	database->connection = PQconnectdbParams(names, values, 1);
 	if (PQstatus(database->connection) != CONNECTION_OK)
 		return false;
@@ -454,23 +457,25 @@ static void roll_back(struct database *database)
 	run(database, "ROLLBACK");
 }
 
+/* The counter's lock: whoever commits later has the higher revisions. */
+static enum status begin(struct database *database)
+{
+	enum status status = come_back(database);
+	if (status == STATUS_OK)
+		status = read_newest(
+			database, "BEGIN; SELECT value FROM meta WHERE name = 'revision' FOR UPDATE", &database->started);
+	return status;
+}
+
 static enum status postgres_begin(void *object)
 {
 	struct database *database = object;
-	enum status status = come_back(database);
-	if (status == STATUS_OK)
-		status = run(database, "BEGIN");
-	if (status != STATUS_OK && is_lost(database)) { /* while idle: nothing was under way, so once more */
-		status = come_back(database);
-		if (status == STATUS_OK)
-			status = run(database, "BEGIN");
-	}
-	if (status != STATUS_OK)
-		return status;
-	/* the counter's lock: whoever commits later has the higher revisions */
-	status = read_newest(database, "SELECT value FROM meta WHERE name = 'revision' FOR UPDATE", &database->started);
+	enum status status = begin(database);
+	if (status != STATUS_OK && is_lost(database)) /* while idle: nothing was under way, so once more */
+		status = begin(database);
 	if (status != STATUS_OK) {
-		roll_back(database);
+		if (!is_lost(database))
+			roll_back(database);
 		return status;
 	}
 	database->written = database->started;
@@ -481,28 +486,53 @@ static enum status postgres_begin(void *object)
 	return STATUS_OK;
 }
 
-static enum status count_up(struct database *database)
+/* --- many at once */
+
+/* Prepared once a connection: planning them anew each time costs more than running them. Each record is one look into
+ * the index: a join would be planned as a pass over the whole table, as long as nobody has counted its rows. */
+enum prepared { LOOK_UP, OWNERS, PUT, DROP, PREPARED_COUNT };
+static const struct {
+	const char *name, *sql;
+	int count; /* of arrays */
+} prepared[PREPARED_COUNT] = {
+	[LOOK_UP] = {"look_up",
+		"SELECT at, (SELECT revision FROM record WHERE ctx = wanted.ctx AND kind = wanted.kind AND id = wanted.id "
+		"AND body IS NOT NULL) FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY "
+		"AS wanted (ctx, kind, id, at)",
+		3},
+	[OWNERS] = {"owners",
+		"SELECT DISTINCT ctx FROM record WHERE ctx = ANY($1::text[]) AND kind = 'participant' AND body IS NOT NULL", 1},
+	[PUT] = {"put",
+		"INSERT INTO record (ctx, kind, id, revision, body) "
+		"SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[]) "
+		"ON CONFLICT (ctx, kind, id) DO UPDATE SET revision = excluded.revision, body = excluded.body",
+		5},
+	[DROP] = {"drop",
+		"DELETE FROM record WHERE ctid = ANY(ARRAY(SELECT (SELECT ctid FROM record WHERE ctx = gone.ctx "
+		"AND kind = gone.kind AND id = gone.id) FROM unnest($1::text[], $2::text[], $3::text[]) "
+		"AS gone (ctx, kind, id)))",
+		3},
+};
+
+static enum status prepare(struct database *database, enum prepared which)
 {
-	char number[24];
-	snprintf(number, sizeof(number), "%lld", (long long)database->written);
-	const char *values[] = {number};
-	PGresult *result = query(database,
-		"WITH counted AS (UPDATE meta SET value = $1::bigint WHERE name = 'revision') "
-		"SELECT pg_notify('celld_records', '')",
-		1, values);
-	enum status status = result == NULL ? STATUS_UNAVAILABLE : STATUS_OK;
-	PQclear(result);
+	enum status status = STATUS_UNAVAILABLE;
+	if ((database->prepared >> which & 1U) != 0)
+		return STATUS_OK;
+	if (!is_lost(database) &&
+		PQsendPrepare(database->connection, prepared[which].name, prepared[which].sql, 0, NULL) != 0)
+		PQclear(judge(database, collect(database), &status));
+	if (status == STATUS_OK)
+		database->prepared |= 1U << which;
 	return status;
 }
 
-/* --- many at once */
-
-/* Asks with arrays as parameters; the result or NULL. */
-static PGresult *ask_arrays(
-	struct database *database, const char *sql, struct buffer *arrays, int count, enum status *verdict)
+/* The result or NULL. */
+static PGresult *ask_arrays(struct database *database, enum prepared which, struct buffer *arrays, enum status *verdict)
 {
+	static const int binary[PARAMETERS_MAX] = {1, 1, 1, 1, 1};
 	const char *values[PARAMETERS_MAX];
-	int lengths[PARAMETERS_MAX];
+	int lengths[PARAMETERS_MAX], count = prepared[which].count;
 	*verdict = STATUS_NO_MEMORY;
 	for (int i = 0; i < count; i++) {
 		if (arrays[i].failed || arrays[i].length > INT32_MAX / 2)
@@ -510,7 +540,12 @@ static PGresult *ask_arrays(
 		values[i] = arrays[i].bytes;
 		lengths[i] = (int)arrays[i].length;
 	}
-	return query_binary(database, sql, count, values, lengths, verdict);
+	*verdict = prepare(database, which);
+	if (*verdict != STATUS_OK)
+		return NULL;
+	bool is_sent =
+		PQsendQueryPrepared(database->connection, prepared[which].name, count, values, lengths, binary, 0) != 0;
+	return judge(database, is_sent ? collect(database) : NULL, verdict);
 }
 
 static void free_arrays(struct buffer *arrays)
@@ -533,10 +568,7 @@ static enum status look_up(struct database *database)
 		array_text(&arrays[1], text_of(record_kind_name(known->kind)));
 		array_text(&arrays[2], known->id.bytes == NULL ? TEXT("") : known->id);
 	}
-	PGresult *result = ask_arrays(database,
-		"SELECT wanted.at, record.revision FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY "
-		"AS wanted (ctx, kind, id, at) JOIN record USING (ctx, kind, id) WHERE body IS NOT NULL",
-		arrays, 3, &status);
+	PGresult *result = ask_arrays(database, LOOK_UP, arrays, &status);
 	for (int row = 0; result != NULL && row < PQntuples(result); row++) {
 		int64_t at = 0, revision = 0;
 		if (to_number(result, row, 0, &at) && to_number(result, row, 1, &revision) && at > 0 &&
@@ -564,9 +596,7 @@ static enum status look_up_owners(struct database *database)
 		if (batch->known[i].id.bytes == NULL)
 			array_text(&arrays[0], batch->known[i].ctx);
 	}
-	PGresult *result = ask_arrays(database,
-		"SELECT DISTINCT ctx FROM record WHERE ctx = ANY($1::text[]) AND kind = 'participant' AND body IS NOT NULL",
-		arrays, 1, &status);
+	PGresult *result = ask_arrays(database, OWNERS, arrays, &status);
 	for (int row = 0; result != NULL && row < PQntuples(result); row++) {
 		struct batch_known *owner = batch_find(batch, cell(result, row, 0), RECORD_PARTICIPANT, TEXT_NONE);
 		if (owner != NULL)
@@ -623,13 +653,7 @@ static enum status flush_rows(struct database *database, bool is_drop)
 		array_number(&arrays[3], write->revision);
 		array_text(&arrays[4], write->change->kind == CHANGE_PUT ? write->change->body : TEXT_NONE);
 	}
-	PQclear(ask_arrays(database,
-		is_drop ? "DELETE FROM record USING unnest($1::text[], $2::text[], $3::text[]) AS gone (ctx, kind, id) "
-				  "WHERE record.ctx = gone.ctx AND record.kind = gone.kind AND record.id = gone.id"
-				: "INSERT INTO record (ctx, kind, id, revision, body) "
-				  "SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[]) "
-				  "ON CONFLICT (ctx, kind, id) DO UPDATE SET revision = excluded.revision, body = excluded.body",
-		arrays, is_drop ? 3 : 5, &status));
+	PQclear(ask_arrays(database, is_drop ? DROP : PUT, arrays, &status));
 	free_arrays(arrays);
 	return status;
 }
@@ -670,14 +694,16 @@ static enum status postgres_prune(void *object, int64_t keep)
 static enum status postgres_commit(void *object)
 {
 	struct database *database = object;
+	char sql[160] = "COMMIT";
 	enum status status = flush(database);
-	if (status == STATUS_OK && database->written != database->started)
-		status = count_up(database);
 	if (status != STATUS_OK) {
 		roll_back(database);
 		return status;
 	}
-	PGresult *result = query(database, "COMMIT", 0, NULL);
+	if (database->written != database->started)
+		snprintf(sql, sizeof(sql), "UPDATE meta SET value = %lld WHERE name = 'revision'; NOTIFY celld_records; COMMIT",
+			(long long)database->written);
+	PGresult *result = query(database, sql, 0, NULL);
 	/* a transaction that had failed answers COMMIT with ROLLBACK, and no error */
 	bool is_done = result != NULL && strcmp(PQcmdStatus(result), "COMMIT") == 0;
 	PQclear(result);
