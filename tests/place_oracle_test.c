@@ -37,14 +37,14 @@ struct policy {
 	int64_t memory;
 };
 
-static const char *const lands[] = {"EU", "DE", "US", "CH"}, *const rules[] = {"gdpr", "itar", "iso"};
+static const char *const lands[] = {"EU", "DE", "US", "CH"}, *const rules[] = {"gdpr", "itar", "iso", NULL};
 
 static void print_list(struct buffer *into, const char *name, const char *const *words, unsigned bits)
 {
 	const char *between = "";
 	buffer_printf(into, "\"%s\":[", name);
 	for (unsigned i = 0; i < 4; i++) {
-		if ((bits >> i & 1U) != 0) {
+		if ((bits >> i & 1U) != 0 && words[i] != NULL) {
 			buffer_printf(into, "%s\"%s\"", between, words[i]);
 			between = ",";
 		}
