@@ -1,9 +1,11 @@
-/* The check of a data-plane token: cold (parse, signature, claims) and with its verdict cached. */
+/* The check of a data-plane token: cold (parse, signature, claims) and with its verdict cached; of an opaque one, which
+ * is looked up by a digest when cold, the cached half alone. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "bench/benches.h"
 #include "server/base/clock.h"
+#include "tenants/dp/opaque_token.h"
 #include "tenants/dp/token.h"
 #include "tenants/jose/jws.h"
 
@@ -35,6 +37,7 @@ struct rig {
 	struct key *key;
 	struct participant participant;
 	struct verdicts *verdicts;
+	_Atomic uint64_t epoch;
 	struct buffer buffer;
 	struct text token;
 };
@@ -42,7 +45,8 @@ struct rig {
 static void rig_open(struct rig *rig, enum key_kind kind)
 {
 	*rig = (struct rig){.participant = {.identity = (char *)(uintptr_t) "did:web:bench", .key_count = 1}};
-	if (key_generate(kind, TEXT("bench-key"), &rig->key) != STATUS_OK || (rig->verdicts = verdicts_new(1024)) == NULL)
+	if (key_generate(kind, TEXT("bench-key"), &rig->key) != STATUS_OK ||
+		(rig->verdicts = verdicts_new(1024, &rig->epoch)) == NULL)
 		abort();
 	memcpy(rig->participant.ctx, ctx, sizeof(ctx));
 	rig->participant.keys = &rig->key;
@@ -83,9 +87,34 @@ static void token_cached(struct bench *bench)
 	rig_close(&rig);
 }
 
+static void opaque_token_cached(struct bench *bench)
+{
+	struct rig rig;
+	const struct verdict *verdict;
+	char token[OPAQUE_TOKEN_LENGTH + 1];
+	rig_open(&rig, KEY_EDDSA);
+	int64_t now_ms = clock_wall_ms();
+	const struct access_claims claims = {.identity = text_of(rig.participant.identity),
+		.audience = TEXT("did:web:consumer.example"),
+		.ctx = text_of(ctx),
+		.flow = TEXT("flow-1"),
+		.jti = text_of(ctx),
+		.issued_s = now_ms / 1000,
+		.expires_s = now_ms / 1000 + 3600};
+	opaque_token_make(token);
+	if (verdicts_take(rig.verdicts, &rig.participant, text_of(token), &claims, 0, now_ms, &verdict) != STATUS_OK)
+		bench_fail(bench, "the token was refused");
+	while (bench_continues(bench)) {
+		verdict = verdicts_find(rig.verdicts, &rig.participant, text_of(token), now_ms);
+		bench_keep(verdict);
+	}
+	rig_close(&rig);
+}
+
 void register_token_benches(void)
 {
 	static const int64_t kinds[] = {0, 1};
 	bench_register("token_cold/ES256=0,EdDSA=1", token_cold, kinds, 2);
 	bench_register("token_cached", token_cached, NULL, 0);
+	bench_register("opaque_token_cached", opaque_token_cached, NULL, 0);
 }

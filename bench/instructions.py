@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """bench/instructions.py PROGRAMS BUILD [--update]: counts, with callgrind, the instructions that celld itself (and nghttp2 under it) spends
-on one proxied request and on one 16 KiB DATA frame of a proxied body over HTTP/2 and TLS, and compares with bench/instructions.json (tolerance 5 %).
+on one proxied request, with a token of either form, and on one 16 KiB DATA frame of a proxied body over HTTP/2 and TLS, and compares with bench/instructions.json (tolerance 5 %).
 
 Wall time on a shared machine hides a slow-down of a tenth; instructions do not. The C library, OpenSSL and the kernel are left out: what they
 spend depends on the processor. (Files are no row: valgrind does not know openat2.) BUILD (debug, release) picks the figures to compare with; --update writes them after a change that is meant."""
@@ -23,10 +23,11 @@ COUNTED = re.compile(r"/celld$|/libnghttp2\.so")
 SAMPLES = 3
 FRAME = 16384 - 9
 LARGE = 4 << 20
-# name, path, requests, units of one request
+# name, path, form of the token, requests, units of one request
 ROWS = (
-    ("1 KiB proxied, one request", "/json", 200, 1),
-    ("16 KiB frame, proxied", "/up/large.bin", 2, LARGE / FRAME),
+    ("1 KiB proxied, one request", "/json", "jwt", 200, 1),
+    ("1 KiB proxied, opaque token", "/json", "opaque", 200, 1),
+    ("16 KiB frame, proxied", "/up/large.bin", "opaque", 2, LARGE / FRAME),
 )
 
 
@@ -71,7 +72,9 @@ class Counted:
         bench.make_tls(folder / "tls")
         self.source = Source()
         certificate, key = folder / "tls/cert.pem", folder / "tls/key.pem"
-        self.token = bench.Cell(folder / "celld").provision(certificate, key, folder / "www", self.source.server_address[1], ())
+        cell = bench.Cell(folder / "celld")
+        self.tokens = {"opaque": cell.provision(certificate, key, folder / "www", self.source.server_address[1], ()),
+            "jwt": cell.make_jwt(certificate, key)}
         self.out = folder / "callgrind.out"
         self.cell = bench.Cell(folder / "celld", prefix=["valgrind", "--tool=callgrind", f"--callgrind-out-file={self.out}",
             "--compress-strings=no", "--compress-pos=no", "--fair-sched=yes", "--quiet"])
@@ -83,23 +86,23 @@ class Counted:
         self.dumps += 1
         return own_instructions(f"{self.out}.{self.dumps}")
 
-    def pull(self, path, count):
+    def pull(self, path, form, count):
         url = f"https://127.0.0.1:{self.cell.port}{bench.public(path)}"
-        output = subprocess.run(["h2load", "-c1", "-m1", "-t1", f"-n{count}", "-w24", "-W24", "-H", f"authorization: Bearer {self.token}",
+        output = subprocess.run(["h2load", "-c1", "-m1", "-t1", f"-n{count}", "-w24", "-W24", "-H", f"authorization: Bearer {self.tokens[form]}",
             "--tls13-ciphers=TLS_AES_128_GCM_SHA256", url], capture_output=True, text=True, timeout=120).stdout
         if f"{count} succeeded" not in output or f"{count} 2xx" not in output:
             raise SystemExit(f"{path}: {output[-600:]}")
 
-    def row(self, path, requests, units):
+    def row(self, path, form, requests, units):
         """The difference of many and few requests: the connection's own cost falls out. The least of some samples: a busy machine makes
         more and smaller turns, never fewer."""
-        self.pull(path, requests)
+        self.pull(path, form, requests)
         self.dump()
         samples = []
         for _ in range(SAMPLES):
-            self.pull(path, requests)
+            self.pull(path, form, requests)
             few = self.dump()
-            self.pull(path, 3 * requests)
+            self.pull(path, form, 3 * requests)
             samples.append((self.dump() - few) / (2 * requests * units))
         return min(samples)
 
@@ -113,7 +116,7 @@ def measure():
     folder.chmod(0o755)
     counted = Counted(folder)
     try:
-        return {name: round(counted.row(path, requests, units)) for name, path, requests, units in ROWS}
+        return {name: round(counted.row(*row)) for name, *row in ROWS}
     finally:
         counted.stop()
         shutil.rmtree(folder, ignore_errors=True)

@@ -14,17 +14,22 @@
 #include "tenants/access.h"
 
 enum { INPUT_MAX = 8 * 1024 * 1024, TIMEOUT_S = 60, TOKEN_S = 300 };
+/* A cell looks for the first, the managers of a fabric for one of the others. */
+#define SCOPES                                                                                                         \
+	"management-api:admin tenant-manager-api:read tenant-manager-api:write "                                           \
+	"provision-manager-api:read provision-manager-api:write"
 #define PARTICIPANTS "/api/mgmt/v5beta/participants"
 #define TENANT "/api/cell/v1/participants/{0}"
 
 static const struct {
 	const char *name, *environment, *help;
+	bool is_flag; /* without a value */
 } option_table[OPTION_COUNT] = {
 	[OPTION_URL] = {"--url", "CELLCTL_URL", "of the cell (https://localhost:8443)"},
 	[OPTION_CA] = {"--ca", "CELLCTL_CA", "PEM file of the authority of its certificate"},
 	[OPTION_STATE] = {"--state", "CELLCTL_STATE", "the cell's state directory: a token is made with its key"},
 	[OPTION_TOKEN_FILE] = {"--token-file", "CELLCTL_TOKEN_FILE", "a management token, instead of --state"},
-	[OPTION_JSON] = {"--json", NULL, "print what the cell answered"},
+	[OPTION_JSON] = {"--json", NULL, "print what the cell answered", true},
 	[OPTION_ID] = {"--id", NULL, "identifier of what is created"},
 	[OPTION_IDENTITY] = {"--identity", NULL, "DID of the participant"},
 	[OPTION_PARTICIPANT_STATE] = {"--participant-state", NULL, "CREATED, ACTIVATED, DEACTIVATED"},
@@ -40,6 +45,9 @@ static const struct {
 	[OPTION_FLOW] = {"--flow", NULL, "only of this flow"},
 	[OPTION_KEY] = {"--key", NULL, "public JWK file: the one key that counts"},
 	[OPTION_OUTPUT] = {"--output", NULL, "file to write; a part of it is taken up again"},
+	[OPTION_APPROVE] = {"--approve", NULL, "the cell is let in at once", true},
+	[OPTION_FORCE] = {"--force", NULL, "although something stands against it", true},
+	[OPTION_EXPLAIN] = {"--explain", NULL, "tell of each cell why", true},
 };
 
 static int fail(const char *what)
@@ -135,12 +143,17 @@ static bool build_entries(struct call *call)
 	return true;
 }
 
+bool cellctl_read_file(const char *path, struct buffer *into)
+{
+	if (read_whole(path, into))
+		return true;
+	fprintf(stderr, "cellctl: %s: cannot be read\n", path);
+	return false;
+}
+
 static bool build_file(struct call *call)
 {
-	if (read_whole(call->options[OPTION_FILE], &call->body))
-		return true;
-	fprintf(stderr, "cellctl: %s: cannot be read\n", call->options[OPTION_FILE]);
-	return false;
+	return cellctl_read_file(call->options[OPTION_FILE], &call->body);
 }
 
 static bool build_flow(struct call *call)
@@ -222,7 +235,7 @@ bool cellctl_token(const struct call *call, struct buffer *token)
 	}
 	if (!needs(call, OPTION_STATE) || !open_access(call, &access))
 		return false;
-	bool is_made = access_token(access, TEXT("cellctl"), TEXT("management-api:admin"), TOKEN_S, token) == STATUS_OK;
+	bool is_made = access_token(access, TEXT("cellctl"), TEXT(SCOPES), TOKEN_S, token) == STATUS_OK;
 	access_close(access);
 	return is_made || (fprintf(stderr, "cellctl: no token could be made\n"), false);
 }
@@ -417,6 +430,10 @@ static int print_answer(const struct command *command, const struct call *call, 
 			puts(answer->bytes);
 		return 0;
 	}
+	if (command->shape == SHAPE_TEXT) {
+		fputs(answer->bytes, stdout);
+		return 0;
+	}
 	static const struct json_limits limits = {64 * 1024 * 1024, 32, 4000000};
 	if (answer->length == 0 || command->shape == SHAPE_QUIET) {
 		puts("done");
@@ -432,8 +449,7 @@ static int print_answer(const struct command *command, const struct call *call, 
 	return 0;
 }
 
-/* 0: `answer` is there; else it has been said what is wrong. */
-static int ask(const struct command *command, const struct call *call, struct buffer *answer)
+int cellctl_ask(const struct command *command, const struct call *call, struct buffer *answer)
 {
 	struct buffer token = {0}, url = {0};
 	char error[CURL_ERROR_SIZE] = "";
@@ -465,7 +481,7 @@ static int request(const struct command *command, struct call *call)
 	struct buffer answer = {0};
 	if (command->build != NULL && !command->build(call))
 		return EXIT_USAGE;
-	int result = ask(command, call, &answer);
+	int result = cellctl_ask(command, call, &answer);
 	if (result == 0)
 		result = print_answer(command, call, &answer);
 	buffer_free(&answer);
@@ -487,7 +503,7 @@ static int fetch_receipts(void *context, const char *query, struct buffer *answe
 	buffer_printf(&path, "%s?%s", fetching->command->path, query);
 	struct command page = *fetching->command;
 	page.path = path.bytes;
-	int result = path.failed ? fail("out of memory") : ask(&page, fetching->call, answer);
+	int result = path.failed ? fail("out of memory") : cellctl_ask(&page, fetching->call, answer);
 	buffer_free(&path);
 	return result;
 }
@@ -579,13 +595,26 @@ static const struct command commands[] = {
 	{"access-token", "--scopes S [--lifetime SECONDS] [--subject X]", 0, NULL, NULL, NULL, SHAPE_QUIET, NULL,
 		make_access_token, "a management token, made with the cell's key"},
 };
-enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
+enum { OWN_COUNT = sizeof(commands) / sizeof(commands[0]) };
+
+static size_t command_count(void)
+{
+	return OWN_COUNT + fabric_command_count + place_command_count;
+}
+
+static const struct command *command_at(size_t index)
+{
+	if (index < OWN_COUNT)
+		return &commands[index];
+	index -= OWN_COUNT;
+	return index < fabric_command_count ? &fabric_commands[index] : &place_commands[index - fabric_command_count];
+}
 
 static void print_help(FILE *out)
 {
 	fputs("cellctl [options] COMMAND\n\n", out);
-	for (size_t i = 0; i < COMMAND_COUNT; i++)
-		fprintf(out, "  %s %s\n      %s\n", commands[i].words, commands[i].arguments, commands[i].help);
+	for (size_t i = 0; i < command_count(); i++)
+		fprintf(out, "  %s %s\n      %s\n", command_at(i)->words, command_at(i)->arguments, command_at(i)->help);
 	fputs("\noptions\n", out);
 	for (int i = 0; i < OPTION_COUNT; i++)
 		fprintf(out, "  %-20s %s%s%s\n", option_table[i].name, option_table[i].help,
@@ -630,12 +659,12 @@ static bool parse(int count, char **arguments, struct call *call)
 		int option = find_option(arguments[i]);
 		if (option == OPTION_STATE && is_create) /* behind "participants create" it is the participant's */
 			option = OPTION_PARTICIPANT_STATE;
-		if (option < 0 || (option != OPTION_JSON && i + 1 == count)) {
+		if (option < 0 || (!option_table[option].is_flag && i + 1 == count)) {
 			fprintf(stderr, "cellctl: %s: %s\n", arguments[i],
 				option < 0 ? "unknown option; see cellctl --help" : "a value is missing");
 			return false;
 		}
-		call->options[option] = option == OPTION_JSON ? "" : arguments[++i];
+		call->options[option] = option_table[option].is_flag ? "" : arguments[++i];
 	}
 	return true;
 }
@@ -649,21 +678,21 @@ int main(int count, char **arguments)
 	}
 	if (!parse(count, arguments, &call))
 		return EXIT_USAGE;
-	for (size_t i = 0; i < COMMAND_COUNT; i++) {
-		unsigned used = match(&commands[i], call.words, call.word_count);
+	for (size_t i = 0; i < command_count(); i++) {
+		const struct command *command = command_at(i);
+		unsigned used = match(command, call.words, call.word_count);
 		if (used == 0)
 			continue;
 		memmove(call.words, call.words + used, (call.word_count - used) * sizeof(call.words[0]));
 		call.word_count -= used;
-		bool takes_more =
-			strstr(commands[i].arguments, "...") != NULL ||
-			(strstr(commands[i].arguments, "[PATH]") != NULL && call.word_count == commands[i].needed + 1);
-		if (call.word_count < commands[i].needed || (call.word_count > commands[i].needed && !takes_more)) {
-			fprintf(stderr, "cellctl: usage: %s %s\n", commands[i].words, commands[i].arguments);
+		bool takes_more = strstr(command->arguments, "...") != NULL ||
+						  (strstr(command->arguments, "[PATH]") != NULL && call.word_count == command->needed + 1);
+		if (call.word_count < command->needed || (call.word_count > command->needed && !takes_more)) {
+			fprintf(stderr, "cellctl: usage: %s %s\n", command->words, command->arguments);
 			return EXIT_USAGE;
 		}
 		curl_global_init(CURL_GLOBAL_DEFAULT);
-		int result = commands[i].run != NULL ? commands[i].run(&commands[i], &call) : request(&commands[i], &call);
+		int result = command->run != NULL ? command->run(command, &call) : request(command, &call);
 		curl_global_cleanup();
 		buffer_free(&call.body);
 		return result;

@@ -26,6 +26,9 @@ enum option {
 	OPTION_FLOW,
 	OPTION_KEY,
 	OPTION_OUTPUT,
+	OPTION_APPROVE,
+	OPTION_FORCE,
+	OPTION_EXPLAIN,
 	OPTION_COUNT
 };
 struct call {
@@ -35,7 +38,7 @@ struct call {
 	struct buffer body;
 };
 
-enum shape { SHAPE_TABLE, SHAPE_OBJECT, SHAPE_QUIET };
+enum shape { SHAPE_TABLE, SHAPE_OBJECT, SHAPE_TEXT, SHAPE_QUIET };
 
 struct command {
 	const char *words, *arguments;
@@ -51,5 +54,16 @@ struct command {
 /* The management token of the command line; false: it has said why not. */
 bool cellctl_token(const struct call *call, struct buffer *token);
 
+/* The file, or standard input for "-" and NULL; false: it has said why not. */
+bool cellctl_read_file(const char *path, struct buffer *into);
+/* One request with call->body; 0: `answer` is there; else it has been said what is wrong. */
+int cellctl_ask(const struct command *command, const struct call *call, struct buffer *answer);
+
+/* cellctl_fabric.c */
+extern const struct command fabric_commands[];
+extern const size_t fabric_command_count;
+/* cellctl_place.c */
+extern const struct command place_commands[];
+extern const size_t place_command_count;
 /* cellctl_pull.c */
 int pull_run(const struct command *command, struct call *call);

@@ -9,6 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "control/cell/activities.h"
+#include "control/cell/membership.h"
+#include "control/cell/orders.h"
 #include "control/celld_admin.h"
 #include "control/program.h"
 #include "router/router.h"
@@ -34,6 +37,8 @@ struct settings {
 	struct tenant_settings tenant;
 	struct router_settings router;
 	struct dp_settings dp;
+	struct membership_settings fabric;
+	struct bus_settings nats;
 };
 
 /* The running cell, in the order it is opened. */
@@ -49,6 +54,11 @@ struct cell {
 	struct dp *dp;
 	struct did_host *did_host;
 	struct router *router;
+	/* NULL: this cell belongs to no fabric */
+	struct state *state;
+	struct orders *orders;
+	struct activities *activities; /* the first worker's; NULL: not joined */
+	struct membership *membership;
 	struct server *server;
 	struct admin admin;
 	struct handler handler;
@@ -68,6 +78,8 @@ static void describe(struct program_settings *program)
 	program_section(program, "tenant", tenant_settings_table, tenant_settings_count, &settings->tenant);
 	program_section(program, "router", router_settings_table, router_settings_count, &settings->router);
 	program_section(program, "dp", dp_settings_table, dp_settings_count, &settings->dp);
+	program_section(program, "fabric", membership_settings_table, membership_settings_count, &settings->fabric);
+	program_section(program, "nats", bus_settings_table, bus_settings_count, &settings->nats);
 }
 
 /* What the tables cannot say: texts of a grammar of their own. */
@@ -99,6 +111,7 @@ static bool complete(struct program_settings *program, const struct program_opti
 		   program_default_path(&settings->vault.directory, options, "vault") &&
 		   program_default_path(&settings->access.key_file, options, "cell.key") &&
 		   program_default_path(&settings->dp.source_root, options, "sources") &&
+		   program_default_path(&settings->fabric.key_file, options, "cell.nk") &&
 		   program_default_path(&settings->dp.cell_file, options, "cell.id");
 }
 
@@ -179,6 +192,60 @@ static enum status forbid_admin_listeners(struct cell *cell)
 	return status;
 }
 
+/* --- the fabric */
+
+static void on_fenced(void *context)
+{
+	router_fence(((struct cell *)context)->router, true);
+}
+
+static void open_activities(struct cell *cell, struct bus *bus, struct text cell_id)
+{
+	const char *ingress = membership_ingress(cell->membership);
+	const struct activities_settings settings = {cell_id, ingress == NULL ? TEXT_NONE : text_of(ingress)};
+	if (cell->activities == NULL)
+		cell->activities = activities_open(&settings, bus, cell->state, cell->management);
+	if (cell->activities == NULL)
+		LOG(ERROR, "cell.no_activities", log_text("why", TEXT("out of memory")));
+}
+
+static void on_membership(void *context, struct bus *bus, struct text cell_id, int64_t epoch)
+{
+	struct cell *cell = context;
+	if (epoch > 0) {
+		orders_join(cell->orders, bus, cell_id, epoch);
+		open_activities(cell, bus, cell_id);
+		return;
+	}
+	orders_fence(cell->orders);
+	if (cell->activities != NULL)
+		activities_close(cell->activities);
+	cell->activities = NULL;
+}
+
+static enum status open_fabric(struct cell *cell, struct buffer *error)
+{
+	struct settings *settings = cell->settings;
+	if (settings->fabric.url == NULL)
+		return STATUS_OK;
+	enum status status = state_open(cell->store, cell->pool, &cell->state);
+	if (status == STATUS_OK)
+		status = orders_open(cell->state, &cell->orders);
+	const struct membership_uses uses = {.pool = cell->pool,
+		.store = cell->store,
+		.state = cell->state,
+		.vault = cell->vault,
+		.registry = cell->registry,
+		.fence = on_fenced,
+		.fence_context = cell};
+	if (status == STATUS_OK)
+		status = membership_open(&settings->fabric, &settings->nats, &uses, &cell->membership, error);
+	if (status == STATUS_OK)
+		membership_observe(cell->membership, on_membership, cell);
+	cell->admin.membership = cell->membership;
+	return status;
+}
+
 static enum status open_cell(void *context, struct program_settings *program, struct buffer *error)
 {
 	struct cell *cell = context;
@@ -209,6 +276,8 @@ static enum status open_cell(void *context, struct program_settings *program, st
 		status = did_host_open(cell->registry, cell->pool, &cell->did_host);
 	if (status == STATUS_OK)
 		status = open_router(cell);
+	if (status == STATUS_OK)
+		status = open_fabric(cell, error);
 	cell->handler = (struct handler){router_handle, cell->router};
 	if (status == STATUS_OK)
 		status = server_open(cell->pool, &settings->server, &settings->limits, &cell->handler, &cell->server, error);
@@ -234,6 +303,7 @@ static void close_cell(void *context)
 	/* What answers workers ends before them; what workers use ends after. The store's last answers may ask the vault
 	 * to forget: it ends when they have been heard. */
 	sem_t turned;
+	membership_leave(cell->membership);
 	sem_init(&turned, 0, 0);
 	if (cell->dp != NULL) {
 		dp_stop(cell->dp, on_turned, &turned);
@@ -250,6 +320,9 @@ static void close_cell(void *context)
 	if (cell->pool != NULL)
 		worker_pool_stop(cell->pool);
 	server_free(cell->server);
+	membership_free(cell->membership);
+	orders_free(cell->orders);
+	state_free(cell->state);
 	router_free(cell->router);
 	did_host_free(cell->did_host);
 	dp_free(cell->dp);

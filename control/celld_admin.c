@@ -19,7 +19,9 @@ void admin_health(void *context, struct exchange *exchange, const struct route *
 {
 	struct admin *admin = context;
 	pages_health(exchange, route->rest, atomic_load_explicit(&admin->is_draining, memory_order_relaxed),
-		store_is_healthy(admin->store) ? NULL : "the store cannot be reached");
+		!store_is_healthy(admin->store)           ? "the store cannot be reached"
+		: membership_is_fenced(admin->membership) ? "fenced: another process of this cell has joined"
+												  : NULL);
 }
 
 void admin_page(void *context, struct exchange *exchange, const struct route *route)
@@ -79,6 +81,13 @@ void admin_status(void *context, struct exchange *exchange, const struct route *
 	for (int state = 0; state <= PARTICIPANT_DEACTIVATED; state++)
 		buffer_printf(&text, ",\"participants%s\":%zu", participant_state_name((enum participant_state)state),
 			census.by_state[state]);
+	if (admin->membership != NULL) {
+		struct buffer line = {0};
+		membership_line(admin->membership, &line);
+		buffer_append(&text, TEXT(",\"fabric\":"));
+		buffer_append_json(&text, buffer_text(&line));
+		buffer_free(&line);
+	}
 	buffer_append_byte(&text, '}');
 	if (text.failed)
 		answer_problem(exchange, 503, TEXT_NONE);

@@ -3,6 +3,7 @@
 
 #include <stdatomic.h>
 
+#include "control/cell/membership.h"
 #include "tenants/access.h"
 #include "tenants/registry.h"
 #include "tenants/runtime.h"
@@ -11,6 +12,7 @@ struct admin {
 	struct store *store;
 	struct registry *registry;
 	struct access *access;
+	struct membership *membership; /* NULL: this cell belongs to no fabric */
 	int64_t started_ms;
 	atomic_bool is_draining;
 };

@@ -4,15 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "router/loan.h"
+
 enum {
 	BUCKETS = 4096,
 	CONNECTION_BUCKETS = 16,
 	IDLE_KEPT = 1024,
 	IDLE_MS = 10000,
 	LEASES_A_SECOND = 20,
-	LEASE_STREAMS_MAX = 8,
-	LEASE_PART = 16,
-	EXACT_BELOW = 32
+	/* so long a worker counts as a sender after its last exchange: requests one after the other change nothing */
+	REST_MS = 100
 };
 
 struct seat {
@@ -30,9 +31,10 @@ struct account {
 	int64_t seen; /* the revision of the configuration these limits are of */
 	struct tenant_limits limits;
 	int64_t requests; /* leased and not used */
-	int64_t streams_leased, streams;
+	struct loan streams, connections;
 	int64_t seen_senders;
-	bool is_sender;
+	bool is_sender, is_resting;
+	struct account *resting_next; /* senders without an exchange, perhaps */
 	uint64_t used_ms;
 	struct seat *seats[CONNECTION_BUCKETS];
 };
@@ -43,6 +45,8 @@ struct accounts {
 	struct account *buckets[BUCKETS];
 	size_t count;
 	struct seat *free_seats;
+	struct account *resting;
+	struct timer *rest; /* ticks while some rest */
 };
 
 /* --- gates */
@@ -96,24 +100,32 @@ static int64_t lease_requests(struct gate *gate, int64_t limit, uint64_t now_ms)
 	return 0;
 }
 
-/* Borrows `wanted`, or one, while no more than `limit` are lent in all. */
-static int64_t lease(_Atomic int64_t *lent, int64_t limit, int64_t wanted)
-{
-	int64_t before = atomic_load_explicit(lent, memory_order_relaxed);
-	for (;;) {
-		int64_t take = before + wanted <= limit ? wanted : before + 1 <= limit ? 1 : 0;
-		if (take == 0 || atomic_compare_exchange_weak_explicit(
-							 lent, &before, before + take, memory_order_relaxed, memory_order_relaxed))
-			return take;
-	}
-}
-
-static void give_back(_Atomic int64_t *lent, int64_t count)
-{
-	atomic_fetch_sub_explicit(lent, count, memory_order_relaxed);
-}
-
 /* --- accounts */
+
+static void end_sending(struct account *account)
+{
+	if (account->is_sender)
+		atomic_fetch_sub_explicit(&account->gate->senders, 1, memory_order_relaxed);
+	account->is_sender = false;
+}
+
+static void on_rest(void *context)
+{
+	struct accounts *accounts = context;
+	uint64_t now_ms = worker_now_ms(accounts->worker);
+	for (struct account **at = &accounts->resting, *account; (account = *at) != NULL;) {
+		if (account->streams.used == 0 && now_ms - account->used_ms < REST_MS) {
+			at = &account->resting_next;
+			continue;
+		}
+		*at = account->resting_next;
+		account->is_resting = false;
+		if (account->streams.used == 0)
+			end_sending(account);
+	}
+	if (accounts->resting != NULL)
+		timer_set(accounts->rest, REST_MS);
+}
 
 struct accounts *accounts_new(struct worker *worker, const struct tenant_settings *defaults)
 {
@@ -122,6 +134,11 @@ struct accounts *accounts_new(struct worker *worker, const struct tenant_setting
 		return NULL;
 	accounts->worker = worker;
 	accounts->defaults = defaults;
+	accounts->rest = timer_new(worker, on_rest, accounts);
+	if (accounts->rest == NULL) {
+		free(accounts);
+		return NULL;
+	}
 	return accounts;
 }
 
@@ -133,7 +150,9 @@ static struct account **bucket_of(struct accounts *accounts, const struct gate *
 
 static void account_free(struct account *account)
 {
-	give_back(&account->gate->streams, account->streams_leased);
+	end_sending(account);
+	loan_end(&account->streams, &account->gate->streams);
+	loan_end(&account->connections, &account->gate->connections);
 	share_unref(account->share);
 	gate_unref(account->gate);
 	account->home->count--;
@@ -147,7 +166,7 @@ static void sweep(struct accounts *accounts, uint64_t now_ms)
 		struct account **at = &accounts->buckets[i];
 		while (*at != NULL) {
 			struct account *account = *at;
-			if (account->streams > 0 || now_ms - account->used_ms < IDLE_MS) {
+			if (account->streams.used > 0 || account->is_resting || now_ms - account->used_ms < IDLE_MS) {
 				at = &account->chain;
 				continue;
 			}
@@ -173,6 +192,7 @@ void accounts_free(struct accounts *accounts)
 		free(accounts->free_seats);
 		accounts->free_seats = next;
 	}
+	timer_free(accounts->rest);
 	free(accounts);
 }
 
@@ -214,29 +234,17 @@ static void begin_sending(struct account *account)
 	}
 }
 
-static void end_sending(struct account *account)
+/* A sender without an exchange is one for a while. */
+static void rest(struct account *account)
 {
-	if (account->is_sender && account->streams == 0) {
-		account->is_sender = false;
-		atomic_fetch_sub_explicit(&account->gate->senders, 1, memory_order_relaxed);
-	}
-}
-
-/* How many streams a worker borrows at once, and how many it may keep unused: none of a small limit. */
-static int64_t lease_size(const struct account *account)
-{
-	int64_t size = account->limits.streams / LEASE_PART;
-	return size < 1 ? 1 : size > LEASE_STREAMS_MAX ? LEASE_STREAMS_MAX : size;
-}
-
-static void return_streams(struct account *account)
-{
-	int64_t spare = account->streams_leased - account->streams;
-	int64_t kept = account->limits.streams < EXACT_BELOW ? 0 : lease_size(account);
-	if (spare <= kept)
+	struct accounts *home = account->home;
+	if (!account->is_sender || account->is_resting || account->streams.used > 0)
 		return;
-	account->streams_leased -= spare - kept;
-	give_back(&account->gate->streams, spare - kept);
+	if (home->resting == NULL)
+		timer_set(home->rest, REST_MS);
+	account->is_resting = true;
+	account->resting_next = home->resting;
+	home->resting = account;
 }
 
 static struct account *account_get(struct accounts *accounts, struct gate *gate, const struct participant *participant)
@@ -295,7 +303,7 @@ static enum admission sit(struct account *account, const void *connection)
 		(*at)->streams++;
 		return ADMITTED;
 	}
-	if (lease(&account->gate->connections, account->limits.connections, 1) == 0)
+	if (!loan_take(&account->connections, &account->gate->connections, account->limits.connections))
 		return REFUSED_CONNECTIONS;
 	struct seat *seat = home->free_seats;
 	if (seat != NULL)
@@ -303,7 +311,7 @@ static enum admission sit(struct account *account, const void *connection)
 	else
 		seat = malloc(sizeof(*seat));
 	if (seat == NULL) {
-		give_back(&account->gate->connections, 1);
+		loan_return(&account->connections, &account->gate->connections, account->limits.connections);
 		return REFUSED_MEMORY;
 	}
 	*seat = (struct seat){.connection = connection, .streams = 1};
@@ -319,16 +327,16 @@ static void stand_up(struct account *account, const void *connection)
 	*at = seat->next;
 	seat->next = account->home->free_seats;
 	account->home->free_seats = seat;
-	give_back(&account->gate->connections, 1);
+	loan_return(&account->connections, &account->gate->connections, account->limits.connections);
 }
 
 static void on_leave(struct exchange *exchange)
 {
 	struct account *account = exchange->leave_state;
 	stand_up(account, exchange->connection);
-	account->streams--;
-	return_streams(account);
-	end_sending(account);
+	account->used_ms = worker_now_ms(account->home->worker);
+	loan_return(&account->streams, &account->gate->streams, account->limits.streams);
+	rest(account);
 }
 
 enum admission accounts_admit(
@@ -343,15 +351,14 @@ enum admission accounts_admit(
 		account->requests = lease_requests(gate, account->limits.requests_per_second, account->used_ms);
 	if (account->requests == 0)
 		return REFUSED_RATE;
-	if (account->streams == account->streams_leased)
-		account->streams_leased += lease(&gate->streams, account->limits.streams, lease_size(account));
-	if (account->streams == account->streams_leased)
+	if (!loan_take(&account->streams, &gate->streams, account->limits.streams))
 		return REFUSED_STREAMS;
 	enum admission seated = sit(account, exchange->connection);
-	if (seated != ADMITTED)
+	if (seated != ADMITTED) {
+		loan_return(&account->streams, &gate->streams, account->limits.streams);
 		return seated;
+	}
 	account->requests--;
-	account->streams++;
 	begin_sending(account);
 	exchange->share = account->share;
 	exchange->on_leave = on_leave;

@@ -16,7 +16,8 @@ struct gate {
 	_Alignas(64) _Atomic int64_t requests;
 	_Atomic uint64_t refilled_ms;
 	_Atomic int64_t streams, connections;
-	_Atomic int64_t senders; /* workers on which the tenant has open exchanges; kept while bytes are capped */
+	_Atomic int64_t
+		senders; /* workers on which the tenant has open exchanges, or had lately; kept while bytes are capped */
 };
 
 struct gate *gate_new(const struct participant *participant);

@@ -104,6 +104,7 @@ static void on_sweep(struct task *task)
 {
 	struct client *client = (struct client *)(void *)((char *)task - offsetof(struct client, sweep));
 	client->is_sweep_queued = false;
+	h1_lent_release(client);
 	struct client_call *due = client->due;
 	client->due = NULL;
 	while (due != NULL) {
@@ -178,6 +179,8 @@ static bool is_own(struct text name)
 	return false;
 }
 
+enum { HEAD_USUAL = 1000 }; /* bytes */
+
 static enum status build_head(struct client_call *call, const struct client_request *request)
 {
 	const struct url *url = request->url;
@@ -185,6 +188,7 @@ static enum status build_head(struct client_call *call, const struct client_requ
 	bool is_v6 = text_find(url->host, ':') < url->host.length;
 	if (!text_is_line(request->method) || !text_is_line(url->path) || !text_is_line(url->query))
 		return STATUS_INVALID;
+	(void)buffer_reserve(&head, HEAD_USUAL); /* a failure stays in it */
 	buffer_append(&head, request->method);
 	buffer_append_byte(&head, ' ');
 	buffer_append(&head, url->path);
@@ -322,12 +326,21 @@ enum body_state client_call_read(struct client_call *call, uint8_t *into, size_t
 	return call->protocol->read(call, into, room, count);
 }
 
-enum body_state client_call_lend(struct client_call *call, size_t room, const uint8_t **bytes, size_t *count)
+enum body_state client_call_pipe(struct client_call *call, size_t room, int *pipe, size_t *count)
+{
+	*count = 0;
+	if (call->phase != CALL_BODY || call->protocol->pipe == NULL)
+		return BODY_MORE;
+	return call->protocol->pipe(call, room, pipe, count);
+}
+
+enum body_state client_call_lend(
+	struct client_call *call, size_t room, bool may_read, const uint8_t **bytes, size_t *count)
 {
 	*count = 0;
 	if (call->phase != CALL_BODY || call->protocol->lend == NULL)
-		return BODY_LATER;
-	return call->protocol->lend(call, room, bytes, count);
+		return BODY_MORE;
+	return call->protocol->lend(call, room, may_read, bytes, count);
 }
 
 size_t client_call_write(struct client_call *call, const uint8_t *bytes, size_t length, bool ended)
@@ -427,6 +440,7 @@ static void on_stop(void *context, struct worker *worker)
 		free(client->free_calls);
 		client->free_calls = next;
 	}
+	pipes_close(&client->pipes);
 	while (client->free_blocks != NULL) {
 		struct free_block *next = client->free_blocks->next;
 		free(client->free_blocks);

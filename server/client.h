@@ -82,9 +82,13 @@ void client_call_limit_ahead(struct client_call *call, size_t bytes);
 size_t client_call_held(const struct client_call *call);
 /* After BODY_END: the answer's trailers, at most `room`, borrowed until client_call_close. Returns how many. */
 unsigned client_call_trailers(struct client_call *call, struct header *trailers, unsigned room);
-/* Lends `room` bytes that have come already, until the next client_call_read or the close; never the body's last ones.
- * BODY_LATER: read instead. */
-enum body_state client_call_lend(struct client_call *call, size_t room, const uint8_t **bytes, size_t *count);
+/* Lends at most `room` bytes, until the end of the turn's task, the next client_call_read or lend that may read, or the
+ * close; never the body's last ones. BODY_MORE without bytes: none have come yet; with may_read: read instead. */
+enum body_state client_call_lend(
+	struct client_call *call, size_t room, bool may_read, const uint8_t **bytes, size_t *count);
+/* The next bytes, at most `room` and never the body's last ones, stand in a pipe whose other bytes are not theirs: they
+ * must be taken out of it before anything else is asked. BODY_MORE without bytes: lend or read instead. */
+enum body_state client_call_pipe(struct client_call *call, size_t room, int *pipe, size_t *count);
 /* Takes as much as can go now and returns how much; `ended` counts only when all was taken. */
 size_t client_call_write(struct client_call *call, const uint8_t *bytes, size_t length, bool ended);
 /* Its body has been handed over whole, not just ignored because the answer came before. */

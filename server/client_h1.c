@@ -1,11 +1,16 @@
 /* HTTP/1.1 towards upstreams: heads, bodies by length, chunks or close, and nothing that is not asked for. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "server/client_private.h"
 
 /* Of what comes with a head at once, and at least by one read: a record of TLS, and the sizes of some chunks. */
 enum { HEAD_READ = 16 * 1024, LEAST_READ = 4096 };
+/* Less at once is not worth a pipe; and what of the end of a body is not taken by one. */
+enum { LEAST_PIPED = 64 * 1024, PIPE_TAIL = 16 * 1024 };
 
 static enum status frame_body(struct client_call *call, const struct h1_head *head)
 {
@@ -62,6 +67,38 @@ static void give_block_back(struct upstream *upstream)
 	block_give(upstream->origin->client, upstream->block);
 	upstream->block = NULL;
 	upstream->at = upstream->end = 0;
+}
+
+void h1_pipe_release(struct upstream *upstream)
+{
+	if (upstream->has_pipe)
+		pipes_give(&upstream->origin->client->pipes, upstream->pipe);
+	upstream->has_pipe = false;
+	upstream->piped = 0;
+}
+
+void h1_lent_release(struct client *client)
+{
+	while (client->lent != NULL) {
+		struct upstream *upstream = client->lent;
+		client->lent = upstream->lent_next;
+		upstream->is_lent = false;
+		if (upstream->block != NULL)
+			give_block_back(upstream);
+		if (upstream->piped == 0)
+			h1_pipe_release(upstream);
+	}
+}
+
+static void release_later(struct upstream *upstream)
+{
+	struct client *client = upstream->origin->client;
+	if (upstream->is_lent)
+		return;
+	upstream->is_lent = true;
+	upstream->lent_next = client->lent;
+	client->lent = upstream;
+	client_sweep_later(client);
 }
 
 static void finish_call(struct client_call *call)
@@ -276,6 +313,27 @@ static uint8_t *block_for_reading(struct upstream *upstream, struct client *clie
 	return upstream->block;
 }
 
+static void pipe_passed(struct client_call *call, size_t count)
+{
+	struct upstream *upstream = call->upstream;
+	upstream->piped -= count;
+	call->left -= count;
+	if (upstream->piped == 0)
+		release_later(upstream);
+}
+
+/* What went into a pipe and is not passed on by it. */
+static enum body_state read_pipe(struct client_call *call, uint8_t *into, size_t room, size_t *count)
+{
+	struct upstream *upstream = call->upstream;
+	ssize_t got = read(upstream->pipe.out, into, room < upstream->piped ? room : upstream->piped);
+	if (got <= 0)
+		return fail_read(call, STATUS_IO);
+	*count = (size_t)got;
+	pipe_passed(call, *count);
+	return BODY_MORE;
+}
+
 static enum body_state read_body(struct client_call *call, uint8_t *into, size_t room, size_t *count)
 {
 	struct upstream *upstream = call->upstream;
@@ -285,6 +343,8 @@ static enum body_state read_body(struct client_call *call, uint8_t *into, size_t
 		finish_call(call);
 		return BODY_END;
 	}
+	if (upstream->piped > 0)
+		return read_pipe(call, into, room, count);
 	enum body_state state = upstream->block != NULL ? take(call, into, room, count) : BODY_LATER;
 	/* until there is nothing more to read: TLS may hold bytes that the socket does not show */
 	while (state == BODY_LATER) {
@@ -305,20 +365,91 @@ static enum body_state read_body(struct client_call *call, uint8_t *into, size_t
 static size_t held(const struct client_call *call)
 {
 	const struct upstream *upstream = call->upstream;
-	return upstream == NULL || upstream->block == NULL ? 0 : upstream->end - upstream->at;
+	return upstream == NULL ? 0 : upstream->end - upstream->at + upstream->piped;
 }
 
-/* The block stays in its place, though it may be empty, until the next read. */
-static enum body_state lend_body(struct client_call *call, size_t room, const uint8_t **bytes, size_t *count)
+/* Fills the empty block. */
+static enum body_state fill_block(struct client_call *call, size_t room)
 {
 	struct upstream *upstream = call->upstream;
-	if (upstream == NULL || upstream->block == NULL || call->framing != FRAMING_LENGTH || call->left <= room ||
-		upstream->end - upstream->at < room)
-		return BODY_LATER;
+	uint8_t *block = block_for_reading(upstream, call->client);
+	if (block == NULL)
+		return fail_read(call, STATUS_NO_MEMORY);
+	size_t limit = read_limit(call, 0, room);
+	long received;
+	do { /* TLS gives a record at a time */
+		received = upstream_receive(upstream, block + upstream->end, limit - upstream->end);
+		upstream->end += received > 0 ? (size_t)received : 0;
+	} while (received > 0 && upstream->ssl != NULL && upstream->end < limit);
+	call->is_sparse = upstream->end < LEAST_PIPED;
+	if (upstream->end > 0)
+		return BODY_MORE;
+	give_block_back(upstream);
+	return received == 0 ? wait_readable(call) : on_end(call, received);
+}
+
+/* The block stays in its place, though it may be empty, until the end of the turn or the next read. */
+static enum body_state lend_body(
+	struct client_call *call, size_t room, bool may_read, const uint8_t **bytes, size_t *count)
+{
+	struct upstream *upstream = call->upstream;
+	if (upstream == NULL || call->framing != FRAMING_LENGTH || call->left <= room || upstream->piped > 0)
+		return BODY_MORE;
+	if (upstream->at == upstream->end) {
+		enum body_state state = may_read ? fill_block(call, room) : BODY_MORE;
+		if (!may_read || state != BODY_MORE)
+			return state;
+	}
+	size_t left = upstream->end - upstream->at, part = left < room ? left : room;
 	*bytes = upstream->block + upstream->at;
-	*count = room;
-	upstream->at += room;
-	call->left -= room;
+	*count = part;
+	upstream->at += part;
+	call->left -= part;
+	if (upstream->at == upstream->end)
+		release_later(upstream);
+	return BODY_MORE;
+}
+
+static enum body_state fill_pipe(struct client_call *call)
+{
+	struct upstream *upstream = call->upstream;
+	size_t most = call->left - PIPE_TAIL < CLIENT_BLOCK ? (size_t)call->left - PIPE_TAIL : CLIENT_BLOCK;
+	upstream->has_pipe = upstream->has_pipe || pipes_take(&call->client->pipes, &upstream->pipe);
+	if (!upstream->has_pipe)
+		return BODY_MORE;
+	ssize_t count;
+	do
+		count = splice(upstream->descriptor, NULL, upstream->pipe.in, NULL, most, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+	while (count < 0 && errno == EINTR);
+	if (count > 0) {
+		upstream->active_ms = client_now(call->client);
+		upstream->piped = (size_t)count;
+		call->is_sparse = count < LEAST_PIPED;
+		return BODY_MORE;
+	}
+	int error = errno;
+	release_later(upstream);
+	if (count == 0)
+		return on_end(call, -1);
+	return error == EAGAIN ? wait_readable(call) : fail_read(call, STATUS_CLOSED);
+}
+
+/* Only while much comes at once, and may be held. */
+static enum body_state pipe_body(struct client_call *call, size_t room, int *pipe, size_t *count)
+{
+	struct upstream *upstream = call->upstream;
+	if (upstream == NULL || upstream->ssl != NULL || call->framing != FRAMING_LENGTH || call->left <= room + PIPE_TAIL)
+		return BODY_MORE;
+	if (upstream->piped == 0) {
+		if (upstream->at < upstream->end || call->is_sparse || call->ahead_limit < CLIENT_BLOCK)
+			return BODY_MORE;
+		enum body_state state = fill_pipe(call);
+		if (state != BODY_MORE || upstream->piped == 0)
+			return state;
+	}
+	*pipe = upstream->pipe.out;
+	*count = upstream->piped < room ? upstream->piped : room;
+	pipe_passed(call, *count);
 	return BODY_MORE;
 }
 
@@ -510,6 +641,7 @@ const struct client_protocol client_h1 = {
 	.writable = writable,
 	.check = check,
 	.read = read_body,
+	.pipe = pipe_body,
 	.lend = lend_body,
 	.write = write_body,
 	.held = held,

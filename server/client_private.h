@@ -9,6 +9,7 @@
 #include "server/client.h"
 #include "server/h1_parse.h"
 #include "server/own_sockets.h"
+#include "server/pipes.h"
 #include "server/resolver.h"
 
 enum {
@@ -62,8 +63,9 @@ struct client_protocol {
 	void (*check)(struct upstream *upstream, uint64_t now_ms);
 	/* In phase CALL_BODY; the connection may be gone. */
 	enum body_state (*read)(struct client_call *call, uint8_t *into, size_t room, size_t *count);
-	/* The same without copying. May be NULL. */
-	enum body_state (*lend)(struct client_call *call, size_t room, const uint8_t **bytes, size_t *count);
+	/* The same without copying, from memory and by a pipe. May be NULL. */
+	enum body_state (*pipe)(struct client_call *call, size_t room, int *pipe, size_t *count);
+	enum body_state (*lend)(struct client_call *call, size_t room, bool may_read, const uint8_t **bytes, size_t *count);
 	/* The connection is there, the request is not over. */
 	size_t (*write)(struct client_call *call, const uint8_t *bytes, size_t length, bool ended);
 	/* Body bytes that came and were not read. In phase CALL_BODY. */
@@ -110,6 +112,7 @@ struct client_call {
 	int64_t body_length; /* of the request */
 	uint64_t body_taken;
 	size_t ahead_limit; /* read beyond what is wanted */
+	bool is_sparse;     /* its source gave little at once: not worth a pipe */
 	enum body_framing framing;
 	uint64_t left;
 	struct h1_chunks chunks;
@@ -139,6 +142,7 @@ struct upstream {
 	struct upstream *idle_next;       /* of the origin: unused ones of HTTP/1.1 */
 	struct upstream *shared_next;     /* of the origin: all of HTTP/2 */
 	struct upstream *flush_next;
+	struct upstream *lent_next; /* whose block was lent to its end */
 	struct origin *origin;
 	const struct client_protocol *protocol; /* NULL until it is up */
 	struct client_call *call;               /* the one it was opened for; HTTP/1.1: the present one */
@@ -147,13 +151,16 @@ struct upstream {
 	int descriptor;
 	SSL *ssl;
 	struct event *read_event, *write_event;
-	bool is_reading, is_reused, has_ended, is_opening, is_flush_due;
+	bool is_reading, is_reused, has_ended, is_opening, is_flush_due, is_lent, has_pipe;
 	uint64_t active_ms, opened_ms;
 	struct resolver_request *request;
 	union resolver_address addresses[8]; /* checked; still to try from `address_at` on */
 	unsigned address_count, address_at;
 	uint8_t *block; /* unread input [at, end); held only while there is some */
 	size_t at, end;
+	struct pipe_ends
+		pipe; /* if has_pipe; `piped` bytes of input in it are not passed on yet: then the block is empty */
+	size_t piped;
 	uint8_t *out; /* unsent output */
 	size_t out_at, out_end;
 };
@@ -194,10 +201,11 @@ struct client {
 	bool is_sweep_queued, is_stopping;
 	OSSL_LIB_CTX *library; /* the shared one's locks do not scale; made with the first TLS identity */
 	struct origin *pumps;
-	struct upstream *flushes;
+	struct upstream *flushes, *lent;
 	struct client_call *due, *closed, *free_calls;
 	unsigned free_call_count, free_block_count;
 	struct free_block *free_blocks;
+	struct pipes pipes;
 	struct upstream *upstreams, *dead;
 	struct identity *identities;
 	struct timer *tick;
@@ -257,6 +265,11 @@ bool upstream_flush(struct upstream *upstream);
 void upstreams_check(struct client *client);
 void upstreams_close(struct client *client);
 void upstreams_bury(struct client *client);
+
+/* client_h1.c */
+/* What was lent has been sent by now: empty blocks and pipes go back, the next reader finds the warm one. */
+void h1_lent_release(struct client *client);
+void h1_pipe_release(struct upstream *upstream);
 
 /* client_h2.c: connections */
 bool h2_has_room(const struct upstream *upstream);

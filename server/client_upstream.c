@@ -42,6 +42,15 @@ static void unlink_flush(struct upstream *upstream)
 	upstream->is_flush_due = false;
 }
 
+static void unlink_lent(struct upstream *upstream)
+{
+	struct upstream **at = &upstream->origin->client->lent;
+	while (*at != upstream)
+		at = &(*at)->lent_next;
+	*at = upstream->lent_next;
+	upstream->is_lent = false;
+}
+
 static void end_opening(struct upstream *upstream, bool may_share)
 {
 	if (!upstream->is_opening)
@@ -81,6 +90,8 @@ void upstream_kill(struct upstream *upstream)
 	unlink_shared(upstream);
 	if (upstream->is_flush_due)
 		unlink_flush(upstream);
+	if (upstream->is_lent)
+		unlink_lent(upstream);
 	/* a failed attempt is not one that others wait for any longer: each makes its own */
 	end_opening(upstream, false);
 	upstream->phase = UPSTREAM_DEAD;
@@ -92,6 +103,7 @@ void upstream_kill(struct upstream *upstream)
 	drop_socket(upstream);
 	block_give(client, upstream->block);
 	upstream->block = NULL;
+	h1_pipe_release(upstream);
 	free(upstream->out);
 	upstream->out = NULL;
 	if (upstream->call != NULL)

@@ -14,8 +14,11 @@
 #include "server/base/metric.h"
 #include "server/stream.h"
 #include "server/tls_errors.h"
+#include "server/tls_memory.h"
 
 enum { TURN_INPUT = 64 * 1024 };
+/* How many connections may go to sleep in a round of checks: each costs a system call. */
+enum { SHUT_AT_ONCE = 256 };
 
 static const char h2_preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -23,6 +26,7 @@ static const char h2_preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 	X(ACCEPTED, COUNTER, "celld_connections_total", NULL, "Connections accepted")                                      \
 	X(REFUSED, COUNTER, "celld_connections_refused_total", NULL, "Connections closed at once by a limit")              \
 	X(OPEN, GAUGE, "celld_connections_open", NULL, "Connections that are open")                                        \
+	X(ASLEEP, GAUGE, "celld_connections_asleep", NULL, "Of these, idle ones whose memory is packed")                   \
 	X(HANDSHAKES, COUNTER, "celld_tls_handshakes_total", "kind=\"full\"", "TLS handshakes completed")                  \
 	X(RESUMED, COUNTER, "celld_tls_handshakes_total", "kind=\"resumed\"", "TLS handshakes completed")                  \
 	X(HANDSHAKE_ERRORS, COUNTER, "celld_tls_handshake_errors_total", NULL, "TLS handshakes that failed")               \
@@ -45,6 +49,36 @@ void connection_register_metrics(void)
 	metrics[CONNECTION_##name] = metric_register(METRIC_##kind, series, labels, help);
 	METRIC_LIST(REGISTER)
 #undef REGISTER
+}
+
+/* --- sleep: the drawer is shut. It is opened before TLS or the protocol is touched, which is whenever something
+ * happens
+ */
+
+static void wake(struct connection *connection)
+{
+	if (connection->drawer == NULL || !drawer_is_shut(connection->drawer))
+		return;
+	drawer_open(connection->drawer);
+	metric_add(metrics[CONNECTION_ASLEEP], -1);
+}
+
+static bool is_tired(const struct connection *connection, uint64_t now_ms)
+{
+	return connection->phase == PHASE_OPEN && connection->streams == 0 &&
+		   now_ms - connection->active_ms >= (uint64_t)connection->limits->sleep_ms && connection->kept == NULL &&
+		   !connection->is_flush_queued && !connection->is_closing && !connection->is_input_held;
+}
+
+/* True: it cost something. */
+static bool try_sleep(struct connection *connection, uint64_t now_ms)
+{
+	if (connection->is_closed || connection->drawer == NULL || drawer_is_shut(connection->drawer) ||
+		!is_tired(connection, now_ms) || (connection->ssl != NULL && SSL_has_pending(connection->ssl)))
+		return false;
+	drawer_shut(connection->drawer);
+	metric_add(metrics[CONNECTION_ASLEEP], drawer_is_shut(connection->drawer));
+	return true;
 }
 
 /* --- the end */
@@ -92,6 +126,7 @@ static void destroy(struct connection *connection)
 	if (connection->is_counted)
 		server_release_connection(engine->server);
 	metric_add(metrics[CONNECTION_OPEN], -1);
+	drawer_free(connection->drawer);
 	free(connection->kept);
 	free(connection->identity);
 	free(connection);
@@ -114,6 +149,7 @@ static void close_now(struct connection *connection)
 	if (connection->is_closed)
 		return;
 	connection->is_closed = true;
+	wake(connection);
 	if (connection->protocol != NULL)
 		connection->protocol->close(connection, connection->why);
 	if (connection->ssl != NULL) {
@@ -149,6 +185,7 @@ static void fail(struct connection *connection, enum status why)
 
 static void flush(struct connection *connection)
 {
+	connection->is_flush_due = false;
 	if (connection->is_closed)
 		return;
 	if (connection->protocol != NULL && connection_can_write(connection))
@@ -169,16 +206,18 @@ static void on_flush(struct task *task)
 		destroy(connection);
 		return;
 	}
+	wake(connection);
 	if (connection->wants_read_again) {
 		connection->wants_read_again = false;
 		read_more(connection);
 	}
-	if (!connection->is_closed)
+	if (connection->is_flush_due)
 		flush(connection);
 }
 
 void connection_flush_later(struct connection *connection)
 {
+	connection->is_flush_due = true;
 	if (connection->is_flush_queued)
 		return;
 	connection->is_flush_queued = true;
@@ -447,16 +486,22 @@ static void on_readable(evutil_socket_t descriptor, short what, void *context)
 	(void)descriptor, (void)what;
 	if (connection->is_closed)
 		return;
+	wake(connection);
 	if (connection->is_closing) { /* whatever else it says is not read; its end is seen when we close */
 		event_del(connection->read_event);
 		return;
 	}
 	if (connection->phase == PHASE_PROXY && connection->ssl != NULL && !read_proxy_before_tls(connection))
 		return;
-	if (connection->phase == PHASE_HANDSHAKE)
+	if (connection->phase == PHASE_HANDSHAKE) {
 		handshake(connection);
-	else
-		read_more(connection);
+		return;
+	}
+	bool is_awaited = connection->is_flush_due; /* others have answered on it in this turn: together */
+	connection->has_answered = false;
+	read_more(connection);
+	if (connection->has_answered && !is_awaited && connection->is_flush_due)
+		flush(connection); /* what was answered at once leaves while it is in the cache */
 }
 
 static void on_writable(evutil_socket_t descriptor, short what, void *context)
@@ -465,6 +510,7 @@ static void on_writable(evutil_socket_t descriptor, short what, void *context)
 	(void)descriptor, (void)what;
 	if (connection->is_closed)
 		return;
+	wake(connection);
 	if (connection->kept != NULL && !connection_send_kept(connection)) {
 		if (connection->is_failed)
 			fail(connection, STATUS_CLOSED);
@@ -503,7 +549,8 @@ static bool open_events(struct connection *connection)
 
 static bool open_tls(struct connection *connection)
 {
-	connection->ssl = SSL_new(connection->engine->tls);
+	connection->drawer = drawer_new(connection->engine->drawers);
+	connection->ssl = tls_new_in(connection->engine->tls, connection->drawer);
 	if (connection->ssl == NULL || !connection_open_tls_output(connection))
 		return false;
 	SSL_set_accept_state(connection->ssl);
@@ -593,6 +640,7 @@ static void check(struct connection *connection, uint64_t now_ms)
 		return;
 	}
 	if (connection->streams == 0 && now_ms - connection->active_ms >= (uint64_t)limits->idle_ms) {
+		wake(connection);
 		connection->protocol->drain(connection);
 		connection_close_later(connection, STATUS_TIMEOUT);
 		return;
@@ -603,10 +651,14 @@ static void check(struct connection *connection, uint64_t now_ms)
 void connections_check(struct engine *engine)
 {
 	uint64_t now_ms = worker_now_ms(engine->worker);
+	unsigned shut = 0;
 	for (struct connection *connection = engine->connections, *next; connection != NULL; connection = next) {
 		next = connection->next;
-		if (!connection->is_closed)
-			check(connection, now_ms);
+		if (connection->is_closed)
+			continue;
+		check(connection, now_ms);
+		if (shut < SHUT_AT_ONCE)
+			shut += try_sleep(connection, now_ms);
 	}
 }
 
@@ -617,6 +669,7 @@ void connections_drain(struct engine *engine)
 		if (connection->is_closed)
 			continue;
 		connection->is_draining = true;
+		wake(connection);
 		if (connection->phase == PHASE_OPEN)
 			connection->protocol->drain(connection);
 		else

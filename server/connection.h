@@ -8,6 +8,8 @@
 
 #include <openssl/ssl.h>
 
+#include "server/block_turn.h"
+#include "server/drawer.h"
 #include "server/listener.h"
 #include "server/proxy_protocol.h"
 
@@ -22,7 +24,8 @@ struct protocol {
 	 * it keeps with is_input_held: then it is called with no bytes in the next one, before anything is read. Not OK:
 	 * the connection is closed after what is queued has been flushed. */
 	enum status (*receive)(struct connection *connection, const uint8_t *bytes, size_t length);
-	/* Produces output while connection_can_write. Called at the end of a turn and when the socket is ready. */
+	/* Produces output while connection_can_write. Called after input, at the end of a turn in which
+	 * connection_flush_later was called, and when the socket is ready. */
 	void (*flush)(struct connection *connection);
 	/* No new requests: finish what runs, then connection_close_later. Called again when limits.drain_ms is over: `now`.
 	 */
@@ -51,8 +54,11 @@ struct connection {
 	struct event *read_event, *write_event;
 	const struct protocol *protocol;
 	void *session;
+	struct drawer *drawer; /* of the largest objects of TLS and the protocol; shut while nothing happens. May be NULL */
 	enum connection_phase phase;
-	bool is_flush_queued, is_closing, is_failed, is_closed, is_draining, wants_read_again, is_read_paused, is_counted;
+	bool is_flush_queued, is_flush_due, has_answered, is_closing, is_failed, is_closed, is_draining, wants_read_again,
+		is_read_paused, is_counted;
+	bool is_corked;     /* the kernel was told that more comes */
 	bool is_bulk;       /* the last flush wrote several TLS records */
 	bool is_input_held; /* the protocol has input for the next turn */
 	uint64_t turn;      /* the turn that turn_input counts */
@@ -64,7 +70,8 @@ struct connection {
 	struct penalty penalty;
 	unsigned streams; /* exchanges alive */
 	size_t held;      /* bytes that their sources hold for the peer */
-	uint8_t *kept;    /* output the socket did not take; with TLS it is sealed already */
+	struct block_turn block_turn;
+	uint8_t *kept; /* output the socket did not take; with TLS it is sealed already */
 	size_t kept_from, kept_length;
 	struct connection *next, *previous; /* all of the worker */
 	struct source_count *source;        /* this address's count */
@@ -94,13 +101,16 @@ bool connection_can_write(const struct connection *connection);
 /* Takes all bytes (copies what the socket does not take). Gathers small writes of one flush into one record / one send.
  * Only inside flush, while connection_can_write. */
 void connection_write(struct connection *connection, const uint8_t *bytes, size_t length);
-/* Clear connections, up to GATHER_TLS bytes at a time: where the next bytes of the output can be produced, and that
- * they have been. */
-uint8_t *connection_reserve(struct connection *connection, size_t length);
+/* Clear connections, less than GATHER_CLEAR bytes at a time: where the next bytes of the output can be produced, with
+ * room for so many lent ones behind them; and that they have been produced. */
+uint8_t *connection_reserve(struct connection *connection, size_t length, size_t lent);
 void connection_commit(struct connection *connection, size_t length);
-/* Clear connections, after connection_reserve for head and payload: the bytes go out from where they are. They must
- * stay until connection_send_gathered; a file's pages may vanish (the output then has zeros in their place). */
+/* Clear connections, after connection_reserve for them: the bytes go out from where they are. They must stay until
+ * connection_send_gathered; a file's pages may vanish (the output then has zeros in their place). */
 void connection_lend(struct connection *connection, const uint8_t *bytes, size_t length);
+/* Clear connections: sends what was gathered, and then so many bytes that stand in the pipe; takes all of them out of
+ * it: what the socket does not take is kept. */
+void connection_send_pipe(struct connection *connection, int pipe, size_t length);
 /* Sends what was gathered, keeps a copy of what the socket does not take. */
 void connection_send_gathered(struct connection *connection);
 /* Clear connections: sends up to `length` bytes of a file by sendfile after what was written before. Returns what was

@@ -6,10 +6,13 @@
  * is not the bytes but the call, the packet and waking the reader. */
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "server/base/mapping.h"
 #include "server/connection.h"
@@ -28,9 +31,10 @@ bool connection_can_write(const struct connection *connection)
 static size_t send_pieces(struct connection *connection, struct iovec *pieces, unsigned count)
 {
 	const struct msghdr message = {.msg_iov = pieces, .msg_iovlen = count};
+	int more = connection->is_corked ? MSG_MORE : 0;
 	ssize_t sent;
 	do
-		sent = sendmsg(connection->descriptor, &message, MSG_NOSIGNAL);
+		sent = sendmsg(connection->descriptor, &message, MSG_NOSIGNAL | more);
 	while (sent < 0 && errno == EINTR);
 	/* EFAULT: a lent file was truncated. What is kept instead reads as zeros, and its lender will say that it failed.
 	 */
@@ -201,6 +205,7 @@ void connection_send_gathered(struct connection *connection)
 		return;
 	engine->gathered = engine->lent = 0;
 	engine->piece_count = 0;
+	engine->send_number++;
 	if (connection->ssl != NULL)
 		seal(connection, engine->gather, length);
 	else
@@ -219,11 +224,13 @@ static void add_gathered(struct engine *engine, size_t length)
 		engine->pieces[engine->piece_count++] = (struct iovec){(void *)(uintptr_t)from, length};
 }
 
-static bool has_room(const struct connection *connection, size_t length)
+static bool has_room(const struct connection *connection, size_t length, size_t lent)
 {
 	const struct engine *engine = connection->engine;
-	size_t room = connection->ssl != NULL ? GATHER_TLS : GATHER_CLEAR;
-	return engine->gathered + engine->lent + length <= room && engine->piece_count + 2 <= PIECES_MAX;
+	if (connection->ssl != NULL)
+		return engine->gathered + length <= GATHER_TLS;
+	return engine->gathered + length <= GATHER_CLEAR && engine->gathered + engine->lent + length + lent <= SEND_CLEAR &&
+		   engine->piece_count + 2 <= PIECES_MAX;
 }
 
 void connection_write(struct connection *connection, const uint8_t *bytes, size_t length)
@@ -232,7 +239,7 @@ void connection_write(struct connection *connection, const uint8_t *bytes, size_
 	/* a record is best written from where it was produced */
 	bool is_direct = connection->ssl != NULL && length >= DIRECT_WRITE;
 	while (length > 0 && !connection->is_failed) {
-		if (engine->gathered > 0 && (is_direct || !has_room(connection, length < GATHER_TLS ? length : GATHER_TLS)))
+		if (engine->gathered > 0 && (is_direct || !has_room(connection, length < GATHER_TLS ? length : GATHER_TLS, 0)))
 			connection_send_gathered(connection);
 		if (is_direct) {
 			seal(connection, bytes, length);
@@ -253,10 +260,10 @@ void connection_lend(struct connection *connection, const uint8_t *bytes, size_t
 	engine->lent += length;
 }
 
-uint8_t *connection_reserve(struct connection *connection, size_t length)
+uint8_t *connection_reserve(struct connection *connection, size_t length, size_t lent)
 {
 	struct engine *engine = connection->engine;
-	if (!has_room(connection, length))
+	if (!has_room(connection, length, lent))
 		connection_send_gathered(connection);
 	return engine->gather + engine->gathered;
 }
@@ -286,6 +293,63 @@ size_t connection_send_file(struct connection *connection, int file, int64_t off
 	return 0;
 }
 
+static size_t send_from_pipe(struct connection *connection, int pipe, size_t length)
+{
+	size_t total = 0;
+	while (total < length) {
+		ssize_t count = splice(pipe, NULL, connection->descriptor, NULL, length - total,
+			SPLICE_F_NONBLOCK | SPLICE_F_MOVE | SPLICE_F_MORE);
+		if (count < 0 && errno == EINTR)
+			continue;
+		if (count <= 0) {
+			connection->is_failed = connection->is_failed || count == 0 || errno != EAGAIN;
+			break;
+		}
+		total += (size_t)count;
+	}
+	if (total > 0)
+		connection->active_ms = worker_now_ms(connection->engine->worker);
+	return total;
+}
+
+/* The rest of a frame whose head is on its way: its stream may end, and its source, but it must follow. */
+static void keep_from_pipe(struct connection *connection, int pipe, size_t length)
+{
+	uint8_t *bytes = malloc(length);
+	size_t count = 0;
+	while (bytes != NULL && count < length) {
+		ssize_t got = read(pipe, bytes + count, length - count);
+		if (got <= 0 && !(got < 0 && errno == EINTR))
+			break;
+		count += got > 0 ? (size_t)got : 0;
+	}
+	if (bytes != NULL && count == length)
+		keep(connection, &(struct iovec){bytes, length}, 1, length);
+	else
+		connection->is_failed = true;
+	free(bytes);
+}
+
+void connection_send_pipe(struct connection *connection, int pipe, size_t length)
+{
+	connection->is_corked = true;
+	connection_send_gathered(connection);
+	size_t sent = connection_can_write(connection) ? send_from_pipe(connection, pipe, length) : 0;
+	if (sent < length && !connection->is_failed)
+		keep_from_pipe(connection, pipe, length - sent);
+}
+
+/* Nothing more comes: what the kernel waits with goes. */
+static void uncork(struct connection *connection)
+{
+	const int yes = 1;
+	if (!connection->is_corked)
+		return;
+	connection->is_corked = false;
+	(void)setsockopt(
+		connection->descriptor, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes)); /* as set before: this pushes */
+}
+
 /* OpenSSL gives its write buffer back after each record. A connection that had many to write in its last flush keeps
  * the buffer for this one; giving it back at the end is what costs. */
 static void hold_buffer(struct connection *connection, bool is_held)
@@ -310,6 +374,7 @@ void connection_produce(struct connection *connection)
 	engine->gathered_for = connection;
 	connection->protocol->flush(connection);
 	connection_send_gathered(connection);
+	uncork(connection);
 	engine->gathered_for = NULL;
 	hold_buffer(connection, false);
 	connection->is_bulk = engine->records > 1;

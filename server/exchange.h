@@ -70,13 +70,19 @@ struct exchange {
 	enum body_state (*read_body)(struct exchange *exchange, uint8_t *frame, size_t room, size_t *count);
 	/* For sources that read in larger pieces than the peer takes. `read_ahead`, the engine's: how many bytes may be
 	 * held beyond those that read_body gives; it shrinks with what the connection's other exchanges hold. `held`, the
-	 * runtime's: how many are, after each read_body. */
+	 * runtime's: how many are, after each read_body and lend_body. */
 	size_t read_ahead, held;
-	/* Optional, for clear HTTP/2: lends exactly `room` bytes, which stay where they are until the next read_body or
-	 * on_close; of a mapped file pages may vanish, but not change hands (server/base/mapping.h). BODY_MORE,
-	 * BODY_FAILED, or BODY_LATER: read_body is to be called instead, after everything lent has been sent. Asked only
-	 * while more than `room` is left of response_length: the end always comes from read_body. */
-	enum body_state (*lend_body)(struct exchange *exchange, size_t room, const uint8_t **bytes, size_t *count);
+	/* Optional, for clear HTTP/2: lends at most `room` bytes, which stay where they are until the next read_body, a
+	 * lend_body that may read, or on_close; of a mapped file pages may vanish, but not change hands
+	 * (server/base/mapping.h). BODY_MORE without bytes: none are there; with `may_read`, which comes after everything
+	 * lent has been sent, that read_body is to be called instead. Asked only while more than `room` is left of
+	 * response_length: the end always comes from read_body. */
+	enum body_state (*lend_body)(
+		struct exchange *exchange, size_t room, bool may_read, const uint8_t **bytes, size_t *count);
+	/* Optional, for clear HTTP/2, asked as lend_body and before it, while the body moves: the next *count bytes stand
+	 * in `pipe`, and are taken out of it before anything else is asked. BODY_MORE without bytes: lend or read instead.
+	 */
+	enum body_state (*pipe_body)(struct exchange *exchange, size_t room, int *pipe, size_t *count);
 	/* Optional, clear HTTP/1.1 only: the body is this range of a regular file (borrowed until on_close); read_body must
 	 * be able to produce the same bytes. file_descriptor -1: none. */
 	int file_descriptor;

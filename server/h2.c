@@ -1,16 +1,23 @@
-/* HTTP/2: nghttp2 between a connection and its streams. Nothing is sent inside nghttp2's callbacks: flushing waits for
- * the end of the turn, so that a turn's answers leave together. */
+/* HTTP/2: nghttp2 between a connection and its streams. Nothing is sent inside nghttp2's callbacks: flushing waits
+ * until what has come is read, so that its answers leave together. */
 #include <nghttp2/nghttp2.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/answer_head.h"
 #include "server/frame_scan.h"
 #include "server/h2_body.h"
 #include "server/h2_head.h"
 #include "server/header_block.h"
 #include "server/stream.h"
 
-enum { TURN_OUTPUT = 512 * 1024, HEADERS_OUT_MAX = RESPONSE_HEADERS_MAX + 4, SMALL_WINDOW = 1024 };
+enum {
+	TURN_OUTPUT = 512 * 1024,
+	HEADERS_OUT_MAX = RESPONSE_HEADERS_MAX + 2,
+	HEAD_OUT_MAX = 256 * 1024,
+	SMALL_WINDOW = 1024
+};
+enum { NUMBER_MAX = 24 };
 /* What a peer may send in one frame, as nobody told it otherwise. */
 enum { FRAME_PAYLOAD_MAX = 16384 };
 /* What a peer pays for what it provokes. */
@@ -35,6 +42,8 @@ struct h2 {
 	struct frame_scan scan;
 	nghttp2_session *session;
 	struct stream *streams;
+	struct stream *answering; /* whose head is in the frame that is being sent */
+	struct stream *heading;   /* whose fields are coming in; NULL: nobody's that we know */
 	int64_t opened;
 	unsigned trailer_fields;
 	uint32_t excess_fields;
@@ -42,7 +51,8 @@ struct h2 {
 	unsigned turn_frames, turn_streams;
 	struct buffer postponed; /* input for the turns to come, from `postponed_from` on */
 	size_t postponed_from;
-	bool is_warned, is_last_announced, has_settings, has_frame_buffer;
+	bool is_warned, is_last_announced, has_settings, has_frame_buffer, is_answer_last;
+	bool is_opening; /* what nghttp2 asks for now stays as long as its session */
 };
 
 static const struct exchange_engine h2_engine;
@@ -122,7 +132,9 @@ static void announce_last(struct h2 *h2)
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *head, void *context)
 {
 	struct h2 *h2 = context;
-	if (head->type != NGHTTP2_HEADERS || find_stream(h2, head->stream_id) != NULL)
+	bool is_ahead =
+		!h2->is_warned && !h2->is_last_announced && head->stream_id > nghttp2_session_get_last_proc_stream_id(session);
+	if (head->type != NGHTTP2_HEADERS || is_ahead || find_stream(h2, head->stream_id) != NULL)
 		return 0;
 	if (h2->is_warned || head->stream_id <= nghttp2_session_get_last_proc_stream_id(session))
 		charge(h2, COST_CONTROL + (unsigned)head->length / 256);
@@ -134,8 +146,10 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *head
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *context)
 {
 	struct h2 *h2 = context;
+	h2->heading = NULL;
 	if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
 		h2->trailer_fields = 0;
+		h2->heading = find_stream(h2, frame->hd.stream_id);
 		return 0;
 	}
 	struct stream *stream = stream_new(h2->connection, &h2_engine);
@@ -143,6 +157,8 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	stream->id = frame->hd.stream_id;
 	stream->waiter.go = on_share_ready;
+	h2_message_begin(&stream->message);
+	h2->heading = stream;
 	enlist(h2, stream);
 	nghttp2_session_set_stream_user_data(session, stream->id, stream);
 	if (++h2->opened >= h2->connection->limits->streams_per_lifetime)
@@ -150,26 +166,29 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 	return 0;
 }
 
-static int on_header(nghttp2_session *session, const nghttp2_frame *frame, nghttp2_rcbuf *name, nghttp2_rcbuf *value,
-	uint8_t flags, void *context)
+/* The stream ends; its request was against the rules. */
+static void reset_malformed(struct h2 *h2, const struct stream *stream)
 {
-	struct h2 *h2 = context;
-	struct stream *stream = find_stream(h2, frame->hd.stream_id);
-	(void)session, (void)flags;
-	if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
-		/* trailers of a request: counted, not kept */
-		if (++h2->trailer_fields <= h2->connection->limits->header_fields)
-			return 0;
-		if (stream == NULL || stream->is_finished)
-			return charge_excess(h2);
-		exchange_abort(&stream->exchange, STATUS_REFUSED);
-		charge(h2, COST_REFUSED_HEAD);
+	nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_PROTOCOL_ERROR);
+	connection_flush_later(h2->connection);
+}
+
+/* Trailers of a request: checked and counted, not kept. */
+static int take_trailer(struct h2 *h2, struct stream *stream)
+{
+	if (++h2->trailer_fields <= h2->connection->limits->header_fields)
 		return 0;
-	}
-	if (stream == NULL)
-		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+	if (stream == NULL || stream->is_finished)
+		return charge_excess(h2);
+	exchange_abort(&stream->exchange, STATUS_REFUSED);
+	charge(h2, COST_REFUSED_HEAD);
+	return 0;
+}
+
+static int take_field(struct h2 *h2, struct stream *stream, const struct h2_field *field)
+{
 	bool was_refused = stream->is_refused;
-	enum status status = h2_head_add(stream, name, value);
+	enum status status = h2_head_add(stream, field);
 	if (status == STATUS_NO_MEMORY)
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	if (status != STATUS_REFUSED)
@@ -181,12 +200,22 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, nghtt
 	return 0;
 }
 
-static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
-	size_t name_length, const uint8_t *value, size_t value_length, uint8_t flags, void *context)
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, nghttp2_rcbuf *name, nghttp2_rcbuf *value,
+	uint8_t flags, void *context)
 {
-	(void)session, (void)frame, (void)name, (void)name_length, (void)value, (void)value_length, (void)flags,
-		(void)context;
-	return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* a reset, not a header less */
+	struct h2 *h2 = context;
+	struct stream *stream = h2->heading;
+	bool is_trailer = frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST;
+	(void)session, (void)flags;
+	if (stream == NULL)
+		return is_trailer ? take_trailer(h2, NULL) : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+	const struct h2_field field = h2_field_of(name, value);
+	if (!h2_message_field(&stream->message, field.name, field.value, field.is_known, is_trailer)) {
+		reset_malformed(h2, stream);
+		charge(h2, COST_INVALID);
+		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* the rest is decoded and dropped */
+	}
+	return is_trailer ? take_trailer(h2, stream) : take_field(h2, stream, &field);
 }
 
 static void charge_for(struct h2 *h2, const nghttp2_frame *frame)
@@ -210,6 +239,20 @@ static void charge_for(struct h2 *h2, const nghttp2_frame *frame)
 	}
 }
 
+/* A head or trailers, or the last of a body. */
+static bool is_well_formed(struct h2 *h2, struct stream *stream, const nghttp2_frame *frame, bool is_end)
+{
+	bool is_headers = frame->hd.type == NGHTTP2_HEADERS;
+	bool is_head = is_headers && frame->headers.cat == NGHTTP2_HCAT_REQUEST;
+	bool is_fine = is_head ? h2_message_head(&stream->message) : !is_headers || is_end;
+	if (is_fine && (!is_end || h2_message_end(&stream->message)))
+		return true;
+	reset_malformed(h2, stream);
+	if (is_headers)
+		charge(h2, COST_INVALID);
+	return false;
+}
+
 static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *context)
 {
 	struct h2 *h2 = context;
@@ -219,7 +262,7 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 		return 0;
 	struct stream *stream = find_stream(h2, frame->hd.stream_id);
 	bool is_end = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
-	if (stream == NULL)
+	if (stream == NULL || !is_well_formed(h2, stream, frame, is_end))
 		return 0;
 	if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
 		h2_head_complete(stream, is_end);
@@ -244,6 +287,11 @@ static int on_data_chunk(
 		nghttp2_session_consume(session, id, length);
 		return 0;
 	}
+	if (!h2_message_body(&stream->message, length)) {
+		nghttp2_session_consume_connection(session, length);
+		reset_malformed(h2, stream);
+		return 0;
+	}
 	stream->window_held += length;
 	stream_deliver(stream, bytes, length, false);
 	return 0;
@@ -260,9 +308,14 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error_
 	if (stream->window_held > 0)
 		nghttp2_session_consume_connection(session, stream->window_held);
 	delist(h2, stream);
+	if (h2->heading == stream)
+		h2->heading = NULL;
 	nghttp2_session_set_stream_user_data(session, id, NULL);
 	h2_head_release(stream);
-	stream_free(stream);
+	if (h2->answering == stream)
+		h2->is_answer_last = true; /* its head is still to be written: send_frame */
+	else
+		stream_free(stream);
 	return 0;
 }
 
@@ -317,26 +370,41 @@ static size_t print_number(char *end, uint64_t number)
 	return length;
 }
 
+/* The fields, those of the engine first; `length` has room for 24 bytes. */
+static size_t list_fields(struct exchange *exchange, char *length, struct header *fields)
+{
+	const struct stream *stream = stream_of(exchange);
+	size_t count = 0;
+	fields[count++] = (struct header){TEXT("date"), engine_date(stream->connection->engine)};
+	if (exchange->response_length >= 0 && exchange->status != 204 && exchange->status != 304) {
+		size_t digits = print_number(length + NUMBER_MAX, (uint64_t)exchange->response_length);
+		fields[count++] = (struct header){TEXT("content-length"), (struct text){length + NUMBER_MAX - digits, digits}};
+	}
+	if (stream->response_count > 0)
+		memcpy(fields + count, stream->response_headers, stream->response_count * sizeof(fields[0]));
+	return count + stream->response_count;
+}
+
+/* nghttp2 sends a head without fields; these are put into its frame (send_head). */
+static bool submit_head(struct h2 *h2, struct stream *stream)
+{
+	struct header fields[HEADERS_OUT_MAX];
+	char length[NUMBER_MAX];
+	size_t count = list_fields(&stream->exchange, length, fields), room = answer_head_room(fields, count);
+	uint8_t *block = room > HEAD_OUT_MAX ? NULL : exchange_allocate(&stream->exchange, room);
+	if (block == NULL)
+		return false;
+	stream->head = block;
+	stream->head_length = answer_head_write(block, stream->exchange.status, fields, count);
+	const nghttp2_data_provider provider = h2_body_provider(stream);
+	return nghttp2_submit_response(h2->session, stream->id, NULL, 0, stream_has_body(stream) ? &provider : NULL) == 0;
+}
+
 static void respond(struct exchange *exchange)
 {
 	struct stream *stream = stream_of(exchange);
 	struct h2 *h2 = h2_of(stream);
-	nghttp2_nv fields[HEADERS_OUT_MAX];
-	char status[4], length[24];
-	size_t count = 0;
-	print_number(status + 3, (uint64_t)exchange->status);
-	fields[count++] = field(TEXT(":status"), (struct text){status, 3});
-	fields[count++] = field(TEXT("date"), engine_date(h2->connection->engine));
-	if (exchange->response_length >= 0 && exchange->status != 204 && exchange->status != 304) {
-		size_t digits = print_number(length + sizeof(length), (uint64_t)exchange->response_length);
-		fields[count++] = field(TEXT("content-length"), (struct text){length + sizeof(length) - digits, digits});
-	}
-	for (unsigned i = 0; i < stream->response_count; i++)
-		fields[count++] = field(stream->response_headers[i].name, stream->response_headers[i].value);
-	const nghttp2_data_provider provider = h2_body_provider(stream);
-	int result =
-		nghttp2_submit_response(h2->session, stream->id, fields, count, stream_has_body(stream) ? &provider : NULL);
-	if (result != 0)
+	if (!submit_head(h2, stream))
 		nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_INTERNAL_ERROR);
 	if (!stream->is_receiving && stream->early.length > 0) { /* nobody wants it */
 		size_t early = stream->early.length;
@@ -344,6 +412,46 @@ static void respond(struct exchange *exchange)
 		exchange->engine->consume(exchange, early);
 	}
 	connection_flush_later(h2->connection);
+}
+
+static int on_frame_made(nghttp2_session *session, const nghttp2_frame *frame, void *context)
+{
+	struct h2 *h2 = context;
+	(void)session;
+	if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.nvlen == 0)
+		h2->answering = find_stream(h2, frame->hd.stream_id);
+	return 0;
+}
+
+static void put_frame_length(uint8_t *head, size_t length)
+{
+	for (int i = 0; i < 3; i++)
+		head[i] = (uint8_t)(length >> 8 * (2 - i));
+}
+
+/* The answer's fields, in nghttp2's frame and as many more as they need. Behind that frame's head may stand a new size
+ * of the peer's table, which comes first. Returns how many bytes went out. */
+static size_t send_head(struct h2 *h2, const struct stream *stream, const uint8_t *frame, size_t length)
+{
+	struct text size = {(const char *)frame + FRAME_HEAD, length - FRAME_HEAD};
+	uint8_t head[FRAME_HEAD];
+	size_t sent = 0, total = 0;
+	memcpy(head, frame, FRAME_HEAD);
+	do {
+		size_t left = stream->head_length - sent, room = FRAME_PAYLOAD_MAX - size.length;
+		size_t part = left < room ? left : room;
+		put_frame_length(head, size.length + part);
+		head[4] = (uint8_t)(part < left ? head[4] & ~NGHTTP2_FLAG_END_HEADERS : head[4] | NGHTTP2_FLAG_END_HEADERS);
+		connection_write(h2->connection, head, FRAME_HEAD);
+		connection_write(h2->connection, (const uint8_t *)size.bytes, size.length);
+		connection_write(h2->connection, stream->head + sent, part);
+		sent += part;
+		total += FRAME_HEAD + size.length + part;
+		size.length = 0;
+		head[3] = NGHTTP2_CONTINUATION;
+		head[4] = 0;
+	} while (sent < stream->head_length);
+	return total;
 }
 
 static void resume(struct exchange *exchange)
@@ -407,10 +515,10 @@ __attribute__((constructor)) static void make_callbacks(void)
 	nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
 	nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
 	nghttp2_session_callbacks_set_on_header_callback2(callbacks, on_header);
-	nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_invalid_header);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame_recv);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data_chunk);
 	nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+	nghttp2_session_callbacks_set_before_frame_send_callback(callbacks, on_frame_made);
 	nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
 	nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
 	h2_body_register(callbacks);
@@ -428,41 +536,55 @@ static nghttp2_option *make_options(const struct limits *limits)
 		return NULL;
 	nghttp2_option_set_no_auto_window_update(option, 1);
 	nghttp2_option_set_max_deflate_dynamic_table_size(option, (size_t)limits->header_table_out);
-	nghttp2_option_set_max_send_header_block_length(option, (size_t)256 * 1024);
+	nghttp2_option_set_max_send_header_block_length(option, HEAD_OUT_MAX);
 	nghttp2_option_set_max_settings(option, (size_t)limits->settings_entries);
 	nghttp2_option_set_max_outbound_ack(option, (size_t)limits->queued_acks);
 	nghttp2_option_set_max_continuations(option, (size_t)limits->continuations);
 	nghttp2_option_set_stream_reset_rate_limit(option, (uint64_t)limits->reset_burst, (uint64_t)limits->reset_rate);
 	nghttp2_option_set_no_closed_streams(option, 1);
+	nghttp2_option_set_no_http_messaging(option, 1); /* server/h2_message.h does it */
 	return option;
 }
 
 /* --- memory: the first and largest piece of a session is the buffer it packs frames into. What lies there is taken
  * (connection_write) before another session packs, so the sessions of a worker share one; it stays in the cache, too.
- */
+ * What a session is opened with, 9 KiB mostly of zeros, lies in the connection's drawer. */
+
+static void *take_in_drawer(const struct h2 *h2, size_t size)
+{
+	struct drawer *drawer = h2->connection->drawer;
+	return drawer != NULL ? drawer_take(drawer, size) : NULL;
+}
 
 static void *session_malloc(size_t size, void *context)
 {
 	struct h2 *h2 = context;
 	uint8_t *frame = h2->connection->engine->frame;
+	if (h2->output.frame_room > 0 && size == FRAME_EXTRA + h2->output.frame_room && h2->has_frame_buffer)
+		return frame; /* it has outgrown its first one */
+	if (!h2->is_opening)
+		return malloc(size);
 	if (size == FRAME_BUFFER && !h2->has_frame_buffer && frame != NULL) {
 		h2->has_frame_buffer = true;
 		return frame;
 	}
-	return malloc(size);
+	void *taken = take_in_drawer(h2, size);
+	return taken != NULL ? taken : malloc(size);
 }
 
 static void session_free(void *bytes, void *context)
 {
 	const struct h2 *h2 = context;
-	if (bytes != h2->connection->engine->frame)
+	if (bytes != h2->connection->engine->frame && !drawer_owns(bytes))
 		free(bytes);
 }
 
 static void *session_calloc(size_t count, size_t size, void *context)
 {
-	(void)context;
-	return calloc(count, size);
+	const struct h2 *h2 = context;
+	size_t whole;
+	void *taken = h2->is_opening && !__builtin_mul_overflow(count, size, &whole) ? take_in_drawer(h2, whole) : NULL;
+	return taken != NULL ? taken : calloc(count, size);
 }
 
 static void *session_realloc(void *bytes, size_t size, void *context)
@@ -470,11 +592,13 @@ static void *session_realloc(void *bytes, size_t size, void *context)
 	const struct h2 *h2 = context;
 	if (bytes == NULL)
 		return session_malloc(size, context);
-	if (bytes != h2->connection->engine->frame)
+	bool is_frame = bytes == h2->connection->engine->frame;
+	if (!is_frame && !drawer_owns(bytes))
 		return realloc(bytes, size);
+	size_t old = is_frame ? FRAME_BUFFER : drawer_extent(bytes);
 	void *own = malloc(size);
 	if (own != NULL)
-		memcpy(own, bytes, size < FRAME_BUFFER ? size : FRAME_BUFFER);
+		memcpy(own, bytes, size < old ? size : old);
 	return own;
 }
 
@@ -484,8 +608,12 @@ static enum status h2_open(struct connection *connection)
 	struct h2 *h2 = calloc(1, sizeof(*h2));
 	nghttp2_option *option = make_options(limits);
 	nghttp2_mem memory = {h2, session_malloc, session_free, session_calloc, session_realloc};
-	if (h2 != NULL)
+	if (connection->drawer == NULL)
+		connection->drawer = drawer_new(connection->engine->drawers);
+	if (h2 != NULL) {
 		h2->connection = h2->output.connection = connection;
+		h2->is_opening = true;
+	}
 	if (h2 == NULL || option == NULL ||
 		nghttp2_session_server_new3(&h2->session, callbacks, h2, option, &memory) != 0) {
 		nghttp2_option_del(option);
@@ -493,6 +621,7 @@ static enum status h2_open(struct connection *connection)
 		return STATUS_NO_MEMORY;
 	}
 	nghttp2_option_del(option);
+	h2->is_opening = false;
 	h2->scan.skip = PREFACE;
 	connection->session = h2;
 	const nghttp2_settings_entry settings[] = {
@@ -557,18 +686,19 @@ static enum status hand_over(struct h2 *h2, const uint8_t *bytes, size_t length)
 }
 
 /* The frame at the start of the bytes, if it is a whole and simple HEADERS frame, with its strings unpacked. */
-static bool unpack_frame(const uint8_t *bytes, size_t length, size_t *whole, uint8_t *into, size_t *written)
+static bool unpack_frame(
+	struct engine *engine, const uint8_t *bytes, size_t length, size_t *whole, uint8_t *into, size_t *written)
 {
 	struct frame_head head = frame_head_parse(bytes);
 	const unsigned simple = NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM;
 	*whole = FRAME_HEAD + (size_t)head.length;
 	if (head.type != NGHTTP2_HEADERS || (head.flags & ~simple) != 0 || (head.flags & NGHTTP2_FLAG_END_HEADERS) == 0 ||
 		*whole > length ||
-		!header_block_unpack(bytes + FRAME_HEAD, head.length, into + FRAME_HEAD, FRAME_PAYLOAD_MAX, written))
+		!header_block_unpack(
+			bytes + FRAME_HEAD, head.length, into + FRAME_HEAD, FRAME_PAYLOAD_MAX, written, engine->strings))
 		return false;
 	memcpy(into, bytes, FRAME_HEAD);
-	for (int i = 0; i < 3; i++)
-		into[i] = (uint8_t)(*written >> 8 * (2 - i));
+	put_frame_length(into, *written);
 	*written += FRAME_HEAD;
 	return true;
 }
@@ -580,7 +710,7 @@ static enum status receive_now(struct h2 *h2, const uint8_t *bytes, size_t lengt
 	size_t from = 0, whole, written;
 	enum status status = STATUS_OK;
 	while (status == STATUS_OK && at < length && length - at >= FRAME_HEAD) {
-		if (unpack_frame(bytes + at, length - at, &whole, unpacked, &written)) {
+		if (unpack_frame(h2->connection->engine, bytes + at, length - at, &whole, unpacked, &written)) {
 			status = hand_over(h2, bytes + from, at - from);
 			if (status == STATUS_OK)
 				status = hand_over(h2, unpacked, written);
@@ -648,6 +778,22 @@ static enum status h2_receive(struct connection *connection, const uint8_t *byte
 	return h2->postponed.failed ? STATUS_NO_MEMORY : status;
 }
 
+/* As nghttp2_session_mem_send, which may close the stream whose last frame it gives. */
+static ssize_t send_frame(struct h2 *h2)
+{
+	const uint8_t *bytes;
+	h2->is_answer_last = false;
+	ssize_t length = nghttp2_session_mem_send(h2->session, &bytes);
+	if (length > 0 && h2->answering != NULL)
+		length = (ssize_t)send_head(h2, h2->answering, bytes, (size_t)length);
+	else if (length > 0)
+		connection_write(h2->connection, bytes, (size_t)length);
+	if (h2->is_answer_last)
+		stream_free(h2->answering);
+	h2->answering = NULL;
+	return length;
+}
+
 static void h2_flush(struct connection *connection)
 {
 	struct h2 *h2 = connection->session;
@@ -658,18 +804,16 @@ static void h2_flush(struct connection *connection)
 	}
 	size_t total = 0;
 	h2->output.written = 0;
+	block_turn_pass(connection, false);
 	while (connection_can_write(connection)) {
-		const uint8_t *bytes;
 		h2->output.is_paused = false;
-		ssize_t length = nghttp2_session_mem_send(h2->session, &bytes);
+		ssize_t length = send_frame(h2);
 		if (length < 0) {
 			connection_close_later(connection, STATUS_INTERNAL);
 			return;
 		}
-		if (length == 0 && !h2->output.is_paused)
+		if (length == 0 && !h2->output.is_paused && !block_turn_pass(connection, true))
 			break;
-		if (length > 0)
-			connection_write(connection, bytes, (size_t)length);
 		total += (size_t)length;
 		if (total + h2->output.written >= TURN_OUTPUT) {
 			connection_flush_later(connection);

@@ -4,20 +4,32 @@
 
 #include <string.h>
 
-/* A DATA frame with its head is one TLS record. */
-enum { FRAME_HEAD = 9, FRAME_TLS = 16384 - FRAME_HEAD, FRAME_CLEAR = 16384, PAUSE_AFTER = 256 * 1024 };
+/* A DATA frame with its head is one TLS record. Larger ones only in the clear, to peers that take them: FRAME_MOST when
+ * the body moves, so that no other stream waits long for a frame to end. */
+enum { FRAME_HEAD = 9, FRAME_TLS = 16384 - FRAME_HEAD, FRAME_SMALL = 16384, FRAME_LARGE = 64 * 1024 };
+enum { PAUSE_AFTER = 256 * 1024 };
+
+static uint32_t most_payload(const struct connection *connection, const struct stream *stream, uint32_t frame_limit)
+{
+	if (connection->ssl != NULL)
+		return FRAME_TLS < frame_limit ? FRAME_TLS : frame_limit;
+	uint32_t most = stream != NULL && stream_is_moving(stream) ? FRAME_MOST : FRAME_LARGE;
+	return most < frame_limit ? most : frame_limit;
+}
 
 static ssize_t frame_length(nghttp2_session *session, uint8_t type, int32_t id, int32_t session_window,
 	int32_t stream_window, uint32_t frame_limit, void *context)
 {
-	const struct h2_output *output = context;
-	int32_t length = output->connection->ssl != NULL ? FRAME_TLS : FRAME_CLEAR;
-	(void)session, (void)type, (void)id;
+	struct h2_output *output = context;
+	int32_t length =
+		(int32_t)most_payload(output->connection, nghttp2_session_get_stream_user_data(session, id), frame_limit);
+	(void)type;
 	if (length > session_window)
 		length = session_window;
 	if (length > stream_window)
 		length = stream_window;
-	return (uint32_t)length > frame_limit ? (ssize_t)frame_limit : length;
+	output->frame_room = length > FRAME_SMALL ? (size_t)length : 0;
+	return length;
 }
 
 static void submit_trailers(nghttp2_session *session, struct stream *stream)
@@ -69,19 +81,45 @@ static ssize_t on_produce(nghttp2_session *session, int32_t id, uint8_t *into, s
 	return end_produce(session, stream, state, count, flags);
 }
 
+/* BODY_MORE without bytes: to be produced. */
+static enum body_state lend(struct h2_output *output, struct stream *stream, size_t room, size_t *count)
+{
+	if (!stream_may_lend(stream, room) && (room = FRAME_SMALL, !stream_may_lend(stream, room)))
+		return BODY_MORE;
+	/* two calls a frame: smaller ones are copied as fast */
+	enum body_state state = room < FRAME_LARGE ? BODY_MORE : stream_pipe(stream, room, &output->pipe, count);
+	output->has_pipe = *count > 0;
+	if (state != BODY_MORE || *count > 0)
+		return state;
+	connection_reserve(output->connection, FRAME_HEAD, room);
+	state = stream_lend(stream, room, false, &output->lent, count);
+	if (state != BODY_MORE || *count > 0)
+		return state;
+	if (!block_turn_take(stream))
+		return BODY_LATER;
+	/* what was lent leaves first: its place is needed, and at the end its lender says whether it was right */
+	stream_settle(stream);
+	if (!connection_can_write(output->connection)) {
+		block_turn_wait(stream);
+		return BODY_LATER;
+	}
+	connection_reserve(output->connection, FRAME_HEAD, room);
+	return stream_lend(stream, room, true, &output->lent, count);
+}
+
 static enum body_state produce_clear(struct h2_output *output, struct stream *stream, size_t room, size_t *count)
 {
 	output->lent = NULL;
-	if (stream_may_lend(stream, room)) {
-		connection_reserve(output->connection, FRAME_HEAD + room);
-		enum body_state state = stream_lend(stream, room, &output->lent, count);
-		if (state != BODY_LATER || stream->is_deferred)
-			return state;
-	}
-	/* what was lent leaves first: its place may be needed, and at the end its lender says whether it was right */
+	output->has_pipe = false;
+	enum body_state state = lend(output, stream, room, count);
+	if (state != BODY_MORE || *count > 0)
+		return state;
 	stream_settle(stream);
 	output->lent = NULL;
-	return stream_produce(stream, connection_reserve(output->connection, FRAME_HEAD + room) + FRAME_HEAD, room, count);
+	if (room > FRAME_LARGE)
+		room = FRAME_LARGE;
+	return stream_produce(
+		stream, connection_reserve(output->connection, FRAME_HEAD + room, 0) + FRAME_HEAD, room, count);
 }
 
 static ssize_t on_produce_clear(nghttp2_session *session, int32_t id, uint8_t *into, size_t room, uint32_t *flags,
@@ -102,10 +140,14 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
 	struct h2_output *output = context;
 	struct connection *connection = output->connection;
 	(void)session, (void)frame, (void)source;
-	memcpy(connection_reserve(connection, FRAME_HEAD + length), head, FRAME_HEAD);
-	connection_commit(connection, output->lent == NULL ? FRAME_HEAD + length : FRAME_HEAD);
-	if (output->lent != NULL)
+	bool is_lent = output->lent != NULL;
+	size_t gathered = is_lent || output->has_pipe ? FRAME_HEAD : FRAME_HEAD + length;
+	memcpy(connection_reserve(connection, gathered, is_lent ? length : 0), head, FRAME_HEAD);
+	connection_commit(connection, gathered);
+	if (is_lent)
 		connection_lend(connection, output->lent, length);
+	if (output->has_pipe)
+		connection_send_pipe(connection, output->pipe, length);
 	output->written += FRAME_HEAD + length;
 	output->is_paused = output->written >= PAUSE_AFTER || !connection_can_write(connection);
 	return output->is_paused ? NGHTTP2_ERR_PAUSE : 0;

@@ -9,7 +9,10 @@
 struct h2_output {
 	struct connection *connection;
 	const uint8_t *lent; /* the payload of the frame that is being made; NULL: it stands in the gather */
-	size_t written;      /* in this flush, of frames that are not nghttp2's copies */
+	int pipe;            /* ... it stands in this pipe, if has_pipe */
+	bool has_pipe;
+	size_t frame_room; /* of the frame that is being made, when it is above 16 KiB; else 0 */
+	size_t written;    /* in this flush, of frames that are not nghttp2's copies */
 	bool is_paused;
 };
 

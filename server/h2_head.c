@@ -57,18 +57,22 @@ void h2_head_release(struct stream *stream)
 	stream->exchange.method = TEXT("GET"); /* only the refusal asks, and it has a body */
 }
 
-enum status h2_head_add(struct stream *stream, nghttp2_rcbuf *name_buffer, nghttp2_rcbuf *value_buffer)
+struct h2_field h2_field_of(nghttp2_rcbuf *name, nghttp2_rcbuf *value)
 {
-	struct text name = text_in(name_buffer), value = text_in(value_buffer);
-	enum status status = stream_count_header(stream, name, value);
+	return (struct h2_field){name, value, text_in(name), text_in(value), nghttp2_rcbuf_is_static(name) != 0};
+}
+
+enum status h2_head_add(struct stream *stream, const struct h2_field *field)
+{
+	enum status status = stream_count_header(stream, field->name, field->value);
 	if (status != STATUS_OK)
 		return status;
-	bool is_pseudo = name.length > 0 && name.bytes[0] == ':';
-	if (!hold(stream, value_buffer) || (!is_pseudo && !hold(stream, name_buffer)))
+	bool is_pseudo = field->name.length > 0 && field->name.bytes[0] == ':';
+	if (!hold(stream, field->value_buffer) || (!is_pseudo && !field->is_known && !hold(stream, field->name_buffer)))
 		return STATUS_NO_MEMORY;
 	if (!is_pseudo)
-		return stream_list_header(stream, name, value);
-	if (!set_pseudo_field(&stream->exchange, name, value))
+		return stream_list_header(stream, field->name, field->value);
+	if (!set_pseudo_field(&stream->exchange, field->name, field->value))
 		stream->refusal = 400;
 	return STATUS_OK;
 }
@@ -95,7 +99,8 @@ static int check_target(const struct exchange *exchange)
 		return 400;
 	if (!text_is_printable(target, '#', '\\') || text_find(target, ' ') < target.length)
 		return 400;
-	return memmem(target.bytes, target.length, "%00", 3) == NULL ? 0 : 400;
+	size_t escape = text_find(target, '%'); /* most have none */
+	return memmem(target.bytes + escape, target.length - escape, "%00", 3) == NULL ? 0 : 400;
 }
 
 static bool is_host_byte(unsigned char byte)

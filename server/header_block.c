@@ -140,6 +140,7 @@ static bool unpack_string(struct bits bits, uint8_t *into, size_t room, size_t *
 struct block {
 	const uint8_t *at, *end;
 	uint8_t *out, *out_end;
+	struct known_strings *known;
 };
 
 static bool copy_bytes(struct block *block, size_t count)
@@ -183,6 +184,28 @@ static size_t write_length(uint8_t *into, size_t length)
 	return count;
 }
 
+/* As unpack_string, for strings that may have come before. */
+static bool recall_string(
+	struct known_strings *known, const uint8_t *bytes, size_t length, uint8_t *into, size_t room, size_t *written)
+{
+	const struct bits bits = {bytes, 0, length * 8};
+	if (known == NULL || length < KNOWN_LEAST || length > KNOWN_MOST)
+		return unpack_string(bits, into, room, written);
+	const struct text packed = {(const char *)bytes, length};
+	struct text plain = known_strings_find(known, packed);
+	if (plain.bytes == NULL) {
+		if (!unpack_string(bits, into, room, written))
+			return false;
+		known_strings_keep(known, packed, (struct text){(const char *)into, *written});
+		return true;
+	}
+	if (plain.length > room)
+		return false;
+	memcpy(into, plain.bytes, plain.length);
+	*written = plain.length;
+	return true;
+}
+
 static bool copy_string(struct block *block)
 {
 	enum { HEAD_MAX = 5 };
@@ -195,9 +218,8 @@ static bool copy_string(struct block *block)
 	size_t room = (size_t)(block->out_end - block->out);
 	/* most strings are short, or long: then their length takes as many bytes as was thought */
 	size_t guess = length < 0x50 ? 1 : 3;
-	const struct bits bits = {block->at, 0, length * 8};
 	uint8_t lead[HEAD_MAX];
-	if (room < guess || !unpack_string(bits, block->out + guess, room - guess, &written))
+	if (room < guess || !recall_string(block->known, block->at, length, block->out + guess, room - guess, &written))
 		return false;
 	size_t needed = write_length(lead, written);
 	if (needed + written > room)
@@ -224,9 +246,10 @@ static bool copy_field(struct block *block)
 	return (index > 0 || copy_string(block)) && copy_string(block);
 }
 
-bool header_block_unpack(const uint8_t *bytes, size_t length, uint8_t *into, size_t room, size_t *written)
+bool header_block_unpack(
+	const uint8_t *bytes, size_t length, uint8_t *into, size_t room, size_t *written, struct known_strings *known)
 {
-	struct block block = {bytes, bytes + length, into, into + room};
+	struct block block = {bytes, bytes + length, into, into + room, known};
 	while (block.at < block.end) {
 		if (!copy_field(&block))
 			return false;

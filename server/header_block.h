@@ -7,6 +7,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "server/known_strings.h"
+
 /* Rewrites a whole block so that its strings are plain: the same fields and the same table for whoever decodes it.
- * False: it does not fit into `room`, or it is broken, and the decoder shall say how: take the block as it is. */
-bool header_block_unpack(const uint8_t *block, size_t length, uint8_t *into, size_t room, size_t *written);
+ * False: it does not fit into `room`, or it is broken, and the decoder shall say how: take the block as it is. `known`
+ * is used and added to; NULL: none. */
+bool header_block_unpack(
+	const uint8_t *block, size_t length, uint8_t *into, size_t room, size_t *written, struct known_strings *known);

@@ -41,6 +41,8 @@ const struct setting limits_settings[] = {
 	LIMIT(preface_ms, SETTING_MILLISECONDS, "5 s", 100, 600000, "for the first bytes, and for a PROXY header"),
 	LIMIT(header_ms, SETTING_MILLISECONDS, "10 s", 100, 600000, "for a request head that has begun"),
 	LIMIT(idle_ms, SETTING_MILLISECONDS, "300 s", 1000, 86400000, "a connection without requests"),
+	LIMIT(
+		sleep_ms, SETTING_MILLISECONDS, "2 s", 1, 86400000, "without requests, until a connection's memory is packed"),
 	LIMIT(stream_idle_ms, SETTING_MILLISECONDS, "60 s", 100, 86400000, "a response whose peer takes nothing"),
 	LIMIT(body_rate, SETTING_BYTES, "1 KiB", 1, GIB, "a request body brings at least so much a second"),
 	LIMIT(body_grace_ms, SETTING_MILLISECONDS, "10 s", 100, 86400000, "after which body_rate holds"),

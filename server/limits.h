@@ -23,6 +23,7 @@ struct limits {
 	int64_t collected_body;                                         /* JSON bodies: 1 MiB */
 	int64_t request_body;                                           /* streamed bodies, total: 64 GiB */
 	int64_t tls_ms, preface_ms, header_ms, idle_ms, stream_idle_ms; /* 5, 5, 10, 300, 60 s */
+	int64_t sleep_ms;                                               /* 2 s without a stream: memory is put away */
 	int64_t body_rate, body_grace_ms;                               /* request bodies: at least 1 KiB/s after 10 s */
 	int64_t drain_ms;                                               /* 20 s from SIGTERM to the end */
 };

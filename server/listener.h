@@ -4,10 +4,12 @@
 #include <openssl/ssl.h>
 #include <sys/uio.h>
 
+#include "server/known_strings.h"
 #include "server/server.h"
 #include "server/url.h"
 
 struct connection;
+struct drawer_pool;
 struct stream;
 struct ticket_keys;
 
@@ -27,10 +29,13 @@ struct source_count {
 	unsigned count;
 };
 enum { SOURCE_BUCKETS = 1024, INPUT_SIZE = 64 * 1024, GATHER_TLS = 16384, GATHER_CLEAR = 256 * 1024, PIECES_MAX = 64 };
+/* What one send of a clear connection has at most: a block of a source in frames of 16 KiB, and their heads. */
+enum { SEND_CLEAR = GATHER_CLEAR + 16 * 9 + 1024 };
 /* Records of one send: what a share may send in a turn, with what TLS adds. */
 enum { SEALED_SIZE = 8 * (16384 + 64) };
-/* What nghttp2 packs frames into: a head, a pad length, the largest payload. */
-enum { FRAME_BUFFER = 9 + 1 + 16384 };
+/* What nghttp2 packs frames into: a head, a pad length, the largest payload. Of frames above 16 KiB, which clear
+ * connections send to peers that take them, nghttp2 writes no payload. */
+enum { FRAME_MOST = 256 * 1024, FRAME_EXTRA = 9 + 1, FRAME_BUFFER = FRAME_EXTRA + 16384 };
 
 struct engine {
 	struct server *server;
@@ -52,11 +57,14 @@ struct engine {
 	struct connection *gathered_for;
 	struct iovec pieces[PIECES_MAX];
 	unsigned piece_count;
-	uint8_t *sealed; /* SEALED_SIZE: TLS records on their way to the socket */
+	uint64_t send_number; /* of the next send of what was gathered */
+	uint8_t *sealed;      /* SEALED_SIZE: TLS records on their way to the socket */
 	size_t sealed_length;
 	unsigned records; /* of this flush */
 	struct connection *sealed_for;
-	uint8_t *frame; /* FRAME_BUFFER: shared by the worker's HTTP/2 sessions */
+	struct drawer_pool *drawers;
+	struct known_strings *strings;
+	uint8_t *frame; /* FRAME_EXTRA + FRAME_MOST: shared by the worker's HTTP/2 sessions */
 	char date[32];
 	int64_t date_s;
 	uint64_t random; /* state of the trace id generator */

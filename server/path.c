@@ -4,10 +4,11 @@
 
 #include <string.h>
 
-/* unreserved: never needs an escape; PCHAR: may stand unescaped in a path (RFC 3986 §3.3). */
-enum { UNRESERVED = 1, PCHAR = 2, HEX = 4 };
+/* unreserved: never needs an escape; PCHAR: may stand unescaped in a segment (RFC 3986 §3.3); PLAIN: in a path. */
+enum { UNRESERVED = 1, PCHAR = 2, HEX = 4, PLAIN = 8 };
 
-#define U (UNRESERVED | PCHAR)
+#define P (PCHAR | PLAIN)
+#define U (UNRESERVED | P)
 static const uint8_t path_bytes[256] = {
 	['0' ... '9'] = U | HEX,
 	['A' ... 'F'] = U | HEX,
@@ -16,23 +17,25 @@ static const uint8_t path_bytes[256] = {
 	['g' ... 'z'] = U,
 	['-'] = U,
 	['.'] = U,
+	['/'] = PLAIN,
 	['_'] = U,
 	['~'] = U,
-	['!'] = PCHAR,
-	['$'] = PCHAR,
-	['&'] = PCHAR,
-	['\''] = PCHAR,
-	['('] = PCHAR,
-	[')'] = PCHAR,
-	['*'] = PCHAR,
-	['+'] = PCHAR,
-	[','] = PCHAR,
-	[';'] = PCHAR,
-	['='] = PCHAR,
-	[':'] = PCHAR,
-	['@'] = PCHAR,
+	['!'] = P,
+	['$'] = P,
+	['&'] = P,
+	['\''] = P,
+	['('] = P,
+	[')'] = P,
+	['*'] = P,
+	['+'] = P,
+	[','] = P,
+	[';'] = P,
+	['='] = P,
+	[':'] = P,
+	['@'] = P,
 };
 #undef U
+#undef P
 
 static bool byte_is(char byte, unsigned kind)
 {
@@ -153,9 +156,13 @@ static bool segment_canonical(struct text segment, char *into, size_t *written)
 /* Most paths are as they should be: nothing escaped, no segment that is empty or begins with a dot. */
 static bool is_canonical(struct text path)
 {
-	for (size_t at = 0; at < path.length; at++) {
-		char byte = path.bytes[at], next = at + 1 < path.length ? path.bytes[at + 1] : '\0';
-		if (byte == '/' ? next == '/' || next == '.' : !byte_is(byte, PCHAR))
+	unsigned all = PLAIN;
+	for (size_t at = 0; at < path.length; at++)
+		all &= path_bytes[(uint8_t)path.bytes[at]];
+	if ((all & PLAIN) == 0)
+		return false;
+	for (size_t at = 0; at + 1 < path.length; at += 1 + text_find(text_slice(path, at + 1, path.length), '/')) {
+		if (path.bytes[at + 1] == '/' || path.bytes[at + 1] == '.')
 			return false;
 	}
 	return true;

@@ -18,7 +18,10 @@
 
 enum { TICK_MS = 250, LISTENERS_MAX = 32, NETWORKS_MAX = 64 };
 
+/* What every worker writes at each connection stands apart from what requests read. */
 struct server {
+	_Alignas(64) atomic_long connections;
+	char apart[56];
 	struct worker_pool *pool;
 	const struct server_settings *settings;
 	const struct handler *handler;
@@ -31,7 +34,6 @@ struct server {
 	struct ticket_keys *tickets;
 	struct network trusted[NETWORKS_MAX];
 	size_t trusted_count;
-	atomic_long connections;
 	int slot;
 	/* drain */
 	atomic_uint draining;
@@ -142,6 +144,8 @@ static void engine_free(struct engine *engine)
 	free(engine->gather);
 	free(engine->sealed);
 	free(engine->frame);
+	drawer_pool_free(engine->drawers);
+	known_strings_free(engine->strings);
 	free(engine);
 }
 
@@ -164,12 +168,15 @@ static enum status on_start(void *context, struct worker *worker)
 	engine->input = malloc(INPUT_SIZE);
 	engine->gather = malloc(GATHER_CLEAR);
 	engine->sealed = malloc(SEALED_SIZE);
-	engine->frame = malloc(FRAME_BUFFER);
+	engine->drawers = drawer_pool_new();
+	engine->strings = known_strings_new();
+	engine->frame = malloc(FRAME_EXTRA + FRAME_MOST);
+	engine->send_number = 1;
 	engine->tick = timer_new(worker, on_tick, engine);
 	engine->accept_again = timer_new(worker, on_accept_again, engine);
 	enum status status = engine->input == NULL || engine->gather == NULL || engine->sealed == NULL ||
-								 engine->frame == NULL || engine->tick == NULL || engine->accept_again == NULL ||
-								 share_common(worker) == NULL
+								 engine->frame == NULL || engine->drawers == NULL || engine->strings == NULL ||
+								 engine->tick == NULL || engine->accept_again == NULL || share_common(worker) == NULL
 							 ? STATUS_NO_MEMORY
 							 : STATUS_OK;
 	if (status == STATUS_OK && server->has_tls) {
@@ -252,9 +259,10 @@ static enum status open_listeners(struct server *server, struct buffer *error)
 enum status server_open(struct worker_pool *pool, const struct server_settings *settings, const struct limits *limits,
 	const struct handler *handler, struct server **server, struct buffer *error)
 {
-	struct server *made = calloc(1, sizeof(*made));
+	struct server *made = aligned_alloc(_Alignof(struct server), sizeof(*made));
 	if (made == NULL)
 		return STATUS_NO_MEMORY;
+	memset(made, 0, sizeof(*made));
 	signal(SIGPIPE, SIG_IGN);
 	made->pool = pool;
 	made->settings = settings;

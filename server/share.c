@@ -3,7 +3,13 @@
 
 #include <stdlib.h>
 
-enum { QUANTUM = 128 * 1024, CAP_TICK_MS = 5, BURST_MIN = 64 * 1024 };
+enum { CAP_TICK_MS = 5, BURST_MIN = 64 * 1024 };
+/* A round has so many bytes for all who send much, that is a frame or more; of these each share's quantum is a part. So
+ * a round is short however many they are: nobody waits for long, and a connection of many tenants can carry it in one
+ * turn. A share that was alone in the last round has two of the largest quanta: nobody waits for it, and larger sends
+ * cost less. */
+enum { ROUND = 384 * 1024, QUANTUM_LEAST = 16 * 1024, QUANTUM_MOST = 128 * 1024, ALONE = 2, MUCH = 16 * 1024 };
+enum { OVERDRAFT = 16384 }; /* what one take may overdraw */
 
 struct waiting {
 	struct share_waiter *first, **end;
@@ -14,6 +20,7 @@ struct share {
 	unsigned references;
 	struct share_limits limits;
 	uint64_t round; /* the round `credit` is of */
+	uint64_t taken; /* in it */
 	int64_t credit; /* bytes; may fall below zero by one frame, which the next round pays */
 	int64_t bucket; /* bytes that the cap leaves */
 	uint64_t bucket_ms;
@@ -29,8 +36,10 @@ struct scheduler {
 	struct worker *worker;
 	struct share *common;
 	uint64_t round;
+	int64_t quantum;                  /* of this round, for a weight of 1 */
+	unsigned active, senders;         /* shares that took in it, and took much */
 	struct share *queue, **queue_end; /* shares with waiters */
-	bool is_scheduled;
+	bool is_scheduled, was_alone;
 	struct timer *tick;
 };
 
@@ -98,6 +107,12 @@ static void wake_waiters(struct share *share)
 	}
 }
 
+static int64_t quantum_among(unsigned senders)
+{
+	int64_t part = senders == 0 ? ROUND : ROUND / senders;
+	return part < QUANTUM_LEAST ? QUANTUM_LEAST : part > QUANTUM_MOST ? QUANTUM_MOST : part;
+}
+
 /* Ends the round: everybody who waits may send again, in the order they came. */
 static void advance(struct task *task)
 {
@@ -108,6 +123,9 @@ static void advance(struct task *task)
 	scheduler->queue = NULL;
 	scheduler->queue_end = &scheduler->queue;
 	scheduler->round++;
+	scheduler->was_alone = scheduler->active == 1;
+	scheduler->quantum = scheduler->was_alone ? (int64_t)ALONE * QUANTUM_MOST : quantum_among(scheduler->senders);
+	scheduler->active = scheduler->senders = 0;
 	while (share != NULL) {
 		struct share *next = share->queue_next;
 		if (share->limits.bytes_per_second > 0)
@@ -157,6 +175,7 @@ static struct scheduler *scheduler_of(struct worker *worker)
 	scheduler->task.run = advance;
 	scheduler->worker = worker;
 	scheduler->round = 1;
+	scheduler->quantum = quantum_among(0);
 	scheduler->queue_end = &scheduler->queue;
 	scheduler->tick = timer_new(worker, on_tick, scheduler);
 	if (scheduler->tick == NULL) {
@@ -255,29 +274,56 @@ static void wait_for_round(struct share *share, struct share_waiter *waiter)
 		schedule(scheduler);
 }
 
+/* The first take of a round brings its credit. */
+static void begin_round(struct share *share)
+{
+	struct scheduler *scheduler = share->scheduler;
+	if (share->round == scheduler->round)
+		return;
+	int64_t quantum = scheduler->quantum * share->limits.weight;
+	scheduler->active++;
+	share->round = scheduler->round;
+	share->taken = 0;
+	share->credit = share->credit < 0 ? share->credit + quantum : quantum;
+}
+
+static size_t at_most(size_t wanted, int64_t left)
+{
+	size_t most = left < OVERDRAFT ? OVERDRAFT : (size_t)left;
+	return wanted < most ? wanted : most;
+}
+
 size_t share_take(struct share *share, size_t wanted, struct share_waiter *waiter)
 {
-	int64_t quantum = (int64_t)QUANTUM * share->limits.weight;
-	if (share->round != share->scheduler->round) {
-		share->round = share->scheduler->round;
-		share->credit = share->credit < 0 ? share->credit + quantum : quantum;
-	}
-	if (share->limits.bytes_per_second > 0) {
+	bool is_capped = share->limits.bytes_per_second > 0;
+	begin_round(share);
+	if (is_capped)
 		refill(share, worker_now_ms(share->scheduler->worker));
-		if (share->bucket <= 0) {
-			wait_for_round(share, waiter);
-			return 0;
-		}
-	}
-	if (share->credit <= 0) {
+	if (share->credit <= 0 || (is_capped && share->bucket <= 0)) {
 		wait_for_round(share, waiter);
 		return 0;
 	}
+	wanted = at_most(wanted, share->credit);
+	if (is_capped)
+		wanted = at_most(wanted, share->bucket);
+	share->scheduler->senders += share->taken < MUCH && share->taken + wanted >= MUCH;
+	share->taken += wanted;
 	waiter->served = share->scheduler->round;
 	share->credit -= (int64_t)wanted;
-	share->bucket -= share->limits.bytes_per_second > 0 ? (int64_t)wanted : 0;
+	share->bucket -= is_capped ? (int64_t)wanted : 0;
 	share->sent += wanted;
 	return wanted;
+}
+
+bool share_rest(struct share *share, size_t least, struct share_waiter *waiter)
+{
+	begin_round(share);
+	if (!share->scheduler->was_alone || share->credit >= (int64_t)least)
+		return false;
+	if (share->credit > 0)
+		share->credit = 0;
+	wait_for_round(share, waiter);
+	return true;
 }
 
 void share_return(struct share *share, size_t unused)

@@ -1,6 +1,7 @@
 /* A share: the account by which one worker divides its core and its sockets between tenants. Deficit round robin by
- * bytes: in each round a share may send `weight` quanta; a share that has used its round waits until the end of the
- * turn, when the others have had theirs. A bucket caps bytes per second. Worker-local: no atomics. */
+ * bytes: in each round a share may send `weight` quanta, twice as many while it is the only one that sends; a share
+ * that has used its round waits until the end of the turn, when the others have had theirs. A bucket caps bytes per
+ * second. Worker-local: no atomics. */
 #pragma once
 
 #include <stdbool.h>
@@ -33,8 +34,12 @@ struct share_waiter {
 	struct share *share; /* whose list it is in, while it is in one */
 	uint64_t served;     /* the round in which it last got something */
 };
-/* How many bytes (at most `wanted`) may be produced now; 0: the waiter was queued, stop producing. */
+/* How many bytes (at most `wanted`, and little more than the round has left) may be produced now; 0: the waiter was
+ * queued, stop producing. */
 size_t share_take(struct share *share, size_t wanted, struct share_waiter *waiter);
+/* For who would read a block that does not fit into this round: while no other share sends, the next round costs
+ * nothing and has room for `least`. True: the waiter was queued for it. */
+bool share_rest(struct share *share, size_t least, struct share_waiter *waiter);
 /* Gives back what was taken and not used. */
 void share_return(struct share *share, size_t unused);
 void share_leave(struct share_waiter *waiter);

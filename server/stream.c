@@ -1,6 +1,7 @@
 /* Streams: the life of an exchange in the engine, from its head to its line in the access log. */
 #include "server/stream.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,8 @@
 #include "server/base/metric.h"
 
 enum { FREE_STREAMS_MAX = 256, LOGGED_PATH_MAX = 256, REFUSED_BODY_MAX = 64 * 1024, INNER_READ_AHEAD = 256 * 1024 };
+/* What the client reads at once. */
+enum { BLOCK_MOST = 256 * 1024 };
 enum { MOVING_BYTES = 256 * 1024, MOVING_MS = 100, MOVING_FACTOR = 4 };
 
 #define METRIC_LIST(X)                                                                                                 \
@@ -166,11 +169,21 @@ static uint64_t next_random(struct engine *engine)
 	return value ^ (value >> 31);
 }
 
+/* Eight digits at a time: each nibble in a byte of its own, the first lowest; 'a' to 'f' stand 39 above '9'. */
+static uint64_t hex_of(uint32_t value)
+{
+	const uint64_t ones = UINT64_MAX / 255;
+	uint64_t word = __builtin_bswap32(value);
+	word = (word | word << 16) & 0x0000ffff0000ffffU;
+	word = (word | word << 8) & 0x00ff00ff00ff00ffU;
+	word = (word >> 4 & 0x000f000f000f000fU) | (word << 8 & 0x0f000f000f000f00U);
+	return word + ones * '0' + ((word + ones * 6) >> 4 & ones) * ('a' - '0' - 10);
+}
+
 static void write_hex(char *into, uint64_t value)
 {
-	static const char digits[] = "0123456789abcdef";
-	for (int i = 15; i >= 0; i--, value >>= 4)
-		into[i] = digits[value & 15];
+	const uint64_t halves[] = {htole64(hex_of((uint32_t)(value >> 32))), htole64(hex_of((uint32_t)value))};
+	memcpy(into, halves, sizeof(halves));
 }
 
 static void set_traceparent(struct stream *stream)
@@ -321,8 +334,7 @@ static enum body_state keep_promise(const struct stream *stream, enum body_state
 	return state;
 }
 
-/* Its peer has taken much, and lately. */
-static bool is_moving(const struct stream *stream)
+bool stream_is_moving(const struct stream *stream)
 {
 	const struct exchange *exchange = &stream->exchange;
 	return exchange->bytes_sent >= MOVING_BYTES &&
@@ -340,7 +352,7 @@ static void set_read_ahead(struct stream *stream)
 	}
 	const struct limits *limits = stream->connection->limits;
 	size_t own = (size_t)limits->stream_buffer, most = (size_t)limits->connection_buffer;
-	if (is_moving(stream)) {
+	if (stream_is_moving(stream)) {
 		own = most;
 		most *= MOVING_FACTOR;
 	}
@@ -349,9 +361,26 @@ static void set_read_ahead(struct stream *stream)
 	exchange->read_ahead = left < own ? left : own;
 }
 
+static void note_held(struct stream *stream, enum body_state state, size_t count)
+{
+	if (stream->connection == NULL)
+		return;
+	stream->connection->held += stream->exchange.held;
+	if (state != BODY_MORE || count > 0) /* else it is still its turn to read */
+		block_turn_note(stream, state == BODY_LATER);
+}
+
 static struct share *share_of(const struct stream *stream)
 {
 	return stream->exchange.share != NULL ? stream->exchange.share : share_common(stream->exchange.worker);
+}
+
+/* A block that is read now and sent in two halves costs a call more than one that waits for the next round. */
+static bool is_resting(struct stream *stream)
+{
+	stream->is_deferred =
+		stream->reads_blocks && stream_is_moving(stream) && share_rest(share_of(stream), BLOCK_MOST, &stream->waiter);
+	return stream->is_deferred;
 }
 
 /* 0: the share's turn is over. */
@@ -387,6 +416,8 @@ enum body_state stream_produce(struct stream *stream, uint8_t *frame, size_t roo
 		if (room > left)
 			room = left > 0 ? (size_t)left : 1;
 	}
+	if (!block_turn_take(stream))
+		return BODY_LATER;
 	size_t granted = ask_share(stream, room);
 	if (granted == 0)
 		return BODY_LATER;
@@ -397,8 +428,7 @@ enum body_state stream_produce(struct stream *stream, uint8_t *frame, size_t roo
 	} else {
 		set_read_ahead(stream);
 		state = exchange->read_body(exchange, frame, granted, count);
-		if (stream->connection != NULL)
-			stream->connection->held += exchange->held;
+		note_held(stream, state, *count);
 	}
 	stream->is_busy = false;
 	if (state == BODY_LATER)
@@ -413,25 +443,50 @@ bool stream_may_lend(const struct stream *stream, size_t room)
 		   exchange->response_length >= 0 && exchange->bytes_sent + room < (uint64_t)exchange->response_length;
 }
 
-enum body_state stream_lend(struct stream *stream, size_t room, const uint8_t **bytes, size_t *count)
+enum body_state stream_lend(struct stream *stream, size_t room, bool may_read, const uint8_t **bytes, size_t *count)
 {
 	struct exchange *exchange = &stream->exchange;
 	*count = 0;
+	if (may_read && (!block_turn_take(stream) || is_resting(stream)))
+		return BODY_LATER;
 	size_t granted = ask_share(stream, room);
 	if (granted == 0)
 		return BODY_LATER;
+	set_read_ahead(stream);
 	stream->is_busy = true;
-	enum body_state state = exchange->lend_body(exchange, granted, bytes, count);
+	enum body_state state = exchange->lend_body(exchange, granted, may_read, bytes, count);
 	stream->is_busy = false;
-	stream->has_lent = stream->has_lent || *count > 0;
+	note_held(stream, state, *count);
+	stream->is_deferred = state == BODY_LATER;
+	if (*count > 0)
+		stream->lent_in = stream->connection->engine->send_number;
+	return book(stream, state, granted, count);
+}
+
+enum body_state stream_pipe(struct stream *stream, size_t room, int *pipe, size_t *count)
+{
+	struct exchange *exchange = &stream->exchange;
+	*count = 0;
+	if (exchange->pipe_body == NULL || !stream_is_moving(stream))
+		return BODY_MORE;
+	if (exchange->held == 0 && (!block_turn_take(stream) || is_resting(stream)))
+		return BODY_LATER;
+	size_t granted = ask_share(stream, room);
+	if (granted == 0)
+		return BODY_LATER;
+	set_read_ahead(stream);
+	stream->is_busy = true;
+	enum body_state state = exchange->pipe_body(exchange, granted, pipe, count);
+	stream->is_busy = false;
+	note_held(stream, state, *count);
+	stream->is_deferred = state == BODY_LATER;
 	return book(stream, state, granted, count);
 }
 
 void stream_settle(struct stream *stream)
 {
-	if (stream->has_lent)
+	if (stream->lent_in == stream->connection->engine->send_number)
 		connection_send_gathered(stream->connection);
-	stream->has_lent = false;
 }
 
 /* --- the end */
@@ -476,6 +531,7 @@ void stream_finish(struct stream *stream, enum status outcome)
 	stream->connection->held -= exchange->held;
 	exchange->held = 0;
 	share_leave(&stream->waiter);
+	block_turn_leave(stream);
 	if (exchange->on_close != NULL)
 		exchange->on_close(exchange, outcome);
 	if (exchange->on_leave != NULL)

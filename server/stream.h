@@ -3,6 +3,7 @@
 
 #include "server/connection.h"
 #include "server/exchange.h"
+#include "server/h2_message.h"
 #include "server/share.h"
 
 enum { STREAM_ARENA = 3072, TRAILERS_MAX = 8, RESPONSE_HEADERS_MAX = 100 };
@@ -21,16 +22,21 @@ struct stream {
 	bool is_busy; /* inside a callback of this exchange: an abort waits for its end */
 	bool is_abort_pending;
 	bool was_cut;
-	bool has_lent; /* memory of the runtime may stand in the worker's gather */
+	uint64_t lent_in;  /* the send of the worker that memory of the runtime leaves with; 0: none was lent */
+	bool reads_blocks; /* its source reads in larger pieces than the peer takes */
+	struct stream *turn_next, **turn_previous; /* in the queue of the connection's block_turn */
 	enum status abort_why;
 	uint16_t refusal; /* HTTP status the head earned: answered without a runtime */
 	uint16_t header_count, header_room;
 	uint32_t header_bytes;
 	struct header *headers;
-	void **held; /* HTTP/2: what the fields point into */
+	struct h2_message message; /* HTTP/2 */
+	void **held;               /* HTTP/2: what the fields point into */
 	uint16_t held_count, held_room;
 	uint16_t response_count, response_room;
 	struct header *response_headers;
+	const uint8_t *head; /* HTTP/2: the same, as it goes out; in the arena */
+	size_t head_length;
 	struct header trailers[TRAILERS_MAX];
 	uint16_t trailer_count;
 	void (*on_body)(struct exchange *exchange, const uint8_t *bytes, size_t length, bool ended);
@@ -63,8 +69,11 @@ void stream_deliver(struct stream *stream, const uint8_t *bytes, size_t length, 
 enum body_state stream_produce(struct stream *stream, uint8_t *frame, size_t room, size_t *count);
 /* May `room` bytes be lent? Not when the body would end with them. */
 bool stream_may_lend(const struct stream *stream, size_t room);
-/* As stream_produce, without copying. BODY_LATER with stream->is_deferred unset: to be produced instead. */
-enum body_state stream_lend(struct stream *stream, size_t room, const uint8_t **bytes, size_t *count);
+/* As stream_produce, without copying. BODY_MORE without bytes: nothing is there to be lent; what was lent must leave
+ * (stream_settle) before it may read from its source, and if that gives nothing either, it is to be produced. */
+enum body_state stream_lend(struct stream *stream, size_t room, bool may_read, const uint8_t **bytes, size_t *count);
+/* As stream_lend, by a pipe, in which nothing of it may be left afterwards. */
+enum body_state stream_pipe(struct stream *stream, size_t room, int *pipe, size_t *count);
 /* What the stream lent is sent or copied. */
 void stream_settle(struct stream *stream);
 /* on_close, on_leave, the access log, the metrics; once. */
@@ -76,6 +85,8 @@ void stream_drop_arena(struct stream *stream);
 void stream_free(struct stream *stream);
 /* Since its start. That is by the exact clock, which may be ahead of the loop's `now_ms`: then 0. */
 uint64_t stream_age_ms(const struct stream *stream, uint64_t now_ms);
+/* Its peer has taken much, and lately. */
+bool stream_is_moving(const struct stream *stream);
 /* May a response of this exchange have a body? */
 bool stream_has_body(const struct stream *stream);
 void streams_release(struct engine *engine);

@@ -6,23 +6,27 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "server/base/clock.h"
 #include "server/base/metric.h"
+#include "server/loop_memory.h"
 
 enum { SLOTS_MAX = 32, HOOKS_MAX = 64 };
 
+/* A worker writes its own at every turn: whole lines of its own, and what others write in one apart. */
 struct worker {
+	_Alignas(64) _Atomic(struct task *) posted; /* newest first */
+	atomic_bool is_awake;                       /* a wake is under way: no need for another */
+	char apart[55];
 	struct worker_pool *pool;
 	unsigned index;
 	pthread_t thread;
 	struct event_base *loop;
 	struct event *wake_event;
 	int wake;
-	_Atomic(struct task *) posted; /* newest first */
-	atomic_bool is_awake;          /* a wake is under way: no need for another */
 	struct task *later, *later_end;
 	uint64_t now_ms;
 	int64_t wall_ms;
@@ -180,10 +184,12 @@ struct worker_pool *worker_pool_new(unsigned count)
 	}
 	pthread_mutex_init(&pool->lock, NULL);
 	pthread_cond_init(&pool->started, NULL);
+	loop_memory_install();
 	for (; pool->count < count; pool->count++) {
-		struct worker *worker = calloc(1, sizeof(*worker));
+		struct worker *worker = aligned_alloc(_Alignof(struct worker), sizeof(*worker));
 		if (worker == NULL)
 			goto failed;
+		memset(worker, 0, sizeof(*worker));
 		pool->workers[pool->count] = worker;
 		worker->pool = pool;
 		worker->index = pool->count;

@@ -190,12 +190,43 @@ static void test_bytes_are_whole_on_one_worker(void **state)
 	leave(one);
 }
 
+/* What workers share stays untouched while each has one request after the other: a write there would be paid by all. */
+static void test_requests_in_turn_leave_the_gate_alone(void **state)
+{
+	enum { REQUESTS = 100 };
+	struct exchange *in;
+	int64_t before[3] = {0};
+	(void)state;
+	participant.limits.connections = 50;
+	participant.limits.bytes_per_second = 1000000000;
+	for (unsigned i = 0; i < REQUESTS; i++) {
+		assert_int_equal(enter(i % WORKERS, 1 + i % WORKERS, &in), ADMITTED);
+		const int64_t during[3] = {
+			atomic_load(&gate->streams), atomic_load(&gate->connections), atomic_load(&gate->senders)};
+		leave(in);
+		if (i >= WORKERS)
+			assert_memory_equal(during, before, sizeof(before));
+		memcpy(before, during, sizeof(before));
+		assert_int_equal(atomic_load(&gate->streams), during[0]);
+		assert_int_equal(atomic_load(&gate->connections), during[1]);
+		assert_int_equal(atomic_load(&gate->senders), during[2]);
+	}
+	assert_int_equal(before[2], WORKERS);
+	/* and the loans are no more than the limit leaves */
+	struct exchange *many[64];
+	assert_in_range(fill(0, 64, many), 50 - 8, 50);
+	while (used > REQUESTS)
+		if (exchanges[--used].on_leave != NULL)
+			leave(&exchanges[used]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_streams_are_used_up_from_one_worker, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_streams_move_to_another_worker, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_streams_never_exceed_the_limit, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_requests_in_turn_leave_the_gate_alone, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_connections_are_counted_when_theirs_is_the_lower_limit, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_shared_counters_rest_while_no_limit_is_near, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_requests_have_a_burst_of_one_second, set_up, tear_down),

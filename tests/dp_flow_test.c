@@ -109,8 +109,11 @@ static void test_token_of(void **state)
 {
 	static const struct {
 		const char *value, *token;
+#define OPAQUE "0123456789012345678901234567890123456789-_A"
 	} cases[] = {{"Bearer a.b.c", "a.b.c"}, {"bEARER  a.b.c ", "a.b.c"}, {"a.b.c", "a.b.c"}, {"Basic a.b.c", NULL},
-		{"Bearer", NULL}, {"Bearer ", NULL}, {"", NULL}, {"Bearer a b", NULL}, {"abc", NULL}};
+		{"Bearer", NULL}, {"Bearer ", NULL}, {"", NULL}, {"Bearer a b", NULL}, {"abc", NULL},
+		{"Bearer " OPAQUE, OPAQUE}, {"bearer " OPAQUE, OPAQUE}, {" Bearer  " OPAQUE " ", OPAQUE}, {OPAQUE, OPAQUE},
+		{OPAQUE "A", NULL}, {"Basic " OPAQUE, NULL}};
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct text token = token_of(text_of(cases[i].value));

@@ -38,7 +38,10 @@ static inline void fixture_open(struct engine_fixture *fixture, const struct han
 		.worker = fixture->worker,
 		.input = malloc(INPUT_SIZE),
 		.gather = malloc(GATHER_CLEAR),
-		.frame = malloc(FRAME_BUFFER)};
+		.frame = malloc(FRAME_EXTRA + FRAME_MOST),
+		.send_number = 1,
+		.drawers = drawer_pool_new(),
+		.strings = known_strings_new()};
 }
 
 /* No connection may be left. */
@@ -50,6 +53,8 @@ static inline void fixture_close(struct engine_fixture *fixture)
 	free(fixture->engine.input);
 	free(fixture->engine.gather);
 	free(fixture->engine.frame);
+	drawer_pool_free(fixture->engine.drawers);
+	known_strings_free(fixture->engine.strings);
 	server_free(fixture->server);
 	worker_pool_free(fixture->pool);
 	config_free(&section, 1);

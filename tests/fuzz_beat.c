@@ -1,7 +1,7 @@
 /* Heartbeats: whatever is taken for one can be printed and is then the same. */
 #include <stdlib.h>
 
-#include "control/bus/beat.h"
+#include "control/command/beat.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)

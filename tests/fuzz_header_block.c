@@ -58,6 +58,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 		abort();
 	size_t piece = (size_t)bytes[0] * 8 + 1;
 	bool is_fine = true;
+	struct known_strings *known = known_strings_new();
+	if (known == NULL)
+		abort();
 	for (size_t at = 1; at < length && is_fine; at += piece) {
 		size_t part = length - at < piece ? length - at : piece, written;
 		/* a copy of its own: reading beyond it is seen */
@@ -65,10 +68,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 		if (block == NULL)
 			abort();
 		memcpy(block, bytes + at, part);
-		is_fine = header_block_unpack(block, part, plain, sizeof(plain), &written) &&
+		is_fine = header_block_unpack(block, part, plain, sizeof(plain), &written, known) &&
 				  compare(packed_inflater, plain_inflater, block, part, plain, written) == 0;
 		free(block);
 	}
+	known_strings_free(known);
 	nghttp2_hd_inflate_del(packed_inflater);
 	nghttp2_hd_inflate_del(plain_inflater);
 	return 0;

@@ -46,8 +46,9 @@ struct peer {
 	int descriptor;
 	nghttp2_hd_inflater *inflater;
 	struct buffer input;
-	struct buffer seen; /* in shorthand */
-	int32_t data_id;    /* DATA frames in a row are told as one */
+	struct buffer seen;  /* in shorthand */
+	struct buffer block; /* of a head that goes on in another frame */
+	int32_t data_id;     /* DATA frames in a row are told as one */
 	size_t data_length;
 	size_t digits[8]; /* of the streams up to 15, when their bodies are digits */
 	bool has_digits;
@@ -103,6 +104,7 @@ static void peer_leave(struct peer *peer)
 	nghttp2_hd_inflate_del(peer->inflater);
 	buffer_free(&peer->input);
 	buffer_free(&peer->seen);
+	buffer_free(&peer->block);
 	close(peer->descriptor);
 	turn();
 }
@@ -140,6 +142,15 @@ static void note_fields(struct peer *peer, const uint8_t *block, size_t length)
 	nghttp2_hd_inflate_end_headers(peer->inflater);
 }
 
+static void note_block(struct peer *peer, const uint8_t *head, const uint8_t *payload, size_t length)
+{
+	buffer_append(&peer->block, (struct text){(const char *)payload, length});
+	if ((head[4] & HEADERS_END) == 0)
+		return;
+	note_fields(peer, (const uint8_t *)peer->block.bytes, peer->block.length);
+	buffer_clear(&peer->block);
+}
+
 /* Each byte is in its place, whatever was sent between the frames. */
 static void check_digits(struct peer *peer, int32_t id, const uint8_t *bytes, size_t length)
 {
@@ -165,8 +176,12 @@ static void note(struct peer *peer, const uint8_t *head, const uint8_t *payload,
 	switch ((nghttp2_frame_type)head[3]) {
 	case NGHTTP2_HEADERS:
 		buffer_printf(&peer->seen, "H%d", id);
-		note_fields(peer, payload, length);
+		note_block(peer, head, payload, length);
 		buffer_append(&peer->seen, is_end ? TEXT(". ") : TEXT(" "));
+		break;
+	case NGHTTP2_CONTINUATION:
+		assert_true(peer->block.length > 0);
+		note_block(peer, head, payload, length);
 		break;
 	case NGHTTP2_DATA:
 		peer->data_id = id;
@@ -286,6 +301,26 @@ static const struct {
 					   "2"),
 			{NGHTTP2_DATA, END, 1, TEXT("abc")}},
 		WINDOW "R1:1 "},
+	{"more than its length",
+		{REQUEST(1, 0,
+			 POST ECHO "\x0f\x0d\x01"
+					   "2"),
+			{NGHTTP2_DATA, 0, 1, TEXT("abc")}, {NGHTTP2_DATA, END, 1, TEXT("d")}},
+		WINDOW "R1:1 "},
+	{"a length and no body",
+		{REQUEST(1, END,
+			POST ECHO "\x0f\x0d\x01"
+					  "2")},
+		WINDOW "R1:1 "},
+	{"trailers that are not the end",
+		{REQUEST(1, 0, POST ECHO), REQUEST(1, 0,
+									   "\x10\x01t\x01"
+									   "1")},
+		WINDOW "R1:1 "},
+	{"a pseudo field in trailers", {REQUEST(1, 0, POST ECHO), REQUEST(1, END, HELLO)}, WINDOW "R1:1 "},
+	{"a bad field, then a good request",
+		{REQUEST(1, END, GET HELLO "\x10\x02te\x04gzip\x40\x01x\x01y"), REQUEST(3, END, GET HELLO "\xbe")},
+		WINDOW "R1:1 " GOT_HELLO(3)},
 	{"100-continue",
 		{REQUEST(1, 0,
 			 POST ECHO "\x0f\x14\x0c"
@@ -385,6 +420,24 @@ static void frames_are_answered(void **state)
 		peer_close(&peer);
 	}
 	assert_int_equal(wrong, 0);
+}
+
+/* More than a frame holds. */
+static void a_long_head_takes_several_frames(void **state)
+{
+	struct peer peer;
+	struct buffer expected = {0};
+	(void)state;
+	peer_open(&peer);
+	memset(long_value, 'v', sizeof(long_value));
+	const struct frame frame = REQUEST(1, END, GET "\x04\x0a/long-head");
+	send_frame(&peer, frame.type, frame.flags, frame.id, frame.payload);
+	buffer_printf(&expected, "%sH1.  :status=204", WINDOW);
+	for (int i = 0; i < LONG_FIELDS; i++)
+		buffer_printf(&expected, " long=%.*s", (int)sizeof(long_value), long_value);
+	assert_string_equal(peer_hears(&peer), expected.bytes);
+	buffer_free(&expected);
+	peer_close(&peer);
 }
 
 static void windows_hold_bodies_back(void **state)
@@ -710,10 +763,46 @@ static void sessions_do_not_mix(void **state)
 	peer_close(&peers[2]);
 }
 
+/* A connection that sleeps goes on where it was: header tables, windows and stream ids among it. */
+static void sleep_changes_nothing(void **state)
+{
+	(void)state;
+	struct peer peer;
+	int64_t sleep_ms = fixture.limits.sleep_ms;
+	fixture.limits.sleep_ms = 0;
+	peer_open(&peer);
+	send_frame(&peer, NGHTTP2_HEADERS, HEADERS_END | END, 1, LITERAL(GET "\x44\x06/hello")); /* remembered as 62 */
+	send_frame(&peer, NGHTTP2_HEADERS, HEADERS_END | END, 3, LITERAL(GET "\x04\x05/hold"));
+	peer_hears(&peer);
+	const struct connection *connection = fixture.engine.connections;
+	connections_check(&fixture.engine);
+	assert_false(drawer_is_shut(connection->drawer)); /* a stream is open */
+	send_number(&peer, NGHTTP2_RST_STREAM, 3, NGHTTP2_CANCEL);
+	peer_hears(&peer);
+	for (int32_t id = 5; id < 25; id += 2) {
+		connections_check(&fixture.engine);
+		assert_true(drawer_is_shut(connection->drawer));
+		if (id % 4 == 1)
+			send_frame(&peer, NGHTTP2_PING, 0, 0, TEXT("12345678"));
+		else
+			send_frame(&peer, NGHTTP2_HEADERS, HEADERS_END | END, id, LITERAL(GET "\xbe"));
+		const char *heard = peer_hears(&peer);
+		assert_non_null(strstr(heard, id % 4 == 1 ? "A " : ":status=200"));
+		assert_false(drawer_is_shut(connection->drawer));
+	}
+	connections_check(&fixture.engine);
+	assert_true(drawer_is_shut(connection->drawer));
+	connections_drain(&fixture.engine);
+	assert_non_null(strstr(peer_hears(&peer), "G23:0 "));
+	peer_close(&peer);
+	fixture.limits.sleep_ms = sleep_ms;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(frames_are_answered),
+		cmocka_unit_test(a_long_head_takes_several_frames),
 		cmocka_unit_test(windows_hold_bodies_back),
 		cmocka_unit_test(the_connection_window_holds_all),
 		cmocka_unit_test(bodies_in_stay_within_the_window),
@@ -727,6 +816,7 @@ int main(void)
 		cmocka_unit_test(dropped_heads_are_charged),
 		cmocka_unit_test(too_many_trailers_reset_the_stream),
 		cmocka_unit_test(sessions_do_not_mix),
+		cmocka_unit_test(sleep_changes_nothing),
 	};
 	return cmocka_run_group_tests(tests, open_fixture, close_fixture);
 }

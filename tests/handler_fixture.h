@@ -9,6 +9,8 @@ static struct exchange *held; /* waits for the test to go on */
 static unsigned opened, closed;
 static enum status last_outcome;
 static size_t held_bytes;
+enum { LONG_FIELDS = 20 };
+static char long_value[2000]; /* the test's */
 
 /* --- the handler: the path says what is done */
 
@@ -85,7 +87,11 @@ static void on_request(void *context, struct exchange *exchange)
 	exchange->on_close = on_close;
 	if (text_equals(path, TEXT("/hello")))
 		answer(exchange, 200, TEXT("text/plain"), TEXT("hello"));
-	else if (text_starts_with(path, TEXT("/length/")))
+	else if (text_equals(path, TEXT("/long-head"))) {
+		for (int i = 0; i < LONG_FIELDS; i++)
+			exchange_add_header(exchange, TEXT("long"), (struct text){long_value, sizeof(long_value)});
+		answer_empty(exchange, 204);
+	} else if (text_starts_with(path, TEXT("/length/")))
 		send_digits(exchange, true);
 	else if (text_starts_with(path, TEXT("/stream/")))
 		send_digits(exchange, false);

@@ -82,6 +82,8 @@ static void test_mistakes(void **state)
 			"authorization_file"},
 		{"{\"http\":\"3\"," GOOD "}", "http"},
 		{"{\"threads\":0," GOOD "}", "threads"},
+		{"{\"threads\":2,\"shared\":true," GOOD "}", "shared"},
+		{"{\"shared\":1," GOOD "}", "shared"},
 		{"{\"duration_ms\":\"long\"," GOOD "}", "duration_ms"},
 		{"{\"other\":1," GOOD "}", "other"},
 	};

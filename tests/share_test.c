@@ -12,7 +12,7 @@
 
 #include "server/share.h"
 
-enum { FRAME = 16384, QUANTUM_MOST = 128 * 1024 + FRAME, STREAMS_MOST = 16 };
+enum { FRAME = 16384, QUANTUM = 128 * 1024, QUANTUM_MOST = QUANTUM + FRAME, ALONE = 2 * QUANTUM, STREAMS_MOST = 16 };
 
 /* A stream that always has bytes: asks again whenever it may. */
 struct greedy {
@@ -108,7 +108,7 @@ static void who_was_served_goes_last(void **state)
 			greedy_run(woken[i]);
 	}
 	for (size_t i = 0; i < STREAMS_MOST; i++) {
-		assert_in_range(streams[i].sent, (ROUNDS - 1) * QUANTUM_MOST - ROUNDS * FRAME, (ROUNDS + 1) * QUANTUM_MOST);
+		assert_in_range(streams[i].sent, (ROUNDS - 1) * ALONE - ROUNDS * FRAME, (ROUNDS + 1) * ALONE);
 		share_leave(&streams[i].waiter);
 	}
 	worker_run_later(worker);
@@ -159,6 +159,53 @@ static void bytes_are_divided_by_weight(void **state)
 	}
 }
 
+/* Ten on one connection, which carries so much in a turn, frame by frame in turns of its streams: one has many streams.
+ */
+static void a_connection_in_common_is_divided_too(void **state)
+{
+	enum {
+		TENANTS = 10,
+		HEAVY = 40,
+		LIGHT = 5,
+		STREAMS = HEAVY + (TENANTS - 1) * LIGHT,
+		TURN = 512 * 1024,
+		TURNS = 400
+	};
+	(void)state;
+	static struct greedy streams[STREAMS];
+	struct share *shares[TENANTS];
+	size_t count = 0, at = 0;
+	for (int i = 0; i < TENANTS; i++) {
+		shares[i] = share_of_weight(1);
+		for (int k = 0; k < (i == 0 ? HEAVY : LIGHT); k++)
+			greedy_open(&streams[count++], shares[i], FRAME);
+	}
+	for (int round = 0; round < TURNS; round++) {
+		size_t sent = 0;
+		for (size_t idle = 0; idle < STREAMS && sent < TURN; at = (at + 1) % STREAMS) {
+			struct greedy *stream = &streams[at];
+			size_t taken = stream->is_ready ? share_take(stream->share, FRAME, &stream->waiter) : 0;
+			stream->is_ready = stream->is_ready && taken > 0;
+			sent += taken;
+			idle = taken > 0 ? 0 : idle + 1;
+		}
+		worker_run_later(worker);
+	}
+	double sum = 0, squares = 0;
+	for (int i = 0; i < TENANTS; i++) {
+		double bytes = (double)share_bytes_sent(shares[i]);
+		sum += bytes;
+		squares += bytes * bytes;
+	}
+	if (sum * sum / (TENANTS * squares) < 0.99)
+		fail_msg("Jain's index is %.4f", sum * sum / (TENANTS * squares));
+	for (size_t i = 0; i < STREAMS; i++)
+		share_leave(&streams[i].waiter);
+	worker_run_later(worker);
+	for (int i = 0; i < TENANTS; i++)
+		share_unref(shares[i]);
+}
+
 static void streams_of_one_share_take_turns(void **state)
 {
 	(void)state;
@@ -191,6 +238,73 @@ static void unused_bytes_come_back(void **state)
 	share_leave(&one.waiter);
 	worker_run_later(worker);
 	share_unref(share);
+}
+
+static void who_is_alone_has_larger_rounds(void **state)
+{
+	(void)state;
+	struct share *shares[2] = {share_of_weight(1), share_of_weight(1)};
+	struct greedy one, other;
+	greedy_open(&one, shares[0], FRAME);
+	greedy_open(&other, shares[1], FRAME);
+	const uint64_t expected[] = {QUANTUM, ALONE, ALONE, QUANTUM, ALONE};
+	for (int round = 0; round < 5; round++) {
+		uint64_t before = one.sent;
+		greedy_run(&one);
+		assert_int_equal(one.sent - before, expected[round]);
+		if (round == 2) { /* one small answer in the round is enough */
+			assert_int_equal(share_take(shares[1], 100, &other.waiter), 100);
+		}
+		worker_run_later(worker);
+	}
+	for (int i = 0; i < 2; i++)
+		share_unref(shares[i]);
+}
+
+/* However large a frame may be, a round ends with little more than it has. */
+static void large_takes_are_cut_to_what_is_left(void **state)
+{
+	(void)state;
+	struct share *share = share_of_weight(1), *capped = share_new(worker, &(struct share_limits){1, 64 * 1024});
+	struct greedy one;
+	greedy_open(&one, share, 256 * 1024);
+	assert_int_equal(share_take(share, QUANTUM - 100, &one.waiter), QUANTUM - 100);
+	assert_int_equal(share_take(share, 256 * 1024, &one.waiter), FRAME);
+	assert_int_equal(share_take(share, 1, &one.waiter), 0);
+	share_leave(&one.waiter);
+	assert_int_equal(share_take(capped, 256 * 1024, &one.waiter), 64 * 1024);
+	assert_int_equal(share_take(capped, 256 * 1024, &one.waiter), 0);
+	share_leave(&one.waiter);
+	worker_run_later(worker);
+	share_unref(share);
+	share_unref(capped);
+}
+
+static void only_who_is_alone_rests(void **state)
+{
+	(void)state;
+	struct share *shares[2] = {share_of_weight(1), share_of_weight(1)};
+	struct greedy one, other;
+	greedy_open(&one, shares[0], FRAME);
+	greedy_open(&other, shares[1], FRAME);
+	for (int alone = 0; alone < 2; alone++) {
+		greedy_run(&one);
+		if (alone == 0)
+			greedy_run(&other);
+		worker_run_later(worker);
+		one.is_ready = other.is_ready = true;
+		assert_false(share_rest(shares[0], QUANTUM, &one.waiter)); /* it fits */
+		assert_int_equal(share_take(shares[0], FRAME, &one.waiter), FRAME);
+		one.is_ready = false;
+		assert_int_equal(share_rest(shares[0], ALONE, &one.waiter), alone);
+		worker_run_later(worker);
+		assert_int_equal(one.is_ready, alone);
+		one.is_ready = true;
+	}
+	share_leave(&other.waiter);
+	worker_run_later(worker);
+	for (int i = 0; i < 2; i++)
+		share_unref(shares[i]);
 }
 
 /* Who leaves from the front, the middle or the end of the queue takes nobody with him. */
@@ -361,8 +475,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(bytes_are_divided_by_weight, open_pool, close_pool),
+		cmocka_unit_test_setup_teardown(a_connection_in_common_is_divided_too, open_pool, close_pool),
 		cmocka_unit_test_setup_teardown(streams_of_one_share_take_turns, open_pool, close_pool),
 		cmocka_unit_test_setup_teardown(unused_bytes_come_back, open_pool, close_pool),
+		cmocka_unit_test_setup_teardown(who_is_alone_has_larger_rounds, open_pool, close_pool),
+		cmocka_unit_test_setup_teardown(large_takes_are_cut_to_what_is_left, open_pool, close_pool),
+		cmocka_unit_test_setup_teardown(only_who_is_alone_rests, open_pool, close_pool),
 		cmocka_unit_test_setup_teardown(leavers_leave_nothing_behind, open_pool, close_pool),
 		cmocka_unit_test_setup_teardown(a_woken_one_ends_the_next, open_pool, close_pool),
 		cmocka_unit_test_setup_teardown(a_share_outlives_its_last_reference_while_queued, open_pool, close_pool),

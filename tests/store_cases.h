@@ -71,8 +71,7 @@ static void a_record_that_is_only_expected_guards_the_others(void **state)
 		{"none", REVISION_ABSENT, STATUS_OK}, {"none", first, STATUS_NOT_FOUND}};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct transaction *transaction = suite_put("", RECORD_FLOW, "b", "1", REVISION_ANY);
-		assert_true(transaction_expect(
-			transaction, TEXT(""), RECORD_FLOW, text_of(cases[i].id), cases[i].expected));
+		assert_true(transaction_expect(transaction, TEXT(""), RECORD_FLOW, text_of(cases[i].id), cases[i].expected));
 		assert_int_equal(suite_wait(suite_submit(seen, transaction), NULL), cases[i].status);
 	}
 	assert_told(seen, "flow . a 1;flow . b 1;flow . b 1;");
@@ -377,14 +376,47 @@ static void what_is_read_on_demand_is_told_to_nobody(void **state)
 	suite_stop(seen);
 }
 
+static void what_passes_is_told_of_and_leaves_no_trace(void **state)
+{
+	(void)state;
+	struct seen *seen = suite_start();
+	assert_int_equal(participant(seen, A), STATUS_OK);
+	assert_int_equal(put(seen, B, RECORD_TOKEN, "t", "1"), STATUS_NOT_FOUND);
+	for (const char *id = "123"; *id != 0; id++) {
+		const char name[] = {*id, 0};
+		assert_int_equal(put(seen, A, RECORD_TOKEN, name, "1"), STATUS_OK);
+	}
+	struct transaction *transaction = transaction_new();
+	assert_true(transaction_delete(transaction, TEXT(A), RECORD_TOKEN, TEXT("1"), REVISION_ANY));
+	assert_true(transaction_delete(transaction, TEXT(A), RECORD_TOKEN, TEXT("never"), REVISION_ANY));
+	int64_t revision;
+	assert_int_equal(suite_wait(suite_submit(seen, transaction), &revision), STATUS_OK);
+	assert_int_equal(revision, 6);
+	assert_told(seen, "participant a participant {};token a 1 1;token a 2 1;token a 3 1;token a 1 -;token a never -;");
+	assert_int_equal(put(seen, A, RECORD_TOKEN, "3", "2"), STATUS_OK);
+	suite_stop(seen);
+	static const char raise[] = "UPDATE record SET body = 'left' WHERE kind = 'token' AND body IS NULL";
+	suite_sql(raise);
+	assert_stored("participant a participant {};token a 2 1;token a 3 2;");
+	seen = suite_start();
+	transaction = transaction_new();
+	assert_true(transaction_delete_ctx(transaction, TEXT(A)));
+	assert_int_equal(suite_wait(suite_submit(seen, transaction), NULL), STATUS_OK);
+	assert_non_null(strstr(seen->line, "token a 3 -;"));
+	suite_stop(seen);
+	suite_sql(raise);
+	assert_stored("");
+}
+
 #define SUITE_CASE(function) cmocka_unit_test_setup_teardown(function, suite_setup, suite_teardown)
 #define SUITE_CASES                                                                                                    \
 	SUITE_CASE(waiting_transactions_share_a_commit_and_end_in_order), SUITE_CASE(what_is_expected_decides),            \
+		SUITE_CASE(a_record_that_is_only_expected_guards_the_others),                                                  \
 		SUITE_CASE(a_transaction_is_whole_and_its_neighbours_do_not_suffer),                                           \
 		SUITE_CASE(a_context_goes_with_all_its_records), SUITE_CASE(a_reload_tells_kind_by_kind_and_counts_on),        \
 		SUITE_CASE(bytes_come_back_as_they_were), SUITE_CASE(too_many_waiting_are_refused_at_once),                    \
 		SUITE_CASE(closing_finishes_what_waits), SUITE_CASE(two_processes_see_each_other_in_order),                    \
 		SUITE_CASE(of_one_expected_revision_one_process_wins),                                                         \
 		SUITE_CASE(an_old_schema_is_brought_up_and_a_newer_one_refused),                                               \
-		SUITE_CASE(what_is_read_on_demand_is_told_to_nobody), SUITE_CASE(records_of_a_newer_program_are_left_alone),   \
-		SUITE_CASE(a_held_lock_refuses_and_its_end_heals)
+		SUITE_CASE(what_is_read_on_demand_is_told_to_nobody), SUITE_CASE(what_passes_is_told_of_and_leaves_no_trace),  \
+		SUITE_CASE(records_of_a_newer_program_are_left_alone), SUITE_CASE(a_held_lock_refuses_and_its_end_heals)

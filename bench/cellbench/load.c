@@ -1,5 +1,5 @@
 /* Tenants, their connections and their requests. A connection is what the client pools under a tenant's name of its
- * own, so that each carries exactly its streams. */
+ * own, so that each carries exactly its streams; shared ones go by one name for all. */
 #include "bench/cellbench/load.h"
 
 #include <math.h>
@@ -285,7 +285,7 @@ static enum status open_tenant(struct load *load, size_t index)
 		struct stream *stream = &tenant->streams[i];
 		struct buffer pool = {0};
 		stream->tenant = tenant;
-		buffer_printf(&pool, "%zu/%zu", index, i / wanted->streams);
+		buffer_printf(&pool, "%zu/%zu", load->scenario->is_shared ? 0 : index, i / wanted->streams);
 		if (pool.failed || pool.length >= sizeof(stream->pool)) {
 			buffer_free(&pool);
 			return STATUS_NO_MEMORY;

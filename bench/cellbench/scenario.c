@@ -186,7 +186,7 @@ static enum status read_group(const struct reading *reading, const struct json *
 static enum status read_frame(struct reading *reading, const struct json *root, struct scenario *scenario)
 {
 	static const char *const known[] = {
-		"name", "url", "http", "ca_file", "threads", "warmup_ms", "duration_ms", "tenants", NULL};
+		"name", "url", "http", "ca_file", "threads", "shared", "warmup_ms", "duration_ms", "tenants", NULL};
 	int64_t threads, warmup, duration;
 	enum status status = check_members(reading, root, known);
 	if (status == STATUS_OK)
@@ -201,6 +201,9 @@ static enum status read_frame(struct reading *reading, const struct json *root, 
 	scenario->is_http2 = http.bytes == NULL || text_equals(http, TEXT("2"));
 	if (!scenario->is_http2 && !text_equals(http, TEXT("1.1")))
 		return wrong(reading, "http", "must be \"2\" or \"1.1\"");
+	const struct json *shared = json_member(root, "shared");
+	if (shared != NULL && (!json_bool(shared, &scenario->is_shared) || (scenario->is_shared && threads > 1)))
+		return wrong(reading, "shared", "must be true (with one thread) or false");
 	scenario->threads = (unsigned)threads;
 	scenario->warmup_ms = (uint64_t)warmup;
 	scenario->duration_ms = (uint64_t)duration;

@@ -1,14 +1,14 @@
 /* A scenario file: where the load goes, for how long, and which tenants make it. JSON, strict:
  *
  *   {"name": "...", "url": "https://localhost:8443", "http": "2" or "1.1", "ca_file": "...",
- *    "threads": 1, "warmup_ms": 500, "duration_ms": 5000,
+ *    "threads": 1, "shared": false, "warmup_ms": 500, "duration_ms": 5000,
  *    "tenants": [{"name": "light", "count": 9, "path": "/x?t={i}", "authorization_file": "token-{i}",
  *                 "connections": 1, "streams": 1, "rate": 100, "arrivals": "even" or "poisson"}]}
  *
  * Without a rate a tenant is a closed loop: each of its streams asks again as soon as it has its answer. With one it is
  * an open loop: requests are due at their times whatever the server does, and a latency counts from when its request
- * was due. https means TLS, http with "2" HTTP/2 with prior knowledge. {i}: 1 .. count. Files are relative to the
- * scenario's. */
+ * was due. shared: the tenants' connections are the same ones, as behind an ingress (on one thread). https means TLS,
+ * http with "2" HTTP/2 with prior knowledge. {i}: 1 .. count. Files are relative to the scenario's. */
 #pragma once
 
 #include <stdbool.h>
@@ -29,7 +29,7 @@ struct tenant_load {
 
 struct scenario {
 	char *name, *ca_file;
-	bool is_http2;
+	bool is_http2, is_shared;
 	unsigned threads;
 	uint64_t warmup_ms, duration_ms;
 	struct tenant_load *tenants;

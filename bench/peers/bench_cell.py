@@ -55,9 +55,9 @@ def place(source, target):
         shutil.copyfile(source, target)
 
 
-def settings(folder, certificate, key, public, clear=(), admin=0, workers=1):
+def settings(folder, certificate, key, public, clear=(), admin=0, workers=1, form="opaque"):
     """A configuration as an operator of a loaded cell would have it: every protection on, the limits that count whole lifetimes
-    or one source address widened, since the load generator is one address with few, long connections."""
+    or one source address widened, since the load generator is one address with few, long connections. form: of the tokens it makes."""
     listeners = [{"address": "127.0.0.1", "port": port, "protocol": "tls", "role": "public"} for port in public]
     listeners += [{"address": "127.0.0.1", "port": port, "protocol": "clear", "role": "public"} for port in clear]
     listeners.append({"address": "127.0.0.1", "port": admin, "protocol": "clear", "role": "admin"})
@@ -65,6 +65,7 @@ def settings(folder, certificate, key, public, clear=(), admin=0, workers=1):
         "server": {"workers": workers, "listeners": listeners, "certificate_file": str(certificate), "key_file": str(key)},
         "limits": {"connections": 19000, "connections_per_source": 19000, "streams_per_lifetime": 1000000000},
         "tenant": {"requests_per_second": 1000000000, "streams": 1000000, "connections": 100000, "domain": "vpa.test"},
+        "dp": {"token_form": form},
         "log": {"file": str(folder / "access.log")},
     }
 
@@ -131,12 +132,23 @@ class Cell:
             (self.folder / "dataset.json").write_text(json.dumps(dataset))
             self.ctl("datasets", "put", CTX, "bench", "--file", self.folder / "dataset.json")
             self.ctl("flows", "create", CTX, "--id", "bench", "--dataset", "bench", "--agreement", "bench", "--consumer", "did:web:consumer.example")
-            token = self.ctl("tokens", "create", CTX, "bench", "--lifetime", 30 * 86400)["token"]
+            token = self.make_token()
         finally:
             self.stop()
         for name in names:
             place(www / name, self.state / "sources" / CTX / "www" / name)
         return token
+
+    def make_token(self):
+        return self.ctl("tokens", "create", CTX, "bench", "--lifetime", 30 * 86400)["token"]
+
+    def make_jwt(self, certificate, key):
+        """Of a cell that is provisioned and stands still: the longer form of its token."""
+        self.start(settings(self.folder, certificate, key, [free_port()], admin=free_port(), form="jwt"))
+        try:
+            return self.make_token()
+        finally:
+            self.stop()
 
 
 def public(path):

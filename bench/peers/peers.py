@@ -21,10 +21,12 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import bench_cell as bench
+import cell_rows
 from peer_servers import LOAD_CORE, PEERS, SERVER_CORE, Celld, pinned, render, wait_port
 
-SIZES = {"tiny.txt": 100, "64m.bin": 64 << 20}
+SIZES = {"tiny.txt": 100, "1m.bin": 1 << 20, "64m.bin": 64 << 20}
 GIB = 1 << 30
+IDLE_S = 5
 CELLBENCH = bench.ROOT / "build/release/bench/cellbench"
 BARE_LOOP = bench.ROOT / "build/release/bench/bare_loop"
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
@@ -61,15 +63,24 @@ def rss_kib(pid):
     return total
 
 
-def h2load(url, token, requests, connections, streams):
+def h2load(url, token, requests, connections, streams, frame="16K"):
     command = ["/usr/bin/h2load", "-c", str(connections), "-m", str(streams), "-t", "1", "-n", str(requests), "-H", f"authorization: {token}",
-        "--tls13-ciphers=TLS_AES_128_GCM_SHA256", "--groups=X25519:P-256", "-w", "24", "-W", "24", url]
+        "--tls13-ciphers=TLS_AES_128_GCM_SHA256", "--groups=X25519:P-256", "-w", "24", "-W", "24", "-f", frame, url]
     output = subprocess.run(command, preexec_fn=pinned(LOAD_CORE), capture_output=True, text=True, timeout=120).stdout
     rate = re.search(r"finished in [\d.]+\w+, ([\d.]+) req/s", output)
     counts = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored", output)
     if not rate or not counts or int(counts[2]) or int(counts[3]) or int(counts[1]) != requests:
         raise RuntimeError(f"{url}: {output[-600:]}")
     return float(rate[1])
+
+
+def h2_request(path, authorization):
+    """A GET on stream 1: a HEADERS frame without a state to share."""
+    def string(text):
+        length = len(text)
+        return (bytes([length]) if length < 127 else bytes([127, (length - 127) % 128 | 128, (length - 127) // 128])) + text.encode()
+    block = b"\x82\x87\x01" + string("localhost") + b"\x04" + string(path) + b"\x0f\x08" + string(authorization)
+    return len(block).to_bytes(3, "big") + b"\x01\x05\0\0\0\x01" + block
 
 
 def tls_context():
@@ -114,12 +125,12 @@ class Bench:
         self.note(f"{row}, requests/s", server.name, speed)
         self.note(f"{row}, CPU us/request", server.name, (cpu_seconds(server.pid) - before) / requests * 1e6)
 
-    def bulk(self, row, server, path, protocol, streams):
+    def bulk(self, row, server, path, protocol, streams, frame="16K"):
         url = server.url(path, protocol)
-        h2load(url, self.token, streams, 1, streams)
+        h2load(url, self.token, streams, 1, streams, frame)
         count = 16 * max(1, streams // 4)
         before = cpu_seconds(server.pid)
-        h2load(url, self.token, count, 1, streams)
+        h2load(url, self.token, count, 1, streams, frame)
         self.note(f"{row}, {streams} stream{'s' if streams > 1 else ''}, CPU-s/GiB", server.name,
             (cpu_seconds(server.pid) - before) / (count * SIZES["64m.bin"] / GIB))
 
@@ -127,12 +138,14 @@ class Bench:
         scenario = {"url": re.match(r"https?://[^/]+", server.url(path, protocol))[0], "http": "1.1" if protocol.startswith("h1") else "2",
             "ca_file": str(self.run / "tls/cert.pem"), "warmup_ms": 500, "duration_ms": int(max(self.arguments.seconds, 2) * 1000),
             "tenants": [{"name": "load", "path": server.paths[path], "authorization_file": str(self.run / "authorization"), **tenant}]}
+        return self.scenario(server.pid, scenario)
+
+    def scenario(self, pid, scenario):
         file = self.run / "scenario.json"
         file.write_text(json.dumps(scenario))
-        output = subprocess.run([CELLBENCH, "--pid", str(server.pid), "--json", "-", file], preexec_fn=pinned(LOAD_CORE), capture_output=True, text=True,
-            timeout=120)
+        output = subprocess.run([CELLBENCH, "--pid", str(pid), "--json", "-", file], preexec_fn=pinned(LOAD_CORE), capture_output=True, text=True, timeout=120)
         if output.returncode:
-            raise RuntimeError(f"{server.name}: {output.stderr}{output.stdout[-600:]}")
+            raise RuntimeError(f"{scenario['url']}: {output.stderr}{output.stdout[-600:]}")
         return json.loads(output.stdout)
 
     def bulk_h1(self, row, server, path, protocol):
@@ -161,7 +174,7 @@ class Bench:
         self.note(f"new TLS connection, {'resumed' if resumed else 'full'}, CPU us", server.name, (cpu_seconds(server.pid) - before) / count * 1e6)
 
     def idle(self, server, count=2000):
-        """Memory per idle TLS h2 connection."""
+        """Memory per idle TLS h2 connection: of ones that only said hello, then of the same after one request each; at rest for some seconds."""
         context = tls_context()
         path = "tiny" if "tiny" in server.can else "json"
         h2load(server.url(path), self.token, 200, 2, 10)
@@ -172,8 +185,16 @@ class Bench:
             secure.sendall(HELLO)
             secure.recv(100)
             sockets.append(secure)
-        time.sleep(0.7)
+        time.sleep(IDLE_S)
         self.note("idle TLS h2 connection, KiB", server.name, (rss_kib(server.pid) - before) / count)
+        for one in sockets:
+            one.sendall(h2_request(server.paths[path], self.token))
+            one.settimeout(10)
+            answer = b""
+            while b"\0\x01\0\0\0\x01" not in answer:  # the head of a DATA frame with END_STREAM
+                answer += one.recv(16384)
+        time.sleep(IDLE_S)
+        self.note("idle TLS h2 connection after a request, KiB", server.name, (rss_kib(server.pid) - before) / count)
         for one in sockets:
             one.close()
 
@@ -186,6 +207,9 @@ class Bench:
             yield "body", {"proxied"}, lambda server, n=streams: self.bulk("64 MiB proxied h2+TLS", server, "proxied", "h2", n)
             yield "h2c", {"file", "h2c"}, lambda server, n=streams: self.bulk("64 MiB file h2c", server, "file", "h2c", n)
             yield "h2c", {"proxied", "h2c"}, lambda server, n=streams: self.bulk("64 MiB proxied h2c", server, "proxied", "h2c", n)
+            for frame in ("64K", "1M"):  # what the client takes in one frame
+                yield "frames", {"proxied", "h2c"}, lambda server, n=streams, f=frame: self.bulk(f"64 MiB proxied h2c, frames to {f}", server, "proxied",
+                    "h2c", n, f)
         yield "h1", {"file", "h1"}, lambda server: self.bulk_h1("64 MiB file HTTP/1.1", server, "file", "h1")
         yield "h1", {"file", "h1tls"}, lambda server: self.bulk_h1("64 MiB file HTTP/1.1+TLS", server, "file", "h1tls")
         yield "steady", {"json"}, lambda server: self.steady("1 KiB proxied h2+TLS at 3,000/s", server, "json")
@@ -203,28 +227,6 @@ class Bench:
             server.stop()
 
     # --- celld alone
-
-    def tenants(self, count):
-        """Many participants instead of one: memory, requests/s, and how soon a change is seen."""
-        cell = bench.Cell(self.run / "celld")
-        cell.certificate = self.run / "tls/cert.pem"
-        port, clear, admin = bench.free_port(), bench.free_port(), bench.free_port()
-        config = bench.settings(self.run / "celld", cell.certificate, self.run / "tls/key.pem", [port], [clear], admin)
-        url = f"https://127.0.0.1:{port}{Celld.paths['tiny']}"
-        cell.start(config, pin=SERVER_CORE)
-        rate_few = [h2load(url, self.token, 60000, 32, 10) for _ in range(5)]
-        few = rss_kib(cell.process.pid)
-        management = cell.ctl("access-token", "--scopes", "management-api:admin", "--lifetime", 3600)
-        management = management["token"] if isinstance(management, dict) else management
-        create_participants(port, management, count)
-        cell.stop()
-        cell.start(config, pin=SERVER_CORE)
-        rate_many = [h2load(url, self.token, 60000, 32, 10) for _ in range(5)]
-        many = rss_kib(cell.process.pid)
-        cell.stop()
-        self.note(f"{count:,} more participants, requests/s", "celld", statistics.median(rate_many))
-        self.note(f"{count:,} more participants, requests/s", "celld with few", statistics.median(rate_few))
-        self.note(f"{count:,} more participants, KiB each", "celld", (many - few) / count)
 
     def first_byte(self):
         """From exec to the first byte of a pulled file, over TLS, by a client that tries every millisecond."""
@@ -257,7 +259,7 @@ class Bench:
 
     def bare(self):
         """The same bytes through nothing but system calls and OpenSSL: what no server can beat by much."""
-        for mode, row in (("file-tls", "64 MiB file h2+TLS, 1 stream, CPU-s/GiB"), ("proxy-tls", "64 MiB proxied h2+TLS, 1 stream, CPU-s/GiB"),
+        for mode, row in (("file-tls", "64 MiB file h2+TLS, 1 stream, CPU-s/GiB"), ("file-tls", "64 MiB file HTTP/1.1+TLS, CPU-s/GiB"), ("proxy-tls", "64 MiB proxied h2+TLS, 1 stream, CPU-s/GiB"),
                 ("proxy-clear", "64 MiB proxied h2c, 1 stream, CPU-s/GiB")):
             output = subprocess.run([BARE_LOOP, mode, self.run / "tls/cert.pem", self.run / "tls/key.pem", self.run / "www/64m.bin"], capture_output=True,
                 text=True, timeout=60)
@@ -272,9 +274,12 @@ class Bench:
                 self.one_server(kind)
             if self.wants("bare"):
                 self.bare()
-        for count in (10000, 100000):
-            if self.wants("tenants") and (count == 10000 or self.arguments.many):
-                self.tenants(count)
+        counts = (10000, 100000) if self.arguments.many else (10000,)
+        if self.wants("tenants") or self.wants("change"):
+            cell_rows.tenants(self, counts, self.wants("tenants"), self.wants("change"))
+        if self.wants("fairness"):
+            for _ in range(self.arguments.rounds):
+                cell_rows.fairness(self)
         if self.wants("start"):
             self.first_byte()
 
@@ -284,11 +289,11 @@ class Bench:
     # --- the table
 
     def best(self, row, by_server):
-        others = {name: statistics.median(values) for name, values in by_server.items() if name not in ("celld", "bare loop", "celld with few")}
+        others = {name: statistics.median(values) for name, values in by_server.items() if name not in ("celld", "bare loop", "celld with few", "limit")}
         return (max if "requests/s" in row else min)(others.items(), key=lambda item: item[1]) if others else None
 
     def report(self):
-        names = [kind.name for kind in (Celld, *PEERS)] + ["bare loop", "celld with few"]
+        names = [kind.name for kind in (Celld, *PEERS)] + ["bare loop", "celld with few", "limit"]
         names = [name for name in names if any(name in by_server for by_server in self.results.values())]
         print(f"\n{'':48}" + "".join(f"{name:>11.11}" for name in names) + f"{'celld / best peer':>28}{'spread':>14}")
         for row, by_server in self.results.items():
@@ -297,33 +302,9 @@ class Bench:
             if best and "celld" in by_server:
                 ratios = sorted(a / b for a, b in zip(by_server["celld"], by_server[best[0]]))
                 line += f"{statistics.median(ratios):17.3f} {best[0]:10}{f'{ratios[0]:.2f}..{ratios[-1]:.2f}':>14}"
+            if "bare loop" in by_server and "celld" in by_server:
+                line += f"{statistics.median(by_server['celld']) / statistics.median(by_server['bare loop']):12.2f} x bare loop"
             print(line)
-
-
-def create_participants(port, management, count):
-    """Over one HTTP/1.1 connection a thread, as fast as the store makes them durable."""
-    import http.client
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    failures = []
-
-    def create(start):
-        connection = http.client.HTTPSConnection("localhost", port, context=context)
-        for index in range(start, count, 64):
-            body = json.dumps({"@id": f"{index:032x}", "identity": f"did:web:p{index}.example", "properties": {}, "state": "ACTIVATED"})
-            connection.request("POST", "/api/mgmt/v5beta/participants", body, {"Authorization": f"Bearer {management}", "Content-Type": "application/json"})
-            response = connection.getresponse()
-            response.read()
-            if response.status not in (200, 409):
-                failures.append(response.status)
-                return
-    threads = [threading.Thread(target=create, args=(start,)) for start in range(64)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        sys.exit(f"participants could not be created: {failures[:3]}")
 
 
 def take_own_network():
@@ -340,7 +321,7 @@ def main():
     parser.add_argument("--peers", help=",".join(kind.name for kind in PEERS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2)
-    parser.add_argument("--rows", help="small,proxied,file,body,h2c,h1,steady,handshakes,idle,bare,tenants,start")
+    parser.add_argument("--rows", help="small,proxied,file,body,h2c,frames,h1,steady,handshakes,idle,bare,tenants,change,fairness,start")
     parser.add_argument("--many", action="store_true", help="also 100,000 participants")
     parser.add_argument("--json", type=pathlib.Path, default=bench.ROOT / "build/bench/peers.json")
     arguments = parser.parse_args()

@@ -357,7 +357,10 @@ static bool attach(struct link *link, struct subscription *subscription)
 		return false;
 	}
 	natsSubscription_SetPendingLimits(subscription->handle, -1, -1);
-	return natsSubscription_SetOnCompleteCB(subscription->handle, on_complete, link) == NATS_OK;
+	if (natsSubscription_SetOnCompleteCB(subscription->handle, on_complete, link) == NATS_OK)
+		return true;
+	on_complete(link); /* the broker has closed the connection already: nothing was delivered, and nobody would tell */
+	return false;
 }
 
 static bool connect_once(struct link *link)

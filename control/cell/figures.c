@@ -14,8 +14,7 @@
 enum { SAMPLE_MS = 5000, SAMPLES = 13, LATE_MS = 5000 }; /* 12 spans of 5 s: a minute */
 #define PROBE_CTX "celld-fabric"
 
-static const char *const labels[BEAT_COMPONENT_COUNT] = {
-	"component=\"cp\"", "component=\"dp\"", "component=\"cs\""};
+static const char *const labels[BEAT_COMPONENT_COUNT] = {"component=\"cp\"", "component=\"dp\"", "component=\"cs\""};
 
 struct sample {
 	uint64_t at_ms;
@@ -49,8 +48,7 @@ static uint64_t now_us(void)
 	return clock_monotonic_ns() / 1000;
 }
 
-enum status figures_open(
-	struct store *store, struct vault *vault, struct registry *registry, struct figures **figures)
+enum status figures_open(struct store *store, struct vault *vault, struct registry *registry, struct figures **figures)
 {
 	struct figures *made = calloc(1, sizeof(*made));
 	if (made == NULL)
@@ -65,8 +63,7 @@ enum status figures_open(
 	}
 	made->sent = metric_register(
 		METRIC_COUNTER, "celld_http_response_body_bytes_total", NULL, "Response body bytes given to connections");
-	made->open_connections =
-		metric_register(METRIC_GAUGE, "celld_connections_open", NULL, "Connections that are open");
+	made->open_connections = metric_register(METRIC_GAUGE, "celld_connections_open", NULL, "Connections that are open");
 	made->memory_file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
 	*figures = made;
 	return STATUS_OK;

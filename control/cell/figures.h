@@ -3,8 +3,8 @@
  * process. On the first worker. */
 #pragma once
 
-#include "control/bus/beat.h"
 #include "control/bus/bus.h"
+#include "control/command/beat.h"
 #include "tenants/registry.h"
 #include "tenants/vault/vault.h"
 

@@ -56,8 +56,7 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *context)
 }
 
 /* Not 0: stop, the cell ends. */
-static int on_progress(
-	void *context, curl_off_t to_get, curl_off_t got, curl_off_t to_send, curl_off_t sent)
+static int on_progress(void *context, curl_off_t to_get, curl_off_t got, curl_off_t to_send, curl_off_t sent)
 {
 	const struct join_call *call = context;
 	(void)to_get, (void)got, (void)to_send, (void)sent;
@@ -120,8 +119,8 @@ static bool append_signature(const struct join_call *call, const char *nonce, st
 	uint8_t signature[NKEY_SIGNATURE_BYTES];
 	char encoded[NKEY_SIGNATURE_BYTES * 4 / 3 + 4];
 	struct buffer text = {0};
-	join_signed_text(text_of(call->cell_id), text_of(call->incarnation), text_of(nkey_public(call->nkey)),
-		text_of(nonce), &text);
+	join_signed_text(
+		text_of(call->cell_id), text_of(call->incarnation), text_of(nkey_public(call->nkey)), text_of(nonce), &text);
 	bool is_signed = !text.failed && nkey_sign(call->nkey, buffer_text(&text), signature) == STATUS_OK;
 	buffer_free(&text);
 	if (!is_signed)

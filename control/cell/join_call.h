@@ -18,7 +18,7 @@ struct join_ask {
 	const struct nkey *nkey;                      /* outlives the call */
 	int64_t epoch, last_epoch;
 };
-/* On the worker; copies. `done` once on it: http_status 0: the manager was not reached, `body` is one line of why. False:
- * one is under way, or out of memory. */
+/* On the worker; copies. `done` once on it: http_status 0: the manager was not reached, `body` is one line of why.
+ * False: one is under way, or out of memory. */
 bool join_call_ask(struct join_call *call, const struct join_ask *ask,
 	void (*done)(void *context, int http_status, struct text body), void *context);

@@ -12,10 +12,10 @@
 
 /* Section "fabric" of celld. */
 struct membership_settings {
-	char *url, *ca_file;    /* of the manager; NULL: this cell belongs to no fabric */
-	char *definition_file;  /* what this cell is (cell_definition.h) */
-	char *token_file;       /* a join token, needed the first time */
-	char *key_file;         /* default: <state directory>/cell.nk; credentials lie beside it, with .creds behind */
+	char *url, *ca_file;   /* of the manager; NULL: this cell belongs to no fabric */
+	char *definition_file; /* what this cell is (cell_definition.h) */
+	char *token_file;      /* a join token, needed the first time */
+	char *key_file;        /* default: <state directory>/cell.nk; credentials lie beside it, with .creds behind */
 	int64_t retry_ms;
 };
 extern const struct setting membership_settings_table[];
@@ -39,7 +39,7 @@ struct membership;
 enum status membership_open(const struct membership_settings *settings, struct bus_settings *bus_settings,
 	const struct membership_uses *uses, struct membership **membership, struct buffer *error) MUST_CHECK;
 /* At most 4, before the workers start: told on the worker with each join, with the bus to use from then on; and with
- * epoch 0 when this process has been followed by another. */
+ * epoch 0 when this process has been followed by another, or leaves: the bus is good until that returns. */
 void membership_observe(struct membership *membership,
 	void (*changed)(void *context, struct bus *bus, struct text cell_id, int64_t epoch), void *context);
 /* From the main thread, while the workers run. NULL is fine. */
@@ -47,7 +47,9 @@ void membership_leave(struct membership *membership);
 /* After the workers, the store and the vault have stopped. NULL is fine. */
 void membership_free(struct membership *membership);
 
+/* Of the definition; NULL: it says none. */
+const char *membership_ingress(const struct membership *membership);
 /* From any thread. */
 bool membership_is_fenced(const struct membership *membership);
-/* One line for people: "joined as cell-1, epoch 7, ready; connected to ..." or why not. On the worker. */
-void membership_line(const struct membership *membership, struct buffer *into);
+/* One line for people: "cell-1: joined, epoch 7, ready; connected to ..." or why not. */
+void membership_line(struct membership *membership, struct buffer *into);

@@ -32,8 +32,6 @@ struct commands {
 	struct bus *bus;
 	struct outbox *outbox;
 	struct bus_consumer *answers, *poison;
-	struct bus_consumer **keepers; /* by slot: the consumer each cell reads its commands with */
-	uint32_t keeper_count;
 	struct timer *tick;
 	struct task start;
 	bool is_leader, has_stream;
@@ -322,61 +320,12 @@ static void on_bus(void *context, bool is_up)
 	bus_stream_ensure(commands->bus, TEXT("celld-evt"), text_of(event_stream), on_event_stream, commands);
 }
 
-static bool keep_slot(struct commands *commands, uint32_t slot)
-{
-	if (slot < commands->keeper_count)
-		return true;
-	uint32_t count = slot + 64;
-	struct bus_consumer **keepers = realloc(commands->keepers, count * sizeof(struct bus_consumer *));
-	if (keepers == NULL)
-		return false;
-	memset(keepers + commands->keeper_count, 0, (count - commands->keeper_count) * sizeof(struct bus_consumer *));
-	commands->keepers = keepers;
-	commands->keeper_count = count;
-	return true;
-}
-
-/* The consumer of a cell is made here: the cell itself may only read it. */
-static void keep_consumer(struct commands *commands, const struct cell_record *cell)
-{
-	if (cell->is_legacy || cell->epoch == 0 || commands->tick == NULL || !keep_slot(commands, cell->slot) ||
-		commands->keepers[cell->slot] != NULL)
-		return;
-	struct buffer durable = {0}, config = {0};
-	buffer_printf(&durable, "cell-%s", cell->external_id);
-	buffer_printf(&config,
-		"{\"ack_policy\":\"explicit\",\"filter_subject\":\"celld.cmd.%s.*\",\"ack_wait\":30000000000,\"max_ack_"
-		"pending\":64,"
-		"\"max_waiting\":16}",
-		cell->external_id);
-	const struct bus_consumer_settings settings = {.stream = TEXT("celld-cmd"),
-		.durable = buffer_text(&durable),
-		.config = buffer_text(&config),
-		.is_queue = true,
-		.waits_for_stream = true};
-	if (!durable.failed && !config.failed)
-		commands->keepers[cell->slot] = bus_consume(commands->bus, &settings, NULL, NULL);
-	buffer_free(&durable);
-	buffer_free(&config);
-}
-
 static void on_cell(void *context, uint32_t slot, const struct cell_record *cell)
 {
 	struct commands *commands = context;
-	if (cell != NULL) {
-		keep_consumer(commands, cell);
-		if (is_asked(cell))
-			outbox_hurry(commands->outbox, text_of(cell->external_id), clock_monotonic_ms());
-	} else if (slot < commands->keeper_count) {
-		bus_consumer_close(commands->keepers[slot]);
-		commands->keepers[slot] = NULL;
-	}
-}
-
-static bool keep_each(void *context, const struct cell_record *cell)
-{
-	keep_consumer(context, cell);
-	return true;
+	(void)slot;
+	if (is_asked(cell))
+		outbox_hurry(commands->outbox, text_of(cell->external_id), clock_monotonic_ms());
 }
 
 static void start(struct task *task)
@@ -398,7 +347,6 @@ static void start(struct task *task)
 	if (commands->tick == NULL || commands->answers == NULL || commands->poison == NULL)
 		abort();
 	timer_set(commands->tick, TICK_MS);
-	cells_each(commands->cells, keep_each, commands);
 	if (bus_is_up(commands->bus))
 		on_bus(commands, true);
 }
@@ -443,6 +391,5 @@ void commands_free(struct commands *commands)
 		return;
 	timer_free(commands->tick);
 	outbox_free(commands->outbox);
-	free(commands->keepers);
 	free(commands);
 }

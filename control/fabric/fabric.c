@@ -11,6 +11,8 @@
 #include "control/fabric/letters.h"
 #include "control/fabric/manager/manager.h"
 #include "control/fabric/parked.h"
+#include "control/fabric/place/placements.h"
+#include "control/fabric/queues.h"
 #include "server/base/log.h"
 
 #define FABRIC(name, kind_, ...)                                                                                       \
@@ -40,6 +42,7 @@ struct fabric {
 	struct state *state;
 	struct cells *cells;
 	struct placer *placer;
+	struct placements *placements;
 	struct letters *letters;
 	struct commands *commands;
 	struct manager *manager;
@@ -47,7 +50,8 @@ struct fabric {
 	struct pm *pm;
 	bool is_refused;
 	struct rest *rest;
-	struct fleet *fleet;  /* NULL: nobody watches the cells */
+	struct fleet *fleet; /* NULL: nobody watches the cells */
+	struct queues *queues;
 	struct timer *ensure; /* tries again to have the stream */
 };
 
@@ -182,6 +186,8 @@ enum status fabric_open(const struct fabric_settings *settings, const struct pm_
 	if (status == STATUS_OK)
 		status = placer_open(made->state, made->cells, &made->placer);
 	if (status == STATUS_OK)
+		status = placements_open(made->placer, made->state, made->rest, &made->placements);
+	if (status == STATUS_OK)
 		status = letters_open(made->state, bus, &made->letters);
 	if (status == STATUS_OK)
 		status = parked_open(made->state, bus, made->rest, &made->parked);
@@ -227,6 +233,10 @@ enum status fabric_watch_cells(struct fabric *fabric, const struct fleet_setting
 	if (status != STATUS_OK)
 		return status;
 	fleet_observe(fabric->fleet, on_leadership, fabric);
+	status = queues_open(fabric->state, fabric->cells, fabric->bus, text_of(fabric->settings->stream),
+		&settings->activities, &fabric->queues);
+	if (status != STATUS_OK)
+		return status;
 	return fleet_serve(fabric->fleet, fabric->rest);
 }
 
@@ -260,11 +270,13 @@ void fabric_free(struct fabric *fabric)
 	if (fabric == NULL)
 		return;
 	fleet_free(fabric->fleet);
+	queues_free(fabric->queues);
 	pm_free(fabric->pm);
 	manager_free(fabric->manager);
 	parked_free(fabric->parked);
 	commands_free(fabric->commands);
 	letters_free(fabric->letters);
+	placements_free(fabric->placements);
 	placer_free(fabric->placer);
 	cells_free(fabric->cells);
 	rest_free(fabric->rest);

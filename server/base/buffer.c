@@ -7,7 +7,7 @@
 #include "server/base/escape.h"
 #include "server/base/text.h"
 
-static bool reserve(struct buffer *buffer, size_t more)
+bool buffer_reserve(struct buffer *buffer, size_t more)
 {
 	size_t need;
 	if (buffer->failed)
@@ -34,7 +34,7 @@ static bool reserve(struct buffer *buffer, size_t more)
 
 static void extend(struct buffer *buffer, const char *bytes, size_t length)
 {
-	if (!reserve(buffer, length))
+	if (!buffer_reserve(buffer, length))
 		return;
 	if (length > 0)
 		memcpy(buffer->bytes + buffer->length, bytes, length);
@@ -83,7 +83,7 @@ void buffer_printf(struct buffer *buffer, const char *format, ...)
 		buffer->failed = true;
 		return;
 	}
-	if (!reserve(buffer, (size_t)length))
+	if (!buffer_reserve(buffer, (size_t)length))
 		return;
 	va_start(arguments, format);
 	vsnprintf(buffer->bytes + buffer->length, (size_t)length + 1, format, arguments);

@@ -26,7 +26,7 @@ struct lane {
 	_Atomic uint64_t dropped;
 	_Alignas(64) _Atomic uint64_t start;
 	uint64_t dropped_said; /* the writer's */
-	char bytes[RING_BYTES];
+	_Alignas(64) char bytes[RING_BYTES];
 };
 
 static struct {
@@ -44,19 +44,44 @@ static _Thread_local struct lane *own;
 /* --- lines */
 
 struct line {
-	size_t length;
-	bool is_cut; /* something did not fit */
-	char bytes[LINE_MAX_BYTES];
+	char *at, *end; /* where the next byte goes, and where none may */
+	bool is_cut;    /* something did not fit */
 };
+
+/* What ends every line has its place behind `end`. */
+enum { LINE_TAIL = 2 };
+static const char line_tail[LINE_TAIL] = {'}', '\n'};
+
+typedef uint64_t loose64 __attribute__((aligned(1), may_alias));
+typedef uint32_t loose32 __attribute__((aligned(1), may_alias));
+
+/* A line is some thirty short pieces: most are two words that overlap. */
+static void copy(char *to, const char *from, size_t length)
+{
+	if (length > 16) {
+		memcpy(to, from, length);
+	} else if (length >= 8) {
+		loose64 last = *(const loose64 *)(from + length - 8);
+		*(loose64 *)to = *(const loose64 *)from;
+		*(loose64 *)(to + length - 8) = last;
+	} else if (length >= 4) {
+		loose32 last = *(const loose32 *)(from + length - 4);
+		*(loose32 *)to = *(const loose32 *)from;
+		*(loose32 *)(to + length - 4) = last;
+	} else {
+		for (size_t i = 0; i < length; i++)
+			to[i] = from[i];
+	}
+}
 
 static void add(struct line *line, const char *bytes, size_t length)
 {
-	if (length > sizeof(line->bytes) - 64 - line->length) {
+	if (length > (size_t)(line->end - line->at)) {
 		line->is_cut = true;
 		return;
 	}
-	memcpy(line->bytes + line->length, bytes, length);
-	line->length += length;
+	copy(line->at, bytes, length);
+	line->at += length;
 }
 
 static void add_number(struct line *line, int64_t number)
@@ -72,23 +97,33 @@ static void add_number(struct line *line, int64_t number)
 	add(line, at, (size_t)(digits + sizeof(digits) - at));
 }
 
-static void add_text(struct line *line, struct text text)
+static void add_escaped(struct line *line, struct text text)
 {
-	if (text.length > VALUE_MAX)
-		text.length = VALUE_MAX;
-	if (text_is_printable(text, '"', '\\')) {
-		add(line, "\"", 1);
-		add(line, text.bytes, text.length);
-		add(line, "\"", 1);
-		return;
-	}
 	struct buffer escaped = {0};
 	buffer_append_json(&escaped, text);
-	if (escaped.failed || escaped.length > sizeof(line->bytes) / 2)
+	if (escaped.failed || escaped.length > LINE_MAX_BYTES / 2)
 		add(line, "\"...\"", 5);
 	else
 		add(line, escaped.bytes, escaped.length);
 	buffer_free(&escaped);
+}
+
+static void add_text(struct line *line, struct text text)
+{
+	if (text.length > VALUE_MAX)
+		text.length = VALUE_MAX;
+	if (!text_is_printable(text, '"', '\\')) {
+		add_escaped(line, text);
+		return;
+	}
+	if (text.length + 2 > (size_t)(line->end - line->at)) {
+		line->is_cut = true;
+		return;
+	}
+	*line->at++ = '"';
+	copy(line->at, text.bytes, text.length);
+	line->at += text.length;
+	*line->at++ = '"';
 }
 
 static void add_time(struct line *line)
@@ -103,42 +138,47 @@ static void add_time(struct line *line)
 	add(line, formatted, 24);
 }
 
-static void build(
-	struct line *line, enum log_level level, const char *event, const struct log_field *fields, size_t count)
+static void add_field(struct line *line, const struct log_field *field)
 {
-	static const char *const levels[] = {"debug", "info", "warning", "error"};
-	line->length = 0;
-	line->is_cut = false;
-	add(line, "{\"time\":\"", 9);
-	add_time(line);
-	add(line, "\",\"level\":\"", 11);
-	add(line, levels[level], strlen(levels[level]));
-	add(line, "\",\"event\":\"", 11);
-	add(line, event, strlen(event));
-	add(line, "\"", 1);
+	if (field->kind == LOG_KIND_TEXT && field->text.bytes == NULL)
+		return;
+	add(line, field->name.bytes, field->name.length);
+	switch (field->kind) {
+	case LOG_KIND_TEXT:
+		add_text(line, field->text);
+		break;
+	case LOG_KIND_NUMBER:
+		add_number(line, field->number);
+		break;
+	case LOG_KIND_BOOL:
+		add(line, field->number ? "true" : "false", field->number ? 4 : 5);
+		break;
+	}
+}
+
+/* Returns its length. */
+static size_t build(
+	char bytes[LINE_MAX_BYTES], enum log_level level, const char *event, const struct log_field *fields, size_t count)
+{
+#define LEVEL(name) TEXT("\",\"level\":\"" name "\",\"event\":\"")
+	static const struct text levels[] = {LEVEL("debug"), LEVEL("info"), LEVEL("warning"), LEVEL("error")};
+#undef LEVEL
+	struct line line = {bytes, bytes + LINE_MAX_BYTES - LINE_TAIL, false};
+	add(&line, "{\"time\":\"", 9);
+	add_time(&line);
+	add(&line, levels[level].bytes, levels[level].length);
+	add(&line, event, strlen(event));
+	add(&line, "\"", 1);
 	for (size_t i = 0; i < count; i++) {
-		size_t before = line->length;
-		if (fields[i].kind == LOG_KIND_TEXT && fields[i].text.bytes == NULL)
-			continue;
-		add(line, fields[i].name.bytes, fields[i].name.length);
-		switch (fields[i].kind) {
-		case LOG_KIND_TEXT:
-			add_text(line, fields[i].text);
-			break;
-		case LOG_KIND_NUMBER:
-			add_number(line, fields[i].number);
-			break;
-		case LOG_KIND_BOOL:
-			add(line, fields[i].number ? "true" : "false", fields[i].number ? 4 : 5);
-			break;
-		}
-		if (line->is_cut) { /* whole or not at all */
-			line->length = before;
-			line->is_cut = false;
+		char *before = line.at;
+		add_field(&line, &fields[i]);
+		if (line.is_cut) { /* whole or not at all */
+			line.at = before;
+			line.is_cut = false;
 		}
 	}
-	line->bytes[line->length++] = '}';
-	line->bytes[line->length++] = '\n';
+	copy(line.at, line_tail, LINE_TAIL);
+	return (size_t)(line.at + LINE_TAIL - bytes);
 }
 
 /* --- the rings and their writer */
@@ -205,7 +245,7 @@ static void write_all(int descriptor, const char *bytes, size_t length)
 /* Writes what the lane holds: whole lines, since both ends move by lines. Returns how much. */
 static size_t lane_drain(struct lane *lane, char *batch)
 {
-	static struct line line;
+	static char line[LINE_MAX_BYTES];
 	uint64_t start = atomic_load_explicit(&lane->start, memory_order_relaxed), end = atomic_load(&lane->end);
 	size_t total = (size_t)(end - start);
 	while (start < end) {
@@ -221,9 +261,9 @@ static size_t lane_drain(struct lane *lane, char *batch)
 	if (dropped > lane->dropped_said) {
 		const struct log_field field = log_number("lines", dropped - lane->dropped_said);
 		lane->dropped_said = dropped;
-		build(&line, LOG_WARNING, "log.dropped", &field, 1);
-		write_all(writer.descriptor, line.bytes, line.length);
-		total += line.length;
+		size_t length = build(line, LOG_WARNING, "log.dropped", &field, 1);
+		write_all(writer.descriptor, line, length);
+		total += length;
 	}
 	return total;
 }
@@ -282,13 +322,13 @@ enum status log_open(int descriptor, enum log_level threshold)
 
 void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t count)
 {
-	struct line line;
-	build(&line, level, event, fields, count);
+	char line[LINE_MAX_BYTES];
+	size_t length = build(line, level, event, fields, count);
 	if (!atomic_load_explicit(&writer.is_open, memory_order_acquire) || (own == NULL && (own = lane_take()) == NULL)) {
-		write_all(STDERR_FILENO, line.bytes, line.length);
+		write_all(STDERR_FILENO, line, length);
 		return;
 	}
-	if (!lane_put(own, line.bytes, line.length))
+	if (!lane_put(own, line, length))
 		atomic_store_explicit(
 			&own->dropped, atomic_load_explicit(&own->dropped, memory_order_relaxed) + 1, memory_order_relaxed);
 	wake();

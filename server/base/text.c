@@ -38,16 +38,44 @@ static uint64_t unwanted_bytes(uint64_t word, uint64_t but, uint64_t nor)
 	return ((word - ones * 0x20) | (word + ones) | word | ((a - ones) & ~a) | ((b - ones) & ~b)) & tops;
 }
 
-bool text_is_printable(struct text text, char but, char nor)
+/* The same, sixteen at a time: all bits of each byte that is not wanted. */
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
+
+static bytes16 load16(const char *bytes)
 {
+	bytes16 loaded;
+	memcpy(&loaded, bytes, sizeof(loaded));
+	return loaded;
+}
+
+static inline bytes16 unwanted_bytes16(bytes16 bytes, bytes16 but, bytes16 nor)
+{
+	return (bytes16)(bytes - ' ' > '~' - ' ') | (bytes16)(bytes == but) | (bytes16)(bytes == nor);
+}
+
+static inline bool is_long_printable(struct text text, uint8_t but, uint8_t nor)
+{
+	const bytes16 buts = (bytes16){0} + but, nors = (bytes16){0} + nor;
+	/* the last sixteen, some of them again */
+	bytes16 seen = unwanted_bytes16(load16(text.bytes + text.length - 16), buts, nors);
+	for (size_t at = 0; at + 16 < text.length; at += 16)
+		seen |= unwanted_bytes16(load16(text.bytes + at), buts, nors);
+	uint64_t halves[2];
+	memcpy(halves, &seen, sizeof(halves));
+	return (halves[0] | halves[1]) == 0;
+}
+
+/* In line, so that for no bytes but control bytes the compiler leaves out the rest. */
+static inline bool is_printable(struct text text, char but, char nor)
+{
+	if (text.length >= 16)
+		return is_long_printable(text, (uint8_t)but, (uint8_t)nor);
 	const uint64_t ones = UINT64_MAX / 255, buts = ones * (uint8_t)but, nors = ones * (uint8_t)nor;
 	uint64_t word = ones * ' ', seen = 0;
 	uint32_t half[2];
-	for (size_t at = 0; at + 8 < text.length; at += 8) {
-		memcpy(&word, text.bytes + at, 8);
-		seen |= unwanted_bytes(word, buts, nors);
-	}
 	if (text.length >= 8) { /* the last eight, some of them again */
+		memcpy(&word, text.bytes, 8);
+		seen = unwanted_bytes(word, buts, nors);
 		memcpy(&word, text.bytes + text.length - 8, 8);
 	} else if (text.length >= 4) {
 		memcpy(&half[0], text.bytes, 4);
@@ -60,9 +88,14 @@ bool text_is_printable(struct text text, char but, char nor)
 	return (seen | unwanted_bytes(word, buts, nors)) == 0;
 }
 
+bool text_is_printable(struct text text, char but, char nor)
+{
+	return is_printable(text, but, nor);
+}
+
 bool text_is_line(struct text text)
 {
-	if (text_is_printable(text, 0, 0))
+	if (is_printable(text, 0, 0))
 		return true;
 	for (size_t i = 0; i < text.length; i++) {
 		unsigned char byte = (unsigned char)text.bytes[i];

@@ -77,6 +77,8 @@ struct buffer {
 	bool failed;
 };
 
+/* Room for so many bytes more, so that they are appended without growing. */
+bool buffer_reserve(struct buffer *buffer, size_t more);
 void buffer_append(struct buffer *buffer, struct text text);
 void buffer_append_byte(struct buffer *buffer, char byte);
 void buffer_append_number(struct buffer *buffer, int64_t number);

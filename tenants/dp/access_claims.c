@@ -1,28 +1,50 @@
 /* Claims of access tokens. */
 #include "tenants/dp/access_claims.h"
 
+struct access_claims access_claims_of(const struct participant *participant, struct text flow,
+	const struct flow_terms *terms, int64_t lifetime_s, int64_t now_ms, char jti[ID_LENGTH + 1])
+{
+	int64_t end_s = now_ms / 1000 + lifetime_s;
+	if (terms->expires_ms != 0 && end_s > terms->expires_ms / 1000)
+		end_s = terms->expires_ms / 1000;
+	id_random(jti);
+	return (struct access_claims){.identity = text_of(participant->identity),
+		.audience = text_of(terms->counter_party),
+		.ctx = text_of(participant->ctx),
+		.flow = flow,
+		.jti = text_of(jti),
+		.issued_s = now_ms / 1000,
+		.expires_s = end_s};
+}
+
 static void append_text(struct buffer *into, const char *name, struct text value)
 {
 	buffer_printf(into, ",\"%s\":", name);
 	buffer_append_json(into, value);
 }
 
-enum status access_claims_print(const struct participant *participant, const struct flow *flow,
-	const struct flow_terms *terms, int64_t lifetime_s, int64_t now_ms, char jti[ID_LENGTH + 1], int64_t *expires_s,
-	struct buffer *into)
+enum status access_claims_print(const struct access_claims *claims, struct buffer *into)
 {
-	int64_t end_s = now_ms / 1000 + lifetime_s;
-	if (terms->expires_ms != 0 && end_s > terms->expires_ms / 1000)
-		end_s = terms->expires_ms / 1000;
-	id_random(jti);
-	buffer_printf(into, "{\"iat\":%lld,\"exp\":%lld", (long long)(now_ms / 1000), (long long)end_s);
-	append_text(into, "iss", text_of(participant->identity));
-	append_text(into, "sub", text_of(participant->identity));
-	append_text(into, "aud", text_of(terms->counter_party));
-	append_text(into, "jti", text_of(jti));
-	append_text(into, "ctx", text_of(participant->ctx));
-	append_text(into, "flow", text_of(flow->id));
+	buffer_printf(into, "{\"iat\":%lld,\"exp\":%lld", (long long)claims->issued_s, (long long)claims->expires_s);
+	append_text(into, "iss", claims->identity);
+	append_text(into, "sub", claims->identity);
+	append_text(into, "aud", claims->audience);
+	append_text(into, "jti", claims->jti);
+	append_text(into, "ctx", claims->ctx);
+	append_text(into, "flow", claims->flow);
 	buffer_append_byte(into, '}');
-	*expires_s = end_s;
 	return into->failed ? STATUS_NO_MEMORY : STATUS_OK;
+}
+
+bool access_claims_read(const struct json *json, struct access_claims *claims)
+{
+	*claims = (struct access_claims){.identity = json_member_text(json, "iss"),
+		.audience = json_member_text(json, "aud"),
+		.ctx = json_member_text(json, "ctx"),
+		.flow = json_member_text(json, "flow"),
+		.jti = json_member_text(json, "jti")};
+	return claims->flow.length > 0 && claims->jti.length > 0 && claims->audience.length > 0 &&
+		   json_integer(json_member(json, "iat"), &claims->issued_s) &&
+		   json_integer(json_member(json, "exp"), &claims->expires_s) &&
+		   text_equals(json_member_text(json, "sub"), claims->identity);
 }

@@ -29,9 +29,18 @@
 	}
 static const char *const unenforceable_choices[] = {"refuse", "flag", NULL};
 static const char *const fetching_choices[] = {"never", "optional", "required", NULL};
+static const char *const form_choices[] = {"jwt", "opaque", NULL};
 const struct setting dp_settings_table[] = {
 	SETTING(source_root, SETTING_TEXT, NULL, 0, 0,
 		"directory of file sources: <source_root>/<ctx>/<path>; default <state directory>/sources"),
+	{.key = "token_form",
+		.kind = SETTING_CHOICE,
+		.offset = offsetof(struct dp_settings, token_form),
+		.preset = "jwt",
+		.choices = form_choices,
+		.help =
+			"of the access tokens made from now on; opaque: 43 characters that say nothing, good in this cell alone, "
+			"cheaper with each request; both forms are accepted"},
 	SETTING(token_lifetime_ms, SETTING_MILLISECONDS, "1 h", 1000, 31536000000,
 		"how long an access token is good when the request does not say; a flow's own expiry bounds it"),
 	SETTING(renewal_lifetime_ms, SETTING_MILLISECONDS, "300 s", 1000, 31536000000,
@@ -141,7 +150,7 @@ static void close_worker(struct dp_worker *home)
 	callback_tokens_free(home->callback_tokens);
 	jwks_free(home->jwks);
 	timer_free(home->tick);
-	holdings_free(home->holdings);
+	holding_table_free(home->holdings);
 	disk_drain(home->dp->disk);
 	open_files_free(home->files);
 	digest_lane_close(home->digests);
@@ -159,7 +168,7 @@ static enum status on_start(void *context, struct worker *worker)
 	home->dp = dp;
 	home->worker = worker;
 	home->index = worker_index(worker);
-	home->verdicts = verdicts_new((size_t)dp->settings.token_cache);
+	home->verdicts = verdicts_new((size_t)dp->settings.token_cache, &dp->token_epoch);
 	home->files = open_files_new(dp->root, (size_t)dp->settings.open_files);
 	home->holdings = holdings_new(dp, worker);
 	home->digests = digest_lane_open(dp->digests, worker);

@@ -13,10 +13,14 @@
 enum policy_unenforceable { POLICY_REFUSE, POLICY_FLAG };
 enum agreement_fetching { AGREEMENT_FETCH_NEVER, AGREEMENT_FETCH_OPTIONAL, AGREEMENT_FETCH_REQUIRED };
 
+/* Of the access tokens this cell makes. */
+enum token_form { TOKEN_FORM_JWT, TOKEN_FORM_OPAQUE };
+
 /* Section "dp". */
 struct dp_settings {
 	char *source_root;         /* file sources: <source_root>/<ctx>/<dataset path>; default <state directory>/sources */
 	int64_t token_lifetime_ms; /* 1 h; a flow's own expiry bounds it */
+	int token_form;            /* enum token_form: jwt */
 	int64_t renewal_lifetime_ms;      /* of a token that can be renewed: 300 s */
 	int64_t renewal_grace_ms;         /* how long ago a token may have expired that is to be renewed: 30 d */
 	int64_t token_cache;              /* verdicts per worker: 16,384 */

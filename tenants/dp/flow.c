@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tenants/dp/dataset.h"
 #include "tenants/dp/sink/push.h"
 
 static const char *const state_names[] = {
@@ -407,6 +408,8 @@ void flow_free(void *object)
 		return;
 	flow_terms_free(atomic_load_explicit(&flow->terms, memory_order_acquire));
 	push_unref(flow->push);
+	for (unsigned i = 0; flow->lanes != NULL && i < flow->lane_count; i++)
+		dataset_unref(flow->lanes[i].dataset);
 	free(flow->lanes);
 	free(flow->id);
 	free(flow);

@@ -101,13 +101,16 @@ bool flow_terms_admit(const struct flow_terms *terms, int64_t now_ms);
 struct pull;
 struct push;
 struct agreement;
+struct dataset;
 struct tally;
 
 /* One worker's live streams of the flow; touched by that worker alone, but for the counters. */
 struct flow_lane {
 	_Alignas(64) struct pull *pulls;
 	_Atomic uint64_t bytes, requests;
-	struct tally *tally; /* of the pulls that ended since the last collection; NULL: none */
+	struct tally *tally;     /* of the pulls that ended since the last collection; NULL: none */
+	struct dataset *dataset; /* a reference for those pulls that read it, so that workers do not count in one line */
+	unsigned readers;
 };
 
 struct flow {

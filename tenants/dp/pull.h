@@ -10,7 +10,7 @@ struct pull {
 	struct flow *flow; /* alive while this stands in its lane */
 	struct pull *next, **previous;
 	struct pull *expiring_next, **expiring_previous; /* when the flow expires or its policy's time ends */
-	struct dataset *dataset;                         /* a reference */
+	struct dataset *dataset;                         /* a reference, its own or its flow's lane's; NULL: none */
 	const struct dataset_part *part;
 	struct text below;     /* canonical path below the part: "" or "/..." */
 	struct text agreement; /* the exchange's */
@@ -28,12 +28,15 @@ struct pull {
 	bool is_metered;  /* its body is read through the quota */
 	bool continues;   /* a use that was counted before: no new one */
 	bool has_use;     /* of an agreement that counts them */
+	bool is_reader;   /* the reference is the lane's */
 	enum body_state (*read_body)(struct exchange *exchange, uint8_t *frame, size_t room, size_t *count);
 };
 
 /* Admits an exchange to a flow, if its contract allows: from now on it stands in its lane and is cut with it; its
  * on_close is the pull's. NULL: answered. continues: it goes on with a use of the data that was counted before. */
 struct pull *pull_admit(struct dp_worker *home, struct exchange *exchange, struct flow *flow, bool continues);
+/* From now on it reads this dataset, whatever becomes of the record. May be NULL. */
+void pull_take_dataset(struct pull *pull, struct dataset *dataset);
 /* The verdict on the exchange's token: UNAUTHORIZED, FORBIDDEN (another tenant's), NO_MEMORY. Valid until the next
  * look. */
 enum status pull_check_token(struct dp_worker *home, const struct participant *participant, struct exchange *exchange,

@@ -6,6 +6,7 @@
 #include "server/base/log.h"
 #include "tenants/dp/contract/books.h"
 #include "tenants/dp/contract/contract.h"
+#include "tenants/dp/opaque_token.h"
 #include "tenants/dp/pull.h"
 #include "tenants/dp/renewal.h"
 #include "tenants/dp/signaling/control_plane.h"
@@ -347,6 +348,7 @@ struct document_kind {
 		struct dp *dp, const struct record *record, const struct json *body, void **object, struct buffer *error);
 	void (*release)(void *object);
 	void (*on_published)(struct dp *dp, const void *object); /* may be NULL */
+	void (*on_left)(struct dp *dp);                          /* one is replaced or gone; may be NULL */
 };
 
 static enum status build_dataset(
@@ -436,6 +438,22 @@ static enum status build_letter(
 	return STATUS_OK;
 }
 
+static enum status build_token(
+	struct dp *dp, const struct record *record, const struct json *body, void **object, struct buffer *error)
+{
+	struct opaque_token *token = NULL;
+	enum status status =
+		record->id.length != DIGEST_HEX ? STATUS_INVALID : opaque_token_build(record->ctx, body, &token);
+	(void)dp, (void)error;
+	*object = token;
+	return status;
+}
+
+static void token_left(struct dp *dp)
+{
+	atomic_fetch_add_explicit(&dp->token_epoch, 1, memory_order_release);
+}
+
 static void wake_letter(struct dp *dp, const void *object)
 {
 	const struct letter *letter = object;
@@ -443,12 +461,13 @@ static void wake_letter(struct dp *dp, const void *object)
 }
 
 static const struct document_kind documents[] = {
-	{RECORD_DATASET, DP_DATASETS, build_dataset, dataset_unref, NULL},
-	{RECORD_REVOCATION, DP_REVOCATIONS, build_revocation, revocation_free, NULL},
-	{RECORD_TRANSFER_TYPES, DP_TRANSFER_TYPES, build_transfer_types, transfer_types_free, NULL},
-	{RECORD_KEY_MAPPING, DP_KEY_MAPPINGS, build_key_mapping, key_mapping_free, NULL},
-	{RECORD_RENEWAL, DP_RENEWALS, build_renewal, renewal_free, NULL},
-	{RECORD_OUTBOX, DP_LETTERS, build_letter, letter_free, wake_letter},
+	{RECORD_DATASET, DP_DATASETS, build_dataset, dataset_unref, NULL, NULL},
+	{RECORD_REVOCATION, DP_REVOCATIONS, build_revocation, revocation_free, NULL, NULL},
+	{RECORD_TRANSFER_TYPES, DP_TRANSFER_TYPES, build_transfer_types, transfer_types_free, NULL, NULL},
+	{RECORD_KEY_MAPPING, DP_KEY_MAPPINGS, build_key_mapping, key_mapping_free, NULL, NULL},
+	{RECORD_RENEWAL, DP_RENEWALS, build_renewal, renewal_free, NULL, NULL},
+	{RECORD_OUTBOX, DP_LETTERS, build_letter, letter_free, wake_letter, NULL},
+	{RECORD_TOKEN, DP_TOKENS, build_token, opaque_token_free, NULL, token_left},
 };
 enum { DOCUMENT_COUNT = sizeof(documents) / sizeof(documents[0]) };
 
@@ -460,6 +479,14 @@ static const struct document_kind *document_of(enum record_kind record)
 			return &documents[i];
 	}
 	return NULL;
+}
+
+/* `old` is not found any more. */
+static void left(struct dp *dp, const struct document_kind *kind, void *old)
+{
+	if (old != NULL && kind->on_left != NULL)
+		kind->on_left(dp);
+	retire(dp, kind->release, old);
 }
 
 static enum status on_document(struct dp *dp, const struct document_kind *kind, const struct record *record,
@@ -474,7 +501,7 @@ static enum status on_document(struct dp *dp, const struct document_kind *kind, 
 		kind->release(object);
 		return status;
 	}
-	retire(dp, kind->release, old);
+	left(dp, kind, old);
 	if (kind->on_published != NULL)
 		kind->on_published(dp, object);
 	return STATUS_OK;
@@ -528,7 +555,7 @@ static void on_gone(struct dp *dp, const struct record *record)
 		return;
 	void *old = find_own(dp, kind->map, record);
 	if (old != NULL && publish(dp, kind->map, record->ctx, record->id, NULL) == STATUS_OK)
-		retire(dp, kind->release, old);
+		left(dp, kind, old);
 }
 
 static enum status take(struct dp *dp, const struct document_kind *kind, const struct record *record,
@@ -583,7 +610,10 @@ static void on_record(void *context, const struct record *record)
 
 static void on_batch(void *context)
 {
-	((struct dp *)context)->loading = false;
+	struct dp *dp = context;
+	if (!dp->loading)
+		opaque_tokens_sweep(dp);
+	dp->loading = false;
 }
 
 void records_listen(struct dp *dp)

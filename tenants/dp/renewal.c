@@ -48,8 +48,10 @@ enum status renewal_parse(struct text ctx, struct text flow, const struct json *
 		return STATUS_NO_MEMORY;
 	struct text party = json_member_text(body, "counterParty");
 	made->has_previous = json_member(body, "previous") != NULL;
+	const struct json *acknowledged = json_member(body, "acknowledgedAt");
 	bool is_good = ctx.length == ID_LENGTH && party.length > 0 && read_digest(body, "current", made->current) &&
 				   json_integer(json_member(body, "issuedAt"), &made->issued_ms) &&
+				   (acknowledged == NULL || json_integer(acknowledged, &made->acknowledged_s)) &&
 				   (!made->has_previous ||
 					   (read_digest(body, "previous", made->previous) && read_digest(body, "nonce", made->nonce)));
 	if (is_good) {
@@ -81,6 +83,8 @@ static enum status put(
 	struct buffer body = {0};
 	buffer_printf(&body, "{\"issuedAt\":%lld,\"counterParty\":", (long long)renewal->issued_ms);
 	buffer_append_json(&body, text_of(renewal->counter_party));
+	if (renewal->acknowledged_s != 0)
+		buffer_printf(&body, ",\"acknowledgedAt\":%lld", (long long)renewal->acknowledged_s);
 	append_digest(&body, "current", renewal->current);
 	if (renewal->has_previous) {
 		append_digest(&body, "previous", renewal->previous);
@@ -95,19 +99,11 @@ static enum status put(
 
 /* --- tokens */
 
-static void token_print(const uint8_t bytes[REFRESH_TOKEN_BYTES], char token[REFRESH_TOKEN_LENGTH + 1])
-{
-	token[base64url_encode((struct text){(const char *)bytes, REFRESH_TOKEN_BYTES}, token)] = 0;
-}
-
 enum status renewal_issue(struct transaction *transaction, struct text ctx, struct text flow, struct text counter_party,
 	int64_t now_ms, char token[REFRESH_TOKEN_LENGTH + 1])
 {
-	uint8_t bytes[REFRESH_TOKEN_BYTES];
 	struct renewal first = {.issued_ms = now_ms, .flow = text_copy(flow), .counter_party = text_copy(counter_party)};
-	random_bytes(bytes, sizeof(bytes));
-	token_print(bytes, token);
-	wipe(bytes, sizeof(bytes));
+	opaque_token_make(token);
 	enum status status = first.flow == NULL || first.counter_party == NULL ? STATUS_NO_MEMORY : STATUS_OK;
 	if (status == STATUS_OK)
 		status = digest_of(text_of(token), first.current);
@@ -140,32 +136,41 @@ enum renewal_verdict renewal_judge(const struct renewal *renewal, struct text to
 	return renewal->has_previous && is_digest(digest, renewal->previous) ? RENEWAL_REPLAYED : RENEWAL_UNKNOWN;
 }
 
-static enum status derive(struct text token, const uint8_t nonce[DIGEST_BYTES], char next[REFRESH_TOKEN_LENGTH + 1])
+/* label: so that the two differ */
+static enum status derive(
+	struct text token, const uint8_t nonce[DIGEST_BYTES], struct text label, char next[OPAQUE_TOKEN_LENGTH + 1])
 {
 	uint8_t bytes[DIGEST_BYTES];
-	enum status status = digest_hmac(token, (struct text){(const char *)nonce, DIGEST_BYTES}, bytes);
+	struct buffer seed = {0};
+	buffer_append(&seed, (struct text){(const char *)nonce, DIGEST_BYTES});
+	buffer_append(&seed, label);
+	enum status status = seed.failed ? STATUS_NO_MEMORY : digest_hmac(token, buffer_text(&seed), bytes);
 	if (status == STATUS_OK)
-		token_print(bytes, next);
+		opaque_token_print(bytes, next);
+	buffer_free(&seed);
 	wipe(bytes, sizeof(bytes));
 	return status;
 }
 
-enum status renewal_rotate(const struct renewal *renewal, struct text token, struct transaction *transaction,
-	char next[REFRESH_TOKEN_LENGTH + 1])
+enum status renewal_rotate(const struct renewal *renewal, struct text token, int64_t issued_s,
+	struct transaction *transaction, struct renewal_tokens *next)
 {
 	struct renewal rotated = *renewal; /* with borrowed texts */
 	rotated.has_previous = true;
+	if (issued_s > rotated.acknowledged_s)
+		rotated.acknowledged_s = issued_s;
 	memcpy(rotated.previous, renewal->current, DIGEST_BYTES);
 	random_bytes(rotated.nonce, sizeof(rotated.nonce));
-	enum status status = derive(token, rotated.nonce, next);
+	enum status status = renewal_repeat(&rotated, token, next);
 	if (status == STATUS_OK)
-		status = digest_of(text_of(next), rotated.current);
+		status = digest_of(text_of(next->refresh), rotated.current);
 	return status == STATUS_OK ? put(transaction, &rotated, text_of(renewal->ctx), renewal->revision) : status;
 }
 
-enum status renewal_repeat(const struct renewal *renewal, struct text token, char current[REFRESH_TOKEN_LENGTH + 1])
+enum status renewal_repeat(const struct renewal *renewal, struct text token, struct renewal_tokens *current)
 {
-	return derive(token, renewal->nonce, current);
+	enum status status = derive(token, renewal->nonce, TEXT(""), current->refresh);
+	return status == STATUS_OK ? derive(token, renewal->nonce, TEXT("access"), current->access) : status;
 }
 
 /* --- the offer */

@@ -1,5 +1,6 @@
 /* The renewal of an access token (dps.md 4.3): who asks proves to be the flow's counter party, by a signature of a key
- * in its DID document; then the refresh token is rotated and a new access token signed.
+ * in its DID document; then the refresh token is rotated and a new access token made: signed afterwards, or, where they
+ * are opaque, stored in the same transaction.
  *
  * All that can be checked here is checked before the document is fetched: only who holds tokens of ours can make us
  * call anybody. Whatever is wrong with a proof, the answer is the same. */
@@ -7,11 +8,10 @@
 #include <string.h>
 
 #include "server/answer.h"
-#include "tenants/dp/access_claims.h"
 #include "tenants/dp/form.h"
 #include "tenants/dp/pull.h"
 #include "tenants/dp/renewal.h"
-#include "tenants/dp/signer.h"
+#include "tenants/dp/token_issue.h"
 
 enum { BODY_MAX = 16384, LEEWAY_S = 30, PROOF_LIFETIME_S = 3600, ATTEMPTS_MAX = 6, ATTEMPT_MS = 20, FIELD_MAX = 512 };
 
@@ -24,7 +24,9 @@ struct renewal_call {
 	char ctx[ID_LENGTH + 1];
 	char *flow;
 	struct jws proof; /* into the exchange's memory */
-	char presented[REFRESH_TOKEN_LENGTH + 1], next[REFRESH_TOKEN_LENGTH + 1];
+	char presented[REFRESH_TOKEN_LENGTH + 1];
+	int64_t presented_s; /* when the access token was issued that is to be renewed */
+	struct renewal_tokens next;
 	unsigned attempts;
 	bool is_replay;
 	int64_t lifetime_s;
@@ -37,7 +39,7 @@ static void call_free(struct renewal_call *call)
 	jws_free(&call->proof);
 	free(call->flow);
 	wipe(call->presented, sizeof(call->presented));
-	wipe(call->next, sizeof(call->next));
+	wipe(&call->next, sizeof(call->next));
 	free(call);
 }
 
@@ -96,20 +98,13 @@ static void refuse_now(struct renewal_call *call)
 	refuse(call, 503, "temporarily_unavailable");
 }
 
-static void on_token(void *context, enum status status, struct text token)
+static void answer_tokens(struct renewal_call *call, struct text token)
 {
-	struct renewal_call *call = context;
-	if (!resumes(call))
-		return;
-	if (status != STATUS_OK) {
-		refuse_now(call);
-		return;
-	}
 	struct buffer body = {0};
 	buffer_append(&body, TEXT("{\"access_token\":"));
 	buffer_append_json(&body, token);
 	buffer_printf(&body, ",\"token_type\":\"Bearer\",\"expires_in\":%lld,\"expires\":%lld,\"refresh_token\":\"%s\"}",
-		(long long)call->lifetime_s, (long long)call->lifetime_s, call->next);
+		(long long)call->lifetime_s, (long long)call->lifetime_s, call->next.refresh);
 	if (body.failed) {
 		refuse_now(call);
 	} else {
@@ -119,6 +114,17 @@ static void on_token(void *context, enum status status, struct text token)
 	if (body.bytes != NULL)
 		wipe(body.bytes, body.length);
 	buffer_free(&body);
+}
+
+static void on_token(void *context, enum status status, struct text token)
+{
+	struct renewal_call *call = context;
+	if (!resumes(call))
+		return;
+	if (status == STATUS_OK)
+		answer_tokens(call, token);
+	else
+		refuse_now(call);
 }
 
 /* --- the new tokens */
@@ -139,6 +145,17 @@ static bool is_stopping(const struct renewal_call *call)
 	return atomic_load_explicit(&call->dp->is_stopping, memory_order_relaxed);
 }
 
+static struct access_claims make_claims(struct renewal_call *call, const struct participant *participant,
+	const struct flow *flow, const struct flow_terms *terms, char jti[ID_LENGTH + 1])
+{
+	int64_t lifetime_s = call->dp->settings.renewal_lifetime_ms / 1000;
+	const struct access_claims claims =
+		access_claims_of(participant, text_of(flow->id), terms, lifetime_s, worker_wall_ms(call->worker), jti);
+	call->lifetime_s = claims.expires_s - claims.issued_s;
+	return claims;
+}
+
+/* A JWT; the refresh token is stored. */
 static void sign(struct renewal_call *call)
 {
 	const struct participant *participant = registry_find(call->dp->registry, text_of(call->ctx));
@@ -146,20 +163,28 @@ static void sign(struct renewal_call *call)
 	const struct flow *flow = find_flow(call, &terms);
 	if (flow == NULL)
 		return;
-	struct buffer claims = {0};
-	char jti[ID_LENGTH + 1];
-	int64_t now_ms = worker_wall_ms(call->worker), expires_s = 0;
-	if (participant == NULL || is_stopping(call) ||
-		access_claims_print(participant, flow, terms, call->dp->settings.renewal_lifetime_ms / 1000, now_ms, jti,
-			&expires_s, &claims) != STATUS_OK) {
-		buffer_free(&claims);
+	if (participant == NULL || is_stopping(call)) {
 		refuse_now(call);
 		return;
 	}
-	call->lifetime_s = expires_s - now_ms / 1000;
+	char jti[ID_LENGTH + 1];
+	const struct access_claims claims = make_claims(call, participant, flow, terms, jti);
 	call->is_pending = true;
-	signer_sign(call->dp, call->worker, text_of(call->ctx), buffer_text(&claims), on_token, call);
-	buffer_free(&claims);
+	token_issue(call->dp, call->worker, &claims, NULL, on_token, call);
+}
+
+/* An opaque token, into the transaction that is to be submitted next. False: out of memory, or the participant is gone.
+ */
+static bool add_access(struct renewal_call *call, struct transaction *transaction)
+{
+	const struct participant *participant = registry_find(call->dp->registry, text_of(call->ctx));
+	const struct flow *flow = dp_find(call->dp, DP_FLOWS, text_of(call->ctx), text_of(call->flow));
+	if (participant == NULL || flow == NULL)
+		return false;
+	char jti[ID_LENGTH + 1];
+	const struct access_claims claims =
+		make_claims(call, participant, flow, atomic_load_explicit(&flow->terms, memory_order_acquire), jti);
+	return opaque_token_put(transaction, &claims, text_of(call->next.access)) == STATUS_OK;
 }
 
 static void rotate(void *context);
@@ -171,7 +196,10 @@ static void on_rotated(void *context, enum status status, int64_t revision)
 	if (!resumes(call))
 		return;
 	if (status == STATUS_OK) {
-		sign(call);
+		if (token_issue_is_opaque(call->dp))
+			answer_tokens(call, text_of(call->next.access));
+		else
+			sign(call);
 		return;
 	}
 	/* somebody else rotated it just now: the record comes, and this token is then a replay */
@@ -194,17 +222,37 @@ static const struct renewal *find_renewal(const struct renewal_call *call, const
 	return is_its_own ? renewal : NULL;
 }
 
-static void replace(struct renewal_call *call, const struct renewal *renewal)
+/* Takes the transaction over; NULL: out of memory. */
+static void submit(struct renewal_call *call, struct transaction *transaction, bool is_good)
 {
-	struct transaction *transaction = is_stopping(call) ? NULL : transaction_new();
-	if (transaction == NULL ||
-		renewal_rotate(renewal, text_of(call->presented), transaction, call->next) != STATUS_OK) {
+	if (transaction == NULL || !is_good) {
 		transaction_free(transaction);
 		refuse_now(call);
 		return;
 	}
 	call->is_pending = true;
 	store_submit(call->dp->store, transaction, call->worker, on_rotated, call);
+}
+
+static void replace(struct renewal_call *call, const struct renewal *renewal)
+{
+	struct transaction *transaction = is_stopping(call) ? NULL : transaction_new();
+	bool is_made = transaction != NULL && renewal_rotate(renewal, text_of(call->presented), call->presented_s,
+											  transaction, &call->next) == STATUS_OK;
+	submit(call, transaction, is_made && (!token_issue_is_opaque(call->dp) || add_access(call, transaction)));
+}
+
+static void repeat(struct renewal_call *call, const struct renewal *renewal)
+{
+	call->is_replay = true;
+	if (renewal_repeat(renewal, text_of(call->presented), &call->next) != STATUS_OK) {
+		refuse_now(call);
+	} else if (token_issue_is_opaque(call->dp)) {
+		struct transaction *transaction = is_stopping(call) ? NULL : transaction_new();
+		submit(call, transaction, transaction != NULL && add_access(call, transaction));
+	} else {
+		sign(call);
+	}
 }
 
 static void rotate(void *context)
@@ -222,11 +270,7 @@ static void rotate(void *context)
 		replace(call, renewal);
 		return;
 	case RENEWAL_REPLAYED:
-		call->is_replay = true;
-		if (renewal_repeat(renewal, text_of(call->presented), call->next) == STATUS_OK)
-			sign(call);
-		else
-			refuse_now(call);
+		repeat(call, renewal);
 		return;
 	}
 }
@@ -258,41 +302,46 @@ static const struct key *find_key(const struct participant *participant, struct 
 	return NULL;
 }
 
-/* Claims of an access token of ours, perhaps expired: the flow's id in call->flow. */
-static bool read_access_claims(
-	struct renewal_call *call, const struct participant *participant, const struct json *claims)
+/* What an access token of ours says, perhaps an expired one: the flow's id in call->flow. */
+static bool check_claims(
+	struct renewal_call *call, const struct participant *participant, const struct access_claims *claims)
 {
-	struct text identity = text_of(participant->identity);
-	int64_t expires_s, issued_s, now_s = worker_wall_ms(call->worker) / 1000;
-	bool is_ours = text_equals(json_member_text(claims, "iss"), identity) &&
-				   text_equals(json_member_text(claims, "sub"), identity) &&
-				   text_equals(json_member_text(claims, "ctx"), text_of(call->ctx)) &&
-				   json_integer(json_member(claims, "exp"), &expires_s) &&
-				   json_integer(json_member(claims, "iat"), &issued_s) &&
-				   expires_s + call->dp->settings.renewal_grace_ms / 1000 >= now_s;
-	struct text jti = json_member_text(claims, "jti"), flow_id = json_member_text(claims, "flow");
-	if (!is_ours || jti.length == 0 || flow_id.length == 0 ||
-		dp_find(call->dp, DP_REVOCATIONS, text_of(call->ctx), jti) != NULL)
+	struct text ctx = text_of(call->ctx);
+	int64_t now_s = worker_wall_ms(call->worker) / 1000;
+	if (!text_equals(claims->identity, text_of(participant->identity)) || !text_equals(claims->ctx, ctx) ||
+		claims->expires_s + call->dp->settings.renewal_grace_ms / 1000 < now_s ||
+		dp_find(call->dp, DP_REVOCATIONS, ctx, claims->jti) != NULL)
 		return false;
-	const struct flow *flow = dp_find(call->dp, DP_FLOWS, text_of(call->ctx), flow_id);
+	const struct flow *flow = dp_find(call->dp, DP_FLOWS, ctx, claims->flow);
 	if (flow == NULL)
 		return false;
 	const struct flow_terms *terms = atomic_load_explicit(&flow->terms, memory_order_acquire);
-	call->flow = text_copy(flow_id);
-	return call->flow != NULL && issued_s >= terms->created_ms / 1000 &&
-		   text_equals(json_member_text(claims, "aud"), text_of(terms->counter_party));
+	call->flow = text_copy(claims->flow);
+	call->presented_s = claims->issued_s;
+	return call->flow != NULL && claims->issued_s >= terms->created_ms / 1000 &&
+		   text_equals(claims->audience, text_of(terms->counter_party));
+}
+
+static bool check_signed(struct renewal_call *call, const struct participant *participant, struct text token)
+{
+	struct jws jws;
+	struct access_claims claims;
+	if (token.length == 0 || token.length > TOKEN_BYTES_MAX || jws_parse(token, &jws) != STATUS_OK)
+		return false;
+	const struct key *key = find_key(participant, jws.kid);
+	bool is_good = key != NULL && jws_verify(&jws, key) == STATUS_OK && access_claims_read(jws.claims, &claims) &&
+				   check_claims(call, participant, &claims);
+	jws_free(&jws);
+	return is_good;
 }
 
 static bool check_access_token(struct renewal_call *call, const struct participant *participant, struct text token)
 {
-	struct jws jws;
-	if (token.length == 0 || token.length > TOKEN_BYTES_MAX || jws_parse(token, &jws) != STATUS_OK)
-		return false;
-	const struct key *key = find_key(participant, jws.kid);
-	bool is_good =
-		key != NULL && jws_verify(&jws, key) == STATUS_OK && read_access_claims(call, participant, jws.claims);
-	jws_free(&jws);
-	return is_good;
+	const struct opaque_token *known;
+	if (!opaque_token_fits(token))
+		return check_signed(call, participant, token);
+	return opaque_token_find(call->dp, text_of(call->ctx), token, &known) == STATUS_OK &&
+		   check_claims(call, participant, &known->claims);
 }
 
 /* All but the signature: for whom it is, from whom, and that its refresh token is one of this flow. */

@@ -15,7 +15,7 @@
 #include "tenants/dp/token.h"
 
 /* In-memory indexes by (ctx, id): struct dataset, flow, revocation, transfer_types, key_mapping, renewal (id: the
- * flow's), control_planes (id: ""), letter (outbox.h), agreement. */
+ * flow's), control_planes (id: ""), letter (outbox.h), agreement, opaque_token (id: its digest). */
 enum dp_map {
 	DP_DATASETS,
 	DP_FLOWS,
@@ -26,6 +26,7 @@ enum dp_map {
 	DP_CONTROL_PLANES,
 	DP_LETTERS,
 	DP_AGREEMENTS,
+	DP_TOKENS,
 	DP_MAP_COUNT
 };
 
@@ -59,8 +60,10 @@ struct dp {
 	struct disk *disk; /* threads for what may block on files */
 	struct digests *digests;
 	struct books *books;
-	_Atomic uint64_t secrets;    /* grows with each change of a secret */
-	pthread_mutex_t graves_lock; /* never taken while serving */
+	_Atomic uint64_t secrets;     /* grows with each change of a secret */
+	_Atomic uint64_t token_epoch; /* opaque_token.h */
+	int64_t token_sweep_ms;       /* when to look for those that are over; the store's thread's */
+	pthread_mutex_t graves_lock;  /* never taken while serving */
 	struct grave *graves, **graves_end;
 	char process[ID_LENGTH + 1]; /* who we are among the processes on the database */
 	struct replays *replays;     /* NULL: not asked for */

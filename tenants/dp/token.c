@@ -5,25 +5,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tenants/dp/opaque_token.h"
+
 enum { WAYS = 2, HASHED_TAIL = 48, LEEWAY_S = 5 };
 
 struct verdicts {
 	struct verdict **slots; /* sets * WAYS */
 	size_t mask;
+	const _Atomic uint64_t *epoch;
 	uint32_t clock;
 };
 
-struct verdicts *verdicts_new(size_t capacity)
+struct verdicts *verdicts_new(size_t capacity, const _Atomic uint64_t *epoch)
 {
 	struct verdicts *verdicts = calloc(1, sizeof(*verdicts));
 	size_t sets = 1;
 	while (sets * WAYS < capacity)
 		sets *= 2;
-	if (verdicts == NULL || (verdicts->slots = calloc(sets * WAYS, sizeof(verdicts->slots[0]))) == NULL) {
+	if (verdicts == NULL || (verdicts->slots = calloc(sets * WAYS, sizeof(struct verdict *))) == NULL) {
 		free(verdicts);
 		return NULL;
 	}
 	verdicts->mask = sets - 1;
+	verdicts->epoch = epoch;
 	return verdicts;
 }
 
@@ -31,7 +35,8 @@ static void verdict_free(struct verdict *verdict)
 {
 	if (verdict == NULL)
 		return;
-	key_free((struct key *)(uintptr_t)verdict->key);
+	if (verdict->key != NULL)
+		key_free((struct key *)(uintptr_t)verdict->key);
 	free(verdict);
 }
 
@@ -45,7 +50,7 @@ void verdicts_free(struct verdicts *verdicts)
 	free(verdicts);
 }
 
-/* The signature alone: it differs in any two good tokens, and the whole token is compared anyway. */
+/* Of a JWT the signature alone: it differs in any two good tokens, and the whole token is compared anyway. */
 static uint64_t hash_of(struct text token)
 {
 	return text_hash(text_slice(token, token.length > HASHED_TAIL ? token.length - HASHED_TAIL : 0, token.length));
@@ -60,6 +65,13 @@ static bool has_key(const struct participant *participant, const struct key *key
 	return false;
 }
 
+static bool stands(
+	const struct verdicts *verdicts, const struct verdict *verdict, const struct participant *participant)
+{
+	return verdict->key != NULL ? has_key(participant, verdict->key)
+								: verdict->epoch == atomic_load_explicit(verdicts->epoch, memory_order_acquire);
+}
+
 const struct verdict *verdicts_find(
 	struct verdicts *verdicts, const struct participant *participant, struct text token, int64_t now_ms)
 {
@@ -70,7 +82,7 @@ const struct verdict *verdicts_find(
 		if (verdict == NULL || verdict->hash != hash || !text_equals(verdict->token, token) ||
 			memcmp(verdict->ctx.bytes, participant->ctx, ID_LENGTH) != 0)
 			continue;
-		if (now_ms < verdict->expires_ms && has_key(participant, verdict->key)) {
+		if (now_ms < verdict->expires_ms && stands(verdicts, verdict, participant)) {
 			verdict->used = ++verdicts->clock;
 			return verdict;
 		}
@@ -104,7 +116,8 @@ static const struct verdict *keep(struct verdicts *verdicts, const struct verdic
 	verdict->audience = place(&at, found->audience);
 	verdict->hash = hash_of(found->token);
 	verdict->used = ++verdicts->clock;
-	key_ref((struct key *)(uintptr_t)verdict->key);
+	if (verdict->key != NULL)
+		key_ref((struct key *)(uintptr_t)verdict->key);
 	struct verdict **set = verdicts->slots + (verdict->hash & verdicts->mask) * WAYS, **slot = &set[0];
 	for (int i = 0; i < WAYS; i++) {
 		if (set[i] == NULL || (*slot != NULL && set[i]->used - (*slot)->used > UINT32_MAX / 2))
@@ -113,6 +126,22 @@ static const struct verdict *keep(struct verdicts *verdicts, const struct verdic
 	verdict_free(*slot);
 	*slot = verdict;
 	return verdict;
+}
+
+/* What both forms of tokens must say. */
+static enum status judge(
+	const struct access_claims *claims, const struct participant *participant, int64_t now_ms, struct verdict *verdict)
+{
+	if (claims->expires_s <= now_ms / 1000 || claims->expires_s > INT64_MAX / 1000 ||
+		!text_equals(claims->identity, text_of(participant->identity)))
+		return STATUS_UNAUTHORIZED;
+	verdict->expires_ms = claims->expires_s * 1000;
+	verdict->issued_s = claims->issued_s;
+	verdict->ctx = claims->ctx;
+	verdict->flow = claims->flow;
+	verdict->jti = claims->jti;
+	verdict->audience = claims->audience;
+	return text_equals(claims->ctx, text_of(participant->ctx)) ? STATUS_OK : STATUS_FORBIDDEN;
 }
 
 static enum status read_claims(
@@ -125,19 +154,8 @@ static enum status read_claims(
 	enum status status = token_check(claims, &rules, &expires_s);
 	if (status != STATUS_OK)
 		return status == STATUS_NO_MEMORY ? status : STATUS_UNAUTHORIZED;
-	if (expires_s <= now_ms / 1000 || expires_s > INT64_MAX / 1000)
-		return STATUS_UNAUTHORIZED;
-	verdict->expires_ms = expires_s * 1000;
-	verdict->ctx = json_member_text(claims, "ctx");
-	verdict->flow = json_member_text(claims, "flow");
-	verdict->jti = json_member_text(claims, "jti");
-	verdict->audience = json_member_text(claims, "aud");
-	bool is_whole = verdict->flow.length > 0 && verdict->jti.length > 0 && verdict->audience.length > 0 &&
-					json_integer(json_member(claims, "iat"), &verdict->issued_s) &&
-					text_equals(json_member_text(claims, "sub"), identity);
-	if (!is_whole)
-		return STATUS_UNAUTHORIZED;
-	return text_equals(verdict->ctx, text_of(participant->ctx)) ? STATUS_OK : STATUS_FORBIDDEN;
+	struct access_claims read;
+	return access_claims_read(claims, &read) ? judge(&read, participant, now_ms, verdict) : STATUS_UNAUTHORIZED;
 }
 
 static const struct key *find_key(const struct participant *participant, struct text kid)
@@ -172,12 +190,27 @@ enum status verdicts_verify(struct verdicts *verdicts, const struct participant 
 	return status;
 }
 
+enum status verdicts_take(struct verdicts *verdicts, const struct participant *participant, struct text token,
+	const struct access_claims *claims, uint64_t epoch, int64_t now_ms, const struct verdict **verdict)
+{
+	struct verdict found = {.token = token, .epoch = epoch};
+	enum status status = judge(claims, participant, now_ms, &found);
+	if (status != STATUS_OK)
+		return status;
+	*verdict = keep(verdicts, &found);
+	return *verdict == NULL ? STATUS_NO_MEMORY : STATUS_OK;
+}
+
 struct text token_of(struct text authorization)
 {
+	/* as nearly all send it; whatever else is wrong with it, it is no token then */
+	static const struct text usual = {"Bearer ", 7};
+	if (authorization.length == usual.length + OPAQUE_TOKEN_LENGTH && text_starts_with(authorization, usual))
+		return text_slice(authorization, usual.length, authorization.length);
 	struct text value = text_trim(authorization);
 	size_t space = text_find(value, ' ');
 	if (space == value.length)
-		return text_find(value, '.') < value.length ? value : TEXT_NONE;
+		return opaque_token_fits(value) || text_find(value, '.') < value.length ? value : TEXT_NONE;
 	if (!text_equals_ignoring_case(text_slice(value, 0, space), TEXT("bearer")))
 		return TEXT_NONE;
 	value = text_trim(text_slice(value, space, value.length));

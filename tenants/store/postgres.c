@@ -550,6 +550,17 @@ static enum status drop(struct database *database, struct text ctx_text, enum re
 	return status;
 }
 
+/* What was told of as deleted, but leaves no trace. */
+static enum status drop_passing(struct database *database, struct text ctx)
+{
+	enum status status = STATUS_OK;
+	for (int kind = 0; kind < RECORD_KIND_COUNT && status == STATUS_OK; kind++) {
+		if (record_kind_passes((enum record_kind)kind))
+			status = drop(database, ctx, (enum record_kind)kind, TEXT_NONE);
+	}
+	return status;
+}
+
 static enum status delete_ctx(
 	struct database *database, const struct change *change, record_visit *visit, void *context, int64_t *revision)
 {
@@ -571,7 +582,7 @@ static enum status delete_ctx(
 			status = write_record(database, &record, visit, context, revision);
 	}
 	PQclear(result);
-	return status;
+	return status == STATUS_OK ? drop_passing(database, change->ctx) : status;
 }
 
 static enum status apply_one(
@@ -581,14 +592,16 @@ static enum status apply_one(
 		return delete_ctx(database, change, visit, context, revision);
 	if (change->kind == CHANGE_DELETE && !record_kind_is_loaded(change->record))
 		return drop(database, change->ctx, change->record, change->id);
-	enum status status = check_expected(database, change);
+	bool passes = change->kind == CHANGE_DELETE && record_kind_passes(change->record);
+	enum status status = passes ? STATUS_OK : check_expected(database, change);
 	if (status != STATUS_OK || change->kind == CHANGE_EXPECT)
 		return status;
 	struct record record = {.ctx = change->ctx,
 		.kind = change->record,
 		.id = change->id,
 		.body = change->kind == CHANGE_PUT ? change->body : TEXT_NONE};
-	return write_record(database, &record, visit, context, revision);
+	status = write_record(database, &record, visit, context, revision);
+	return status == STATUS_OK && passes ? drop(database, change->ctx, change->record, change->id) : status;
 }
 
 static enum status postgres_apply(

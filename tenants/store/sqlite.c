@@ -364,6 +364,17 @@ static enum status drop(struct database *database, struct text ctx, enum record_
 	return status;
 }
 
+/* What was told of as deleted, but leaves no trace. */
+static enum status drop_passing(struct database *database, struct text ctx)
+{
+	enum status status = STATUS_OK;
+	for (int kind = 0; kind < RECORD_KIND_COUNT && status == STATUS_OK; kind++) {
+		if (record_kind_passes((enum record_kind)kind))
+			status = drop(database, ctx, (enum record_kind)kind, TEXT_NONE);
+	}
+	return status;
+}
+
 static enum status delete_ctx(
 	struct database *database, const struct change *change, record_visit *visit, void *context, int64_t *revision)
 {
@@ -408,7 +419,7 @@ static enum status delete_ctx(
 		free(list[i].id);
 	}
 	free(list);
-	return status;
+	return status == STATUS_OK ? drop_passing(database, change->ctx) : status;
 }
 
 static enum status apply_one(
@@ -418,14 +429,16 @@ static enum status apply_one(
 		return delete_ctx(database, change, visit, context, revision);
 	if (change->kind == CHANGE_DELETE && !record_kind_is_loaded(change->record))
 		return drop(database, change->ctx, change->record, change->id);
-	enum status status = check_expected(database, change);
+	bool passes = change->kind == CHANGE_DELETE && record_kind_passes(change->record);
+	enum status status = passes ? STATUS_OK : check_expected(database, change);
 	if (status != STATUS_OK || change->kind == CHANGE_EXPECT)
 		return status;
 	struct record record = {.ctx = change->ctx,
 		.kind = change->record,
 		.id = change->id,
 		.body = change->kind == CHANGE_PUT ? change->body : TEXT_NONE};
-	return write_record(database, &record, visit, context, revision);
+	status = write_record(database, &record, visit, context, revision);
+	return status == STATUS_OK && passes ? drop(database, change->ctx, change->record, change->id) : status;
 }
 
 static enum status sqlite_apply(

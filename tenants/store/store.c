@@ -43,15 +43,24 @@ const char *record_kind_name(enum record_kind kind)
 	return names[kind];
 }
 
+static const enum {
+	ON_DEMAND,
+	LOADED,
+	PASSING
+} loadings[] = {
+#define RECORD_LOADING(name, text, loading) loading,
+	RECORD_LIST(RECORD_LOADING)
+#undef RECORD_LOADING
+};
+
 bool record_kind_is_loaded(enum record_kind kind)
 {
-	enum { ON_DEMAND, LOADED };
-	static const bool loaded[] = {
-#define RECORD_LOADING(name, text, loading) loading == LOADED,
-		RECORD_LIST(RECORD_LOADING)
-#undef RECORD_LOADING
-	};
-	return loaded[kind];
+	return loadings[kind] != ON_DEMAND;
+}
+
+bool record_kind_passes(enum record_kind kind)
+{
+	return loadings[kind] == PASSING;
 }
 
 /* --- transactions */

@@ -17,7 +17,10 @@ struct store;
 
 /* kind: the name stored, and whether it is loaded. What a row of it holds is said in the room that owns it. A kind that
  * is read on demand may have very many records: no listener is told of them, neither at load nor of changes; store_list
- * reads them; deleted, they leave no trace, and deleting one that is not there is fine. */
+ * reads them; deleted, they leave no trace, and deleting one that is not there is fine. A kind that passes is loaded
+ * and told of, but deleted it leaves no trace either, since it has many records with ids that never come back: other
+ * processes on the database hear of what is put, not of what is deleted, and must see by themselves that a record is
+ * over. */
 #define RECORD_LIST(X)                                                                                                 \
 	X(PARTICIPANT, "participant", LOADED)                                                                              \
 	X(PARTICIPANT_CONFIG, "participant_config", LOADED)                                                                \
@@ -34,6 +37,7 @@ struct store;
 	X(BOOK, "book", LOADED)                                                                                            \
 	X(RECEIPT, "receipt", ON_DEMAND)                                                                                   \
 	X(PUSH, "push", LOADED)                                                                                            \
+	X(TOKEN, "token", PASSING)                                                                                         \
 	X(DATA_PLANE, "data_plane", LOADED)                                                                                \
 	X(CELL_STATE, "cell_state", LOADED)                                                                                \
 	X(INBOX, "inbox", LOADED)                                                                                          \
@@ -62,6 +66,7 @@ enum record_kind {
 };
 const char *record_kind_name(enum record_kind kind);
 bool record_kind_is_loaded(enum record_kind kind);
+bool record_kind_passes(enum record_kind kind);
 
 struct record {
 	struct text ctx; /* 32 hex, or "" for what belongs to the cell itself */

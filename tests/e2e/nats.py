@@ -88,6 +88,7 @@ class Nats:
 
     def __init__(self, port, user=None, password=None, token=None, jwt=None, sign=None, inbox="_INBOX"):
         self.socket = socket.create_connection(("127.0.0.1", port), 10)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.stream = self.socket.makefile("rb")
         self.info = json.loads(self.stream.readline()[5:])
         self.lock = threading.Lock()

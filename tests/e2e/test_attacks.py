@@ -503,7 +503,7 @@ def test_a08_ignored_limits(target, unharmed, source):
 
 
 def test_a09_idle_connections(own_cell):
-    """Many idle TLS connections: at most 30 KiB each, all of them answer afterwards (3,000 here)."""
+    """Many idle TLS connections that have been used: at most 16 KiB each, all of them answer afterwards (3,000 here)."""
     cell = own_cell(workers=1, settings={"limits": {"connections_per_source": 10000, "connections": 10000}, "tenant": {"connections": 10000}}).start()
     cell.participant(A, {"celld.limits.requestsPerSecond": "100000"})
     token, path = cell.shared_file(A, "small.txt", b"s" * 100)
@@ -528,7 +528,16 @@ def test_a09_idle_connections(own_cell):
     assert answered == count
     each = lambda: (cell.rss_kib() - before) / count
     if not SANITIZED:  # what the requests themselves took goes back to the system within seconds
-        wait_for(lambda: each() <= 30, 10, f"at most 30 KiB for each ({each():.1f} at once)")
+        wait_for(lambda: each() <= 16, 20, f"at most 16 KiB for each ({each():.1f} at once)")
+    wait_for(lambda: cell.metric("celld_connections_asleep") >= count, 20, "all asleep")
+    for raw in raws[:100]:
+        raw.raw(raw.headers(3, path, extra=[("authorization", f"Bearer {token}")]))
+    for raw in raws[:100]:
+        got = []
+        while not any(kind == DATA for kind, *_ in got):
+            fresh = raw.read(5)
+            assert fresh or not raw.closed
+            got += fresh
     for raw in raws:
         raw.close()
 

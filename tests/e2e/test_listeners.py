@@ -1,4 +1,5 @@
 """What a connection is let in with: client certificates, the name TLS was opened for, PROXY headers, tickets."""
+import signal
 import socket
 import ssl
 import struct
@@ -80,6 +81,39 @@ def test_a_ticket_is_no_client_certificate(guarded, version):
     except (ssl.SSLError, ConnectionError):
         return
     assert answer == b"" and not resumed
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_connection_that_slept_goes_on(own_cell, version):
+    """Over h2 and HTTP/1.1, again and again; asleep it hears of the end of the cell, and its own end is seen."""
+    cell = own_cell(workers=1, settings={"limits": {"sleep_ms": 1}}).start()
+    cell.participant(A)
+    token, path = cell.shared_file(A, "large.bin", b"0123456789" * 30000)
+    asleep = lambda count: wait_for(lambda: cell.metric("celld_connections_asleep") == count, 10, f"{count} asleep")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.minimum_version = context.maximum_version = version
+    context.set_alpn_protocols(["http/1.1"])
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+    with H2(cell.port, authority="localhost") as connection, context.wrap_socket(socket.create_connection(("127.0.0.1", cell.port), timeout=5), server_hostname="localhost") as secure:
+        for _ in range(3):
+            assert len(connection.get(path, headers=[("authorization", f"Bearer {token}")]).body) == 300000
+            secure.sendall(request)
+            with secure.makefile("rb") as answer:
+                while answer.readline().strip():
+                    pass
+                assert len(answer.read(300000)) == 300000
+            asleep(2)
+        connection.h2.ping(b"12345678")
+        connection.flush()
+        assert connection.pump(5)
+        asleep(2)
+        secure.close()
+        asleep(1)
+        cell.process.send_signal(signal.SIGTERM)
+        while connection.goaway is None and not connection.closed:
+            assert connection.pump(10)
+        assert connection.goaway == 0
 
 
 def test_another_name_than_the_connections_is_misdirected(guarded):

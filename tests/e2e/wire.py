@@ -56,7 +56,7 @@ class Response:
 class H2:
     """One connection; responses by stream. Windows are opened as data arrives unless `hold` is set."""
 
-    def __init__(self, port, tls=True, authority="localhost", window=1 << 20, validate=True, **arguments):
+    def __init__(self, port, tls=True, authority="localhost", window=1 << 20, validate=True, frame=16384, **arguments):
         self.socket = connect(port, tls, authority=authority, **arguments)
         self.scheme = "https" if tls else "http"
         self.authority = authority
@@ -66,7 +66,9 @@ class H2:
         # set before the preface, so that both sides count from the same window
         self.h2.local_settings = h2.settings.Settings(client=True, initial_values={
             h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window, h2.settings.SettingCodes.ENABLE_PUSH: 0,
-            h2.settings.SettingCodes.MAX_FRAME_SIZE: 16384})
+            h2.settings.SettingCodes.MAX_FRAME_SIZE: frame})
+        self.h2.max_inbound_frame_size = frame
+        self.largest = 0  # DATA frame so far
         self.h2.initiate_connection()
         if window > 65535:
             self.h2.increment_flow_control_window(window - 65535)
@@ -155,6 +157,7 @@ class H2:
             response.status = int(dict(event.headers)[":status"])
         elif isinstance(event, h2.events.DataReceived):
             response.body += event.data
+            self.largest = max(self.largest, len(event.data))
             response.last = time.monotonic()
             if not self.hold and event.flow_controlled_length:
                 self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)

@@ -1,7 +1,7 @@
 /* The health of one cell: one table of transitions (control.md 2.5), pure. Time is what the caller says. */
 #pragma once
 
-#include "control/bus/beat.h"
+#include "control/command/beat.h"
 #include "control/fabric/cells.h"
 
 enum { HEALTH_FALLS = 3 };

@@ -97,13 +97,13 @@ static void decide(struct placer *placer, struct job *job, bool is_brief)
 {
 	struct buffer decisions = {0};
 	uint64_t begun = clock_monotonic_ns(), version = place_snapshot_version(placer->snapshot);
-	struct place_telling telling = {&decisions, is_brief ? NULL : &job->line, is_brief};
+	struct place_telling telling = {&decisions, is_brief ? NULL : &job->line, is_brief, STORED_CELLS};
 	buffer_clear(&job->line);
 	job->verdict = place_group(placer->snapshot, (const struct place_request *const *)job->requests,
 		job->placement.count, job->slots, &telling);
 	if (is_brief && job->verdict == STATUS_NOT_FOUND) { /* who gets none is told why, however many there are */
 		buffer_clear(&decisions);
-		telling = (struct place_telling){&decisions, &job->line, false};
+		telling = (struct place_telling){&decisions, &job->line, false, STORED_CELLS};
 		job->verdict = place_group(placer->snapshot, (const struct place_request *const *)job->requests,
 			job->placement.count, job->slots, &telling);
 	}
@@ -403,7 +403,8 @@ void placer_place(struct placer *placer, const struct placement *placement)
 	struct job *job = placement->count == 0 || placement->count > PLACE_GROUP_MAX ? NULL : job_new(placement);
 	if (job == NULL) {
 		bool is_bad = placement->count == 0 || placement->count > PLACE_GROUP_MAX;
-		placement->done(placement->context, is_bad ? STATUS_INVALID : STATUS_NO_MEMORY, TEXT_NONE, TEXT_NONE, TEXT_NONE);
+		placement->done(
+			placement->context, is_bad ? STATUS_INVALID : STATUS_NO_MEMORY, TEXT_NONE, TEXT_NONE, TEXT_NONE);
 		return;
 	}
 	if (placement->patience_ms > 0)
@@ -429,7 +430,7 @@ enum status placer_try(struct placer *placer, const struct place_request *const 
 	if (count == 0 || count > PLACE_GROUP_MAX)
 		return STATUS_INVALID;
 	place_snapshot_advance(placer->snapshot, clock_wall_ms());
-	struct place_telling telling = {&decisions, line, false};
+	struct place_telling telling = {&decisions, line, false, TOLD_CELLS};
 	uint64_t begun = clock_monotonic_ns(), version = place_snapshot_version(placer->snapshot);
 	enum status status = place_group(placer->snapshot, requests, count, slots, &telling);
 	struct job job = {.placement = {.requests = requests, .count = count}, .line = *line};
@@ -448,7 +449,7 @@ enum status placer_replay(struct placer *placer, int64_t process, uint64_t versi
 	const struct place_request *const *requests, size_t count, struct text *chosen)
 {
 	uint32_t slots[PLACE_GROUP_MAX];
-	struct place_telling telling = {NULL, NULL, true};
+	struct place_telling telling = {.is_brief = true};
 	if (count == 0 || count > PLACE_GROUP_MAX || process != placer->process ||
 		!place_snapshot_rewind(placer->snapshot, version))
 		return STATUS_UNAVAILABLE;

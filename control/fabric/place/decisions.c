@@ -61,7 +61,8 @@ bool decisions_add(struct batch *batch, struct transaction *transaction)
 		if (index < DECISION_JOBS && job->next != NULL)
 			continue;
 		buffer_append(&body, TEXT("]}"));
-		is_added = !body.failed && state_put(transaction, RECORD_DECISION, text_of(id), buffer_text(&body), REVISION_ABSENT);
+		is_added =
+			!body.failed && state_put(transaction, RECORD_DECISION, text_of(id), buffer_text(&body), REVISION_ABSENT);
 		pruning_count(batch->placer, id);
 		index = 0;
 	}

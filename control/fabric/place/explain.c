@@ -172,7 +172,8 @@ static void miss_taints(
 	for (uint32_t i = 0; i < snapshot->taint_count; i++) {
 		const struct attribute *taint = &snapshot->attributes.items[snapshot->taints[i]];
 		if (bits_has(taint->bits, slot) && !place_tolerates(request, text_of(taint->text))) {
-			buffer_printf(into, "has taint %s", taint->text);
+			struct text name = text_of(taint->text); /* "key=" when it has no value */
+			buffer_printf(into, "has taint %.*s", (int)name.length - text_ends_with(name, TEXT("=")), name.bytes);
 			return;
 		}
 	}
@@ -246,8 +247,7 @@ static miss_printer *const misses[PLACE_FILTER_COUNT] = {
 /* Of several VPAs that share a cell, the first that a filter stands against says it. */
 static void print_miss(const struct place_snapshot *snapshot, uint32_t slot, uint32_t mask, struct buffer *into)
 {
-	const char *between = " ";
-	buffer_printf(into, "%s", snapshot->cold[slot].id);
+	const char *between = "";
 	for (unsigned filter = 0; filter < PLACE_FILTER_COUNT; filter++) {
 		size_t before;
 		if ((mask >> filter & 1U) == 0)
@@ -308,7 +308,7 @@ void place_explain_line(struct place_snapshot *snapshot, const struct place_deci
 	uint32_t nearest = nearest_miss(snapshot, &mask);
 	if (nearest == UINT32_MAX)
 		return;
-	buffer_printf(into, "; nearest miss: ");
+	buffer_printf(into, "; nearest miss: %s ", snapshot->cold[nearest].id);
 	print_miss(snapshot, nearest, mask, into);
 }
 
@@ -401,13 +401,54 @@ static void print_reason(struct place_snapshot *snapshot, const struct place_dec
 	buffer_free(&line);
 }
 
-void place_explain(
-	struct place_snapshot *snapshot, const struct place_decision *decision, bool is_brief, struct buffer *into)
+/* What stands against the cell, or its score. */
+static void print_cell(struct place_snapshot *snapshot, uint32_t slot, struct buffer *into)
+{
+	uint32_t mask = place_mask(snapshot, slot);
+	struct buffer why = {0};
+	const char *between = "";
+	buffer_append(into, TEXT("{\"cell\":"));
+	buffer_append_json(into, text_of(snapshot->cold[slot].id));
+	if (mask == 0) {
+		buffer_printf(into, ",\"total\":%d}", snapshot->total[slot]);
+		return;
+	}
+	buffer_append(into, TEXT(",\"filters\":["));
+	for (unsigned filter = 0; filter < PLACE_FILTER_COUNT; filter++) {
+		if ((mask >> filter & 1U) == 0)
+			continue;
+		buffer_printf(into, "%s\"%s\"", between, place_filter_name((enum place_filter)filter));
+		between = ",";
+	}
+	print_miss(snapshot, slot, mask, &why);
+	buffer_append(into, TEXT("],\"why\":"));
+	buffer_append_json(into, buffer_text(&why));
+	buffer_append_byte(into, '}');
+	into->failed = into->failed || why.failed;
+	buffer_free(&why);
+}
+
+static void print_cells(struct place_snapshot *snapshot, struct buffer *into)
+{
+	const uint64_t *present = snapshot->sets[SET_PRESENT];
+	const char *between = "";
+	buffer_append(into, TEXT(",\"cells\":["));
+	for (uint32_t slot = bits_next(present, snapshot->words, 0); slot < snapshot->words * 64;
+		 slot = bits_next(present, snapshot->words, slot + 1)) {
+		buffer_append(into, text_of(between));
+		print_cell(snapshot, slot, into);
+		between = ",";
+	}
+	buffer_append_byte(into, ']');
+}
+
+void place_explain(struct place_snapshot *snapshot, const struct place_decision *decision,
+	const struct place_telling *telling, struct buffer *into)
 {
 	buffer_printf(into, "{\"vpas\":[");
 	print_vpas(snapshot, into);
-	buffer_printf(into, "],\"snapshot\":%llu,\"evaluated\":%u,\"feasible\":%u",
-		(unsigned long long)snapshot->version, decision->evaluated, decision->feasible);
+	buffer_printf(into, "],\"snapshot\":%llu,\"evaluated\":%u,\"feasible\":%u", (unsigned long long)snapshot->version,
+		decision->evaluated, decision->feasible);
 	print_numbers(into, "filtered", decision->filtered, PLACE_FILTER_COUNT, filter_name);
 	print_numbers(into, "exhausted", decision->exhausted, PLACE_DIMENSION_COUNT, place_dimension_name);
 	buffer_printf(into, ",\"chosen\":");
@@ -416,8 +457,10 @@ void place_explain(
 	else
 		buffer_printf(into, "null");
 	buffer_printf(into, ",\"tieBreak\":%s", decision->is_tie ? "true" : "false");
-	if (!is_brief) {
+	if (!telling->is_brief) {
 		print_reason(snapshot, decision, into);
+		if (snapshot->count <= telling->cells)
+			print_cells(snapshot, into);
 		buffer_printf(into, ",\"top\":[");
 		if (decision->slot >= 0)
 			print_top(snapshot, into);

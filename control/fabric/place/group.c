@@ -91,7 +91,7 @@ static void tell(struct place_snapshot *snapshot, const struct place_decision *d
 	}
 	if (telling->explain != NULL) {
 		buffer_append_byte(telling->explain, is_first ? '[' : ',');
-		place_explain(snapshot, decision, telling->is_brief, telling->explain);
+		place_explain(snapshot, decision, telling, telling->explain);
 	}
 }
 

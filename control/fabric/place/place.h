@@ -143,13 +143,15 @@ struct place_decision {
 void place_decide(struct place_snapshot *snapshot, const struct place_request *const *requests, size_t count,
 	struct place_decision *decision);
 /* What is told of a group; either may be NULL. explain: a JSON array with one explanation a decision, the failed one
- * last; line: the same for people, or what failed. is_brief: only counts, for those that are placed by the thousand. */
+ * last; line: the same for people, or what failed. */
 struct place_telling {
 	struct buffer *explain, *line;
-	bool is_brief;
+	bool is_brief;  /* only counts, for those that are placed by the thousand */
+	uint32_t cells; /* tell of each cell why, when there are no more than so many */
 };
 /* All or nothing: VPAs bound to one cell by hard affinity of topologyKey cell are decided as one, the others one after
- * another, each with those before it booked. OK: slots[i] is chosen and booked for each. NOT_FOUND: nothing is booked. */
+ * another, each with those before it booked. OK: slots[i] is chosen and booked for each. NOT_FOUND: nothing is booked.
+ */
 enum status place_group(struct place_snapshot *snapshot, const struct place_request *const *requests, size_t count,
 	uint32_t *slots, const struct place_telling *telling) MUST_CHECK;
 /* Undoes what place_group booked. */
@@ -157,9 +159,10 @@ void place_group_undo(
 	struct place_snapshot *snapshot, const struct place_request *const *requests, size_t count, const uint32_t *slots);
 
 /* control.md 2.7.6, of what place_decide was last asked, once, before anything is booked: {"vpas"[], "snapshot",
- * "evaluated", "feasible", "filtered"{}, "exhausted"{}, "chosen", "tieBreak", and unless brief "top"[], "reason"}. */
-void place_explain(
-	struct place_snapshot *snapshot, const struct place_decision *decision, bool is_brief, struct buffer *into);
+ * "evaluated", "feasible", "filtered"{}, "exhausted"{}, "chosen", "tieBreak", and unless brief "reason", "cells"[]: of
+ * each {"cell", "total"} or {"cell", "filters"[], "why"}, "top"[]}. */
+void place_explain(struct place_snapshot *snapshot, const struct place_decision *decision,
+	const struct place_telling *telling, struct buffer *into);
 /* "cell-eu-1 of 37 that fit; 963 did not: 610 ..." or "0 of 1000 cells: ...; nearest miss: ...". */
 void place_explain_line(struct place_snapshot *snapshot, const struct place_decision *decision, struct buffer *into);
 

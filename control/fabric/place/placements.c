@@ -20,11 +20,6 @@ static struct placements *placements_of(const struct rest_call *call)
 	return call->context;
 }
 
-static bool wants_text(struct rest_call *call)
-{
-	return text_equals(rest_parameter(call, "format"), TEXT("text"));
-}
-
 static void reply(struct rest_call *call, int status, bool is_text, const struct buffer *body)
 {
 	if (call->exchange == NULL)
@@ -92,9 +87,68 @@ static enum status read_asked(const struct json *body, struct asked *asked, stru
 	return read_array(requests, asked, error);
 }
 
+/* --- for people */
+
+static void print_cell_line(const struct json *cell, struct text chosen, size_t width, struct buffer *into)
+{
+	struct text name = json_member_text(cell, "cell"), why = json_member_text(cell, "why");
+	int64_t total;
+	buffer_printf(into, "  %-*.*s  ", (int)width, TEXT_ARGUMENTS(name));
+	if (json_integer(json_member(cell, "total"), &total))
+		buffer_printf(into, "%s, %lld points\n", text_equals(name, chosen) ? "chosen" : "fits", (long long)total);
+	else
+		buffer_printf(into, "%.*s\n", TEXT_ARGUMENTS(why));
+}
+
+/* One decision: for whom, why, and each cell. */
+static void print_decision(const struct json *decision, bool with_cells, struct buffer *into)
+{
+	const struct json *cells = json_member(decision, "cells"), *vpas = json_member(decision, "vpas");
+	size_t width = 0;
+	for (const struct json *vpa = json_first(vpas); vpa != NULL; vpa = json_next(vpa))
+		buffer_printf(
+			into, "%s%.*s", vpa == json_first(vpas) ? "" : " + ", TEXT_ARGUMENTS(json_member_text(vpa, "type")));
+	if (json_member(decision, "reason") != NULL)
+		buffer_printf(into, ": %.*s\n", TEXT_ARGUMENTS(json_member_text(decision, "reason")));
+	else
+		buffer_printf(into, ": %.*s, placed among many: only counts were kept\n",
+			TEXT_ARGUMENTS(json_member_text(decision, "chosen")));
+	for (const struct json *cell = json_first(cells); cell != NULL; cell = json_next(cell)) {
+		size_t length = json_member_text(cell, "cell").length;
+		width = length > width ? length : width;
+	}
+	for (const struct json *cell = json_first(cells); with_cells && cell != NULL; cell = json_next(cell))
+		print_cell_line(cell, json_member_text(decision, "chosen"), width, into);
+}
+
+static void print_explain(const struct json *explain, bool with_cells, struct buffer *into)
+{
+	const struct json *decisions = json_member(explain, "decisions");
+	if (decisions == NULL)
+		print_decision(explain, with_cells, into);
+	for (const struct json *one = json_first(decisions); one != NULL; one = json_next(one))
+		print_decision(one, with_cells, into);
+}
+
+enum form { FORM_JSON, FORM_TEXT, FORM_LINE };
+
+/* False: it has refused. */
+static bool read_form(struct rest_call *call, enum form *form)
+{
+	static const char *const names[] = {"json", "text", "line"};
+	struct text wanted = rest_parameter(call, "format");
+	for (int i = 0; i < 3; i++) {
+		if (wanted.length == 0 || text_equals(wanted, text_of(names[i]))) {
+			*form = (enum form)i;
+			return true;
+		}
+	}
+	rest_refuse(call, STATUS_INVALID, "format: must be json, text or line");
+	return false;
+}
+
 /* --- POST /placements */
 
-/* The cells that were chosen, one a request: from the explanation, which says of each decision for which VPAs it was. */
 static void print_chosen(struct buffer *into, const struct text *chosen, size_t count)
 {
 	buffer_append_byte(into, '[');
@@ -105,45 +159,65 @@ static void print_chosen(struct buffer *into, const struct text *chosen, size_t 
 	buffer_append_byte(into, ']');
 }
 
-static void print_try(struct buffer *into, enum status status, const struct text *chosen, size_t count,
-	const struct buffer *explain)
+static void print_try_text(
+	struct buffer *into, enum form form, const struct text *chosen, size_t count, const struct buffer *explain)
+{
+	static const struct json_limits limits = {.bytes = 64 * 1024 * 1024, .depth = 64, .nodes = 4000000};
+	struct json *root = NULL;
+	for (size_t i = 0; i < count; i++)
+		buffer_printf(into, "%s%.*s", i == 0 ? "chosen: " : ", ", TEXT_ARGUMENTS(chosen[i]));
+	buffer_append(into, count == 0 ? TEXT("no cell fits\n") : TEXT("\n"));
+	if (json_parse(buffer_text(explain), &limits, &root) != STATUS_OK)
+		into->failed = true;
+	print_explain(root, form == FORM_TEXT, into);
+	json_free(root);
+}
+
+static void print_try(struct buffer *into, const struct text *chosen, size_t count, const struct buffer *explain)
 {
 	buffer_append(into, TEXT("{\"chosen\":"));
-	print_chosen(into, chosen, status == STATUS_OK ? count : 0);
+	print_chosen(into, chosen, count);
 	buffer_append(into, TEXT(",\"dryRun\":true,\"explain\":"));
 	buffer_append(into, buffer_text(explain));
 	buffer_append_byte(into, '}');
 	into->failed = into->failed || explain->failed;
 }
 
-static void try_placement(struct rest_call *call)
+static void try_asked(struct rest_call *call, const struct asked *asked, enum form form)
 {
-	struct asked asked = {.count = 0};
-	struct buffer error = {0}, explain = {0}, line = {0}, body = {0};
+	struct buffer explain = {0}, line = {0}, body = {0};
 	struct text chosen[PLACE_GROUP_MAX];
-	enum status status = read_asked(call->body, &asked, &error);
-	if (status != STATUS_OK) {
-		rest_refuse(call, status, error.bytes);
+	enum status status = placer_try(placements_of(call)->placer, (const struct place_request *const *)asked->requests,
+		asked->count, chosen, &explain, &line);
+	size_t count = status == STATUS_OK ? asked->count : 0;
+	if (status != STATUS_OK && status != STATUS_NOT_FOUND) {
+		rest_refuse(call, status, NULL);
 	} else {
-		bool is_text = wants_text(call);
-		status = placer_try(placements_of(call)->placer, (const struct place_request *const *)asked.requests,
-			asked.count, chosen, &explain, &line);
-		if (is_text) {
-			buffer_append(&body, buffer_text(&line));
-			buffer_append_byte(&body, '\n');
-		} else {
-			print_try(&body, status, chosen, asked.count, &explain);
-		}
-		if (status == STATUS_OK || status == STATUS_NOT_FOUND)
-			reply(call, status == STATUS_OK ? 200 : 409, is_text, &body);
+		if (form == FORM_JSON)
+			print_try(&body, chosen, count, &explain);
 		else
-			rest_refuse(call, status, NULL);
+			print_try_text(&body, form, chosen, count, &explain);
+		reply(call, 200, form != FORM_JSON, &body);
 	}
-	asked_free(&asked);
-	buffer_free(&error);
 	buffer_free(&explain);
 	buffer_free(&line);
 	buffer_free(&body);
+}
+
+static void try_placement(struct rest_call *call)
+{
+	struct asked asked = {.count = 0};
+	struct buffer error = {0};
+	enum form form;
+	if (!read_form(call, &form))
+		return;
+	enum status status = read_asked(call->body, &asked, &error);
+	if (status != STATUS_OK)
+		rest_refuse(call, status, error.bytes);
+	else
+		try_asked(call, &asked, form);
+	asked_free(&asked);
+	buffer_free(&error);
 }
 
 /* --- a stored decision: found by its record's id and its index there */
@@ -214,31 +288,18 @@ static void find_decision(
 
 /* --- GET /placements/{id}/explain */
 
-static void print_lines(const struct json *decision, struct buffer *into)
-{
-	struct text line = json_member_text(decision, "line");
-	if (line.bytes != NULL) {
-		buffer_append(into, line);
-	} else {
-		const struct json *chosen = json_first(json_member(decision, "chosen"));
-		for (const struct json *one = chosen; one != NULL; one = json_next(one)) {
-			buffer_append(into, one == chosen ? TEXT("") : TEXT("\n"));
-			buffer_append(into, json_text(one));
-		}
-		buffer_append(into, TEXT(" (placed among many: only counts were kept)"));
-	}
-	buffer_append_byte(into, '\n');
-}
-
 static void show_explain(struct rest_call *call, const struct json *decision)
 {
+	const struct json *explain_ = json_member(decision, "explain");
 	struct buffer body = {0};
-	bool is_text = wants_text(call);
-	if (is_text)
-		print_lines(decision, &body);
+	enum form form;
+	if (!read_form(call, &form))
+		return;
+	if (form == FORM_JSON)
+		json_print(explain_, &body);
 	else
-		json_print(json_member(decision, "explain"), &body);
-	reply(call, 200, is_text, &body);
+		print_explain(explain_, form == FORM_TEXT, &body);
+	reply(call, 200, form != FORM_JSON, &body);
 	buffer_free(&body);
 }
 
@@ -286,6 +347,9 @@ static void replay_decision(struct rest_call *call, const struct json *decision)
 	struct text replayed[PLACE_GROUP_MAX];
 	int64_t version = -1, process = 0;
 	const struct json *explain_ = json_member(decision, "explain");
+	enum form form;
+	if (!read_form(call, &form))
+		return;
 	enum status status = read_array(json_member(decision, "requests"), &asked, &error);
 	if (status == STATUS_OK && (!json_integer(json_member(explain_, "snapshot"), &version) || version < 0 ||
 								   !json_integer(json_member(explain_, "process"), &process)))
@@ -294,9 +358,8 @@ static void replay_decision(struct rest_call *call, const struct json *decision)
 		status = placer_replay(placements_of(call)->placer, process, (uint64_t)version,
 			(const struct place_request *const *)asked.requests, asked.count, replayed);
 	if (status == STATUS_OK || status == STATUS_NOT_FOUND) {
-		bool is_text = wants_text(call);
-		print_replay(&body, is_text, decision, replayed, status == STATUS_OK ? asked.count : 0);
-		reply(call, 200, is_text, &body);
+		print_replay(&body, form != FORM_JSON, decision, replayed, status == STATUS_OK ? asked.count : 0);
+		reply(call, 200, form != FORM_JSON, &body);
 	} else if (status == STATUS_UNAVAILABLE) {
 		rest_refuse_with(call, 410, "the snapshot of this decision is no longer kept, or is another process's");
 	} else {
@@ -341,7 +404,11 @@ static void print_lapse(void *context, const struct cell_record *cell, const cha
 
 static void list_lapses(struct rest_call *call)
 {
-	struct lapses lapses = {.is_text = wants_text(call)};
+	struct lapses lapses = {.count = 0};
+	enum form form;
+	if (!read_form(call, &form))
+		return;
+	lapses.is_text = form != FORM_JSON;
 	if (!lapses.is_text)
 		buffer_append_byte(&lapses.body, '[');
 	placer_lapses(placements_of(call)->placer, print_lapse, &lapses);
@@ -360,14 +427,14 @@ static const struct rest_endpoint endpoints[] = {
 	{.method = "GET", .path = "/placements/{id}/explain", .scope = READ_SCOPE, .run = explain},
 };
 
-enum status placements_open(struct placer *placer, struct state *state, struct rest *rest, struct placements **placements)
+enum status placements_open(
+	struct placer *placer, struct state *state, struct rest *rest, struct placements **placements)
 {
 	struct placements *made = calloc(1, sizeof(*made));
 	if (made == NULL)
 		return STATUS_NO_MEMORY;
 	*made = (struct placements){placer, state};
-	enum status status =
-		rest_add(rest, "/api/celld/v1", endpoints, sizeof(endpoints) / sizeof(endpoints[0]), made);
+	enum status status = rest_add(rest, "/api/celld/v1", endpoints, sizeof(endpoints) / sizeof(endpoints[0]), made);
 	if (status == STATUS_OK)
 		*placements = made;
 	else

@@ -5,10 +5,12 @@
 #include "control/fabric/place/placer.h"
 
 enum {
-	BATCH_JOBS = 1024,      /* placements in one transaction */
+	BATCH_JOBS = 1024, /* placements in one transaction */
 	BATCH_VPAS = 4096,
-	BRIEF_FROM = 32,        /* a batch of so many says of each only what is needed to decide again */
-	DECISION_JOBS = 64,     /* placements in one record */
+	BRIEF_FROM = 32,    /* a batch of so many says of each only what is needed to decide again */
+	DECISION_JOBS = 64, /* placements in one record */
+	STORED_CELLS = 32,  /* of so many cells a stored decision tells of each */
+	TOLD_CELLS = 10000, /* and a dry run */
 	TRIES = 5,
 	TICK_MS = 1000
 };
@@ -24,13 +26,13 @@ struct release {
 
 /* One cell's room, by its slot. */
 struct room {
-	int64_t revision; /* of its CELL_CAPACITY record; 0: none yet */
+	int64_t revision;                       /* of its CELL_CAPACITY record; 0: none yet */
 	int64_t used[PLACE_DIMENSION_COUNT];    /* as stored */
 	int64_t pending[PLACE_DIMENSION_COUNT]; /* booked by what is under way here */
 	struct release *releases;
 	unsigned ready; /* as measured; all bits: not known */
 	int load;
-	bool is_touched; /* by the batch being written */
+	bool is_touched;                  /* by the batch being written */
 	int64_t seen_revision, seen_cell; /* what the batch under way was decided on */
 };
 

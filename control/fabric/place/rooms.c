@@ -98,9 +98,9 @@ static void pend_seat(struct placer *placer, const struct place_request *request
 		return;
 	if (!holdings_change(&placer->pending_seats, request->participant_hash, slot, request->type, sign, &is_edge))
 		abort(); /* an index that has missed a change would decide wrongly for ever */
-	if (sign < 0 && place_snapshot_hold(placer->snapshot, text_of(request->participant),
-						request->tenant == NULL ? TEXT_NONE : text_of(request->tenant), slot, request->type,
-						-1) != STATUS_OK)
+	if (sign < 0 &&
+		place_snapshot_hold(placer->snapshot, text_of(request->participant),
+			request->tenant == NULL ? TEXT_NONE : text_of(request->tenant), slot, request->type, -1) != STATUS_OK)
 		abort();
 }
 
@@ -152,9 +152,8 @@ static void show_cell(struct placer *placer, const struct cell_record *cell)
 {
 	struct room *room = room_at(placer, cell->slot);
 	struct text *profiles = NULL;
-	struct place_standing standing = {.is_open = cell->is_active,
-		.is_degraded = cell->health == CELL_DEGRADED,
-		.why = closed_why(cell)};
+	struct place_standing standing = {
+		.is_open = cell->is_active, .is_degraded = cell->health == CELL_DEGRADED, .why = closed_why(cell)};
 	standing.profile_count = collect_profiles(placer, cell, &profiles);
 	standing.profiles = profiles;
 	if (room == NULL || profiles == NULL)

@@ -1,4 +1,5 @@
-/* A walk over JSON that is known to be JSON: the store has only what was checked. Whatever comes, it stays within it. */
+/* A walk over JSON that is known to be JSON: the store has only what was checked. Whatever comes, it stays within it.
+ */
 #include "control/fabric/place/seats.h"
 
 enum { DEPTH_MAX = 64 };

@@ -281,6 +281,7 @@ static bool meter(struct pull *pull)
 	pull->read_body = exchange->read_body;
 	exchange->read_body = read_metered;
 	exchange->lend_body = NULL; /* what is lent is not asked for piece by piece */
+	exchange->pipe_body = NULL;
 	return true;
 }
 

@@ -42,6 +42,7 @@ static void operation_free(struct operation *operation)
 {
 	buffer_free(&operation->answer);
 	buffer_free(&operation->needle);
+	transaction_free(operation->transaction);
 	free(operation->names);
 	free(operation);
 }

@@ -1,35 +1,30 @@
-/* Access tokens: minted with the participant's own key, which the vault keeps; revoked by a record. */
+/* Access tokens: made in the form the cell is set to; revoked by a record. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "tenants/dp/access_claims.h"
 #include "tenants/dp/manage/operation.h"
 #include "tenants/dp/renewal.h"
-#include "tenants/dp/signer.h"
+#include "tenants/dp/token_issue.h"
 
 #define LIFETIME_MAX_S INT64_C(31536000)
 enum { SWEEP_MAX = 16 };
 
 /* --- minting */
 
-static void add_refresh_token(struct operation *operation)
+/* Into the transaction; false: out of memory. */
+static bool add_refresh_token(struct operation *operation)
 {
 	const struct flow *flow = dp_find(operation->dp, DP_FLOWS, operation->ctx, operation->id);
-	struct transaction *transaction = flow == NULL ? NULL : transaction_new();
 	char token[REFRESH_TOKEN_LENGTH + 1] = "";
-	if (transaction != NULL) {
-		const struct flow_terms *terms = atomic_load_explicit(&flow->terms, memory_order_acquire);
-		if (renewal_issue(transaction, operation->ctx, operation->id, text_of(terms->counter_party),
-				worker_wall_ms(operation->worker), token) != STATUS_OK) {
-			transaction_free(transaction);
-			transaction = NULL;
-		}
-	}
-	buffer_printf(&operation->answer, ",\"refreshToken\":\"%s\",\"refreshEndpoint\":\"/api/public/%.*s/token\"}", token,
+	if (flow == NULL)
+		return false;
+	const struct flow_terms *terms = atomic_load_explicit(&flow->terms, memory_order_acquire);
+	bool is_issued = renewal_issue(operation->transaction, operation->ctx, operation->id, text_of(terms->counter_party),
+						 worker_wall_ms(operation->worker), token) == STATUS_OK;
+	buffer_printf(&operation->answer, ",\"refreshToken\":\"%s\",\"refreshEndpoint\":\"/api/public/%.*s/token\"", token,
 		TEXT_ARGUMENTS(operation->ctx));
 	wipe(token, sizeof(token));
-	operation->status = 201;
-	operation_submit(operation, transaction);
+	return is_issued;
 }
 
 static void on_token(void *context, enum status status, struct text token)
@@ -43,12 +38,19 @@ static void on_token(void *context, enum status status, struct text token)
 	}
 	buffer_append(&operation->answer, TEXT(",\"token\":"));
 	buffer_append_json(&operation->answer, token);
-	if (operation->is_renewable) {
-		add_refresh_token(operation);
+	if (operation->is_renewable && !add_refresh_token(operation)) {
+		operation_refuse(operation, 503, NULL);
 		return;
 	}
 	buffer_append_byte(&operation->answer, '}');
-	operation_answer(operation, 201);
+	if (!operation->is_renewable && !token_issue_is_opaque(operation->dp)) {
+		operation_answer(operation, 201);
+		return;
+	}
+	struct transaction *transaction = operation->transaction;
+	operation->transaction = NULL;
+	operation->status = 201;
+	operation_submit(operation, transaction);
 }
 
 static void mint(struct operation *operation, int64_t lifetime_s)
@@ -60,25 +62,25 @@ static void mint(struct operation *operation, int64_t lifetime_s)
 		return;
 	}
 	const struct flow_terms *terms = atomic_load_explicit(&flow->terms, memory_order_acquire);
-	int64_t now_ms = worker_wall_ms(operation->worker), expires_s = 0;
+	int64_t now_ms = worker_wall_ms(operation->worker);
 	bool has_expired = terms->expires_ms != 0 && terms->expires_ms <= now_ms;
 	if (has_expired || terms->state == FLOW_TERMINATED || terms->state == FLOW_COMPLETED) {
 		operation_refuse(operation, 409, "the flow has ended");
 		return;
 	}
-	struct buffer claims = {0};
+	operation->transaction = transaction_new();
+	if (operation->transaction == NULL) {
+		operation_refuse(operation, 503, NULL);
+		return;
+	}
 	char jti[ID_LENGTH + 1];
-	enum status status = access_claims_print(participant, flow, terms, lifetime_s, now_ms, jti, &expires_s, &claims);
+	const struct access_claims claims =
+		access_claims_of(participant, text_of(flow->id), terms, lifetime_s, now_ms, jti);
 	buffer_printf(&operation->answer,
 		"{\"expiresAt\":%lld,\"endpoint\":\"/api/public/%s\",\"authType\":\"bearer\",\"jti\":\"%s\"",
-		(long long)expires_s * 1000, participant->ctx, jti);
-	if (status != STATUS_OK) {
-		operation_refuse(operation, 503, NULL);
-	} else {
-		operation->is_pending = true;
-		signer_sign(operation->dp, operation->worker, operation->ctx, buffer_text(&claims), on_token, operation);
-	}
-	buffer_free(&claims);
+		(long long)claims.expires_s * 1000, participant->ctx, jti);
+	operation->is_pending = true;
+	token_issue(operation->dp, operation->worker, &claims, operation->transaction, on_token, operation);
 }
 
 /* --- the calls */

@@ -28,7 +28,8 @@ struct operation {
 	struct buffer answer; /* JSON; empty: none */
 	struct buffer needle; /* of a page of receipts: what each must hold */
 	size_t page;
-	bool is_renewable; /* of a token to be made: with a refresh token */
+	bool is_renewable;               /* of a token to be made: with a refresh token */
+	struct transaction *transaction; /* what goes with it */
 };
 
 /* Takes the path over as `names`. NULL: it has answered. */

@@ -4,13 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tenants/dp/access_claims.h"
 #include "tenants/dp/data_address.h"
 #include "tenants/dp/fetch.h"
 #include "tenants/dp/renewal.h"
 #include "tenants/dp/signaling/transfer_types.h"
-#include "tenants/dp/signer.h"
 #include "tenants/dp/source/source_external.h"
+#include "tenants/dp/token_issue.h"
 
 /* Tokens to push with cannot be renewed, and a push may begin and go on long after its flow was prepared: what bounds
  * them is the state of the flow. */
@@ -63,26 +62,14 @@ static void on_token(void *context, enum status status, struct text token)
 	finish(offer, status);
 }
 
-static void sign(
-	struct offer *offer, const struct participant *participant, struct text flow, const struct flow_terms *terms)
+static void issue(struct offer *offer, const struct participant *participant, struct text flow,
+	const struct flow_terms *terms, struct transaction *transaction)
 {
-	struct buffer claims = {0};
 	char jti[ID_LENGTH + 1];
-	int64_t expires_s, now_ms = worker_wall_ms(offer->home->worker);
-	struct flow shell = {.id = text_copy(flow)}; /* it is stored only after its token is made */
-	memcpy(shell.ctx, participant->ctx, sizeof(shell.ctx));
-	enum status status = shell.id == NULL ? STATUS_NO_MEMORY
-										  : access_claims_print(participant, &shell, terms, offer->lifetime_s, now_ms,
-												jti, &expires_s, &claims);
-	if (status == STATUS_OK) {
-		offer->lifetime_s = expires_s - now_ms / 1000;
-		signer_sign(
-			offer->home->dp, offer->home->worker, text_of(participant->ctx), buffer_text(&claims), on_token, offer);
-	} else {
-		finish(offer, status);
-	}
-	free(shell.id);
-	buffer_free(&claims);
+	int64_t now_ms = worker_wall_ms(offer->home->worker);
+	const struct access_claims claims = access_claims_of(participant, flow, terms, offer->lifetime_s, now_ms, jti);
+	offer->lifetime_s = claims.expires_s - claims.issued_s;
+	token_issue(offer->home->dp, offer->home->worker, &claims, transaction, on_token, offer);
 }
 
 /* Where the bytes are: the dataset says, or the tenant's transfer types, or they are the cell's own. */
@@ -150,5 +137,5 @@ void offer_make(struct dp_worker *home, struct text ctx, struct text flow, const
 	else if (type != NULL && type->token_source == TOKEN_SOURCE_CLIENT)
 		finish(offer, STATUS_OK); /* the client brings a token of its own */
 	else
-		sign(offer, participant, flow, terms);
+		issue(offer, participant, flow, terms, transaction);
 }

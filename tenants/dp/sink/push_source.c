@@ -135,10 +135,7 @@ void attempt_open_source(struct push_attempt *attempt, int64_t offset)
 			is_refused ? "the agreement does not allow this" : "out of memory");
 		return;
 	}
-	/* the dataset as it was when the attempt began */
-	dataset_unref(pull->dataset);
-	pull->dataset = attempt->dataset;
-	dataset_ref(pull->dataset);
+	pull_take_dataset(pull, attempt->dataset); /* as it was when the attempt began */
 	pull->method = METHOD_GET;
 	pull->below = TEXT("");
 	pull->part = part;

@@ -75,12 +75,32 @@ static void note_version(struct relay *relay, const struct client_response *resp
 	relay->first = first;
 }
 
-static enum body_state on_lend(struct exchange *exchange, size_t room, const uint8_t **bytes, size_t *count)
+static enum body_state on_lend(
+	struct exchange *exchange, size_t room, bool may_read, const uint8_t **bytes, size_t *count)
 {
 	struct pull *pull = exchange->state;
 	const struct relay *relay = pull->source_state;
-	enum body_state result = client_call_lend(relay->call, room, bytes, count);
-	pull_count(pull, *count);
+	client_call_limit_ahead(relay->call, exchange->read_ahead);
+	enum body_state result = client_call_lend(relay->call, room, may_read, bytes, count);
+	exchange->held = client_call_held(relay->call);
+	if (result == BODY_FAILED)
+		dp_count(DP_SOURCE_ERRORS);
+	else
+		pull_count(pull, *count);
+	return result;
+}
+
+static enum body_state on_pipe(struct exchange *exchange, size_t room, int *pipe, size_t *count)
+{
+	struct pull *pull = exchange->state;
+	const struct relay *relay = pull->source_state;
+	client_call_limit_ahead(relay->call, exchange->read_ahead);
+	enum body_state result = client_call_pipe(relay->call, room, pipe, count);
+	exchange->held = client_call_held(relay->call);
+	if (result == BODY_FAILED)
+		dp_count(DP_SOURCE_ERRORS);
+	else
+		pull_count(pull, *count);
 	return result;
 }
 
@@ -104,6 +124,7 @@ void relay_answer(struct relay *relay, const struct client_response *response,
 	exchange->response_length = response->length;
 	exchange->read_body = on_read;
 	exchange->lend_body = on_lend;
+	exchange->pipe_body = on_pipe;
 	pull_respond(relay->pull);
 }
 

@@ -158,15 +158,17 @@ static enum body_state on_read(struct exchange *exchange, uint8_t *frame, size_t
 }
 
 /* Straight from the mapping. */
-static enum body_state on_lend(struct exchange *exchange, size_t room, const uint8_t **bytes, size_t *count)
+static enum body_state on_lend(
+	struct exchange *exchange, size_t room, bool may_read, const uint8_t **bytes, size_t *count)
 {
 	struct pull *pull = exchange->state;
 	struct file_pull *state = pull->source_state;
 	const struct piece *piece = &state->pieces[state->piece];
 	*count = 0;
+	(void)may_read;
 	if (piece->text.bytes != NULL || piece->length - state->at < (int64_t)room ||
 		(*bytes = open_file_bytes(state->file, piece->offset + state->at)) == NULL)
-		return BODY_LATER;
+		return BODY_MORE;
 	state->at += (int64_t)room;
 	state->unchecked += (int64_t)room;
 	if (state->at == piece->length) {

@@ -1,5 +1,5 @@
 /* Heartbeats: the parser, and the other way round. */
-#include "control/bus/beat.h"
+#include "control/command/beat.h"
 
 #include "server/base/json.h"
 

@@ -1,0 +1,204 @@
+/* cellctl: cells of a fabric, and a broker's operator of one's own. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "control/bus/nats_operator.h"
+#include "control/cellctl.h"
+#include "control/fabric/fleet/credentials.h"
+#include "server/base/clock.h"
+#include "server/base/id.h"
+#include "server/base/json.h"
+#include "server/base/secret.h"
+#include "tenants/vault/safe_file.h"
+
+#define CELLS "/api/celld/v1/cells"
+#define CELL CELLS "/{0}"
+enum { BROKER_PORT = 4222, AGENT_LIFETIME_S = 365 * 86400 };
+
+static int fail(const char *what)
+{
+	fprintf(stderr, "cellctl: %s\n", what);
+	return EXIT_FAILED;
+}
+
+/* --- cells */
+
+/* An empty body: the server wants a length. */
+static bool build_nothing(struct call *call)
+{
+	(void)call;
+	return true;
+}
+
+static bool build_definition(struct call *call)
+{
+	return cellctl_read_file(call->options[OPTION_FILE], &call->body);
+}
+
+static bool build_cell_token(struct call *call)
+{
+	const char *lifetime = call->options[OPTION_LIFETIME];
+	buffer_append(&call->body, TEXT("{\"cellId\":"));
+	buffer_append_json(&call->body, text_of(call->words[0]));
+	if (lifetime != NULL)
+		buffer_printf(&call->body, ",\"lifetimeSeconds\":%s", lifetime);
+	buffer_printf(&call->body, ",\"approve\":%s}", call->options[OPTION_APPROVE] != NULL ? "true" : "false");
+	return true;
+}
+
+/* The token alone: for a file that the cell reads. */
+static int cell_token(const struct command *command, struct call *call)
+{
+	struct buffer answer = {0};
+	struct json *root = NULL;
+	if (!build_cell_token(call))
+		return EXIT_USAGE;
+	int result = cellctl_ask(command, call, &answer);
+	if (result == 0 && call->options[OPTION_JSON] != NULL)
+		puts(answer.bytes);
+	else if (result == 0 && json_parse(buffer_text(&answer), NULL, &root) == STATUS_OK)
+		printf("%.*s\n", TEXT_ARGUMENTS(json_member_text(root, "token")));
+	else if (result == 0)
+		result = fail("the answer is not JSON");
+	json_free(root);
+	if (answer.bytes != NULL)
+		wipe(answer.bytes, answer.room);
+	buffer_free(&answer);
+	return result;
+}
+
+static int remove_cell(const struct command *command, struct call *call)
+{
+	struct buffer answer = {0};
+	struct command forced = *command;
+	forced.path = CELL "?force=true";
+	int result = cellctl_ask(call->options[OPTION_FORCE] != NULL ? &forced : command, call, &answer);
+	if (result == 0)
+		puts("done");
+	buffer_free(&answer);
+	return result;
+}
+
+/* --- the broker's operator */
+
+static int init_operator(const struct command *command, struct call *call)
+{
+	const char *folder = call->words[0];
+	struct buffer error = {0};
+	(void)command;
+	if (mkdir(folder, 0700) != 0 && access(folder, W_OK) != 0) {
+		fprintf(stderr, "cellctl: %s: %m\n", folder);
+		return EXIT_FAILED;
+	}
+	char *whole = realpath(folder, NULL);
+	const struct nats_operator_settings settings = {whole, TEXT("celld"), BROKER_PORT};
+	enum status status = whole == NULL ? STATUS_NO_MEMORY : nats_operator_make(&settings, clock_wall_ms(), &error);
+	if (status == STATUS_OK)
+		printf(
+			"nats-server -c %s/nats.conf\ncells.signing_key_file: %s/signing.nk\ncells.account_file: %s/account.jwt\n",
+			whole, whole, whole);
+	else
+		fail(error.bytes == NULL ? status_text(status) : error.bytes);
+	buffer_free(&error);
+	free(whole);
+	return status == STATUS_OK ? 0 : EXIT_FAILED;
+}
+
+static enum status write_agent(const char *folder, const char *name, int64_t lifetime_s, struct buffer *error)
+{
+	struct buffer signing = {0}, account = {0}, file = {0}, jwt = {0}, content = {0};
+	struct credentials *credentials = NULL;
+	struct nkey *user = NULL;
+	int directory;
+	const char *base;
+	int64_t expires_ms;
+	buffer_printf(&signing, "%s/signing.nk", folder);
+	buffer_printf(&account, "%s/account.jwt", folder);
+	buffer_printf(&file, "%s/%s.creds", folder, name);
+	const struct credentials_settings settings = {.signing_key_file = signing.bytes, .account_file = account.bytes};
+	enum status status = credentials_open(&settings, &credentials, error);
+	if (status == STATUS_OK)
+		status = nkey_generate(NKEY_USER, &user);
+	if (status == STATUS_OK)
+		status = credentials_issue(credentials, ROLE_AGENT, text_of(name), nkey_public(user), clock_wall_ms(),
+			lifetime_s * 1000, &jwt, &expires_ms);
+	if (status == STATUS_OK)
+		status = nats_credentials_print(buffer_text(&jwt), user, &content);
+	if (status == STATUS_OK)
+		status = safe_file_split(file.bytes, &directory, &base);
+	if (status == STATUS_OK) {
+		status = safe_file_create(directory, base, 0600, buffer_text(&content));
+		close(directory);
+	}
+	if (status == STATUS_OK)
+		puts(file.bytes);
+	else if (error->length == 0)
+		buffer_printf(error, "%s: %s", file.bytes, status_text(status));
+	if (content.bytes != NULL)
+		wipe(content.bytes, content.room);
+	nkey_free(user);
+	credentials_free(credentials);
+	buffer_free(&signing);
+	buffer_free(&account);
+	buffer_free(&file);
+	buffer_free(&jwt);
+	buffer_free(&content);
+	return status;
+}
+
+static int make_agent(const struct command *command, struct call *call)
+{
+	uint64_t lifetime_s = AGENT_LIFETIME_S;
+	const char *given = call->options[OPTION_LIFETIME];
+	struct buffer error = {0};
+	(void)command;
+	if (given != NULL && (text_to_unsigned(text_of(given), UINT32_MAX, &lifetime_s) != STATUS_OK || lifetime_s == 0))
+		return fail("--lifetime must be seconds above 0");
+	if (!name_is_valid(text_of(call->words[1]), 64))
+		return fail("the name must be 1 to 64 letters, digits and -_.:");
+	enum status status = write_agent(call->words[0], call->words[1], (int64_t)lifetime_s, &error);
+	if (status != STATUS_OK)
+		fail(error.bytes == NULL ? status_text(status) : error.bytes);
+	buffer_free(&error);
+	return status == STATUS_OK ? 0 : EXIT_FAILED;
+}
+
+const struct command fabric_commands[] = {
+	{"cell list", "", 0, "GET", CELLS, NULL, SHAPE_TABLE, "cellId,mode,health,state,epoch,vpas,maxVPAs,heartbeatAgeMs",
+		NULL, "the cells of a fabric (--url and --state of its manager)"},
+	{"cell show", "NAME", 1, "GET", CELL, NULL, SHAPE_OBJECT, NULL, NULL, "one cell, with its definition"},
+	{"cell health", "NAME", 1, "GET", CELL "/health?format=text", NULL, SHAPE_TEXT, NULL, NULL,
+		"its panel: components, what they need, capacity, last heartbeat"},
+	{"cell token", "NAME [--approve] [--lifetime SECONDS]", 1, "POST", "/api/celld/v1/join-tokens", build_cell_token,
+		SHAPE_OBJECT, NULL, cell_token, "a one-time token with which it joins; --approve: and is let in at once"},
+	{"cell tokens", "", 0, "GET", "/api/celld/v1/join-tokens", NULL, SHAPE_TABLE, "id,cellId,approved,expiresAt", NULL,
+		"tokens that have not been used"},
+	{"cell approve", "NAME", 1, "POST", CELL "/approve", build_nothing, SHAPE_QUIET, NULL, NULL,
+		"let it in, or in again after offline"},
+	{"cell cordon", "NAME", 1, "POST", CELL "/cordon", build_nothing, SHAPE_QUIET, NULL, NULL,
+		"nothing new is placed on it"},
+	{"cell uncordon", "NAME", 1, "POST", CELL "/uncordon", build_nothing, SHAPE_QUIET, NULL, NULL,
+		"ready again, also after drain"},
+	{"cell drain", "NAME", 1, "POST", CELL "/drain", build_nothing, SHAPE_QUIET, NULL, NULL,
+		"what lives on it is to move away"},
+	{"cell offline", "NAME", 1, "POST", CELL "/offline", build_nothing, SHAPE_QUIET, NULL, NULL,
+		"fenced: whatever runs under its name is refused until it is approved again"},
+	{"cell rotate-key", "NAME", 1, "POST", CELL "/rotate-key", build_nothing, SHAPE_QUIET, NULL, NULL,
+		"its next join may bring another key, with a token"},
+	{"cell define", "NAME [--file F]", 1, "PUT", CELL "/definition", build_definition, SHAPE_QUIET, NULL, NULL,
+		"an operator's definition, in place of what the cell says of itself"},
+	{"cell remove", "NAME [--force]", 1, "DELETE", CELL, NULL, SHAPE_QUIET, NULL, remove_cell,
+		"forget it; --force: also while VPAs live on it"},
+	{"fabric status", "", 0, "GET", "/api/celld/v1/fleet", NULL, SHAPE_OBJECT, NULL, NULL,
+		"who leads, the broker, how many cells are well, which brakes are on"},
+	{"fabric audit", "", 0, "GET", "/api/celld/v1/audit", NULL, SHAPE_TABLE, "at,what,cell,detail", NULL,
+		"who was let in, refused, fenced"},
+	{"fabric init", "DIRECTORY", 1, NULL, NULL, NULL, SHAPE_QUIET, NULL, init_operator,
+		"keys, accounts and a configuration for nats-server in operator mode"},
+	{"fabric agent", "DIRECTORY NAME [--lifetime SECONDS]", 2, NULL, NULL, NULL, SHAPE_QUIET, NULL, make_agent,
+		"credentials for an agent of provisioning activities, with the keys of fabric init"},
+};
+const size_t fabric_command_count = sizeof(fabric_commands) / sizeof(fabric_commands[0]);

@@ -1,0 +1,801 @@
+/* The Tenant Manager on a state in memory: two replicas, a placer and a broker that do as they are told, so that what
+ * happens at the wrong moment can be made to happen. Shapes are in e2e/test_tenant_manager.py. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+
+#include "control/fabric/commands.h"
+#include "control/fabric/letters.h"
+#include "control/fabric/manager/manager_private.h"
+#include "control/fabric/orchestration/pm.h"
+#include "control/fabric/parked.h"
+#include "server/answer.h"
+#include "server/base/id.h"
+#include "server/base/log.h"
+#include "state_fixture.h"
+
+/* --- the worker: tasks in a list */
+
+static struct task *tasks, **tasks_end = &tasks;
+
+void worker_post(struct worker *worker, struct task *task)
+{
+	(void)worker;
+	task->next = NULL;
+	*tasks_end = task;
+	tasks_end = &task->next;
+}
+
+void worker_pool_retire(struct worker_pool *pool, void (*release)(void *object), void *object)
+{
+	(void)pool;
+	release(object);
+}
+
+/* Until nothing is left to do. */
+static void run_all(void)
+{
+	while (tasks != NULL || fixture.pending_count > 0) {
+		struct task *task = tasks;
+		if (task != NULL) {
+			tasks = task->next;
+			if (tasks == NULL)
+				tasks_end = &tasks;
+			task->run(task);
+		}
+		fixture_run();
+	}
+}
+
+/* --- the engine's side of one exchange */
+
+static struct {
+	struct exchange exchange;
+	struct text body;
+	int status;
+	char answer[65536], total[32];
+	unsigned given; /* answers */
+} shot;
+
+struct text exchange_header(const struct exchange *exchange, struct text name)
+{
+	(void)exchange, (void)name;
+	return TEXT_NONE;
+}
+
+unsigned exchange_header_count(const struct exchange *exchange, struct text name)
+{
+	(void)exchange, (void)name;
+	return 0;
+}
+
+struct text exchange_path(const struct exchange *exchange)
+{
+	return text_slice(exchange->target, 0, text_find(exchange->target, '?'));
+}
+
+struct text exchange_query(const struct exchange *exchange)
+{
+	(void)exchange;
+	return TEXT_NONE;
+}
+
+void *exchange_allocate(struct exchange *exchange, size_t size)
+{
+	static char rooms[16][65536];
+	static size_t next;
+	(void)exchange;
+	assert_true(size <= sizeof(rooms[0]));
+	return rooms[next++ % 16];
+}
+
+struct text exchange_copy(struct exchange *exchange, struct text text)
+{
+	char *room = exchange_allocate(exchange, text.length + 1);
+	memcpy(room, text.bytes, text.length);
+	room[text.length] = 0;
+	return (struct text){room, text.length};
+}
+
+bool exchange_add_header(struct exchange *exchange, struct text name, struct text value)
+{
+	(void)exchange;
+	if (text_equals(name, TEXT("x-total-count")))
+		snprintf(shot.total, sizeof(shot.total), "%.*s", TEXT_ARGUMENTS(value));
+	return true;
+}
+
+bool exchange_responded(const struct exchange *exchange)
+{
+	return exchange->status != 0;
+}
+
+void exchange_respond(struct exchange *exchange)
+{
+	size_t length = 0;
+	shot.given++;
+	shot.status = exchange->status;
+	if (exchange->read_body == NULL) {
+		snprintf(shot.answer, sizeof(shot.answer), "%.*s", TEXT_ARGUMENTS(exchange->response_text));
+		return;
+	}
+	for (enum body_state state = BODY_MORE; state == BODY_MORE;) {
+		size_t count = 0;
+		state = exchange->read_body(exchange, (uint8_t *)shot.answer + length, 7, &count);
+		assert_true(state != BODY_FAILED);
+		length += count;
+	}
+	shot.answer[length] = 0;
+}
+
+void answer(struct exchange *exchange, int status, struct text content_type, struct text body)
+{
+	(void)content_type;
+	exchange->status = status;
+	exchange->response_text = body;
+	exchange_respond(exchange);
+}
+
+void answer_json(struct exchange *exchange, int status, struct text json)
+{
+	answer(exchange, status, TEXT_NONE, json);
+}
+
+void answer_empty(struct exchange *exchange, int status)
+{
+	answer(exchange, status, TEXT_NONE, TEXT(""));
+}
+
+void answer_problem(struct exchange *exchange, int status, struct text detail)
+{
+	answer(exchange, status, TEXT_NONE, detail);
+}
+
+struct text reason_phrase(int status)
+{
+	(void)status;
+	return TEXT("phrase");
+}
+
+void collect_body(struct exchange *exchange, size_t limit, void (*done)(struct exchange *exchange, struct text body))
+{
+	(void)limit;
+	done(exchange, shot.body);
+}
+
+static struct rest *rests[2];
+
+static void begin(size_t replica, const char *method, const char *target, const char *body)
+{
+	memset(&shot, 0, sizeof(shot));
+	shot.body = body == NULL ? TEXT("") : text_of(body);
+	shot.exchange = (struct exchange){.method = text_of(method), .target = text_of(target)};
+	rest_handle(rests[replica], &shot.exchange);
+}
+
+static void leave(void)
+{
+	if (shot.exchange.on_close != NULL)
+		shot.exchange.on_close(&shot.exchange, STATUS_OK);
+	shot.exchange.on_close = NULL;
+}
+
+/* The status of one call, from its begin to its end. */
+static int call(size_t replica, const char *method, const char *target, const char *body)
+{
+	begin(replica, method, target, body);
+	run_all();
+	assert_int_equal(shot.given, 1);
+	leave();
+	return shot.status;
+}
+
+/* The member of the answer, or of a tree of it. */
+static struct json *answered(void)
+{
+	struct json *root = NULL;
+	if (json_parse(text_of(shot.answer), NULL, &root) != STATUS_OK)
+		fail_msg("%s", shot.answer);
+	return root;
+}
+
+static char *member_of_answer(const char *name)
+{
+	struct json *root = answered();
+	char *copy = text_copy(json_member_text(root, name));
+	json_free(root);
+	assert_non_null(copy);
+	return copy;
+}
+
+/* --- the placer: takes the first cell, or says what it is told to */
+
+static struct {
+	struct cells *cells;
+	struct state *state;
+	enum status verdict;
+	unsigned builds, asked, released; /* builds: how often a placement is built before it holds */
+	const char *wanted;               /* the last request's text, for what it says of profiles */
+	char request[4096];
+} placer;
+
+static bool take_first(void *context, const struct cell_record *cell)
+{
+	*(const struct cell_record **)context = cell;
+	return false;
+}
+
+struct placed {
+	struct placement placement;
+};
+
+static void on_placed(void *context, enum status status, int64_t revision)
+{
+	struct placed *placed = context;
+	(void)revision;
+	placed->placement.done(placed->placement.context, status, TEXT("decision"), TEXT("{}"), TEXT_NONE);
+	free(placed);
+}
+
+void placer_place(struct placer *unused, const struct placement *placement)
+{
+	const struct cell_record *cell = NULL, *choices[PLACE_GROUP_MAX];
+	(void)unused;
+	placer.asked++;
+	snprintf(
+		placer.request, sizeof(placer.request), "%.*s", TEXT_ARGUMENTS(place_request_text(placement->requests[0])));
+	bool is_wanted = placer.wanted == NULL || strstr(placer.request, placer.wanted) != NULL;
+	if (placer.verdict != STATUS_OK || !is_wanted) {
+		placement->done(placement->context, placer.verdict != STATUS_OK ? placer.verdict : STATUS_NOT_FOUND, TEXT_NONE,
+			TEXT("{}"), TEXT("0 of 1 cells"));
+		return;
+	}
+	cells_each(placer.cells, take_first, &cell);
+	for (size_t i = 0; i < placement->count; i++)
+		choices[i] = cell;
+	struct transaction *transaction = NULL;
+	for (unsigned i = 0; i <= placer.builds; i++) { /* another was faster */
+		transaction_free(transaction);
+		transaction = transaction_new();
+		assert_true(placement->build(placement->context, choices, transaction));
+	}
+	struct placed *placed = malloc(sizeof(*placed));
+	placed->placement = *placement;
+	state_submit(placer.state, transaction, on_placed, placed);
+}
+
+bool placer_release(struct placer *unused, const struct cell_record *cell, enum vpa_type type, const int64_t *demand,
+	struct transaction *transaction)
+{
+	(void)unused, (void)cell, (void)type, (void)demand, (void)transaction;
+	placer.released++;
+	return true;
+}
+
+int64_t placer_used(const struct placer *unused, const struct cell_record *cell, const int64_t **per_type)
+{
+	(void)unused, (void)cell, (void)per_type;
+	return 0;
+}
+
+/* --- the broker: what was answered, and the bucket */
+
+static struct {
+	enum bus_verdict verdict;
+	unsigned answers;
+	enum status bucket_status;
+	const char *bucket_value;
+} broker;
+
+struct bus_consumer *bus_consume(struct bus *bus, const struct bus_consumer_settings *settings,
+	void (*on_message)(void *context, const struct bus_message *message), void *context)
+{
+	(void)bus, (void)on_message, (void)context;
+	assert_true(text_equals(settings->stream, TEXT("cfm-stream")));
+	assert_true(text_equals(settings->durable, TEXT("cfm-orchestration-response")));
+	assert_true(settings->is_found_only);
+	return NULL;
+}
+
+enum status bus_delivery_parse(struct text reply, struct bus_delivery *delivery)
+{
+	uint64_t deliveries;
+	if (text_to_unsigned(reply, 1000, &deliveries) != STATUS_OK)
+		return STATUS_INVALID;
+	*delivery = (struct bus_delivery){.deliveries = deliveries};
+	return STATUS_OK;
+}
+
+bool bus_answer(struct bus *bus, struct text reply, enum bus_verdict verdict, uint64_t delay_ms)
+{
+	(void)bus, (void)reply;
+	assert_true(verdict != BUS_NAK || delay_ms > 0);
+	broker.verdict = verdict;
+	broker.answers++;
+	return true;
+}
+
+void bus_bucket_get(struct bus *bus, struct text bucket, struct text key,
+	void (*done)(void *context, enum status status, struct text value, uint64_t revision), void *context)
+{
+	(void)bus, (void)key;
+	assert_true(text_equals(bucket, TEXT("cfm-bucket")));
+	done(context, broker.bucket_status, broker.bucket_value == NULL ? TEXT_NONE : text_of(broker.bucket_value), 1);
+}
+
+/* --- who sends: what is written, as records alone */
+
+static bool write_down(struct transaction *transaction, enum record_kind kind, struct text body)
+{
+	char id[ID_LENGTH + 1];
+	id_random(id);
+	return state_put(transaction, kind, text_of(id), body, REVISION_ABSENT);
+}
+
+bool letters_add(struct transaction *transaction, struct text id, struct text subject, struct text body)
+{
+	assert_true(text_equals(subject, TEXT("event.cfm-orchestration")));
+	assert_int_equal(json_check(body, NULL, NULL), STATUS_OK);
+	return state_put(transaction, RECORD_LETTER, id, body, REVISION_ABSENT);
+}
+
+bool pm_order(struct transaction *transaction, const struct manifest *manifest, int64_t wall_ms)
+{
+	(void)wall_ms;
+	return state_put(transaction, RECORD_ORCHESTRATION, manifest->id, TEXT("{}"), REVISION_ABSENT);
+}
+
+bool commands_add(struct transaction *transaction, const struct cell_record *cell, struct text vpa, int64_t vpa_epoch,
+	enum command_op op, struct text args)
+{
+	(void)vpa, (void)op;
+	assert_int_equal(vpa_epoch, 1);
+	assert_int_equal(json_check(args, NULL, NULL), STATUS_OK);
+	return cell->is_legacy || write_down(transaction, RECORD_COMMAND, args);
+}
+
+bool parked_add(struct transaction *transaction, struct text subject, const char *reason, struct text body,
+	struct text command, int64_t wall_ms)
+{
+	(void)subject, (void)body, (void)wall_ms;
+	assert_true(reason[0] != 0 && command.bytes == NULL);
+	return write_down(transaction, RECORD_PARKED, text_of(reason));
+}
+
+static struct manager *managers[2];
+
+/* Without waiting for what follows. */
+static void hear(size_t replica, const char *body, const char *deliveries)
+{
+	responses_take(managers[replica],
+		&(struct bus_message){
+			.subject = TEXT("event.cfm-orchestration-response"), .reply = text_of(deliveries), .body = text_of(body)});
+}
+
+/* What the broker is answered. */
+static enum bus_verdict take(size_t replica, const char *body)
+{
+	broker.answers = 0;
+	hear(replica, body, "1");
+	run_all();
+	assert_int_equal(broker.answers, 1);
+	return broker.verdict;
+}
+
+static const char *response(const char *profile, const char *type, bool is_success, const char *more)
+{
+	static char text[1024];
+	snprintf(text, sizeof(text),
+		"{\"id\":\"i\",\"manifestId\":\"m\",\"correlationId\":\"%s\",\"orchestrationType\":\"cfm.orchestration.vpa.%"
+		"s\","
+		"\"success\":%s%s}",
+		profile, type, is_success ? "true" : "false", more);
+	return text;
+}
+
+/* --- the world: two replicas on one state */
+
+static struct cells *cells[2];
+static char *tenant, *dataspace;
+
+static int open_world(void **unused)
+{
+	static const struct manager_settings settings = {"cfm-stream", "cfm-bucket", false};
+	(void)unused;
+	memset(&placer, 0, sizeof(placer));
+	memset(&broker, 0, sizeof(broker));
+	for (size_t i = 0; i < 2; i++) {
+		struct state *state = fixture_state();
+		assert_int_equal(cells_open(state, &cells[i]), STATUS_OK);
+		assert_int_equal(manager_open(&settings, state, cells[i], NULL, &managers[i]), STATUS_OK);
+		assert_int_equal(rest_open(NULL, &rests[i]), STATUS_OK);
+		assert_int_equal(manager_serve(managers[i], rests[i]), STATUS_OK);
+	}
+	fixture_tell_batch();
+	placer.cells = cells[0];
+	placer.state = &fixture.states[0];
+	assert_int_equal(call(0, "POST", "/api/v1alpha1/cells", "{\"state\":\"active\"}"), 201);
+	assert_int_equal(call(0, "POST", "/api/v1alpha1/dataspace-profiles", "{}"), 201);
+	dataspace = member_of_answer("id");
+	assert_int_equal(call(0, "POST", "/api/v1alpha1/tenants", "{\"properties\":{\"n\":0}}"), 201);
+	tenant = member_of_answer("id");
+	return 0;
+}
+
+static int close_world(void **unused)
+{
+	(void)unused;
+	run_all();
+	for (size_t i = 0; i < 2; i++) {
+		manager_free(managers[i]);
+		rest_free(rests[i]);
+		cells_free(cells[i]);
+	}
+	free(tenant);
+	free(dataspace);
+	fixture_clear();
+	return 0;
+}
+
+/* id "": of all. */
+static const char *profiles_path(const char *id)
+{
+	static char path[256];
+	snprintf(
+		path, sizeof(path), "/api/v1alpha1/tenants/%s/participant-profiles%s%s", tenant, id[0] == 0 ? "" : "/", id);
+	return path;
+}
+
+/* The new profile's id. */
+static char *deploy(void)
+{
+	assert_int_equal(call(0, "POST", profiles_path(""), "{\"identifier\":\"did:web:a\"}"), 202);
+	return member_of_answer("id");
+}
+
+/* The record of the profile as the state has it. */
+static struct json *stored(const char *profile)
+{
+	char id[128];
+	struct json *root = NULL;
+	snprintf(id, sizeof(id), "%s/%s", tenant, profile);
+	assert_int_equal(json_parse(text_of(fixture_body(RECORD_PARTICIPANT_PROFILE, id)), NULL, &root), STATUS_OK);
+	return root;
+}
+
+/* All its VPAs are in this state. */
+static void must_be(const char *profile, const char *state)
+{
+	struct json *root = stored(profile);
+	for (const struct json *vpa = json_first(json_member(root, "vpas")); vpa != NULL; vpa = json_next(vpa))
+		assert_true(text_equals(json_member_text(vpa, "state"), text_of(state)));
+	assert_int_equal(json_count(json_member(root, "vpas")), 4);
+	json_free(root);
+}
+
+static char *error_of(const char *profile)
+{
+	struct json *root = stored(profile);
+	char *copy = text_copy(json_member_text(root, "errorDetail"));
+	json_free(root);
+	return copy;
+}
+
+/* --- tests */
+
+static void what_is_written_together_is_there_together(void **unused)
+{
+	(void)unused;
+	placer.builds = 2; /* other placers were faster */
+	char *profile = deploy();
+	must_be(profile, "pending");
+	assert_int_equal(fixture_count(RECORD_PARTICIPANT_PROFILE), 1);
+	assert_int_equal(fixture_count(RECORD_LETTER), 1);
+	assert_int_equal(fixture_count(RECORD_COMMAND), 0); /* the cell has never joined */
+	free(profile);
+	fixture.is_down = true;
+	assert_int_equal(call(0, "POST", profiles_path(""), "{\"identifier\":\"did:web:b\"}"), 500);
+	assert_int_equal(call(0, "POST", "/api/v1alpha1/tenants", "{}"), 500);
+	fixture.is_down = false;
+	assert_int_equal(fixture_count(RECORD_PARTICIPANT_PROFILE), 1);
+	assert_int_equal(fixture_count(RECORD_LETTER), 1);
+	assert_int_equal(fixture_count(RECORD_TENANT), 1);
+}
+
+static void a_caller_that_leaves_does_not_take_the_call_along(void **unused)
+{
+	(void)unused;
+	begin(0, "POST", profiles_path(""), "{\"identifier\":\"did:web:a\"}");
+	leave();
+	run_all();
+	assert_int_equal(shot.given, 0);
+	assert_int_equal(fixture_count(RECORD_PARTICIPANT_PROFILE), 1);
+	begin(0, "POST", "/api/v1alpha1/tenants/query", "{\"predicate\":\"properties.n = 0\"}");
+	leave();
+	run_all();
+	begin(0, "POST", "/api/v1alpha1/cells", "{\"state\":\"active\",\"externalId\":\"x\"}");
+	leave();
+	run_all();
+	assert_int_equal(fixture_count(RECORD_CELL), 2);
+	assert_int_equal(call(0, "POST", "/api/v1alpha1/cells", "{\"state\":\"active\",\"externalId\":\"x\"}"), 409);
+}
+
+static void a_change_by_another_replica_is_seen_and_kept(void **unused)
+{
+	char path[128];
+	(void)unused;
+	snprintf(path, sizeof(path), "/api/v1alpha1/tenants/%s", tenant);
+	/* both read before either commits: the second one reads again */
+	static const char *const bodies[] = {"{\"properties\":{\"a\":1}}", "{\"properties\":{\"b\":2}}"};
+	struct exchange both[2];
+	memset(&shot, 0, sizeof(shot));
+	for (size_t i = 0; i < 2; i++) {
+		both[i] = (struct exchange){.method = TEXT("PATCH"), .target = text_of(path)};
+		shot.body = text_of(bodies[i]);
+		rest_handle(rests[i], &both[i]);
+	}
+	run_all();
+	assert_int_equal(shot.given, 2);
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(both[i].status, 200);
+		both[i].on_close(&both[i], STATUS_OK);
+	}
+	assert_int_equal(call(1, "GET", path, NULL), 200);
+	assert_non_null(strstr(shot.answer, "\"properties\":{\"n\":0,\"a\":1,\"b\":2}"));
+}
+
+static void an_external_id_is_given_once_even_at_the_same_moment(void **unused)
+{
+	(void)unused;
+	begin(0, "POST", "/api/v1alpha1/cells", "{\"state\":\"active\",\"externalId\":\"same\"}");
+	struct exchange first = shot.exchange;
+	memset(&shot, 0, sizeof(shot));
+	begin(0, "POST", "/api/v1alpha1/cells", "{\"state\":\"active\",\"externalId\":\"same\"}");
+	assert_int_equal(shot.status, 409);
+	leave();
+	memset(&shot, 0, sizeof(shot));
+	shot.exchange = first;
+	run_all();
+	leave();
+	assert_int_equal(fixture_count(RECORD_CELL), 2);
+}
+
+static void a_tenant_with_a_participant_on_its_way_stays(void **unused)
+{
+	char path[128];
+	(void)unused;
+	snprintf(path, sizeof(path), "/api/v1alpha1/tenants/%s", tenant);
+	begin(0, "POST", profiles_path(""), "{\"identifier\":\"did:web:a\"}");
+	struct exchange first = shot.exchange;
+	begin(0, "DELETE", path, NULL);
+	assert_int_equal(shot.status, 400);
+	leave();
+	memset(&shot, 0, sizeof(shot));
+	shot.exchange = first;
+	run_all();
+	leave();
+	assert_int_equal(call(0, "DELETE", path, NULL), 400);
+}
+
+static void one_of_all_dataspaces_is_enough_when_none_is_named(void **unused)
+{
+	char wanted[64], body[160];
+	(void)unused;
+	assert_int_equal(call(0, "POST", "/api/v1alpha1/dataspace-profiles", "{}"), 201);
+	char *other = member_of_answer("id");
+	/* no cell has both, one has the second */
+	snprintf(wanted, sizeof(wanted), "\"profiles\":[\"%s\"]", other);
+	placer.wanted = wanted;
+	free(deploy());
+	assert_true(placer.asked >= 2 && placer.asked <= 3);
+	/* those that are named must all be there */
+	placer.asked = 0;
+	snprintf(
+		body, sizeof(body), "{\"identifier\":\"did:web:a\",\"dataspaceProfileIds\":[\"%s\",\"%s\"]}", dataspace, other);
+	assert_int_equal(call(0, "POST", profiles_path(""), body), 500);
+	assert_non_null(strstr(shot.answer, "no active cell found: 0 of 1 cells"));
+	assert_int_equal(placer.asked, 1);
+	free(other);
+}
+
+static void responses_move_vpas_and_are_acknowledged_after_the_commit(void **unused)
+{
+	(void)unused;
+	char *profile = deploy();
+	hear(0, response(profile, "deploy", true, ",\"properties\":{\"participantContextId\":\"c\"}"), "1");
+	assert_int_equal(broker.answers, 0);
+	must_be(profile, "pending");
+	run_all();
+	assert_int_equal(broker.answers, 1);
+	assert_int_equal(broker.verdict, BUS_ACK);
+	must_be(profile, "active");
+	/* again, and what came late */
+	assert_int_equal(take(1, response(profile, "deploy", true, "")), BUS_ACK);
+	must_be(profile, "active");
+	assert_int_equal(call(1, "DELETE", profiles_path(profile), NULL), 202);
+	must_be(profile, "disposing");
+	assert_int_equal(fixture_count(RECORD_LETTER), 2);
+	assert_int_equal(take(0, response(profile, "dispose", true, "")), BUS_ACK);
+	must_be(profile, "disposed");
+	assert_int_equal(placer.released, 4);
+	assert_int_equal(take(0, response(profile, "dispose", true, "")), BUS_ACK);
+	assert_int_equal(take(0, response(profile, "deploy", true, "")), BUS_ACK);
+	must_be(profile, "disposed");
+	assert_int_equal(placer.released, 4);
+	free(profile);
+}
+
+static void what_cannot_be_stored_comes_again(void **unused)
+{
+	(void)unused;
+	char *profile = deploy();
+	fixture.is_down = true;
+	assert_int_equal(take(0, response(profile, "deploy", true, "")), BUS_NAK);
+	fixture.is_down = false;
+	must_be(profile, "pending");
+	assert_int_equal(take(0, response(profile, "deploy", true, "")), BUS_ACK);
+	must_be(profile, "active");
+	free(profile);
+}
+
+static void two_responses_at_once_are_both_taken(void **unused)
+{
+	(void)unused;
+	char *profile = deploy();
+	/* the compensation's success overtakes the failure it compensates, in two replicas */
+	hear(0, response(profile, "dispose", true, ""), "1");
+	hear(1, response(profile, "deploy", false, ",\"errorDetail\":\"no\""), "1");
+	run_all();
+	assert_int_equal(broker.answers, 2);
+	assert_int_equal(broker.verdict, BUS_ACK);
+	must_be(profile, "disposed");
+	char *error = error_of(profile);
+	assert_string_equal(error, "no");
+	free(error);
+	assert_int_equal(placer.released, 4);
+	free(profile);
+}
+
+static void the_cause_of_a_failure_is_found(void **unused)
+{
+	static const struct {
+		enum status status;
+		const char *value, *detail, *expected;
+	} cases[] = {{STATUS_OK, "{\"processingData\":{\"error\":\"in the bucket\"}}", ",\"errorDetail\":\"said\"", "said"},
+		{STATUS_OK, "{\"processingData\":{\"error\":\"in the bucket\"}}", "", "in the bucket"},
+		{STATUS_OK, "{\"processingData\":{\"error\":{\"code\":401}}}", "", "{\"code\":401}"},
+		{STATUS_OK, "{\"processingData\":{}}", "", "orchestration m failed, no cause was given"},
+		{STATUS_OK, "nonsense", ",\"errorDetail\":null", "orchestration m failed, no cause was given"},
+		{STATUS_NOT_FOUND, NULL, ",\"errorDetail\":\"\"", "orchestration m failed, no cause was given"}};
+	(void)unused;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char *profile = deploy();
+		broker.bucket_status = cases[i].status;
+		broker.bucket_value = cases[i].value;
+		assert_int_equal(take(0, response(profile, "deploy", false, cases[i].detail)), BUS_ACK);
+		must_be(profile, "error");
+		char *error = error_of(profile);
+		assert_string_equal(error, cases[i].expected);
+		free(error);
+		free(profile);
+	}
+	char *profile = deploy();
+	broker.bucket_status = STATUS_UNAVAILABLE;
+	assert_int_equal(take(0, response(profile, "deploy", false, "")), BUS_NAK);
+	must_be(profile, "pending");
+	free(profile);
+}
+
+static void nonsense_is_parked_and_an_unknown_profile_waited_for(void **unused)
+{
+	(void)unused;
+	static const char *const nonsense[] = {"", "{", "[]", "{}", "{\"id\":1}"};
+	for (size_t i = 0; i < sizeof(nonsense) / sizeof(nonsense[0]); i++) {
+		assert_int_equal(take(0, nonsense[i]), BUS_ACK);
+		assert_int_equal(fixture_count(RECORD_PARKED), i + 1);
+	}
+	assert_int_equal(take(0, response("nobody", "rotate", true, "")), BUS_ACK);
+	assert_int_equal(fixture_count(RECORD_PARKED), 6);
+	/* another replica may just have written it */
+	assert_int_equal(take(0, response("nobody", "deploy", true, "")), BUS_NAK);
+	assert_int_equal(fixture_count(RECORD_PARKED), 6);
+	broker.answers = 0;
+	hear(0, response("nobody", "deploy", true, ""), "40");
+	run_all();
+	assert_int_equal(broker.verdict, BUS_ACK);
+	assert_int_equal(fixture_count(RECORD_PARKED), 7);
+	/* parking fails: it comes again */
+	fixture.is_down = true;
+	assert_int_equal(take(0, "{"), BUS_NAK);
+	fixture.is_down = false;
+	assert_int_equal(fixture_count(RECORD_PARKED), 7);
+}
+
+static void cells_that_have_joined_are_told(void **unused)
+{
+	(void)unused;
+	const struct cell_record *cell = NULL;
+	char body[1024];
+	cells_each(cells[0], take_first, &cell);
+	char *id = text_copy(text_of(cell->id));
+	snprintf(body, sizeof(body),
+		"{\"version\":0,\"externalId\":\"c\",\"state\":\"active\",\"stateTimestamp\":\"0001-01-01T00:00:00Z\","
+		"\"properties\":{"
+		"\"celld.definition\":{\"cellId\":\"c\",\"name\":\"n\",\"type\":\"edge\",\"region\":\"r\",\"provider\":\"p\","
+		"\"capacity\":{\"maxVPAs\":9},\"infrastructure\":{},\"labels\":{}}},\"celld\":{\"mode\":\"ready\",\"epoch\":3,"
+		"\"incarnation\":\"i\",\"key\":\"k\"}}");
+	fixture_put(RECORD_CELL, id, body);
+	assert_int_equal(cells_find(cells[0], text_of(id))->epoch, 3);
+	char *profile = deploy();
+	assert_int_equal(fixture_count(RECORD_COMMAND), 4); /* prepare */
+	/* no id of a context of ours: nothing to activate */
+	assert_int_equal(
+		take(0, response(profile, "deploy", true, ",\"properties\":{\"participantContextId\":\"x\"}")), BUS_ACK);
+	assert_int_equal(fixture_count(RECORD_COMMAND), 4);
+	free(profile);
+	profile = deploy();
+	assert_int_equal(take(0, response(profile, "deploy", true,
+								 ",\"properties\":{\"participantContextId\":\"0123456789abcdef0123456789abcdef\"}")),
+		BUS_ACK);
+	assert_int_equal(fixture_count(RECORD_COMMAND), 12); /* prepare, activate */
+	assert_int_equal(call(0, "DELETE", profiles_path(profile), NULL), 202);
+	assert_int_equal(take(0, response(profile, "dispose", true, "")), BUS_ACK);
+	assert_int_equal(fixture_count(RECORD_COMMAND), 16); /* tombstone */
+	free(profile);
+	free(id);
+}
+
+static void a_long_query_is_read_in_turns(void **unused)
+{
+	enum { COUNT = 100 };
+	char filler[4096], body[4300], id[64];
+	(void)unused;
+	memset(filler, 'x', sizeof(filler));
+	filler[sizeof(filler) - 1] = 0;
+	for (size_t i = 0; i < COUNT; i++) {
+		snprintf(id, sizeof(id), "many-%03zu", i);
+		snprintf(body, sizeof(body), "{\"id\":\"%s\",\"version\":0,\"properties\":{\"n\":%zu,\"filler\":\"%s\"}}", id,
+			i, filler);
+		fixture_put(RECORD_TENANT, id, body);
+	}
+	begin(0, "POST", "/api/v1alpha1/tenants/query", "{\"predicate\":\"properties.n < 90\",\"offset\":2,\"limit\":3}");
+	size_t turns = 0;
+	while (tasks != NULL) {
+		struct task *task = tasks;
+		tasks = NULL;
+		tasks_end = &tasks;
+		task->run(task);
+		if (++turns == 2) { /* what has been read does not count again, what is ahead does */
+			fixture_put(RECORD_TENANT, "many-000x", "{\"id\":\"many-000x\",\"version\":0,\"properties\":{\"n\":1}}");
+			fixture_put(RECORD_TENANT, "many-089x", "{\"id\":\"many-089x\",\"version\":0,\"properties\":{\"n\":1}}");
+		}
+	}
+	assert_true(turns > 4);
+	assert_int_equal(shot.status, 200);
+	assert_string_equal(shot.total, "92"); /* 90, the tenant of the world, and the one that came ahead */
+	struct json *list = answered();
+	assert_int_equal(json_count(list), 3);
+	json_free(list);
+	leave();
+}
+
+#define WORLD(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {WORLD(what_is_written_together_is_there_together),
+		WORLD(a_caller_that_leaves_does_not_take_the_call_along), WORLD(a_change_by_another_replica_is_seen_and_kept),
+		WORLD(an_external_id_is_given_once_even_at_the_same_moment),
+		WORLD(a_tenant_with_a_participant_on_its_way_stays), WORLD(one_of_all_dataspaces_is_enough_when_none_is_named),
+		WORLD(responses_move_vpas_and_are_acknowledged_after_the_commit), WORLD(what_cannot_be_stored_comes_again),
+		WORLD(two_responses_at_once_are_both_taken), WORLD(the_cause_of_a_failure_is_found),
+		WORLD(nonsense_is_parked_and_an_unknown_profile_waited_for), WORLD(cells_that_have_joined_are_told),
+		WORLD(a_long_query_is_read_in_turns)};
+	log_threshold = LOG_ERROR;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
