@@ -221,6 +221,7 @@ def test_an_error_is_undone_once_what_had_begun(server, replicas, agents):
     undone = [agents(server, "good", good), agents(server, "bad", bad), agents(server, "never", lambda context: COMPLETE)]
     ids = [orchestrate(first if i % 2 else second) for i in range(20)]
     wait_for(lambda: all(state(first, id) == 3 and [one["state"] for one in compensations(first, id)] == [2] for id in ids), 60, "compensations")
+    wait_for(lambda: all([one["state"] for one in compensations(second, id)] == [2] for id in ids), 20, "what the other one has done")
     for id in ids:
         (compensation,) = compensations(second, id)
         shown = second.ok("GET", f"/orchestrations/{compensation['id']}")
