@@ -3,6 +3,7 @@
 
 #include "control/cell/orders_private.h"
 #include "server/base/clock.h"
+#include "server/base/log.h"
 #include "tenants/cp/provision.h"
 
 static const char *const states[] = {
@@ -77,21 +78,24 @@ static bool put_vpa(
 	return is_built;
 }
 
-/* The control plane in this cell knows the participant's data planes, wherever they are. */
-static const char *add_data_planes(struct transaction *transaction, const struct order *order)
+/* The control plane in this cell knows the participant's data planes, wherever they are. One that makes no sense (its
+ * cell has no address, say) does not keep the VPA from its life. False: out of memory. */
+static bool add_data_planes(struct transaction *transaction, const struct order *order)
 {
 	const struct json *args = order->command.args;
 	struct text ctx = json_member_text(args, "participantContextId");
 	if (order->has_no_context)
-		return NULL;
+		return true;
 	for (const struct json *one = json_first(json_member(args, "dataplanes")); one != NULL; one = json_next(one)) {
 		bool is_added = false;
-		if (data_plane_add(transaction, ctx, one, &is_added) != NULL)
-			return "BAD_DATA_PLANES";
-		if (!is_added)
-			return status_name(STATUS_NO_MEMORY);
+		const char *wrong = data_plane_add(transaction, ctx, one, &is_added);
+		if (wrong != NULL)
+			LOG(WARNING, "orders.bad_data_plane", log_text("vpa", order->command.vpa),
+				log_text("dataplane", json_member_text(one, "dataplaneId")), log_text("member", text_of(wrong)));
+		else if (!is_added)
+			return false;
 	}
-	return NULL;
+	return true;
 }
 
 /* --- the cell */
@@ -112,8 +116,7 @@ bool own_put(struct transaction *transaction, const struct own *changed)
 
 /* --- all of it */
 
-static const char *build_for_cell(
-	struct transaction *transaction, const struct orders *orders, const struct command *command)
+static bool build_for_cell(struct transaction *transaction, const struct orders *orders, const struct command *command)
 {
 	struct own changed = orders->own;
 	changed.term = command->term;
@@ -122,27 +125,23 @@ static const char *build_for_cell(
 	changed.is_cordoned = command->op != COMMAND_CELL_UNCORDON;
 	changed.is_draining =
 		command->op == COMMAND_CELL_DRAIN || (command->op == COMMAND_CELL_CORDON && orders->own.is_draining);
-	return own_put(transaction, &changed) ? NULL : status_name(STATUS_NO_MEMORY);
+	return own_put(transaction, &changed);
 }
 
 /* A tombstone of what was never here is remembered too. */
-const char *order_build(
+bool order_build(
 	struct transaction *transaction, const struct orders *orders, const struct order *order, const struct vpa *vpa)
 {
 	const struct command *command = &order->command;
 	if (command->vpa.length == 0)
 		return build_for_cell(transaction, orders, command);
-	const char *wrong = command->op == COMMAND_VPA_ACTIVATE ? add_data_planes(transaction, order) : NULL;
 	enum cell_vpa_state state = command->op == COMMAND_VPA_PREPARE    ? CELL_VPA_PREPARED
 								: command->op == COMMAND_VPA_ACTIVATE ? CELL_VPA_ACTIVE
 																	  : CELL_VPA_TOMBSTONE;
-	if (wrong != NULL)
-		return wrong;
 	struct own changed = orders->own;
 	changed.term = command->term;
 	/* a new leader is remembered with its first command */
-	if (!put_vpa(transaction, order, vpa, state) ||
-		(command->term > orders->own.term && !own_put(transaction, &changed)))
-		return status_name(STATUS_NO_MEMORY);
-	return NULL;
+	return (command->op != COMMAND_VPA_ACTIVATE || add_data_planes(transaction, order)) &&
+		   put_vpa(transaction, order, vpa, state) &&
+		   (command->term <= orders->own.term || own_put(transaction, &changed));
 }

@@ -232,13 +232,9 @@ static void apply(struct orders *orders, struct order *order, struct vpa *vpa)
 		return;
 	}
 	struct transaction *transaction = transaction_new();
-	wrong = transaction == NULL ? status_name(STATUS_NO_MEMORY) : order_build(transaction, orders, order, vpa);
-	if (wrong != NULL) {
+	if (transaction == NULL || !order_build(transaction, orders, order, vpa)) {
 		transaction_free(transaction);
-		if (strcmp(wrong, status_name(STATUS_NO_MEMORY)) == 0)
-			answer(order, COMMAND_STATUS_FAILED, wrong);
-		else
-			refuse(order, wrong);
+		answer(order, COMMAND_STATUS_FAILED, status_name(STATUS_NO_MEMORY));
 		return;
 	}
 	if (order->is_own_change)

@@ -72,8 +72,8 @@ struct order {
 const char *order_state_name(enum cell_vpa_state state);
 /* What is wrong with the command's arguments, a code; NULL: nothing. */
 const char *order_check(const struct command *command, const struct vpa *vpa);
-/* The effect and the memory of it, into the transaction. NULL: done; else a code. */
-const char *order_build(
+/* The effect and the memory of it, into the transaction. False: out of memory. */
+bool order_build(
 	struct transaction *transaction, const struct orders *orders, const struct order *order, const struct vpa *vpa);
 /* The cell's own record, as `changed`. False: out of memory. */
 bool own_put(struct transaction *transaction, const struct own *changed);
