@@ -24,7 +24,8 @@ enum {
 static const char command_stream[] =
 	"{\"name\":\"celld-cmd\",\"subjects\":[\"celld.cmd.*.*\"],\"retention\":\"workqueue\",\"storage\":\"file\","
 	"\"discard\":\"new\",\"max_age\":604800000000000,\"duplicate_window\":3600000000000}";
-/* What is dropped when it is full is said again. A broker takes the room away from the others at once: there must be some. */
+/* What is dropped when it is full is said again. A broker takes the room away from the others at once: there must be
+ * some. */
 static const char event_stream[] =
 	"{\"name\":\"celld-evt\",\"subjects\":[\"celld.evt.*.>\",\"celld.ack.*\"],\"retention\":\"limits\","
 	"\"storage\":\"file\",\"max_age\":604800000000000,\"max_bytes\":134217728}";

@@ -24,7 +24,7 @@ enum {
 	LOAD_MS = 600000,
 	PARAMETERS_MAX = 5,
 	PRUNE_STEP = 4096, /* revisions looked through in one commit */
-	IDLE_MS = 3000 /* who is cut off in a transaction has the counter's lock: so long all others wait for it */
+	IDLE_MS = 3000     /* who is cut off in a transaction has the counter's lock: so long all others wait for it */
 };
 
 struct database {

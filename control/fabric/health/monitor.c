@@ -405,8 +405,8 @@ bool monitor_may_fail_over(const struct monitor *monitor, uint32_t slot, uint64_
 	const struct watch *watch = &monitor->watches[slot];
 	uint64_t lease = INTERVALS_PER_LEASE * interval_of(monitor, watch->is_away) + (uint64_t)monitor->settings.margin_ms;
 	uint64_t heard = watch->health.heard_ms > monitor->trusted_ms ? watch->health.heard_ms : monitor->trusted_ms;
-	return watch->is_watched && !watch->is_away && watch->ahead == 0 && watch->health.state == CELL_UNREACHABLE && now_ms > heard + lease &&
-		   now_ms - watch->health.since_ms >= (uint64_t)monitor->settings.fail_over_ms;
+	return watch->is_watched && !watch->is_away && watch->ahead == 0 && watch->health.state == CELL_UNREACHABLE &&
+		   now_ms > heard + lease && now_ms - watch->health.since_ms >= (uint64_t)monitor->settings.fail_over_ms;
 }
 
 uint32_t monitor_census(const struct monitor *monitor, uint32_t by_health[CELL_FLAPPING + 1])
