@@ -59,6 +59,8 @@ class World:
         activities(self.managers, ["edcv-activity", "siglet-activity"])
         self.dataspace = self.managers.dataspace(*(cell["id"] for cell in self.managers.ok("GET", "/cells")))
         self.tenant = self.managers.tenant()
+        self.first = self.deploy()
+        self.wait(self.first, "active")
 
     def deploy(self):
         types = {"transferTypeMappings": {"Test-PULL": {"transferType": "Test-PULL", "endpointType": "HttpData", "tokenSource": "provider"}}}
@@ -133,26 +135,12 @@ def test_a_cell_cut_from_the_broker_is_isolated_and_serves(world):
     assert world.fleet.ok("GET", "/cells/c1")["epoch"] == 1
 
 
-def test_a_cell_cut_from_everything_serves_who_is_near(world):
-    """F4, pinned: it does not fence itself, and nobody follows it."""
-    pulling = Pulling(world)
-    for proxy in (world.bus, world.ingress):
-        proxy.silence()
-    world.fleet.wait_status("c1", "UNREACHABLE")
-    wait_for(lambda: "its heartbeats are not answered" in world.fleet.line(world.cell), 10, "what the cell says of its lease")
-    assert world.cell.is_ready()
-    pulling.end()
-    for proxy in (world.bus, world.ingress):
-        proxy.mend()
-    wait_for(lambda: "not answered" not in world.fleet.line(world.cell), 20, "a lease again")
-    assert world.fleet.ok("GET", "/cells/c1")["epoch"] == 1
-
-
 # --- a database from yesterday
 
 def test_a_database_that_is_older_than_its_cells(world):
     """F24: the manager does not go on as if nothing had been, and says so."""
     epoch = world.fleet.ok("GET", "/cells/c1")["epoch"]
+    id = world.first
     world.managers.stop()
     kept = world.managers.folder / "kept"
     shutil.copytree(world.managers.state, kept)
@@ -161,6 +149,11 @@ def test_a_database_that_is_older_than_its_cells(world):
     world.cell.start()
     wait_for(lambda: world.fleet.ok("GET", "/cells/c1")["epoch"] == epoch + 1, 20, "another epoch")
     wait_for(lambda: world.fleet.line(world.cell).startswith(f"c1: joined, epoch {epoch + 1}"), 20, "a cell that knows it")
+    for _ in range(40):  # commits that will be forgotten
+        world.managers.tenant()
+    world.managers.ok("DELETE", f"/tenants/{world.tenant}/participant-profiles/{id}")
+    world.wait(id, "disposed")
+    wait_for(lambda: world.commands() == 0, 20, "every answer")
     world.managers.stop()
     shutil.rmtree(world.managers.state)
     shutil.move(kept, world.managers.state)
@@ -177,9 +170,30 @@ def test_a_database_that_is_older_than_its_cells(world):
     wait_for(lambda: world.fleet.ok("GET", "/cells/c1")["epoch"] == epoch + 2, 20, "an epoch above both")
     wait_for(lambda: world.fleet.ok("GET", "/fleet")["aheadCells"] == [], 20, "an end of it")
     wait_for(lambda: "not answered" not in world.fleet.line(world.cell), 10, "a lease again")
+    # commands with numbers that the cell knows are not taken for done
+    world.managers.ok("DELETE", f"/tenants/{world.tenant}/participant-profiles/{id}")
+    found = wait_for(lambda: len(parked := world.fleet.ok("GET", "/parked")) == 4 and parked, 30, "commands that are parked")
+    assert all("the database is an older copy" in one["reason"] for one in found)
+    for one in found:
+        world.fleet.ctl("parked", "drop", one["id"])
 
 
-# --- no manager at all
+# --- no cable at all, no manager at all
+
+def test_a_cell_cut_from_everything_serves_who_is_near(world):
+    """F4, pinned: it does not fence itself, and nobody follows it."""
+    pulling = Pulling(world)
+    for proxy in (world.bus, world.ingress):
+        proxy.silence()
+    world.fleet.wait_status("c1", "UNREACHABLE")
+    wait_for(lambda: "its heartbeats are not answered" in world.fleet.line(world.cell), 10, "what the cell says of its lease")
+    assert world.cell.is_ready()
+    pulling.end()
+    for proxy in (world.bus, world.ingress):
+        proxy.mend()
+    wait_for(lambda: "not answered" not in world.fleet.line(world.cell), 20, "a lease again")
+    assert world.fleet.ok("GET", "/cells/c1")["epoch"] == 1
+
 
 def test_cells_live_without_managers(world):
     """F7: no error on the data path, a restart without them, and no fencing of what is pinned."""
