@@ -360,7 +360,8 @@ static enum status apply_all(struct store *store, struct transaction *batch, str
 		if (is_text(transaction))
 			transaction->status = store->backend->apply(
 				store->database, transaction->changes, transaction->count, write_news, &page, &revision);
-		transaction->revision = revision;
+		/* what was refused has no revision: those it would have had are others' */
+		transaction->revision = transaction->status == STATUS_OK ? revision : 0;
 		if (transaction->status == STATUS_OK && page.first != NULL) {
 			*paper->end = page.first;
 			paper->end = page.end;
