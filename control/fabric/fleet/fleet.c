@@ -182,13 +182,6 @@ void fleet_observe(struct fleet *fleet, void (*changed)(void *context, bool lead
 	lease_observe(fleet->lease, changed, context);
 }
 
-const char *fleet_vpa_state(const struct cell_record *cell, const char *state)
-{
-	bool is_away = cell != NULL && cell->definition != NULL && cell->definition->is_intermittent;
-	bool is_lost = cell != NULL && !is_away && cell->health == CELL_UNREACHABLE;
-	return is_lost && strcmp(state, "active") == 0 ? "offline" : state;
-}
-
 const struct cell_record *fleet_find(const struct fleet *fleet, struct text name)
 {
 	const struct cell_record *cell = cells_find(fleet->uses.cells, name);
