@@ -87,6 +87,8 @@ enum status fleet_serve(struct fleet *fleet, struct rest *rest)
 	if (status == STATUS_OK)
 		status = rest_add(rest, base, member_endpoints, member_endpoint_count, fleet);
 	if (status == STATUS_OK)
+		status = rest_add(rest, base, admission_endpoints, admission_endpoint_count, fleet);
+	if (status == STATUS_OK)
 		status = rest_add(rest, base, panel_endpoints, panel_endpoint_count, fleet);
 	return status;
 }
@@ -207,4 +209,13 @@ bool fleet_audit(struct transaction *transaction, const char *what, struct text 
 									  buffer_text(&body), REVISION_ABSENT);
 	buffer_free(&body);
 	return is_put;
+}
+
+void fleet_answer(struct rest_call *call, int status, struct buffer *answer)
+{
+	if (answer->failed)
+		rest_refuse(call, STATUS_NO_MEMORY, NULL);
+	else
+		rest_answer(call, status, buffer_text(answer));
+	buffer_free(answer);
 }
