@@ -1,6 +1,7 @@
 /* What an operator does with cells: approve, cordon, drain, take offline, define, remove; and what has been done. */
 #include <stdlib.h>
 
+#include "control/fabric/commands.h"
 #include "control/fabric/fleet/fleet_private.h"
 #include "control/fabric/rest_submit.h"
 #include "server/base/clock.h"
@@ -104,12 +105,16 @@ static const struct action {
 	enum cell_mode to;
 	bool is_raising; /* the epoch: whoever beats is fenced */
 	const char *approved, *audit;
+	enum command_op op; /* what the cell is told; COMMAND_OP_COUNT: nothing */
 } actions[] = {
-	{"approve", BIT(REGISTERING) | BIT(FENCED), CELL_REGISTERING, false, "true", "cell.approved"},
-	{"cordon", BIT(READY), CELL_CORDONED, false, NULL, "cell.cordoned"},
-	{"uncordon", BIT(CORDONED) | BIT(DRAINING), CELL_READY, false, NULL, "cell.uncordoned"},
-	{"drain", BIT(READY) | BIT(CORDONED), CELL_DRAINING, false, NULL, "cell.draining"},
-	{"offline", BIT(READY) | BIT(CORDONED) | BIT(DRAINING) | BIT(ERROR), CELL_FENCED, true, "false", "cell.fenced"},
+	/* it may have been cordoned before it was taken offline */
+	{"approve", BIT(REGISTERING) | BIT(FENCED), CELL_REGISTERING, false, "true", "cell.approved",
+		COMMAND_CELL_UNCORDON},
+	{"cordon", BIT(READY), CELL_CORDONED, false, NULL, "cell.cordoned", COMMAND_CELL_CORDON},
+	{"uncordon", BIT(CORDONED) | BIT(DRAINING), CELL_READY, false, NULL, "cell.uncordoned", COMMAND_CELL_UNCORDON},
+	{"drain", BIT(READY) | BIT(CORDONED), CELL_DRAINING, false, NULL, "cell.draining", COMMAND_CELL_DRAIN},
+	{"offline", BIT(READY) | BIT(CORDONED) | BIT(DRAINING) | BIT(ERROR), CELL_FENCED, true, "false", "cell.fenced",
+		COMMAND_OP_COUNT},
 };
 #undef BIT
 
@@ -136,15 +141,22 @@ static struct json *build_set(const struct cell_record *cell, const struct actio
 	return NULL;
 }
 
-/* Puts the changed record and an audit; answers with the cell's short form as it will be. */
-static void submit_change(struct rest_call *call, const struct cell_record *cell, char *body, const char *audit)
+/* A cell that has never joined has nothing to undo. */
+static bool tell_cell(struct transaction *transaction, const struct cell_record *cell, enum command_op op)
+{
+	return op == COMMAND_OP_COUNT || cell->epoch == 0 || commands_add(transaction, cell, TEXT(""), 0, op, TEXT("{}"));
+}
+
+/* Puts the changed record, an audit, and what the cell is told; answers with the cell's short form as it will be. */
+static void submit_change(
+	struct rest_call *call, const struct cell_record *cell, char *body, const char *audit, enum command_op op)
 {
 	struct fleet *fleet = call->context;
 	struct transaction *transaction = transaction_new();
 	struct buffer answer = {0};
 	if (transaction != NULL &&
 		(body == NULL || !state_put(transaction, RECORD_CELL, text_of(cell->id), text_of(body), cell->revision) ||
-			!fleet_audit(transaction, audit, text_of(cell->external_id), NULL))) {
+			!fleet_audit(transaction, audit, text_of(cell->external_id), NULL) || !tell_cell(transaction, cell, op))) {
 		transaction_free(transaction);
 		transaction = NULL;
 	}
@@ -175,7 +187,7 @@ static void act(struct rest_call *call)
 	struct json *set = build_set(cell, action);
 	char *body = set == NULL ? NULL : cells_body_with(cell, set, action->to, cell->health, clock_wall_ms());
 	json_free(set);
-	submit_change(call, cell, body, action->audit);
+	submit_change(call, cell, body, action->audit, action->op);
 }
 
 /* The next join with a token may bring another key. */
@@ -188,7 +200,7 @@ static void rotate_key(struct rest_call *call)
 		body = cells_body_with(cell, set, cell->mode, cell->health, clock_wall_ms());
 	json_free(set);
 	if (cell != NULL)
-		submit_change(call, cell, body, "cell.key_rotated");
+		submit_change(call, cell, body, "cell.key_rotated", COMMAND_OP_COUNT);
 }
 
 static void remove_cell(struct rest_call *call)
@@ -270,7 +282,7 @@ static void define(struct rest_call *call)
 		rest_refuse(call, status, error.bytes);
 	} else {
 		warn_of_room(call, cell, definition);
-		submit_change(call, cell, body_with_definition(cell, definition), "cell.defined");
+		submit_change(call, cell, body_with_definition(cell, definition), "cell.defined", COMMAND_OP_COUNT);
 	}
 	cell_definition_free(definition);
 	buffer_free(&error);
