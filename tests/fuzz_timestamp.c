@@ -1,7 +1,7 @@
 /* Any bytes as a time: what is read is written in a form that is read as itself. */
 #include <stdlib.h>
 
-#include "control/fabric/manager/timestamp.h"
+#include "server/base/timestamp.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 
