@@ -119,8 +119,8 @@ enum status join_token_create(struct transaction *transaction, struct text cell_
 	enum status status = digest_token(made, id);
 	buffer_append(&body, TEXT("{\"cellId\":"));
 	buffer_append_json(&body, cell_id);
-	buffer_printf(&body, ",\"expiresAt\":%lld,\"approved\":%s,\"createdAt\":%lld}",
-		(long long)expires_ms, is_approved ? "true" : "false", (long long)wall_ms);
+	buffer_printf(&body, ",\"expiresAt\":%lld,\"approved\":%s,\"createdAt\":%lld}", (long long)expires_ms,
+		is_approved ? "true" : "false", (long long)wall_ms);
 	if (status == STATUS_OK &&
 		(body.failed || !state_put(transaction, RECORD_JOIN_TOKEN, text_of(id), buffer_text(&body), REVISION_ABSENT)))
 		status = STATUS_NO_MEMORY;
