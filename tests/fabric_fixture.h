@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "control/fabric/state.h"
+#include "control/state/state.h"
 #include "server/base/clock.h"
 
 struct fabric {

@@ -57,8 +57,7 @@ static enum status submit(struct transaction *transaction)
 static void make(const char *cell, bool is_approved, int64_t lifetime_s, struct buffer *token)
 {
 	struct transaction *transaction = transaction_new();
-	assert_int_equal(
-		join_token_create(transaction, text_of(cell), is_approved, lifetime_s, 1000000, token), STATUS_OK);
+	assert_int_equal(join_token_create(transaction, text_of(cell), is_approved, lifetime_s, 1000000, token), STATUS_OK);
 	assert_int_equal(submit(transaction), STATUS_OK);
 }
 
@@ -98,8 +97,7 @@ static void no_token_lives_longer_than_a_day(void **state)
 	(void)state;
 	for (size_t i = 0; i < COUNT(lifetimes); i++) {
 		struct transaction *transaction = transaction_new();
-		assert_int_equal(
-			join_token_create(transaction, TEXT("a"), false, lifetimes[i], 0, &token), STATUS_INVALID);
+		assert_int_equal(join_token_create(transaction, TEXT("a"), false, lifetimes[i], 0, &token), STATUS_INVALID);
 		transaction_free(transaction);
 	}
 	make("a", false, 86400, &token);
