@@ -253,12 +253,13 @@ def storm(ground, count, most=40):
     life, faults, started = Life(ground, most), Faults(ground), time.monotonic()
     life.start()
     for number in range(count):
-        written = len(life.there) + life.counts["cordons"]
+        before = ground.effects()
         faults.one()
-        wait_for(lambda: len(life.there) + life.counts["cordons"] != written or life.counts["away"] > 200, 60, "life to go on")
-        life.counts["away"] = 0
-        if number % 100 == 99:
-            print(f"\n{number + 1} faults, {time.monotonic() - started:.0f} s: {dict(life.counts)}, waiting {ground.waiting()}", flush=True)
+        # the next one hits what is under way again: a new leader comes within seconds, and what is sent again too
+        wait_for(lambda: ground.effects() > before, 60, "the next effect")
+        if number % 50 == 49:
+            print(f"\n{number + 1} faults, {time.monotonic() - started:.0f} s: {dict(life.counts)}, {ground.effects()} effects, {ground.waiting()} wait",
+                flush=True)
     life.end()
     for name in ground.names:
         ground.fleet.wait_status(name, "HEALTHY", 60)
