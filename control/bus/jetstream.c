@@ -162,6 +162,8 @@ static void on_stream_created(void *context, enum status status, struct text jso
 	if (status != STATUS_OK && json_parse(json, NULL, &answer) == STATUS_OK)
 		append_error(&error, ensuring->name, answer);
 	json_free(answer);
+	if (status == STATUS_OK)
+		consumers_stream(ensuring->bus, text_of(ensuring->name));
 	ensured(ensuring, status, buffer_text(&error));
 	buffer_free(&error);
 }
