@@ -17,6 +17,7 @@ import time
 from agents import DEPLOY, DISPOSE
 from conftest import free_port, wait_for
 from fleet import Fleet
+from managers import SCOPES
 from nats import Nats
 
 AWAY = (OSError, http.client.HTTPException, AssertionError)
@@ -136,6 +137,7 @@ class Ground:
         if postgres is not None:
             self.managers.config["store"] = self.store("cfmd")
         self.fleet.start()
+        self.managers.tokens[SCOPES,] = self.managers.token(SCOPES, "--lifetime", "86400")  # for long runs
         self.books["cfmd"] = self.book("fabric", "cfmd", self.managers.state / "fabric.db")
         for name in cells:
             self.cuts[name] = Cut(self.broker.port)
