@@ -219,8 +219,10 @@ static void settle(struct cfmd *cfmd)
 static void close_cfmd(void *context)
 {
 	struct cfmd *cfmd = context;
-	if (cfmd->is_started)
+	if (cfmd->is_started) {
 		fabric_leave(cfmd->fabric);
+		bus_disconnect(cfmd->bus);
+	}
 	settle(cfmd);
 	cfmd->is_refused = fabric_is_refused(cfmd->fabric);
 	if (cfmd->pool != NULL)

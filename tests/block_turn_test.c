@@ -1,4 +1,5 @@
-/* Turns of streams that read blocks: who has one sends it, who waits is served in order, nobody waits for a stranger. */
+/* Turns of streams that read blocks: who has one sends it, who waits is served in order, nobody waits for a stranger.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

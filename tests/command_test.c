@@ -276,9 +276,9 @@ static void fly(struct simulation *simulation, bool is_answer, const struct buff
 	}
 }
 
-static void cell_name(unsigned cell, char into[8])
+static void cell_name(unsigned cell, char into[16])
 {
-	snprintf(into, 8, "cell%u", cell);
+	snprintf(into, 16, "cell%u", cell);
 }
 
 static void send_command(void *context, const struct outbox_item *item)
@@ -300,7 +300,7 @@ static void send_command(void *context, const struct outbox_item *item)
 
 static void remember(struct simulation *simulation, int64_t seq)
 {
-	char cell[8], vpa[8], id[24];
+	char cell[16], vpa[16], id[24];
 	unsigned lane = simulation->lane_of[seq];
 	cell_name(lane / VPAS, cell);
 	snprintf(vpa, sizeof(vpa), "v%u", lane % VPAS);

@@ -70,7 +70,7 @@ struct bus {
 	struct task begin, finish;
 	sem_t is_finished;
 	struct timer *tick;
-	bool is_up, is_over;
+	bool is_up, is_over, is_disconnected;
 	char why[256];
 	uint64_t since_ms, echo_sent_ns, echo_us, echo_asked_ms, echo_heard_ms;
 	char inbox[128]; /* "<prefix>.<random>" */
@@ -435,21 +435,37 @@ static void wake(void *context)
 	sem_post(context);
 }
 
-void bus_close(struct bus *bus)
+/* Until the worker has run what was posted to it. */
+static void wait_turn(struct bus *bus)
 {
-	if (bus == NULL)
-		return;
-	link_stop(bus->link);
-	bus->finish.run = finish;
-	worker_post(bus->worker, &bus->finish);
 	sem_t turned;
 	sem_init(&turned, 0, 0);
 	worker_pool_barrier(worker_pool_of(bus->worker), wake, &turned);
 	while (sem_wait(&turned) != 0)
 		continue;
 	sem_destroy(&turned);
+}
+
+void bus_disconnect(struct bus *bus)
+{
+	if (bus == NULL || bus->is_disconnected)
+		return;
+	link_stop(bus->link);
+	bus->is_disconnected = true;
+	wait_turn(bus);
+}
+
+void bus_close(struct bus *bus)
+{
+	if (bus == NULL)
+		return;
+	if (!bus->is_disconnected)
+		link_stop(bus->link);
+	bus->finish.run = finish;
+	worker_post(bus->worker, &bus->finish);
+	wait_turn(bus);
 	if (sem_trywait(&bus->is_finished) != 0)
-		finish(&bus->finish); /* the workers have never run */
+		finish(&bus->finish); /* the workers have never run, or not any more */
 	sem_destroy(&bus->is_finished);
 	link_free(bus->link);
 	free(bus->places);

@@ -4,9 +4,9 @@
 #include <ctype.h>
 #include <stdlib.h>
 
-#include "control/fabric/parked.h"
 #include "control/orchestration/executor.h"
 #include "control/orchestration/messages.h"
+#include "control/state/parked_record.h"
 #include "server/base/clock.h"
 #include "server/base/log.h"
 #include "tenants/cp/provision.h"

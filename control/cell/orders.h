@@ -9,7 +9,7 @@
 
 #include "control/bus/bus.h"
 #include "control/command/command.h"
-#include "control/fabric/state.h"
+#include "control/state/state.h"
 #include "tenants/participant.h"
 
 /* name, spelling */

@@ -12,11 +12,11 @@
 
 /* What of a cell is only watched here: by slot. */
 struct watched {
-	struct probe *probe; /* under way */
-	bool is_writing;     /* its health is on its way to the record */
+	struct probe *probe;           /* under way */
+	bool is_writing;               /* its health is on its way to the record */
 	struct bus_consumer **keepers; /* of the queues of its activities */
 	size_t keeper_count;
-	bool is_told;        /* the refusal of its heartbeats has been logged */
+	bool is_told; /* the refusal of its heartbeats has been logged */
 };
 
 struct fleet {

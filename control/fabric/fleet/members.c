@@ -9,7 +9,7 @@
 #include "server/base/id.h"
 #include "server/base/secret.h"
 
-enum { TOKEN_S = 3600, AGENT_LIFETIME_S = 30 * 86400, AUDIT_MAX = 1000 };
+enum { TOKEN_S = 3600, AGENT_LIFETIME_S = 30 * 86400, AGENT_LIFETIME_MAX_S = 366 * 86400, AUDIT_MAX = 1000 };
 
 static const struct cell_record *cell_of(struct rest_call *call)
 {
@@ -331,6 +331,7 @@ static void create_token(struct rest_call *call)
 		rest_refuse(call, STATUS_INVALID, "approve: must be true or false");
 		return;
 	}
+	int64_t expires_ms = wall_ms + lifetime_s * 1000;
 	struct transaction *transaction = transaction_new();
 	if (transaction == NULL || !fleet_audit(transaction, "join_token.created", cell_id, NULL) ||
 		join_token_create(transaction, cell_id, is_approved, lifetime_s, wall_ms, &token) != STATUS_OK) {
@@ -340,8 +341,7 @@ static void create_token(struct rest_call *call)
 	buffer_append(&answer, TEXT("{\"cellId\":"));
 	buffer_append_json(&answer, cell_id);
 	buffer_printf(&answer, ",\"token\":\"%s\",\"expiresAt\":%lld,\"approved\":%s}",
-		token.bytes == NULL ? "" : token.bytes, (long long)(wall_ms + lifetime_s * 1000),
-		is_approved ? "true" : "false");
+		token.bytes == NULL ? "" : token.bytes, (long long)expires_ms, is_approved ? "true" : "false");
 	if (token.bytes != NULL)
 		wipe(token.bytes, token.room);
 	buffer_free(&token);
@@ -394,7 +394,7 @@ static void issue(struct rest_call *call)
 		rest_refuse_with(call, 409, "no credentials are issued: cells.signing_key_file is not set");
 		return;
 	}
-	if (!name_is_valid(name, 128) || !read_seconds(call, AGENT_LIFETIME_S, 366 * 86400, &lifetime_s) ||
+	if (!name_is_valid(name, 128) || !read_seconds(call, AGENT_LIFETIME_S, AGENT_LIFETIME_MAX_S, &lifetime_s) ||
 		nkey_from_public(key, NKEY_USER, &nkey) != STATUS_OK) {
 		rest_refuse(
 			call, STATUS_INVALID, "needs name, nkey (a public NATS key of a user), and lifetimeSeconds up to a year");
