@@ -339,7 +339,7 @@ void orders_join(struct orders *orders, struct bus *bus, struct text cell_id, in
 	int length = snprintf(durable, sizeof(durable), "cell-%s", orders->cell_id);
 	const struct bus_consumer_settings settings = {.stream = TEXT("celld-cmd"),
 		.durable = {durable, (size_t)length},
-		.batch = 16,
+		.batch = 64,
 		.is_reader_only = true,
 		.waits_for_stream = true};
 	orders->consumer = bus_consume(bus, &settings, on_message, orders);

@@ -103,18 +103,18 @@ static const struct action {
 	const char *name;
 	unsigned from; /* bits of enum cell_mode; the mode it leads to is fine too: nothing is to be done */
 	enum cell_mode to;
-	bool is_raising; /* the epoch: whoever beats is fenced */
-	const char *approved, *audit;
 	enum command_op op; /* what the cell is told; COMMAND_OP_COUNT: nothing */
+	bool is_raising;    /* the epoch: whoever beats is fenced */
+	const char *approved, *audit;
 } actions[] = {
 	/* it may have been cordoned before it was taken offline */
-	{"approve", BIT(REGISTERING) | BIT(FENCED), CELL_REGISTERING, false, "true", "cell.approved",
-		COMMAND_CELL_UNCORDON},
-	{"cordon", BIT(READY), CELL_CORDONED, false, NULL, "cell.cordoned", COMMAND_CELL_CORDON},
-	{"uncordon", BIT(CORDONED) | BIT(DRAINING), CELL_READY, false, NULL, "cell.uncordoned", COMMAND_CELL_UNCORDON},
-	{"drain", BIT(READY) | BIT(CORDONED), CELL_DRAINING, false, NULL, "cell.draining", COMMAND_CELL_DRAIN},
-	{"offline", BIT(READY) | BIT(CORDONED) | BIT(DRAINING) | BIT(ERROR), CELL_FENCED, true, "false", "cell.fenced",
-		COMMAND_OP_COUNT},
+	{"approve", BIT(REGISTERING) | BIT(FENCED), CELL_REGISTERING, COMMAND_CELL_UNCORDON, false, "true",
+		"cell.approved"},
+	{"cordon", BIT(READY), CELL_CORDONED, COMMAND_CELL_CORDON, false, NULL, "cell.cordoned"},
+	{"uncordon", BIT(CORDONED) | BIT(DRAINING), CELL_READY, COMMAND_CELL_UNCORDON, false, NULL, "cell.uncordoned"},
+	{"drain", BIT(READY) | BIT(CORDONED), CELL_DRAINING, COMMAND_CELL_DRAIN, false, NULL, "cell.draining"},
+	{"offline", BIT(READY) | BIT(CORDONED) | BIT(DRAINING) | BIT(ERROR), CELL_FENCED, COMMAND_OP_COUNT, true, "false",
+		"cell.fenced"},
 };
 #undef BIT
 
