@@ -44,6 +44,15 @@ static void test_golden(void **state)
 	assert_string_equal(printed.bytes, answer_golden);
 	command_answer_free(&answer);
 	buffer_free(&printed);
+	static const char again_golden[] =
+		"{\"v\":1,\"cmdId\":\"c1\",\"cell\":\"eu-1\",\"cellEpoch\":7,\"seq\":10442,\"status\":\"done\",\"code\":\"\","
+		"\"appliedSeq\":10443}";
+	assert_int_equal(command_answer_parse(text_of(again_golden), &answer), STATUS_OK);
+	assert_int_equal(answer.applied_seq, 10443);
+	command_answer_print(&printed, &answer);
+	assert_string_equal(printed.bytes, again_golden);
+	command_answer_free(&answer);
+	buffer_free(&printed);
 }
 
 static void test_refused(void **state)

@@ -165,6 +165,7 @@ static void answer(struct order *order, enum command_status status, const char *
 		.code = text_of(code),
 		.cell_epoch = order->epoch,
 		.seq = order->command.seq,
+		.applied_seq = order->applied_seq,
 		.status = status};
 	command_answer_print(&body, &answer);
 	buffer_printf(&subject, "celld.ack.%s", orders->cell_id);
@@ -263,6 +264,7 @@ static void judge(struct orders *orders, struct order *order)
 		return;
 	case COMMAND_VERDICT_APPLIED:
 		note(orders, FIGURE_REPEATED);
+		order->applied_seq = target.seq;
 		answer(order, COMMAND_STATUS_DONE, "");
 		return;
 	case COMMAND_VERDICT_STALE_TERM:

@@ -24,9 +24,11 @@ enum {
 static const char command_stream[] =
 	"{\"name\":\"celld-cmd\",\"subjects\":[\"celld.cmd.*.*\"],\"retention\":\"workqueue\",\"storage\":\"file\","
 	"\"discard\":\"new\",\"max_age\":604800000000000,\"duplicate_window\":3600000000000}";
+/* What is dropped when it is full is said again. A broker takes the room away from the others at once: there must be
+ * some. */
 static const char event_stream[] =
 	"{\"name\":\"celld-evt\",\"subjects\":[\"celld.evt.*.>\",\"celld.ack.*\"],\"retention\":\"limits\","
-	"\"storage\":\"file\",\"max_age\":604800000000000,\"max_bytes\":10737418240}";
+	"\"storage\":\"file\",\"max_age\":604800000000000,\"max_bytes\":134217728}";
 
 struct commands {
 	struct state *state;
@@ -230,6 +232,20 @@ static void finish(struct commands *commands, const struct command_answer *answe
 	close_with(commands, transaction, is_whole, reply);
 }
 
+static void append_reason(
+	const struct outbox_item *item, const struct command_answer *answer, struct buffer *reason)
+{
+	if (answer->status == COMMAND_STATUS_DONE)
+		buffer_printf(reason,
+			"the cell has applied command %" PRId64 " already, and this one is %" PRId64
+			": the database is an older copy",
+			answer->applied_seq, item->seq);
+	else
+		buffer_printf(reason, "the cell says %s: %.*s",
+			answer->status == COMMAND_STATUS_REJECTED ? "rejected" : "failed, again and again",
+			TEXT_ARGUMENTS(answer->code));
+}
+
 static void park(struct commands *commands, const struct outbox_item *item, const struct command_answer *answer,
 	struct text body, struct text reply)
 {
@@ -242,9 +258,7 @@ static void park(struct commands *commands, const struct outbox_item *item, cons
 	buffer_printf(&record, ",\"vpaEpoch\":%" PRId64 ",\"op\":\"%s\",\"at\":%" PRId64 ",\"args\":%.*s}", item->vpa_epoch,
 		command_op_name(item->op), item->at_ms, TEXT_ARGUMENTS(item->args));
 	buffer_printf(&subject, "celld.cmd.%.*s.%s", TEXT_ARGUMENTS(item->cell), command_op_lane(item->op));
-	buffer_printf(&reason, "the cell says %s: %.*s",
-		answer->status == COMMAND_STATUS_REJECTED ? "rejected" : "failed, again and again",
-		TEXT_ARGUMENTS(answer->code));
+	append_reason(item, answer, &reason);
 	bool is_whole =
 		transaction != NULL && !record.failed && !subject.failed && !reason.failed &&
 		state_delete(transaction, RECORD_COMMAND, item->id, REVISION_ANY) &&
@@ -288,7 +302,10 @@ static void judge(struct commands *commands, const struct command_answer *answer
 	}
 	switch (answer->status) {
 	case COMMAND_STATUS_DONE:
-		finish(commands, answer, message->reply);
+		if (answer->applied_seq > item->seq) /* it was not this one that was done */
+			park(commands, item, answer, message->body, message->reply);
+		else
+			finish(commands, answer, message->reply);
 		return;
 	case COMMAND_STATUS_RETRY:
 		outbox_put_off(commands->outbox, answer->id, now_ms, RETRY_MS);
