@@ -41,15 +41,13 @@ struct text flow_state_name(enum flow_state state)
 	return text_of(state_names[state]);
 }
 
-bool flow_state_parse(struct text text, enum flow_state *state)
+static bool state_parse(struct text text, enum flow_state *state)
 {
-	for (int i = 0; i < FLOW_STATE_COUNT; i++) {
-		if (text_equals(text, text_of(state_names[i]))) {
-			*state = (enum flow_state)i;
-			return true;
-		}
-	}
-	return false;
+	int found = text_find_word(text, state_names, FLOW_STATE_COUNT);
+	if (found < 0)
+		return false;
+	*state = (enum flow_state)found;
+	return true;
 }
 
 bool flow_may_move(enum flow_state from, enum flow_event event, enum flow_state *to)
@@ -192,7 +190,7 @@ static enum status read_member(
 				   ? STATUS_OK
 				   : wrong(member, error, "must be milliseconds since 1970 as an integer");
 	case MEMBER_STATE:
-		return flow_state_parse(text, at) ? STATUS_OK : wrong(member, error, "unknown state");
+		return state_parse(text, at) ? STATUS_OK : wrong(member, error, "unknown state");
 	case MEMBER_ROLE:
 		return read_role(member, value, at, error);
 	}

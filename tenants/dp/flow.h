@@ -25,7 +25,6 @@ enum flow_state {
 		FLOW_STATE_COUNT
 };
 struct text flow_state_name(enum flow_state state);
-bool flow_state_parse(struct text text, enum flow_state *state);
 
 /* What happens to a flow, whoever says so: a control plane's message, management, the wire or the clock. */
 #define FLOW_EVENT_LIST(X)                                                                                             \

@@ -196,11 +196,7 @@ static bool passes(struct text name, const struct header *headers, size_t count)
 	static const char *const fields[] = {"accept-ranges", "cache-control", "content-disposition", "content-encoding",
 		"content-language", "content-range", "content-type", "etag", "expires", "last-modified"};
 	(void)headers, (void)count;
-	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-		if (text_equals(name, text_of(fields[i])))
-			return true;
-	}
-	return false;
+	return text_find_word(name, fields, sizeof(fields) / sizeof(fields[0])) >= 0;
 }
 
 /* The store's status, in our words: its own body may name buckets, keys and accounts. */
