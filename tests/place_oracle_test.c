@@ -37,14 +37,14 @@ struct policy {
 	int64_t memory;
 };
 
-static const char *const lands[] = {"EU", "DE", "US", "CH"}, *const rules[] = {"gdpr", "itar", "iso", NULL};
+static const char *const lands[] = {"EU", "DE", "US", "CH"}, *const rules[] = {"gdpr", "itar", "iso"};
 
-static void print_list(struct buffer *into, const char *name, const char *const *words, unsigned bits)
+static void print_list(struct buffer *into, const char *name, const char *const *words, unsigned count, unsigned bits)
 {
 	const char *between = "";
 	buffer_printf(into, "\"%s\":[", name);
-	for (unsigned i = 0; i < 4; i++) {
-		if ((bits >> i & 1U) != 0 && words[i] != NULL) {
+	for (unsigned i = 0; i < count; i++) {
+		if ((bits >> i & 1U) != 0) {
 			buffer_printf(into, "%s\"%s\"", between, words[i]);
 			between = ",";
 		}
@@ -63,7 +63,7 @@ static void make_cell(struct place_snapshot *snapshot, uint32_t slot)
 		"\"maxVPAs\":%u,\"perType\":{\"cfm.dataplane\":%u},\"resources\":{\"memMiB\":%u},\"failoverReservePct\":%u},"
 		"\"labels\":{\"tier\":\"t%u\"},\"topology\":{\"zone\":\"z%u\"},",
 		slot, dice(3), dice(12), dice(12), 50 + dice(300), dice(2) * 20, dice(3), dice(5));
-	print_list(&text, "jurisdictions", lands, dice(16));
+	print_list(&text, "jurisdictions", lands, 4, dice(16));
 	buffer_append(&text, TEXT(",\"compliance\":["));
 	for (unsigned i = 0; i < 3; i++) {
 		if (dice(2) == 0)
@@ -105,9 +105,9 @@ static struct place_request *make_request(struct policy *policy)
 		.memory = dice(20)};
 	buffer_printf(&text, "{\"vpaId\":\"v%u\",\"participant\":\"p%u\",\"type\":\"%s\",\"class\":\"%s\",\"require\":{",
 		dice(1000), policy->participant, vpa_type_name(policy->type), policy->is_leased ? "leased" : "pinned");
-	print_list(&text, "jurisdictions", lands, policy->jurisdictions);
+	print_list(&text, "jurisdictions", lands, 4, policy->jurisdictions);
 	buffer_append(&text, TEXT(","));
-	print_list(&text, "compliance", rules, policy->compliance);
+	print_list(&text, "compliance", rules, 3, policy->compliance);
 	if (policy->region >= 0)
 		buffer_printf(&text, ",\"region\":\"r%d\"", policy->region);
 	if (policy->zone >= 0)

@@ -78,6 +78,76 @@ static void a_record_that_is_only_expected_guards_the_others(void **state)
 	suite_stop(seen);
 }
 
+/* The same record several times in one commit, in one transaction and in several: each sees what came before it. */
+static void a_record_may_change_often_in_one_commit(void **state)
+{
+	(void)state;
+	struct seen *seen = suite_open();
+	struct transaction *often = suite_put("", RECORD_FLOW, "a", "1", REVISION_ABSENT);
+	assert_true(transaction_put(often, TEXT(""), RECORD_FLOW, TEXT("a"), TEXT("2"), REVISION_ANY));
+	assert_true(transaction_delete(often, TEXT(""), RECORD_FLOW, TEXT("a"), REVISION_ANY));
+	assert_true(transaction_put(often, TEXT(""), RECORD_FLOW, TEXT("a"), TEXT("3"), REVISION_ABSENT));
+	struct transaction *receipts = suite_put("", RECORD_RECEIPT, "r", "1", REVISION_ANY);
+	assert_true(transaction_delete(receipts, TEXT(""), RECORD_RECEIPT, TEXT("r"), REVISION_ANY));
+	assert_true(transaction_put(receipts, TEXT(""), RECORD_RECEIPT, TEXT("s"), TEXT("1"), REVISION_ABSENT));
+	/* refused as a whole: what it did before it was refused is undone, for those behind it too */
+	struct transaction *refused = suite_put("", RECORD_FLOW, "a", "lost", REVISION_ANY);
+	assert_true(transaction_delete(refused, TEXT(""), RECORD_FLOW, TEXT("b"), REVISION_ANY));
+	struct outcome *outcomes[] = {suite_submit(seen, often), suite_submit(seen, receipts), suite_submit(seen, refused),
+		suite_submit(seen, suite_put("", RECORD_FLOW, "a", "4", 4)),
+		suite_submit(seen, suite_put("", RECORD_FLOW, "a", "5", REVISION_ABSENT))};
+	static const enum status wanted[] = {STATUS_OK, STATUS_OK, STATUS_NOT_FOUND, STATUS_OK, STATUS_CONFLICT};
+	suite_load(seen);
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
+		assert_int_equal(suite_wait(outcomes[i], NULL), wanted[i]);
+	assert_told(seen, "flow . a 1;flow . a 2;flow . a -;flow . a 3;flow . a 4;");
+	suite_stop(seen);
+	assert_stored("flow . a 4;");
+}
+
+static volatile sig_atomic_t ended;
+static void suite_on_end(int number)
+{
+	(void)number;
+	ended = 1;
+}
+
+/* What was deleted long ago leaves nothing; who was away meanwhile ends, for nobody can tell it any more. */
+static void tombstones_go_and_who_missed_them_ends(void **state)
+{
+	(void)state;
+	enum { KEEP = 20, ROUNDS = 60 };
+	suite_settings.tombstones = KEEP;
+	suite_settings.poll_ms = 60000; /* it looks when it writes */
+	struct seen *away = suite_start();
+	struct seen *seen = suite_start();
+	assert_int_equal(put(seen, "", RECORD_FLOW, "stays", "1"), STATUS_OK);
+	assert_int_equal(put(away, "", RECORD_FLOW, "also", "1"), STATUS_OK);
+	for (int i = 0; i < ROUNDS; i++) {
+		char id[16];
+		snprintf(id, sizeof(id), "r%d", i);
+		assert_int_equal(put(seen, "", RECORD_FLOW, id, "1"), STATUS_OK);
+		struct transaction *gone = transaction_new();
+		assert_true(transaction_delete(gone, TEXT(""), RECORD_FLOW, text_of(id), REVISION_ANY));
+		assert_int_equal(suite_wait(suite_submit(seen, gone), NULL), STATUS_OK);
+	}
+	struct seen *fresh = suite_start(); /* who loads now knows all there is */
+	assert_told(fresh, "flow . stays 1;flow . also 1;");
+	assert_int_equal(put(fresh, "", RECORD_FLOW, "new", "1"), STATUS_OK);
+	ended = 0;
+	signal(SIGTERM, suite_on_end);
+	assert_int_equal(put(away, "", RECORD_FLOW, "late", "1"), STATUS_UNAVAILABLE);
+	signal(SIGTERM, SIG_DFL);
+	assert_int_equal(ended, 1);
+	assert_false(store_is_healthy(away->store));
+	assert_true(store_is_healthy(seen->store));
+	suite_stop(away);
+	suite_stop(fresh);
+	suite_stop(seen);
+	assert_int_equal(suite_count("SELECT count(*) FROM record WHERE body IS NULL") <= KEEP, 1);
+	suite_settings.tombstones = 0;
+}
+
 static void a_transaction_is_whole_and_its_neighbours_do_not_suffer(void **state)
 {
 	(void)state;
@@ -230,6 +300,28 @@ static void of_one_expected_revision_one_process_wins(void **state)
 	struct outcome *second = suite_submit(other, suite_put("", RECORD_KEY, "k", "2", REVISION_ABSENT));
 	enum status a = suite_wait(first, NULL), b = suite_wait(second, NULL);
 	assert_true((a == STATUS_OK && b == STATUS_CONFLICT) || (a == STATUS_CONFLICT && b == STATUS_OK));
+	suite_stop(one);
+	suite_stop(other);
+}
+
+/* What a refused transaction had written before its last change was refused takes no revisions: the next ones are
+ * another process's, and are told. */
+static void what_is_refused_hides_nothing_of_others(void **state)
+{
+	(void)state;
+	struct seen *one = suite_start(), *other = suite_start();
+	assert_int_equal(
+		suite_wait(suite_submit(one, suite_put("", RECORD_KEY, "k", "1", REVISION_ABSENT)), NULL), STATUS_OK);
+	wait_told(other, 1);
+	for (int round = 0; round < 3; round++) {
+		struct transaction *refused = suite_put("", RECORD_KEY, "a", "1", REVISION_ANY);
+		assert_true(transaction_put(refused, TEXT(""), RECORD_KEY, TEXT("b"), TEXT("1"), REVISION_ANY));
+		assert_true(transaction_put(refused, TEXT(""), RECORD_KEY, TEXT("k"), TEXT("2"), REVISION_ABSENT));
+		assert_int_equal(suite_wait(suite_submit(other, refused), NULL), STATUS_CONFLICT);
+		struct outcome *outcome = suite_submit(one, suite_put("", RECORD_KEY, "k", "3", REVISION_ANY));
+		assert_int_equal(suite_wait(outcome, NULL), STATUS_OK);
+		wait_told(other, (size_t)round + 2);
+	}
 	suite_stop(one);
 	suite_stop(other);
 }
@@ -412,11 +504,13 @@ static void what_passes_is_told_of_and_leaves_no_trace(void **state)
 #define SUITE_CASES                                                                                                    \
 	SUITE_CASE(waiting_transactions_share_a_commit_and_end_in_order), SUITE_CASE(what_is_expected_decides),            \
 		SUITE_CASE(a_record_that_is_only_expected_guards_the_others),                                                  \
+		SUITE_CASE(a_record_may_change_often_in_one_commit), SUITE_CASE(tombstones_go_and_who_missed_them_ends),       \
+		SUITE_CASE(a_record_that_is_only_expected_guards_the_others),                                                  \
 		SUITE_CASE(a_transaction_is_whole_and_its_neighbours_do_not_suffer),                                           \
 		SUITE_CASE(a_context_goes_with_all_its_records), SUITE_CASE(a_reload_tells_kind_by_kind_and_counts_on),        \
 		SUITE_CASE(bytes_come_back_as_they_were), SUITE_CASE(too_many_waiting_are_refused_at_once),                    \
 		SUITE_CASE(closing_finishes_what_waits), SUITE_CASE(two_processes_see_each_other_in_order),                    \
-		SUITE_CASE(of_one_expected_revision_one_process_wins),                                                         \
+		SUITE_CASE(of_one_expected_revision_one_process_wins), SUITE_CASE(what_is_refused_hides_nothing_of_others),    \
 		SUITE_CASE(an_old_schema_is_brought_up_and_a_newer_one_refused),                                               \
 		SUITE_CASE(what_is_read_on_demand_is_told_to_nobody), SUITE_CASE(what_passes_is_told_of_and_leaves_no_trace),  \
 		SUITE_CASE(records_of_a_newer_program_are_left_alone), SUITE_CASE(a_held_lock_refuses_and_its_end_heals)

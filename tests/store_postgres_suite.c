@@ -34,6 +34,14 @@ static void suite_sql(const char *sql)
 		fail_msg("%s: %s", sql, PQerrorMessage(beside));
 }
 
+static long suite_count(const char *sql)
+{
+	PGresult *result = PQexec(beside, sql);
+	long count = PQntuples(result) == 1 ? strtol(PQgetvalue(result, 0, 0), NULL, 10) : -1;
+	PQclear(result);
+	return count;
+}
+
 static int suite_setup(void **state)
 {
 	(void)state;

@@ -47,6 +47,16 @@ static void suite_sql(const char *sql)
 	assert_int_equal(sqlite3_exec(beside, sql, NULL, NULL, NULL), SQLITE_OK);
 }
 
+static long suite_count(const char *sql)
+{
+	sqlite3_stmt *statement = NULL;
+	suite_sql("SELECT 1");
+	assert_int_equal(sqlite3_prepare_v2(beside, sql, -1, &statement, NULL), SQLITE_OK);
+	long count = sqlite3_step(statement) == SQLITE_ROW ? (long)sqlite3_column_int64(statement, 0) : -1;
+	sqlite3_finalize(statement);
+	return count;
+}
+
 static void suite_lock(bool is_held)
 {
 	suite_sql(is_held ? "BEGIN IMMEDIATE" : "ROLLBACK");

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,8 @@ static int suite_setup(void **state);
 static int suite_teardown(void **state);
 /* Runs SQL on another connection. */
 static void suite_sql(const char *sql);
+/* The number that a query gives. */
+static long suite_count(const char *sql);
 /* Another process takes the write lock, and lets it go. */
 static void suite_lock(bool is_held);
 

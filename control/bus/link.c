@@ -577,7 +577,8 @@ static void *run(void *context)
 			const char *detail = NULL;
 			if (natsConnection_GetLastError(link->connection, &detail) != NATS_OK && detail != NULL && *detail != 0)
 				say(link, "the connection was lost", detail);
-			report(link, false);
+			if (goes_on) /* else nobody may be there to hear it */
+				report(link, false);
 			was_up = false;
 		}
 		disconnect(link);

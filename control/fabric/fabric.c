@@ -194,6 +194,8 @@ enum status fabric_open(const struct fabric_settings *settings, const struct pm_
 	if (status == STATUS_OK)
 		status = commands_open(made->state, made->cells, bus, &made->commands);
 	if (status == STATUS_OK)
+		status = commands_serve(made->commands, made->rest);
+	if (status == STATUS_OK)
 		status = open_manager(made);
 	if (status == STATUS_OK)
 		status = open_provision_manager(made, pm_settings, error);
@@ -299,6 +301,7 @@ void fabric_lines(const struct fabric *fabric, struct buffer *into)
 		pm_line(fabric->pm, into);
 		buffer_append_byte(into, '\n');
 	}
-	buffer_printf(into, "%zu commands wait for their cells\n", commands_waiting(fabric->commands));
+	commands_line(fabric->commands, into);
+	buffer_append_byte(into, '\n');
 	buffer_printf(into, "%zu messages are parked\n", parked_count(fabric->parked));
 }

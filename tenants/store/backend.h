@@ -21,6 +21,12 @@ typedef bool record_visit(void *context, const struct record *record);
  * has_owner: the ctx has a participant record. */
 enum status change_judge(const struct change *change, bool is_present, int64_t revision, bool has_owner) MUST_CHECK;
 
+/* The changes of one transaction. */
+struct changes {
+	const struct change *items;
+	size_t count;
+};
+
 struct backend {
 	/* Opens and migrates. */
 	enum status (*open)(const struct store_settings *settings, void **database, struct buffer *error);
@@ -32,13 +38,21 @@ struct backend {
 	 * commit or roll back everything. apply: CONFLICT, NOT_FOUND and INVALID are verdicts on one transaction; after any
 	 * other failure only rollback may follow. A begin or commit that fails leaves nothing open. */
 	enum status (*begin)(void *database);
+	/* May be NULL. After begin and poll: everything that will be applied, so that it can be looked up together.
+	 * INVALID: somebody's bytes are refused, and only rollback may follow; begun anew with one transaction it is its
+	 * verdict. */
+	enum status (*gather)(void *database, const struct changes *all, size_t count);
 	enum status (*apply)(void *database, const struct change *changes, size_t count, record_visit *visit, void *context,
 		int64_t *revision);
+	/* INVALID as for gather; nothing is left open. */
 	enum status (*commit)(void *database);
 	void (*rollback)(void *database);
 	/* Records of other processes newer than `after`, tombstones with absent body; in or outside a begin. Cheap when
 	 * there are none. */
 	enum status (*poll)(void *database, int64_t after, record_visit *visit, void *context, int64_t *revision);
+	/* Between begin and commit: tombstones that lie more than `keep` revisions behind go, some of them. A process whose
+	 * newest revision is older than what went can no longer be told of what was deleted: its poll is STOPPED. */
+	enum status (*prune)(void *database, int64_t keep);
 	/* As store_list. */
 	enum status (*list)(void *database, struct text ctx, enum record_kind kind, struct text after, size_t limit,
 		record_visit *visit, void *context);

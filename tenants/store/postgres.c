@@ -13,6 +13,7 @@
 #include "server/base/log.h"
 #include "tenants/store/backend.h"
 #include "tenants/store/migrations.h"
+#include "tenants/store/postgres_batch.h"
 
 enum {
 	CONNECTION_MAX = 4096,
@@ -20,7 +21,9 @@ enum {
 	RETRY_FIRST_MS = 200,
 	RETRY_LAST_MS = 5000,
 	GRACE_MS = 1000,
-	LOAD_MS = 600000
+	LOAD_MS = 600000,
+	PARAMETERS_MAX = 5,
+	PRUNE_STEP = 4096 /* revisions looked through in one commit */
 };
 
 struct database {
@@ -28,8 +31,11 @@ struct database {
 	char *options;
 	int64_t statement_ms, patience_ms; /* how long the server may be silent */
 	uint64_t retry_at_ms, retry_ms;
-	int64_t seen;             /* the newest revision the store was told of */
-	int64_t started, written; /* the newest before this transaction, and with it */
+	int64_t seen;                  /* the newest revision the store was told of */
+	int64_t started, written;      /* the newest before this transaction, and with it */
+	int64_t pruned, pruned_before; /* tombstones up to here may be gone; when this transaction is not committed */
+	struct batch batch;
+	unsigned prepared; /* bit per statement of this connection */
 	bool is_healthy, has_notice, is_writing;
 };
 
@@ -75,12 +81,10 @@ static bool await_result(struct database *database)
 	}
 }
 
-/* As PQexecParams, but never waiting for ever. */
-static PGresult *execute(struct database *database, const char *sql, int count, const char *const *values)
+/* The last of the results of what was sent; NULL: lost. */
+static PGresult *collect(struct database *database)
 {
 	PGresult *last = NULL;
-	if (PQsendQueryParams(database->connection, sql, count, NULL, values, NULL, NULL, 0) == 0)
-		return NULL;
 	while (await_result(database)) {
 		PGresult *result = PQgetResult(database->connection);
 		if (result == NULL)
@@ -92,15 +96,20 @@ static PGresult *execute(struct database *database, const char *sql, int count, 
 	return NULL;
 }
 
-/* NULL: it failed, which has been logged; *verdict: INVALID when the values are to blame, else UNAVAILABLE. */
-static PGresult *query_judged(
-	struct database *database, const char *sql, int count, const char *const *values, enum status *verdict)
+/* As PQexec or PQexecParams, but never waiting for ever. Without values `sql` may be several statements, of which the
+ * last or the first that fails answers. */
+static PGresult *execute(struct database *database, const char *sql, int count, const char *const *values)
 {
-	*verdict = STATUS_UNAVAILABLE;
-	if (is_lost(database))
-		return NULL;
-	PGresult *result = execute(database, sql, count, values);
+	int is_sent = count == 0 ? PQsendQuery(database->connection, sql)
+							 : PQsendQueryParams(database->connection, sql, count, NULL, values, NULL, NULL, 0);
+	return is_sent == 0 ? NULL : collect(database);
+}
+
+/* NULL: it failed, which has been logged; *verdict: INVALID when the values are to blame, else UNAVAILABLE. */
+static PGresult *judge(struct database *database, PGresult *result, enum status *verdict)
+{
 	ExecStatusType kind = PQresultStatus(result);
+	*verdict = STATUS_UNAVAILABLE;
 	if (kind == PGRES_TUPLES_OK || kind == PGRES_COMMAND_OK) {
 		*verdict = STATUS_OK;
 		return result;
@@ -112,6 +121,13 @@ static PGresult *query_judged(
 	PQclear(result);
 	database->is_healthy = !is_lost(database) && database->is_healthy;
 	return NULL;
+}
+
+static PGresult *query_judged(
+	struct database *database, const char *sql, int count, const char *const *values, enum status *verdict)
+{
+	*verdict = STATUS_UNAVAILABLE;
+	return is_lost(database) ? NULL : judge(database, execute(database, sql, count, values), verdict);
 }
 
 static PGresult *query(struct database *database, const char *sql, int count, const char *const *values)
@@ -181,6 +197,7 @@ static bool connect_now(struct database *database)
 	const char *values[] = {"5", "10", "5", "3", "15000", "celld", database->options, "UTF8", NULL};
 	char limits[160];
 	PQfinish(database->connection);
+	database->prepared = 0;
 	database->connection = PQconnectdbParams(names, values, 1);
 	if (PQstatus(database->connection) != CONNECTION_OK)
 		return false;
@@ -275,6 +292,7 @@ static void postgres_close(void *object)
 	if (database == NULL)
 		return;
 	PQfinish(database->connection);
+	batch_free(&database->batch);
 	if (database->options != NULL)
 		explicit_bzero(database->options, strlen(database->options));
 	free(database->options);
@@ -353,6 +371,14 @@ static enum status read_newest(struct database *database, const char *sql, int64
 	return is_read ? check_newest(database, *revision) : STATUS_UNAVAILABLE;
 }
 
+static enum status read_pruned(struct database *database)
+{
+	PGresult *result = query(database, "SELECT value FROM meta WHERE name = 'pruned'", 0, NULL);
+	bool is_read = result != NULL && PQntuples(result) == 1 && to_number(result, 0, 0, &database->pruned);
+	PQclear(result);
+	return is_read ? STATUS_OK : STATUS_UNAVAILABLE;
+}
+
 static enum status postgres_load(void *object, record_visit *visit, void *context, int64_t *revision)
 {
 	struct database *database = object;
@@ -375,6 +401,8 @@ static enum status postgres_load(void *object, record_visit *visit, void *contex
 		status = read_newest(database, "SELECT value FROM meta WHERE name = 'revision'", revision);
 	if (status == STATUS_OK)
 		database->seen = *revision;
+	if (status == STATUS_OK)
+		status = read_pruned(database);
 	database->patience_ms = patience_ms;
 	run(database, "COMMIT");
 	return status;
@@ -402,6 +430,10 @@ static enum status postgres_poll(void *object, int64_t after, record_visit *visi
 	/* the counter first: what is committed between the two is told and then asked for again, never left out */
 	status = read_newest(database, "SELECT value FROM meta WHERE name = 'revision'", &newest);
 	if (status == STATUS_OK)
+		status = read_pruned(database);
+	if (status == STATUS_OK && after < database->pruned)
+		return STATUS_STOPPED;
+	if (status == STATUS_OK)
 		status = visit_rows(query(database,
 								"SELECT ctx, kind, id, revision, body FROM record WHERE revision > $1::bigint "
 								"ORDER BY revision",
@@ -420,54 +452,258 @@ static enum status postgres_poll(void *object, int64_t after, record_visit *visi
 static void roll_back(struct database *database)
 {
 	database->is_writing = false;
+	database->pruned = database->pruned_before;
+	batch_clear(&database->batch);
 	run(database, "ROLLBACK");
+}
+
+/* The counter's lock: whoever commits later has the higher revisions. */
+static enum status begin(struct database *database)
+{
+	enum status status = come_back(database);
+	if (status == STATUS_OK)
+		status = read_newest(
+			database, "BEGIN; SELECT value FROM meta WHERE name = 'revision' FOR UPDATE", &database->started);
+	return status;
 }
 
 static enum status postgres_begin(void *object)
 {
 	struct database *database = object;
-	enum status status = come_back(database);
-	if (status == STATUS_OK)
-		status = run(database, "BEGIN");
-	if (status != STATUS_OK && is_lost(database)) { /* while idle: nothing was under way, so once more */
-		status = come_back(database);
-		if (status == STATUS_OK)
-			status = run(database, "BEGIN");
-	}
-	if (status != STATUS_OK)
-		return status;
-	/* the counter's lock: whoever commits later has the higher revisions */
-	status = read_newest(database, "SELECT value FROM meta WHERE name = 'revision' FOR UPDATE", &database->started);
+	enum status status = begin(database);
+	if (status != STATUS_OK && is_lost(database)) /* while idle: nothing was under way, so once more */
+		status = begin(database);
 	if (status != STATUS_OK) {
-		roll_back(database);
+		if (!is_lost(database))
+			roll_back(database);
 		return status;
 	}
 	database->written = database->started;
+	database->pruned_before = database->pruned;
+	batch_clear(&database->batch);
 	database->has_notice = database->has_notice || database->started != database->seen;
 	database->is_writing = true;
 	return STATUS_OK;
 }
 
-static enum status count_up(struct database *database)
+/* --- many at once */
+
+/* Prepared once a connection: planning them anew each time costs more than running them. Each record is one look into
+ * the index: a join would be planned as a pass over the whole table, as long as nobody has counted its rows. */
+enum prepared { LOOK_UP, OWNERS, PUT, DROP, PREPARED_COUNT };
+static const struct {
+	const char *name, *sql;
+	int count; /* of arrays */
+} prepared[PREPARED_COUNT] = {
+	[LOOK_UP] = {"look_up",
+		"SELECT at, (SELECT revision FROM record WHERE ctx = wanted.ctx AND kind = wanted.kind AND id = wanted.id "
+		"AND body IS NOT NULL) FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY "
+		"AS wanted (ctx, kind, id, at)",
+		3},
+	[OWNERS] = {"owners",
+		"SELECT DISTINCT ctx FROM record WHERE ctx = ANY($1::text[]) AND kind = 'participant' AND body IS NOT NULL", 1},
+	[PUT] = {"put",
+		"INSERT INTO record (ctx, kind, id, revision, body) "
+		"SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[]) "
+		"ON CONFLICT (ctx, kind, id) DO UPDATE SET revision = excluded.revision, body = excluded.body",
+		5},
+	[DROP] = {"drop",
+		"DELETE FROM record WHERE ctid = ANY(ARRAY(SELECT (SELECT ctid FROM record WHERE ctx = gone.ctx "
+		"AND kind = gone.kind AND id = gone.id) FROM unnest($1::text[], $2::text[], $3::text[]) "
+		"AS gone (ctx, kind, id)))",
+		3},
+};
+
+static enum status prepare(struct database *database, enum prepared which)
 {
-	char number[24];
-	snprintf(number, sizeof(number), "%lld", (long long)database->written);
-	const char *values[] = {number};
-	PGresult *result = query(database, "UPDATE meta SET value = $1::bigint WHERE name = 'revision'", 1, values);
-	enum status status = result == NULL ? STATUS_UNAVAILABLE : STATUS_OK;
+	enum status status = STATUS_UNAVAILABLE;
+	if ((database->prepared >> which & 1U) != 0)
+		return STATUS_OK;
+	if (!is_lost(database) &&
+		PQsendPrepare(database->connection, prepared[which].name, prepared[which].sql, 0, NULL) != 0)
+		PQclear(judge(database, collect(database), &status));
+	if (status == STATUS_OK)
+		database->prepared |= 1U << which;
+	return status;
+}
+
+/* The result or NULL. */
+static PGresult *ask_arrays(struct database *database, enum prepared which, struct buffer *arrays, enum status *verdict)
+{
+	static const int binary[PARAMETERS_MAX] = {1, 1, 1, 1, 1};
+	const char *values[PARAMETERS_MAX];
+	int lengths[PARAMETERS_MAX], count = prepared[which].count;
+	*verdict = STATUS_NO_MEMORY;
+	for (int i = 0; i < count; i++) {
+		if (arrays[i].failed || arrays[i].length > INT32_MAX / 2)
+			return NULL;
+		values[i] = arrays[i].bytes;
+		lengths[i] = (int)arrays[i].length;
+	}
+	*verdict = prepare(database, which);
+	if (*verdict != STATUS_OK)
+		return NULL;
+	bool is_sent =
+		PQsendQueryPrepared(database->connection, prepared[which].name, count, values, lengths, binary, 0) != 0;
+	return judge(database, is_sent ? collect(database) : NULL, verdict);
+}
+
+static void free_arrays(struct buffer *arrays)
+{
+	for (int i = 0; i < PARAMETERS_MAX; i++)
+		buffer_free(&arrays[i]);
+}
+
+/* The revisions of what is there. */
+static enum status look_up(struct database *database)
+{
+	struct batch *batch = &database->batch;
+	struct buffer arrays[PARAMETERS_MAX] = {{0}};
+	enum status status;
+	for (int i = 0; i < 3; i++)
+		array_begin(&arrays[i], ARRAY_TEXT, batch->known_count);
+	for (uint32_t i = 0; i < batch->known_count; i++) {
+		const struct batch_known *known = &batch->known[i];
+		array_text(&arrays[0], known->ctx);
+		array_text(&arrays[1], text_of(record_kind_name(known->kind)));
+		array_text(&arrays[2], known->id.bytes == NULL ? TEXT("") : known->id);
+	}
+	PGresult *result = ask_arrays(database, LOOK_UP, arrays, &status);
+	for (int row = 0; result != NULL && row < PQntuples(result); row++) {
+		int64_t at = 0, revision = 0;
+		if (to_number(result, row, 0, &at) && to_number(result, row, 1, &revision) && at > 0 &&
+			at <= batch->known_count && batch->known[at - 1].id.bytes != NULL)
+			batch->known[at - 1].revision = revision;
+	}
 	PQclear(result);
-	return status == STATUS_OK ? run(database, "NOTIFY celld_records") : status;
+	free_arrays(arrays);
+	return status;
+}
+
+/* Which of the contexts have their participant. */
+static enum status look_up_owners(struct database *database)
+{
+	struct batch *batch = &database->batch;
+	struct buffer arrays[PARAMETERS_MAX] = {{0}};
+	enum status status;
+	uint32_t count = 0;
+	for (uint32_t i = 0; i < batch->known_count; i++)
+		count += batch->known[i].id.bytes == NULL;
+	if (count == 0)
+		return STATUS_OK;
+	array_begin(&arrays[0], ARRAY_TEXT, count);
+	for (uint32_t i = 0; i < batch->known_count; i++) {
+		if (batch->known[i].id.bytes == NULL)
+			array_text(&arrays[0], batch->known[i].ctx);
+	}
+	PGresult *result = ask_arrays(database, OWNERS, arrays, &status);
+	for (int row = 0; result != NULL && row < PQntuples(result); row++) {
+		struct batch_known *owner = batch_find(batch, cell(result, row, 0), RECORD_PARTICIPANT, TEXT_NONE);
+		if (owner != NULL)
+			owner->revision = 1;
+	}
+	PQclear(result);
+	free_arrays(arrays);
+	return status;
+}
+
+static enum status postgres_gather(void *object, const struct changes *all, size_t count)
+{
+	struct database *database = object;
+	for (size_t i = 0; i < count; i++) {
+		if (!batch_takes(all[i].items, all[i].count))
+			return STATUS_OK; /* one after another, as they come */
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (!batch_gather(&database->batch, all[i].items, all[i].count))
+			return STATUS_NO_MEMORY;
+	}
+	database->batch.is_gathered = true;
+	if (database->batch.known_count == 0)
+		return STATUS_OK;
+	enum status status = look_up(database);
+	return status == STATUS_OK ? look_up_owners(database) : status;
+}
+
+static uint32_t count_last(const struct batch *batch, bool is_drop)
+{
+	uint32_t count = 0;
+	for (uint32_t i = 0; i < batch->write_count; i++)
+		count += batch_is_last(batch, i) && batch->writes[i].is_drop == is_drop;
+	return count;
+}
+
+static enum status flush_rows(struct database *database, bool is_drop)
+{
+	const struct batch *batch = &database->batch;
+	struct buffer arrays[PARAMETERS_MAX] = {{0}};
+	uint32_t count = count_last(batch, is_drop);
+	enum status status;
+	if (count == 0)
+		return STATUS_OK;
+	for (int i = 0; i < PARAMETERS_MAX; i++)
+		array_begin(&arrays[i], i == 3 ? ARRAY_BIGINT : ARRAY_TEXT, count);
+	for (uint32_t i = 0; i < batch->write_count; i++) {
+		const struct batch_write *write = &batch->writes[i];
+		if (!batch_is_last(batch, i) || write->is_drop != is_drop)
+			continue;
+		array_text(&arrays[0], write->change->ctx);
+		array_text(&arrays[1], text_of(record_kind_name(write->change->record)));
+		array_text(&arrays[2], write->change->id);
+		array_number(&arrays[3], write->revision);
+		array_text(&arrays[4], write->change->kind == CHANGE_PUT ? write->change->body : TEXT_NONE);
+	}
+	PQclear(ask_arrays(database, is_drop ? DROP : PUT, arrays, &status));
+	free_arrays(arrays);
+	return status;
+}
+
+/* Of each record its last version. */
+static enum status flush(struct database *database)
+{
+	enum status status = database->batch.is_gathered ? flush_rows(database, false) : STATUS_OK;
+	if (status == STATUS_OK && database->batch.is_gathered)
+		status = flush_rows(database, true);
+	batch_clear(&database->batch);
+	return status;
+}
+
+/* --- tombstones */
+
+static enum status postgres_prune(void *object, int64_t keep)
+{
+	struct database *database = object;
+	int64_t until = database->written - keep;
+	char from_text[24], until_text[24];
+	enum status status;
+	if (until < database->pruned + (keep < PRUNE_STEP ? 1 : PRUNE_STEP))
+		return STATUS_OK;
+	until = until > database->pruned + 2 * PRUNE_STEP ? database->pruned + 2 * PRUNE_STEP : until;
+	snprintf(from_text, sizeof(from_text), "%lld", (long long)database->pruned);
+	snprintf(until_text, sizeof(until_text), "%lld", (long long)until);
+	const char *values[] = {from_text, until_text};
+	PQclear(query_judged(database,
+		"WITH gone AS (DELETE FROM record WHERE revision > $1::bigint AND revision <= $2::bigint AND body IS NULL) "
+		"UPDATE meta SET value = greatest(value, $2::bigint) WHERE name = 'pruned'",
+		2, values, &status));
+	if (status == STATUS_OK)
+		database->pruned = until;
+	return status;
 }
 
 static enum status postgres_commit(void *object)
 {
 	struct database *database = object;
-	enum status status = database->written == database->started ? STATUS_OK : count_up(database);
+	char sql[160] = "COMMIT";
+	enum status status = flush(database);
 	if (status != STATUS_OK) {
 		roll_back(database);
 		return status;
 	}
-	PGresult *result = query(database, "COMMIT", 0, NULL);
+	if (database->written != database->started)
+		snprintf(sql, sizeof(sql), "UPDATE meta SET value = %lld WHERE name = 'revision'; NOTIFY celld_records; COMMIT",
+			(long long)database->written);
+	PGresult *result = query(database, sql, 0, NULL);
 	/* a transaction that had failed answers COMMIT with ROLLBACK, and no error */
 	bool is_done = result != NULL && strcmp(PQcmdStatus(result), "COMMIT") == 0;
 	PQclear(result);
@@ -608,6 +844,8 @@ static enum status postgres_apply(
 	void *object, const struct change *changes, size_t count, record_visit *visit, void *context, int64_t *revision)
 {
 	struct database *database = object;
+	if (database->batch.is_gathered)
+		return batch_apply(&database->batch, changes, count, &database->written, visit, context, revision);
 	int64_t before = database->written;
 	enum status status = run(database, "SAVEPOINT one");
 	for (size_t i = 0; i < count && status == STATUS_OK; i++)
@@ -645,5 +883,15 @@ static bool postgres_is_healthy(const void *object)
 	return ((const struct database *)object)->is_healthy;
 }
 
-const struct backend backend_postgres = {postgres_open, postgres_close, postgres_load, postgres_begin, postgres_apply,
-	postgres_commit, postgres_rollback, postgres_poll, postgres_list, postgres_is_healthy};
+const struct backend backend_postgres = {.open = postgres_open,
+	.close = postgres_close,
+	.load = postgres_load,
+	.begin = postgres_begin,
+	.gather = postgres_gather,
+	.apply = postgres_apply,
+	.commit = postgres_commit,
+	.rollback = postgres_rollback,
+	.poll = postgres_poll,
+	.prune = postgres_prune,
+	.list = postgres_list,
+	.is_healthy = postgres_is_healthy};

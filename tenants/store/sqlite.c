@@ -19,6 +19,9 @@
 	X(LIST, "SELECT * FROM record WHERE ctx = ?1 AND kind = ?2 AND id > ?3 AND body NOTNULL ORDER BY id LIMIT ?4")     \
 	X(AFTER, "SELECT ctx, kind, id, revision, body FROM record WHERE revision > ?1 ORDER BY revision")                 \
 	X(NEWEST, "SELECT value FROM meta WHERE name = 'revision'")                                                        \
+	X(PRUNED, "SELECT value FROM meta WHERE name = 'pruned'")                                                          \
+	X(PRUNE, "DELETE FROM record WHERE revision > ?1 AND revision <= ?2 AND body IS NULL")                             \
+	X(NOTE_PRUNED, "UPDATE meta SET value = max(value, ?1) WHERE name = 'pruned'")                                     \
 	X(COUNT_UP, "UPDATE meta SET value = value + 1 WHERE name = 'revision' RETURNING value")                           \
 	X(TOUCH, "INSERT INTO meta VALUES ('probe', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1")                \
 	X(BEGIN, "BEGIN IMMEDIATE")                                                                                        \
@@ -28,6 +31,8 @@
 	X(RELEASE, "RELEASE one")                                                                                          \
 	X(UNDO, "ROLLBACK TO one")                                                                                         \
 	X(VERSION, "PRAGMA data_version")
+
+enum { PRUNE_STEP = 4096 }; /* revisions looked through in one commit */
 
 enum statement {
 #define STATEMENT_MEMBER(name, sql) STATEMENT_##name,
@@ -270,6 +275,11 @@ static enum status sqlite_poll(void *object, int64_t after, record_visit *visit,
 	/* the counter first: what is committed between the two is told and then asked for again, never left out */
 	int64_t newest = after;
 	status = run_number(database, STATEMENT_NEWEST, &newest);
+	int64_t pruned = 0;
+	if (status == STATUS_OK)
+		status = run_number(database, STATEMENT_PRUNED, &pruned);
+	if (status == STATUS_OK && after < pruned)
+		return STATUS_STOPPED;
 	sqlite3_stmt *statement = use(database, STATEMENT_AFTER);
 	sqlite3_bind_int64(statement, 1, after);
 	if (status == STATUS_OK)
@@ -460,6 +470,30 @@ static enum status sqlite_apply(
 	return undone == STATUS_OK ? status : undone;
 }
 
+static enum status sqlite_prune(void *object, int64_t keep)
+{
+	struct database *database = object;
+	int64_t newest = 0, pruned = 0;
+	enum status status = run_number(database, STATEMENT_NEWEST, &newest);
+	if (status == STATUS_OK)
+		status = run_number(database, STATEMENT_PRUNED, &pruned);
+	int64_t until = newest - keep;
+	if (status != STATUS_OK || until < pruned + (keep < PRUNE_STEP ? 1 : PRUNE_STEP))
+		return status;
+	until = until > pruned + 2 * PRUNE_STEP ? pruned + 2 * PRUNE_STEP : until;
+	sqlite3_stmt *statement = use(database, STATEMENT_PRUNE);
+	sqlite3_bind_int64(statement, 1, pruned);
+	sqlite3_bind_int64(statement, 2, until);
+	status = status_of(database, sqlite3_step(statement));
+	sqlite3_reset(statement);
+	statement = use(database, STATEMENT_NOTE_PRUNED);
+	sqlite3_bind_int64(statement, 1, until);
+	if (status == STATUS_OK)
+		status = status_of(database, sqlite3_step(statement));
+	sqlite3_reset(statement);
+	return status;
+}
+
 static enum status sqlite_list(void *object, struct text ctx, enum record_kind kind, struct text after, size_t limit,
 	record_visit *visit, void *context)
 {
@@ -477,5 +511,14 @@ static bool sqlite_is_healthy(const void *object)
 	return ((const struct database *)object)->is_healthy;
 }
 
-const struct backend backend_sqlite = {sqlite_open, sqlite_close, sqlite_load, sqlite_begin, sqlite_apply,
-	sqlite_commit, sqlite_rollback, sqlite_poll, sqlite_list, sqlite_is_healthy};
+const struct backend backend_sqlite = {.open = sqlite_open,
+	.close = sqlite_close,
+	.load = sqlite_load,
+	.begin = sqlite_begin,
+	.apply = sqlite_apply,
+	.commit = sqlite_commit,
+	.rollback = sqlite_rollback,
+	.poll = sqlite_poll,
+	.prune = sqlite_prune,
+	.list = sqlite_list,
+	.is_healthy = sqlite_is_healthy};

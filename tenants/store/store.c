@@ -2,16 +2,18 @@
 #include "tenants/store/store.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "server/base/config.h"
 #include "server/base/log.h"
 #include "tenants/store/backend.h"
 
-enum { LISTENERS_MAX = 8, BATCH_MAX = 256 };
+enum { LISTENERS_MAX = 8, BATCH_MAX = 256, TOMBSTONES = 1000000 };
 
 static const char *const backends[] = {"sqlite", "postgres", NULL};
 #define STORE(name, kind_, ...)                                                                                        \
@@ -28,6 +30,8 @@ const struct setting store_settings_table[] = {
 		.help = "changes that may wait; further ones are refused"),
 	STORE(poll_ms, SETTING_MILLISECONDS, .preset = "200 ms", .minimum = 10, .maximum = 60000,
 		.help = "how often to look for commits of other processes"),
+	STORE(tombstones, SETTING_INTEGER, .preset = "1000000", .minimum = 10, .maximum = 1000000000,
+		.help = "how many changes back a deleted record is remembered; a process that was away for more of them ends"),
 	STORE(statement_ms, SETTING_MILLISECONDS, .preset = "5 s", .minimum = 100, .maximum = 600000,
 		.help = "longest time of one PostgreSQL statement, and of waiting for another process's lock"),
 };
@@ -167,7 +171,7 @@ struct store {
 	struct store_listener listeners[LISTENERS_MAX];
 	unsigned listener_count;
 	int64_t revision; /* the newest that the listeners know */
-	atomic_bool is_healthy;
+	atomic_bool is_healthy, is_left_behind;
 	pthread_t thread;
 	bool has_thread;
 	pthread_mutex_t lock; /* of what follows */
@@ -187,6 +191,8 @@ enum status store_open(
 	made->backend = settings->backend == STORE_POSTGRES ? &backend_postgres : &backend_sqlite;
 	made->pool = pool;
 	made->settings = *settings;
+	if (made->settings.tombstones == 0)
+		made->settings.tombstones = TOMBSTONES;
 	made->queue_end = &made->queue;
 	made->listings_end = &made->listings;
 	enum status status = made->backend->open(settings, &made->database, error);
@@ -354,7 +360,8 @@ static enum status apply_all(struct store *store, struct transaction *batch, str
 		if (is_text(transaction))
 			transaction->status = store->backend->apply(
 				store->database, transaction->changes, transaction->count, write_news, &page, &revision);
-		transaction->revision = revision;
+		/* what a refused one would have written counts for nothing: others will have these revisions */
+		transaction->revision = transaction->status == STATUS_OK ? revision : 0;
 		if (transaction->status == STATUS_OK && page.first != NULL) {
 			*paper->end = page.first;
 			paper->end = page.end;
@@ -366,6 +373,8 @@ static enum status apply_all(struct store *store, struct transaction *batch, str
 	}
 	return STATUS_OK;
 }
+
+static void left_behind(struct store *store);
 
 static enum status look_for_others(struct store *store)
 {
@@ -383,25 +392,79 @@ static enum status look_for_others(struct store *store)
 			tell_end(store);
 	}
 	drop_news(paper.first);
+	if (status == STATUS_STOPPED)
+		left_behind(store);
 	return status;
+}
+
+/* What was deleted meanwhile cannot be learnt any more, so what is in memory is not what is stored. A restart reads
+ * what there is. */
+static void left_behind(struct store *store)
+{
+	if (!atomic_exchange(&store->is_left_behind, true)) {
+		LOG(ERROR, "store.left_behind", log_number("revision", store->revision));
+		kill(getpid(), SIGTERM);
+	}
+}
+
+static enum status gather(struct store *store, const struct transaction *batch)
+{
+	struct changes all[BATCH_MAX];
+	size_t count = 0;
+	if (store->backend->gather == NULL)
+		return STATUS_OK;
+	for (const struct transaction *transaction = batch; transaction != NULL; transaction = transaction->next) {
+		if (is_text(transaction))
+			all[count++] = (struct changes){transaction->changes, transaction->count};
+	}
+	return store->backend->gather(store->database, all, count);
+}
+
+static enum status write_batch(struct store *store, struct transaction *batch, struct newspaper *paper)
+{
+	enum status status = store->backend->begin(store->database);
+	if (status != STATUS_OK)
+		return status;
+	/* under the write lock: what others committed is told first, so that revisions come in their order */
+	status = look_for_others(store);
+	if (status == STATUS_OK)
+		status = gather(store, batch);
+	if (status == STATUS_OK)
+		status = apply_all(store, batch, paper);
+	if (status == STATUS_OK)
+		status = store->backend->prune(store->database, store->settings.tombstones);
+	if (status == STATUS_OK)
+		return store->backend->commit(store->database);
+	store->backend->rollback(store->database);
+	return status;
+}
+
+static void run_batch(struct store *store, struct transaction *batch);
+
+/* Somebody's bytes were refused: each alone. */
+static void run_singly(struct store *store, struct transaction *batch)
+{
+	while (batch != NULL) {
+		struct transaction *transaction = batch;
+		batch = transaction->next;
+		transaction->next = NULL;
+		run_batch(store, transaction);
+	}
 }
 
 static void run_batch(struct store *store, struct transaction *batch)
 {
 	struct newspaper paper = {.end = &paper.first};
-	enum status status = store->backend->begin(store->database);
-	if (status == STATUS_OK) {
-		/* under the write lock: what others committed is told first, so that revisions come in their order */
-		status = look_for_others(store);
-		if (status == STATUS_OK)
-			status = apply_all(store, batch, &paper);
-		if (status == STATUS_OK)
-			status = store->backend->commit(store->database);
-		else
-			store->backend->rollback(store->database);
-	}
+	enum status status = atomic_load(&store->is_left_behind) ? STATUS_UNAVAILABLE : write_batch(store, batch, &paper);
 	atomic_store(&store->is_healthy, store->backend->is_healthy(store->database));
-	if (status != STATUS_OK) {
+	if (status == STATUS_INVALID && batch->next != NULL) {
+		drop_news(paper.first);
+		run_singly(store, batch);
+		return;
+	}
+	if (status == STATUS_INVALID) {
+		fail_all(batch, STATUS_INVALID);
+	} else if (status != STATUS_OK) {
 		LOG(ERROR, "store.commit", log_text("error", text_of(status_text(status))));
 		fail_all(batch, status == STATUS_NO_MEMORY ? status : STATUS_UNAVAILABLE);
 	} else {
@@ -563,7 +626,7 @@ static void *run(void *context)
 		if (batch != NULL)
 			run_batch(store, batch);
 		run_listings(store, listings);
-		if (batch == NULL && listings == NULL) {
+		if (batch == NULL && listings == NULL && !atomic_load(&store->is_left_behind)) {
 			look_for_others(store); /* what fails now is asked again at the next look */
 			atomic_store(&store->is_healthy, store->backend->is_healthy(store->database));
 		}
@@ -616,7 +679,7 @@ void store_submit(struct store *store, struct transaction *transaction, struct w
 
 bool store_is_healthy(const struct store *store)
 {
-	return atomic_load(&store->is_healthy);
+	return atomic_load(&store->is_healthy) && !atomic_load(&store->is_left_behind);
 }
 
 void store_close(struct store *store)

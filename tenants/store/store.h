@@ -5,8 +5,9 @@
  *
  * The store's thread is the only writer of everything in memory that is made from records: the listener is called with
  * each record at load (on the loading thread), after each commit of this process, and after commits of other processes
- * on the same database, always in revision order. A transaction is completed only after a worker_pool_barrier behind
- * its listener calls: whoever asked may rely on every worker seeing the change. */
+ * on the same database, always in revision order. A process that could not look for so long that deletions it has not
+ * heard of are forgotten ends (SIGTERM): what it has in memory cannot be mended. A transaction is completed only after
+ * a worker_pool_barrier behind its listener calls: whoever asked may rely on every worker seeing the change. */
 #pragma once
 
 #include "server/base/config.h"
@@ -113,6 +114,7 @@ struct store_settings {
 							  in argv or config */
 	int64_t queued_transactions; /* bound: 4,096; over it submissions end UNAVAILABLE */
 	int64_t poll_ms;             /* SQLite: how often to look for other processes' commits: 200 */
+	int64_t tombstones;          /* how many revisions long a deleted record is remembered; 0: the default, 1,000,000 */
 	int64_t statement_ms;        /* PostgreSQL statement timeout, and the wait for another process's lock: 5 s */
 };
 extern const struct setting store_settings_table[];

@@ -94,7 +94,7 @@ class Fleet:
         done = subprocess.run([PROGRAMS / "cellctl", *words, "--url", f"http://127.0.0.1:{self.cfmd.port}", "--state", self.cfmd.state],
             capture_output=True, text=True)
         assert not check or done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
-        return done.stdout
+        return done.stdout if check else done.stdout + done.stderr
 
     def api(self, method, path, body=None):
         """(status, parsed body)."""
@@ -143,13 +143,17 @@ class Fleet:
         self.wait_status(name, "HEALTHY")
         return cell
 
-    def line(self, cell):
-        """What the cell says of its place in the fabric."""
+    def cell_status(self, cell):
+        """What `cellctl status` shows; {}: it does not answer."""
         token = subprocess.run([PROGRAMS / "cellctl", "access-token", "--scopes", "management-api:admin", "--state", cell.state],
             check=True, capture_output=True, text=True).stdout.strip()
         answer = subprocess.run(["curl", "-s", "-m", "5", "-H", f"Authorization: Bearer {token}", f"http://127.0.0.1:{cell.admin_port}/api/cell/v1/status"],
             capture_output=True, text=True).stdout
-        return json.loads(answer)["fabric"] if answer else ""
+        return json.loads(answer) if answer else {}
+
+    def line(self, cell):
+        """What the cell says of its place in the fabric."""
+        return self.cell_status(cell).get("fabric", "")
 
 
 def since(moment):

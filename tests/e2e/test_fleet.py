@@ -278,6 +278,31 @@ def test_an_edge_cell_only_alarms(fleet):
     assert shown["mode"] == "ready"
 
 
+# --- F51
+
+def test_a_flood_of_heartbeats_hurts_nobody_else(fleet):
+    calm, loud = fleet.join("cell-calm"), "cell-loud"
+    fleet.join(loud)
+    shown = fleet.ok("GET", f"/cells/{loud}")
+    beat = json.dumps({"v": 1, "c": loud, "inc": shown["incarnation"], "ep": shown["epoch"], "n": 1, "st": "ok"}).encode()
+    giant = b'{"v":1,"x":"' + b"x" * 60000 + b'"}'
+    client = fleet.broker.client()
+    begun = time.monotonic()
+    while since(begun) < 4:
+        for _ in range(500):
+            client.publish(f"celld.hb.{loud}", beat)
+        client.publish(f"celld.hb.{loud}", giant)
+        client.publish(f"celld.hb.{loud}", b"[" * 3000)
+        assert fleet.health("cell-calm")["lastHeartbeatAgeMs"] < 2000
+    assert fleet.status("cell-calm") == "HEALTHY"
+    body = fleet.cfmd.request("GET", "/metrics", port=fleet.cfmd.admin_port)[2].decode()
+    limited = int(re.search(r'^celld_heartbeats_total\{verdict="limited"\} (\d+)', body, re.M)[1])
+    assert limited > 1000, "what is too much is dropped before it is read"
+    fleet.wait_status(loud, "HEALTHY", 40)
+    assert calm.is_ready()
+    client.close()
+
+
 # --- the broker
 
 def test_a_broker_that_is_away_then_wiped(tmp_path):

@@ -43,7 +43,7 @@ void keepers_follow(struct fleet *fleet, struct watched *watched, const struct c
 	}
 	if (fleet->bus == NULL || count == 0 || cell->epoch == 0 || cell->is_legacy || watched->keepers != NULL)
 		return;
-	watched->keepers = calloc(count, sizeof(*watched->keepers));
+	watched->keepers = calloc(count, sizeof(void *));
 	for (size_t i = 0; watched->keepers != NULL && i < count; i++)
 		watched->keepers[watched->keeper_count++] =
 			keep(fleet, credentials_activity(fleet->credentials, i), cell->external_id);

@@ -7,7 +7,7 @@
 #include "control/fabric/place/columns.h"
 #include "control/fabric/place/snapshot.h"
 
-enum { PART = 1000, DEGRADED_PART = 300, ZONE_PART = 800, REGION_PART = 600, OVERLAP_HOLDINGS = 64 };
+enum { PART = 1000, DEGRADED_PART = 300, ZONE_PART = 800, REGION_PART = 600, OVERLAP_LODGINGS = 64 };
 
 const char *place_filter_name(enum place_filter filter)
 {
@@ -84,9 +84,9 @@ const struct held *place_held(
 	*count = 0;
 	switch (whose) {
 	case PLACE_OF_PARTICIPANT:
-		return holdings_of(&snapshot->participants, request->participant_hash, count);
+		return lodgings_of(&snapshot->participants, request->participant_hash, count);
 	case PLACE_OF_TENANT:
-		return holdings_of(&snapshot->tenancies, request->tenant_hash, count);
+		return lodgings_of(&snapshot->tenancies, request->tenant_hash, count);
 	case PLACE_OF_STANDBY:
 		return NULL;
 	}
@@ -461,7 +461,7 @@ static void add_tenant_overlap(struct place_snapshot *snapshot, int weight, int1
 	uint32_t count, together = 0;
 	const struct held *held = place_held(snapshot, request, PLACE_OF_TENANT, &count);
 	add_all(snapshot, PART * weight, column);
-	for (uint32_t i = 0; count <= OVERLAP_HOLDINGS && i < count; i++)
+	for (uint32_t i = 0; count <= OVERLAP_LODGINGS && i < count; i++)
 		together |= snapshot->sketch[held[i].slot];
 	together &= ~(1U << request->tenant_hash % SKETCH_SIZE);
 	if (together == 0)

@@ -360,6 +360,7 @@ static void print_top(struct place_snapshot *snapshot, struct buffer *into)
 
 static void print_vpas(const struct place_snapshot *snapshot, struct buffer *into)
 {
+	buffer_append(into, TEXT("\"vpas\":["));
 	for (size_t i = 0; i < snapshot->asked.count; i++) {
 		const struct place_request *request = snapshot->asked.requests[i];
 		buffer_printf(into, "%s{", i == 0 ? "" : ",");
@@ -370,6 +371,7 @@ static void print_vpas(const struct place_snapshot *snapshot, struct buffer *int
 		}
 		buffer_printf(into, "\"type\":\"%s\"}", vpa_type_name(request->type));
 	}
+	buffer_append(into, TEXT("],"));
 }
 
 static void print_numbers(
@@ -445,9 +447,10 @@ static void print_cells(struct place_snapshot *snapshot, struct buffer *into)
 void place_explain(struct place_snapshot *snapshot, const struct place_decision *decision,
 	const struct place_telling *telling, struct buffer *into)
 {
-	buffer_printf(into, "{\"vpas\":[");
-	print_vpas(snapshot, into);
-	buffer_printf(into, "],\"snapshot\":%llu,\"evaluated\":%u,\"feasible\":%u", (unsigned long long)snapshot->version,
+	buffer_append(into, TEXT("{"));
+	if (!telling->is_brief)
+		print_vpas(snapshot, into);
+	buffer_printf(into, "\"snapshot\":%llu,\"evaluated\":%u,\"feasible\":%u", (unsigned long long)snapshot->version,
 		decision->evaluated, decision->feasible);
 	print_numbers(into, "filtered", decision->filtered, PLACE_FILTER_COUNT, filter_name);
 	print_numbers(into, "exhausted", decision->exhausted, PLACE_DIMENSION_COUNT, place_dimension_name);

@@ -1,12 +1,12 @@
 /* The placer's inside: rooms.c keeps what is booked, batch.c writes transactions, decisions.c the decisions. */
 #pragma once
 
-#include "control/fabric/place/holdings.h"
+#include "control/fabric/place/lodgings.h"
 #include "control/fabric/place/placer.h"
 
 enum {
-	BATCH_JOBS = 1024, /* placements in one transaction */
-	BATCH_VPAS = 4096,
+	BATCH_JOBS = 4096, /* placements in one transaction */
+	BATCH_VPAS = 8192,
 	BRIEF_FROM = 32,    /* a batch of so many says of each only what is needed to decide again */
 	DECISION_JOBS = 64, /* placements in one record */
 	STORED_CELLS = 32,  /* of so many cells a stored decision tells of each */
@@ -74,7 +74,7 @@ struct placer {
 	struct place_snapshot *snapshot;
 	struct room *rooms;
 	uint32_t room_count;
-	struct holdings pending_seats; /* of participants under way */
+	struct lodgings pending_seats; /* of participants under way */
 	struct deployed *deployed;
 	struct job *queue, **queue_end;
 	struct job *waiting; /* for a cell that fits */

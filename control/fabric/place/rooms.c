@@ -83,7 +83,7 @@ void room_show(struct placer *placer, uint32_t slot)
 static bool is_pending(const struct placer *placer, uint64_t who, uint32_t slot, enum vpa_type type)
 {
 	uint32_t count;
-	const struct held *held = holdings_of(&placer->pending_seats, who, &count);
+	const struct held *held = lodgings_of(&placer->pending_seats, who, &count);
 	for (uint32_t i = 0; i < count; i++) {
 		if (held[i].slot == slot && held[i].type == (unsigned)type)
 			return true;
@@ -96,7 +96,7 @@ static void pend_seat(struct placer *placer, const struct place_request *request
 	bool is_edge, is_there = is_pending(placer, request->participant_hash, slot, request->type);
 	if (request->participant_hash == 0 || (sign < 0 && !is_there))
 		return;
-	if (!holdings_change(&placer->pending_seats, request->participant_hash, slot, request->type, sign, &is_edge))
+	if (!lodgings_change(&placer->pending_seats, request->participant_hash, slot, request->type, sign, &is_edge))
 		abort(); /* an index that has missed a change would decide wrongly for ever */
 	if (sign < 0 &&
 		place_snapshot_hold(placer->snapshot, text_of(request->participant),
@@ -290,11 +290,11 @@ static size_t add_pending(struct placer *placer, uint64_t who, struct place_seat
 	uint32_t held_count;
 	size_t unmatched = count;
 	const struct held *held;
-	for (uint32_t i = 0; (held = holdings_of(&placer->pending_seats, who, &held_count)) != NULL && i < held_count;) {
+	for (uint32_t i = 0; (held = lodgings_of(&placer->pending_seats, who, &held_count)) != NULL && i < held_count;) {
 		struct held one = held[i];
 		bool is_edge;
 		if (match(&one, seats, &unmatched)) {
-			if (!holdings_change(&placer->pending_seats, who, one.slot, (enum vpa_type)one.type, -1, &is_edge))
+			if (!lodgings_change(&placer->pending_seats, who, one.slot, (enum vpa_type)one.type, -1, &is_edge))
 				abort(); /* taking away needs no memory */
 			continue;
 		}
@@ -408,7 +408,7 @@ void rooms_free(struct placer *placer)
 		deployed_free(placer->deployed);
 		placer->deployed = next;
 	}
-	holdings_free(&placer->pending_seats);
+	lodgings_free(&placer->pending_seats);
 	place_snapshot_free(placer->snapshot);
 }
 

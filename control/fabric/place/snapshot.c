@@ -127,8 +127,8 @@ void place_snapshot_free(struct place_snapshot *snapshot)
 	for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++)
 		free(columns[i]);
 	attributes_free(&snapshot->attributes);
-	holdings_free(&snapshot->participants);
-	holdings_free(&snapshot->tenancies);
+	lodgings_free(&snapshot->participants);
+	lodgings_free(&snapshot->tenancies);
 	free(snapshot);
 }
 
@@ -219,11 +219,11 @@ static bool write_hold(struct place_snapshot *snapshot, uint64_t participant, ui
 	enum vpa_type type, int change)
 {
 	bool is_edge = false;
-	if (participant != 0 && !holdings_change(&snapshot->participants, participant, slot, type, change, &is_edge))
+	if (participant != 0 && !lodgings_change(&snapshot->participants, participant, slot, type, change, &is_edge))
 		return false;
 	is_edge = false;
-	if (tenant != 0 && !holdings_change(&snapshot->tenancies, tenant, slot, type, change, &is_edge)) {
-		if (participant != 0 && !holdings_change(&snapshot->participants, participant, slot, type, -change, &is_edge))
+	if (tenant != 0 && !lodgings_change(&snapshot->tenancies, tenant, slot, type, change, &is_edge)) {
+		if (participant != 0 && !lodgings_change(&snapshot->participants, participant, slot, type, -change, &is_edge))
 			abort(); /* taking back what was just given needs no memory */
 		return false;
 	}
@@ -579,7 +579,7 @@ enum status place_snapshot_settle(struct place_snapshot *snapshot, struct text p
 	uint32_t held_count;
 	const struct held *held;
 	/* what it holds and should not; each turn changes the list, so it is looked at anew */
-	for (uint32_t i = 0; (held = holdings_of(&snapshot->participants, who, &held_count)) != NULL && i < held_count;) {
+	for (uint32_t i = 0; (held = lodgings_of(&snapshot->participants, who, &held_count)) != NULL && i < held_count;) {
 		struct held one = held[i];
 		uint32_t wanted = 0;
 		for (size_t seat = 0; seat < count; seat++)
@@ -593,7 +593,7 @@ enum status place_snapshot_settle(struct place_snapshot *snapshot, struct text p
 		uint32_t wanted = 0, there = 0;
 		for (size_t other = 0; other <= seat; other++)
 			wanted += seats[other].slot == seats[seat].slot && seats[other].type == seats[seat].type;
-		held = holdings_of(&snapshot->participants, who, &held_count);
+		held = lodgings_of(&snapshot->participants, who, &held_count);
 		for (uint32_t i = 0; i < held_count; i++)
 			there += held[i].slot == seats[seat].slot && held[i].type == (unsigned)seats[seat].type ? held[i].count : 0;
 		if (there >= wanted)
@@ -652,7 +652,7 @@ size_t place_snapshot_cell_bytes(const struct place_snapshot *snapshot)
 
 size_t place_snapshot_hold_bytes(const struct place_snapshot *snapshot)
 {
-	return holdings_bytes(&snapshot->participants) + holdings_bytes(&snapshot->tenancies);
+	return lodgings_bytes(&snapshot->participants) + lodgings_bytes(&snapshot->tenancies);
 }
 
 /* --- walking back */

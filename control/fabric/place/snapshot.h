@@ -3,7 +3,7 @@
 #pragma once
 
 #include "control/fabric/place/attributes.h"
-#include "control/fabric/place/holdings.h"
+#include "control/fabric/place/lodgings.h"
 #include "control/fabric/place/request.h"
 
 enum {
@@ -68,7 +68,7 @@ struct place_snapshot {
 	struct attributes attributes;
 	uint16_t *taints; /* attributes */
 	uint32_t taint_count;
-	struct holdings participants, tenancies;
+	struct lodgings participants, tenancies;
 	struct past *history; /* a ring */
 	uint64_t history_first, history_end;
 	bool is_walking;           /* rewound: nothing is written down */
