@@ -372,11 +372,6 @@ unsigned client_call_trailers(struct client_call *call, struct header *trailers,
 	return h1_trailers(call->trailers.bytes, call->trailers.length, trailers, room);
 }
 
-enum status client_call_error(const struct client_call *call)
-{
-	return call->error;
-}
-
 void client_call_close(struct client_call *call)
 {
 	if (call->is_closed)

@@ -231,7 +231,9 @@ static enum status read_members(const struct json *body, bool strict, struct flo
 	return STATUS_OK;
 }
 
-char *flow_fact(const struct json *labels, const struct json *claims, const char *name, bool *failed)
+/* What the flow says of itself, for its policy: a label "NAME=value", else the claim NAME; of several labels the first.
+ * Owned by the caller; NULL: nothing (or out of memory, which *failed says). */
+static char *fact_of(const struct json *labels, const struct json *claims, const char *name, bool *failed)
 {
 	struct text found = json_member_text(claims, name), wanted = text_of(name);
 	for (const struct json *label = json_first(labels); label != NULL; label = json_next(label)) {
@@ -253,9 +255,9 @@ static enum status read_facts(const struct json *body, struct flow_terms *terms)
 {
 	const struct json *labels = json_member(body, "labels"), *claims = json_member(body, "claims");
 	bool failed = false;
-	terms->region = flow_fact(labels, claims, "celld.region", &failed);
-	terms->purpose = flow_fact(labels, claims, "purpose", &failed);
-	terms->industry = flow_fact(labels, claims, "industry", &failed);
+	terms->region = fact_of(labels, claims, "celld.region", &failed);
+	terms->purpose = fact_of(labels, claims, "purpose", &failed);
+	terms->industry = fact_of(labels, claims, "industry", &failed);
 	return failed ? STATUS_NO_MEMORY : STATUS_OK;
 }
 
