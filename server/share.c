@@ -227,11 +227,6 @@ void share_close_worker(struct worker *worker)
 	worker_slot_set(worker, slot, NULL);
 }
 
-void share_ref(struct share *share)
-{
-	share->references++;
-}
-
 void share_unref(struct share *share)
 {
 	if (share != NULL && --share->references == 0)

@@ -22,7 +22,6 @@ struct share *share_new(struct worker *worker, const struct share_limits *limits
 struct share *share_common(struct worker *worker);
 /* The worker ends: no stream may be left. */
 void share_close_worker(struct worker *worker);
-void share_ref(struct share *share);
 void share_unref(struct share *share);
 void share_change(struct share *share, const struct share_limits *limits);
 uint64_t share_bytes_sent(const struct share *share);
