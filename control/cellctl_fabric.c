@@ -16,6 +16,7 @@
 
 #define CELLS "/api/celld/v1/cells"
 #define CELL CELLS "/{0}"
+#define PARKED "/api/celld/v1/parked"
 enum { BROKER_PORT = 4222, AGENT_LIFETIME_S = 365 * 86400 };
 
 static int fail(const char *what)
@@ -192,6 +193,16 @@ const struct command fabric_commands[] = {
 		"an operator's definition, in place of what the cell says of itself"},
 	{"cell remove", "NAME [--force]", 1, "DELETE", CELL, NULL, SHAPE_QUIET, NULL, remove_cell,
 		"forget it; --force: also while VPAs live on it"},
+	{"commands of", "NAME", 1, "GET", "/api/celld/v1/commands/{0}", NULL, SHAPE_TABLE,
+		"ageMs,op,vpa,vpaEpoch,seq,sent,failed,id", NULL, "the commands that wait for one cell's answer"},
+	{"commands", "", 0, "GET", "/api/celld/v1/commands", NULL, SHAPE_TABLE, "cell,waiting,oldestAgeMs,oldestOp,isAsked",
+		NULL, "how many commands wait for the answer of their cell, and since when"},
+	{"parked list", "", 0, "GET", PARKED, NULL, SHAPE_TABLE, "id,at,subject,reason", NULL,
+		"messages and commands that could not be handled, the newest first"},
+	{"parked show", "ID", 1, "GET", PARKED "/{0}", NULL, SHAPE_OBJECT, NULL, NULL, "one, with its body"},
+	{"parked replay", "ID", 1, "POST", PARKED "/{0}:replay", build_nothing, SHAPE_QUIET, NULL, NULL,
+		"once more: the message is published again, the command is written anew"},
+	{"parked drop", "ID", 1, "DELETE", PARKED "/{0}", NULL, SHAPE_QUIET, NULL, NULL, "forget it"},
 	{"fabric status", "", 0, "GET", "/api/celld/v1/fleet", NULL, SHAPE_OBJECT, NULL, NULL,
 		"who leads, the broker, how many cells are well, which brakes are on"},
 	{"fabric audit", "", 0, "GET", "/api/celld/v1/audit", NULL, SHAPE_TABLE, "at,what,cell,detail", NULL,

@@ -243,6 +243,7 @@ static enum status open_fabric(struct cell *cell, struct buffer *error)
 	if (status == STATUS_OK)
 		membership_observe(cell->membership, on_membership, cell);
 	cell->admin.membership = cell->membership;
+	cell->admin.orders = cell->orders;
 	return status;
 }
 

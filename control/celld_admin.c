@@ -38,10 +38,17 @@ void admin_page(void *context, struct exchange *exchange, const struct route *ro
 		"<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>celld</title><style>body{font:15px/1.5 "
 		"sans-serif;"
 		"margin:3em;max-width:40em}td{padding:.2em 2em .2em 0}</style><h1>celld</h1><table><tr><td>participants<td>%zu"
-		"<tr><td>up for<td>%lld s<tr><td>store<td>%s<tr><td>log lines dropped<td>%llu</table>"
-		"<p><a href=\"/metrics\">metrics</a> &middot; <a href=\"/healthz/ready\">ready</a></html>",
+		"<tr><td>up for<td>%lld s<tr><td>store<td>%s<tr><td>log lines dropped<td>%llu",
 		registry_count(admin->registry), (long long)((clock_wall_ms() - admin->started_ms) / 1000),
 		store_is_healthy(admin->store) ? "healthy" : "not reachable", (unsigned long long)log_dropped());
+	if (admin->membership != NULL) {
+		buffer_append(&text, TEXT("<tr><td>fabric<td>"));
+		membership_line(admin->membership, &text);
+		buffer_append(&text, TEXT("<tr><td>orders<td>"));
+		orders_print(admin->orders, &text);
+	}
+	buffer_append(&text,
+		TEXT("</table><p><a href=\"/metrics\">metrics</a> &middot; <a href=\"/healthz/ready\">ready</a></html>"));
 	if (text.failed)
 		answer_problem(exchange, 503, TEXT_NONE);
 	else
@@ -87,6 +94,8 @@ void admin_status(void *context, struct exchange *exchange, const struct route *
 		buffer_append(&text, TEXT(",\"fabric\":"));
 		buffer_append_json(&text, buffer_text(&line));
 		buffer_free(&line);
+		buffer_append(&text, TEXT(",\"orders\":"));
+		orders_print(admin->orders, &text);
 	}
 	buffer_append_byte(&text, '}');
 	if (text.failed)

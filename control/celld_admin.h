@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "control/cell/membership.h"
+#include "control/cell/orders.h"
 #include "tenants/access.h"
 #include "tenants/registry.h"
 #include "tenants/runtime.h"
@@ -13,6 +14,7 @@ struct admin {
 	struct registry *registry;
 	struct access *access;
 	struct membership *membership; /* NULL: this cell belongs to no fabric */
+	struct orders *orders;         /* NULL likewise */
 	int64_t started_ms;
 	atomic_bool is_draining;
 };

@@ -59,6 +59,22 @@ static void describe(struct program_settings *program)
 	program_section(program, "orchestration", pm_settings_table, pm_settings_count, &settings->orchestration);
 }
 
+/* What celld's own executors do (control/cell/activities.h). */
+static bool complete_activities(struct setting_texts *activities)
+{
+	static const char *const usual[] = {"edcv-activity", "siglet-activity"};
+	if (activities->count > 0)
+		return true;
+	activities->items = calloc(sizeof(usual) / sizeof(usual[0]), sizeof(char *));
+	for (size_t i = 0; activities->items != NULL && i < sizeof(usual) / sizeof(usual[0]); i++) {
+		activities->items[i] = text_copy(text_of(usual[i]));
+		if (activities->items[i] == NULL)
+			return false;
+		activities->count++;
+	}
+	return activities->items != NULL;
+}
+
 /* Everything of the fabric lives on one worker and has no locks. */
 static bool complete(struct program_settings *program, const struct program_options *options, struct buffer *error)
 {
@@ -69,7 +85,8 @@ static bool complete(struct program_settings *program, const struct program_opti
 		return false;
 	}
 	settings->server.workers = 1;
-	return program_default_path(&settings->store.file, options, "fabric.db") &&
+	return complete_activities(&settings->cells.activities) &&
+		   program_default_path(&settings->store.file, options, "fabric.db") &&
 		   program_default_path(&settings->cells.own_key_file, options, "cfmd.nk") &&
 		   program_default_path(&settings->access.key_file, options, "cfm.key");
 }
@@ -202,8 +219,10 @@ static void settle(struct cfmd *cfmd)
 static void close_cfmd(void *context)
 {
 	struct cfmd *cfmd = context;
-	if (cfmd->is_started)
+	if (cfmd->is_started) {
 		fabric_leave(cfmd->fabric);
+		bus_disconnect(cfmd->bus);
+	}
 	settle(cfmd);
 	cfmd->is_refused = fabric_is_refused(cfmd->fabric);
 	if (cfmd->pool != NULL)

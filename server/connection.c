@@ -497,12 +497,11 @@ static void on_readable(evutil_socket_t descriptor, short what, void *context)
 		handshake(connection);
 		return;
 	}
-	bool is_awaited = connection->is_flush_due;
+	bool is_awaited = connection->is_flush_due; /* others have answered on it in this turn: together */
+	connection->has_answered = false;
 	read_more(connection);
-	/* what answers at once leaves while it is in the cache; nothing more to wait for, unless others have answered, too
-	 */
-	if (!is_awaited && connection->is_flush_due)
-		flush(connection);
+	if (connection->has_answered && !is_awaited && connection->is_flush_due)
+		flush(connection); /* what was answered at once leaves while it is in the cache */
 }
 
 static void on_writable(evutil_socket_t descriptor, short what, void *context)

@@ -56,8 +56,8 @@ struct connection {
 	void *session;
 	struct drawer *drawer; /* of the largest objects of TLS and the protocol; shut while nothing happens. May be NULL */
 	enum connection_phase phase;
-	bool is_flush_queued, is_flush_due, is_closing, is_failed, is_closed, is_draining, wants_read_again, is_read_paused,
-		is_counted;
+	bool is_flush_queued, is_flush_due, has_answered, is_closing, is_failed, is_closed, is_draining, wants_read_again,
+		is_read_paused, is_counted;
 	bool is_corked;     /* the kernel was told that more comes */
 	bool is_bulk;       /* the last flush wrote several TLS records */
 	bool is_input_held; /* the protocol has input for the next turn */

@@ -145,6 +145,8 @@ void exchange_respond(struct exchange *exchange)
 	if (stream->is_finished || stream->is_responded)
 		return;
 	stream->is_responded = true;
+	if (stream->connection != NULL)
+		stream->connection->has_answered = true;
 	exchange->engine->respond(exchange);
 }
 

@@ -18,7 +18,10 @@
 
 enum { TICK_MS = 250, LISTENERS_MAX = 32, NETWORKS_MAX = 64 };
 
+/* What every worker writes at each connection stands apart from what requests read. */
 struct server {
+	_Alignas(64) atomic_long connections;
+	char apart[56];
 	struct worker_pool *pool;
 	const struct server_settings *settings;
 	const struct handler *handler;
@@ -32,10 +35,8 @@ struct server {
 	struct network trusted[NETWORKS_MAX];
 	size_t trusted_count;
 	int slot;
-	_Alignas(
-		64) atomic_long connections; /* every worker writes it, at each connection: apart from what requests read */
 	/* drain */
-	_Alignas(64) atomic_uint draining;
+	atomic_uint draining;
 	void (*on_drained)(void *context);
 	void *drained_context;
 };

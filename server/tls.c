@@ -169,23 +169,43 @@ static bool ticket_key_find(struct ticket_keys *keys, const uint8_t *name, struc
 	return key != NULL;
 }
 
-static int ticket_index = -1;
+static int ticket_index = -1, cipher_index = -1;
 static pthread_once_t ticket_once = PTHREAD_ONCE_INIT;
+
+static void on_context_free(void *context, void *cipher, CRYPTO_EX_DATA *data, int index, long number, void *pointer)
+{
+	(void)context, (void)data, (void)index, (void)number, (void)pointer;
+	EVP_CIPHER_free(cipher);
+}
 
 static void make_ticket_index(void)
 {
 	ticket_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+	cipher_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, on_context_free);
+}
+
+/* The tickets' cipher, of the worker's own library: one that is looked up by each ticket is looked up in what all
+ * workers lock. */
+static bool set_ticket_cipher(OSSL_LIB_CTX *library, SSL_CTX *context)
+{
+	EVP_CIPHER *cipher = EVP_CIPHER_fetch(library, "AES-256-CBC", NULL);
+	if (cipher != NULL && SSL_CTX_set_ex_data(context, cipher_index, cipher) == 1)
+		return true;
+	EVP_CIPHER_free(cipher);
+	return false;
 }
 
 static int on_ticket(
 	SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int is_new)
 {
-	struct ticket_keys *keys = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), ticket_index);
+	const SSL_CTX *context = SSL_get_SSL_CTX(ssl);
+	struct ticket_keys *keys = SSL_CTX_get_ex_data(context, ticket_index);
+	const EVP_CIPHER *wrap = SSL_CTX_get_ex_data(context, cipher_index);
 	struct ticket_key key;
 	if (is_new) {
 		key = ticket_key_newest(keys);
 		memcpy(name, key.name, NAME_SIZE);
-		random_bytes(iv, (size_t)EVP_CIPHER_get_iv_length(EVP_aes_256_cbc()));
+		random_bytes(iv, (size_t)EVP_CIPHER_get_iv_length(wrap));
 	} else if (!ticket_key_find(keys, name, &key)) {
 		return 0; /* a full handshake */
 	}
@@ -195,8 +215,8 @@ static int on_ticket(
 		OSSL_PARAM_construct_end(),
 	};
 	int done = EVP_MAC_CTX_set_params(mac, parameters) == 1 &&
-			   (is_new ? EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, key.cipher, iv)
-					   : EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, key.cipher, iv)) == 1;
+			   (is_new ? EVP_EncryptInit_ex(cipher, wrap, NULL, key.cipher, iv)
+					   : EVP_DecryptInit_ex(cipher, wrap, NULL, key.cipher, iv)) == 1;
 	wipe(&key, sizeof(key));
 	return done ? 1 : -1;
 }
@@ -256,7 +276,7 @@ enum status tls_context_build(
 					  "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305") == 1 &&
 				  SSL_CTX_set1_groups_list(made, "X25519:P-256:P-384") == 1 &&
 				  SSL_CTX_set_session_id_context(made, id, sizeof(id) - 1) == 1 &&
-				  SSL_CTX_set_ex_data(made, ticket_index, tickets) == 1 &&
+				  SSL_CTX_set_ex_data(made, ticket_index, tickets) == 1 && set_ticket_cipher(library, made) &&
 				  SSL_CTX_set_tlsext_ticket_key_evp_cb(made, on_ticket) == 1 && use_material(made, material);
 	SSL_CTX_set_alpn_select_cb(made, choose_protocol, NULL);
 	if (!is_set) {

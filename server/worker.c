@@ -20,7 +20,8 @@ enum { SLOTS_MAX = 32, HOOKS_MAX = 64 };
 struct worker {
 	_Alignas(64) _Atomic(struct task *) posted; /* newest first */
 	atomic_bool is_awake;                       /* a wake is under way: no need for another */
-	_Alignas(64) struct worker_pool *pool;
+	char apart[55];
+	struct worker_pool *pool;
 	unsigned index;
 	pthread_t thread;
 	struct event_base *loop;

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "control/fabric/cell_definition.h"
+#include "control/command/cell_definition.h"
 
 /* every member there is */
 static const char full[] =

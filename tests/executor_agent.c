@@ -19,6 +19,7 @@ struct agent {
 	char **types;
 	int count;
 	struct executor *executors[TYPES_MAX];
+	bool is_ending;
 };
 
 static struct text script_of(const struct activity *activity)
@@ -66,6 +67,14 @@ static void run(void *context, struct activity *activity)
 	/* "hang": never */
 }
 
+/* A hanging run ends with its process alone. */
+static void abandon(void *context, struct activity *activity)
+{
+	const struct agent *agent = context;
+	if (agent->is_ending)
+		activity_finish(activity, ACTIVITY_RETRY, 0, NULL);
+}
+
 static void park(void *context, const struct bus_message *message, const char *why,
 	void (*done)(void *ticket, bool is_kept), void *ticket)
 {
@@ -87,7 +96,7 @@ static enum status on_start(void *context, struct worker *worker)
 				.beat_ms = 200,
 				.retry_ms = 20,
 				.retry_max_ms = 100},
-			&(struct executor_processor){.run = run, .park = park, .context = agent});
+			&(struct executor_processor){.run = run, .abandon = abandon, .park = park, .context = agent});
 		if (agent->executors[i] == NULL)
 			return STATUS_NO_MEMORY;
 	}
@@ -97,6 +106,7 @@ static enum status on_start(void *context, struct worker *worker)
 static void on_end(struct task *task)
 {
 	struct agent *agent = (struct agent *)task;
+	agent->is_ending = true;
 	for (int i = 0; i < agent->count; i++)
 		executor_close(agent->executors[i]);
 	sem_post(&agent->ended);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "control/fabric/state.h"
+#include "control/state/state.h"
 #include "server/base/clock.h"
 
 struct fabric {
@@ -41,6 +41,51 @@ static inline void fabric_start(struct fabric *fabric)
 	assert_int_equal(worker_pool_start(fabric->pool), STATUS_OK);
 }
 
+struct fabric_turn {
+	struct task task;
+	void (*run)(void *context);
+	void *context;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool is_done;
+};
+
+static inline void fabric_turn_end(struct fabric_turn *turn)
+{
+	pthread_mutex_lock(&turn->lock);
+	turn->is_done = true;
+	pthread_cond_signal(&turn->changed);
+	pthread_mutex_unlock(&turn->lock);
+}
+
+static inline void fabric_turn_wait(struct fabric_turn *turn)
+{
+	pthread_mutex_lock(&turn->lock);
+	while (!turn->is_done)
+		pthread_cond_wait(&turn->changed, &turn->lock);
+	pthread_mutex_unlock(&turn->lock);
+	pthread_mutex_destroy(&turn->lock);
+	pthread_cond_destroy(&turn->changed);
+}
+
+static inline void fabric_on_settled(void *context, enum status status, int64_t revision)
+{
+	(void)status, (void)revision;
+	fabric_turn_end(context);
+}
+
+/* What was submitted, and what follows from it, is committed and told; nobody may begin anything new meanwhile. */
+static inline void fabric_settle(struct fabric *fabric)
+{
+	for (int i = 0; i < 40; i++) { /* conflicts are tried again, and again */
+		struct fabric_turn turn = {.is_done = false};
+		pthread_mutex_init(&turn.lock, NULL);
+		pthread_cond_init(&turn.changed, NULL);
+		store_submit(fabric->store, transaction_new(), worker_pool_at(fabric->pool, 0), fabric_on_settled, &turn);
+		fabric_turn_wait(&turn);
+	}
+}
+
 /* Then whoever watches is freed, then fabric_free. */
 static inline void fabric_stop(struct fabric *fabric)
 {
@@ -61,23 +106,11 @@ static inline void fabric_free(struct fabric *fabric)
 	rmdir(fabric->folder);
 }
 
-struct fabric_turn {
-	struct task task;
-	void (*run)(void *context);
-	void *context;
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	bool is_done;
-};
-
 static inline void fabric_turn_run(struct task *task)
 {
 	struct fabric_turn *turn = (struct fabric_turn *)task;
 	turn->run(turn->context);
-	pthread_mutex_lock(&turn->lock);
-	turn->is_done = true;
-	pthread_cond_signal(&turn->changed);
-	pthread_mutex_unlock(&turn->lock);
+	fabric_turn_end(turn);
 }
 
 /* Runs it on the worker and returns when it has. */
@@ -87,12 +120,7 @@ static inline void fabric_run(struct fabric *fabric, void (*run)(void *context),
 	pthread_mutex_init(&turn.lock, NULL);
 	pthread_cond_init(&turn.changed, NULL);
 	worker_post(worker_pool_at(fabric->pool, 0), &turn.task);
-	pthread_mutex_lock(&turn.lock);
-	while (!turn.is_done)
-		pthread_cond_wait(&turn.changed, &turn.lock);
-	pthread_mutex_unlock(&turn.lock);
-	pthread_mutex_destroy(&turn.lock);
-	pthread_cond_destroy(&turn.changed);
+	fabric_turn_wait(&turn);
 }
 
 struct fabric_question {

@@ -1,7 +1,7 @@
 /* Any bytes as a cell's definition: what is taken is taken again as it was stored, what is not has a reason. */
 #include <stdlib.h>
 
-#include "control/fabric/cell_definition.h"
+#include "control/command/cell_definition.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 

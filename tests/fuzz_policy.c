@@ -1,6 +1,7 @@
 /* Any bytes as a policy: what compiles is judged without harm, in time, and what was granted holds until its limits. */
 #include <stdlib.h>
 
+#include "server/base/timestamp.h"
 #include "tenants/dp/contract/policy.h"
 #include "tenants/dp/contract/policy_value.h"
 

@@ -86,16 +86,18 @@ static void open_world(struct world *world, size_t managers, const struct pm_set
 	fabric_start(&world->fabric);
 }
 
-static void close_executors(void *context)
+static void end_all(void *context)
 {
 	struct world *world = context;
+	broker_set_up(world->bus, false); /* nothing new begins */
 	for (size_t i = 0; i < world->executor_count; i++)
 		executor_close(world->executors[i]);
 }
 
 static void close_world(struct world *world)
 {
-	fabric_run(&world->fabric, close_executors, world);
+	fabric_run(&world->fabric, end_all, world);
+	fabric_settle(&world->fabric);
 	fabric_stop(&world->fabric);
 	for (size_t i = 0; i < world->manager_count; i++)
 		pm_free(world->pms[i]);

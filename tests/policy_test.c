@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "server/base/timestamp.h"
 #include "tenants/dp/contract/policy.h"
 #include "tenants/dp/contract/policy_value.h"
 

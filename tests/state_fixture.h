@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "control/fabric/state.h"
+#include "control/state/state.h"
 
 enum { FIXTURE_RECORDS = 512, FIXTURE_WATCHERS = 16, FIXTURE_STATES = 4, FIXTURE_CHANGES = 16, FIXTURE_PENDING = 64 };
 

@@ -321,6 +321,28 @@ static void of_one_expected_revision_one_process_wins(void **state)
 	suite_stop(other);
 }
 
+/* What a refused transaction had written before its last change was refused takes no revisions: the next ones are
+ * another process's, and are told. */
+static void what_is_refused_hides_nothing_of_others(void **state)
+{
+	(void)state;
+	struct seen *one = suite_start(), *other = suite_start();
+	assert_int_equal(
+		suite_wait(suite_submit(one, suite_put("", RECORD_KEY, "k", "1", REVISION_ABSENT)), NULL), STATUS_OK);
+	wait_told(other, 1);
+	for (int round = 0; round < 3; round++) {
+		struct transaction *refused = suite_put("", RECORD_KEY, "a", "1", REVISION_ANY);
+		assert_true(transaction_put(refused, TEXT(""), RECORD_KEY, TEXT("b"), TEXT("1"), REVISION_ANY));
+		assert_true(transaction_put(refused, TEXT(""), RECORD_KEY, TEXT("k"), TEXT("2"), REVISION_ABSENT));
+		assert_int_equal(suite_wait(suite_submit(other, refused), NULL), STATUS_CONFLICT);
+		struct outcome *outcome = suite_submit(one, suite_put("", RECORD_KEY, "k", "3", REVISION_ANY));
+		assert_int_equal(suite_wait(outcome, NULL), STATUS_OK);
+		wait_told(other, (size_t)round + 2);
+	}
+	suite_stop(one);
+	suite_stop(other);
+}
+
 static void assert_open_fails(enum status expected, const char *message)
 {
 	struct store *store = NULL;
@@ -505,7 +527,7 @@ static void what_passes_is_told_of_and_leaves_no_trace(void **state)
 		SUITE_CASE(a_context_goes_with_all_its_records), SUITE_CASE(a_reload_tells_kind_by_kind_and_counts_on),        \
 		SUITE_CASE(bytes_come_back_as_they_were), SUITE_CASE(too_many_waiting_are_refused_at_once),                    \
 		SUITE_CASE(closing_finishes_what_waits), SUITE_CASE(two_processes_see_each_other_in_order),                    \
-		SUITE_CASE(of_one_expected_revision_one_process_wins),                                                         \
+		SUITE_CASE(of_one_expected_revision_one_process_wins), SUITE_CASE(what_is_refused_hides_nothing_of_others),    \
 		SUITE_CASE(an_old_schema_is_brought_up_and_a_newer_one_refused),                                               \
 		SUITE_CASE(what_is_read_on_demand_is_told_to_nobody), SUITE_CASE(what_passes_is_told_of_and_leaves_no_trace),  \
 		SUITE_CASE(records_of_a_newer_program_are_left_alone), SUITE_CASE(a_held_lock_refuses_and_its_end_heals)

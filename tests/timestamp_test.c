@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "control/fabric/manager/timestamp.h"
+#include "server/base/timestamp.h"
 
 static const struct {
 	const char *text, *normal; /* NULL: refused */

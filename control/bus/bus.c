@@ -11,7 +11,7 @@
 enum {
 	TICK_MS = 50,
 	ECHO_MS = 2000,       /* between round trips */
-	ECHO_LOST_MS = 10000, /* without an echo for so long the connection is given up */
+	ECHO_LOST_MS = 10000, /* without hearing anything for so long the connection is given up */
 	REPLY_MAX = 160
 };
 
@@ -70,7 +70,7 @@ struct bus {
 	struct task begin, finish;
 	sem_t is_finished;
 	struct timer *tick;
-	bool is_up, is_over;
+	bool is_up, is_over, is_disconnected;
 	char why[256];
 	uint64_t since_ms, echo_sent_ns, echo_us, echo_asked_ms, echo_heard_ms;
 	char inbox[128]; /* "<prefix>.<random>" */
@@ -250,6 +250,7 @@ void bus_unsubscribe(struct bus_subscription *subscription)
 static void on_message(void *context, uint32_t number, const struct bus_message *message)
 {
 	struct bus *bus = context;
+	bus->echo_heard_ms = clock_monotonic_ms();
 	for (struct bus_subscription *one = bus->subscriptions; one != NULL && !bus->is_over; one = one->next) {
 		if (one->number == number) {
 			one->on_message(one->context, message);
@@ -434,21 +435,37 @@ static void wake(void *context)
 	sem_post(context);
 }
 
-void bus_close(struct bus *bus)
+/* Until the worker has run what was posted to it. */
+static void wait_turn(struct bus *bus)
 {
-	if (bus == NULL)
-		return;
-	link_stop(bus->link);
-	bus->finish.run = finish;
-	worker_post(bus->worker, &bus->finish);
 	sem_t turned;
 	sem_init(&turned, 0, 0);
 	worker_pool_barrier(worker_pool_of(bus->worker), wake, &turned);
 	while (sem_wait(&turned) != 0)
 		continue;
 	sem_destroy(&turned);
+}
+
+void bus_disconnect(struct bus *bus)
+{
+	if (bus == NULL || bus->is_disconnected)
+		return;
+	link_stop(bus->link);
+	bus->is_disconnected = true;
+	wait_turn(bus);
+}
+
+void bus_close(struct bus *bus)
+{
+	if (bus == NULL)
+		return;
+	if (!bus->is_disconnected)
+		link_stop(bus->link);
+	bus->finish.run = finish;
+	worker_post(bus->worker, &bus->finish);
+	wait_turn(bus);
 	if (sem_trywait(&bus->is_finished) != 0)
-		finish(&bus->finish); /* the workers have never run */
+		finish(&bus->finish); /* the workers have never run, or not any more */
 	sem_destroy(&bus->is_finished);
 	link_free(bus->link);
 	free(bus->places);

@@ -33,7 +33,12 @@ struct bus;
  * worker must run already, or start later; its pool must outlive the bus. */
 enum status bus_open(
 	const struct bus_settings *settings, struct worker *worker, struct bus **bus, struct buffer *error) MUST_CHECK;
-/* From any thread but the worker's, while the worker still runs (or has never run): every waiting call ends CLOSED. */
+/* From any thread but the worker's, while it runs: ends the connection for good, as if the broker had gone; nothing
+ * more is posted to the worker. For who stops the worker before bus_close, so that nobody who uses the bus outlives it.
+ */
+void bus_disconnect(struct bus *bus);
+/* From any thread but the worker's, while the worker still runs (or has never run, or has ended): every waiting call
+ * ends CLOSED. */
 void bus_close(struct bus *bus);
 /* The credentials or urls have changed on disk or in `settings`: connects anew; subscriptions follow. */
 void bus_renew(struct bus *bus, const struct bus_settings *settings);

@@ -357,7 +357,10 @@ static bool attach(struct link *link, struct subscription *subscription)
 		return false;
 	}
 	natsSubscription_SetPendingLimits(subscription->handle, -1, -1);
-	return natsSubscription_SetOnCompleteCB(subscription->handle, on_complete, link) == NATS_OK;
+	if (natsSubscription_SetOnCompleteCB(subscription->handle, on_complete, link) == NATS_OK)
+		return true;
+	on_complete(link); /* the broker has closed the connection already: nothing was delivered, and nobody would tell */
+	return false;
 }
 
 static bool connect_once(struct link *link)
@@ -574,7 +577,8 @@ static void *run(void *context)
 			const char *detail = NULL;
 			if (natsConnection_GetLastError(link->connection, &detail) != NATS_OK && detail != NULL && *detail != 0)
 				say(link, "the connection was lost", detail);
-			report(link, false);
+			if (goes_on) /* else nobody may be there to hear it */
+				report(link, false);
 			was_up = false;
 		}
 		disconnect(link);

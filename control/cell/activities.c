@@ -4,9 +4,9 @@
 #include <ctype.h>
 #include <stdlib.h>
 
-#include "control/fabric/parked.h"
 #include "control/orchestration/executor.h"
 #include "control/orchestration/messages.h"
+#include "control/state/parked_record.h"
 #include "server/base/clock.h"
 #include "server/base/log.h"
 #include "tenants/cp/provision.h"
@@ -328,7 +328,7 @@ static struct executor *open_executor(
 {
 	struct buffer name = {0};
 	activity_type_of_cell(type, text_of(activities->cell_id), &name);
-	const struct executor_settings settings = {.type = buffer_text(&name)};
+	const struct executor_settings settings = {.type = buffer_text(&name), .is_reader_only = true};
 	const struct executor_processor processor = {.run = run, .park = park, .context = activities};
 	struct executor *executor =
 		name.failed ? NULL : executor_open(activities->bus, state_worker(activities->state), &settings, &processor);

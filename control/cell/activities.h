@@ -8,7 +8,7 @@
 #pragma once
 
 #include "control/bus/bus.h"
-#include "control/fabric/state.h"
+#include "control/state/state.h"
 #include "tenants/cp/management.h"
 
 struct activities;

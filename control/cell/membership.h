@@ -6,7 +6,7 @@
 #pragma once
 
 #include "control/bus/bus.h"
-#include "control/fabric/state.h"
+#include "control/state/state.h"
 #include "tenants/registry.h"
 #include "tenants/vault/vault.h"
 

@@ -3,7 +3,7 @@
 #include "server/base/clock.h"
 #include "server/base/log.h"
 
-enum { BEAT_ANSWER_MS = 5000, RENEW_MS = 5000, RENEW_RETRY_MS = 60000, SOON_MS = 100 };
+enum { BEAT_ANSWER_MS = 5000, RENEW_MS = 5000, SOON_MS = 100 };
 
 /* --- renewals */
 
@@ -22,7 +22,7 @@ static void on_renewed(void *context, enum status status, const struct bus_messa
 		bus_renew(membership->bus, membership->bus_settings);
 		LOG(INFO, "cell.credentials_renewed", log_text("cell", membership_cell_id(membership)));
 	} else {
-		membership->renew_ms = clock_wall_ms() + RENEW_RETRY_MS;
+		membership->renew_ms = clock_wall_ms() + membership->settings->retry_ms;
 		membership_ask(membership); /* over HTTPS the same process is welcomed again */
 	}
 	json_free(answer);

@@ -8,7 +8,7 @@
 #include "control/cell/join_call.h"
 #include "control/cell/membership.h"
 #include "control/cell/pulse.h"
-#include "control/fabric/cell_definition.h"
+#include "control/command/cell_definition.h"
 #include "server/base/json.h"
 
 enum { MEMBERSHIP_OBSERVERS_MAX = 4 };

@@ -1,49 +1,12 @@
 /* Commands, their effects, their answers. */
-#include "control/cell/orders.h"
-
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "control/cell/orders_private.h"
+#include "server/base/clock.h"
 #include "server/base/log.h"
-#include "server/base/table.h"
 
-enum { NAK_MS = 500, RETRY_MS = 200, NAME_LENGTH = 128 };
-
-/* A VPA as its record says. */
-struct vpa {
-	struct table_link link; /* first */
-	struct vpa *next, **before;
-	struct cell_vpa told; /* its texts lie in `bytes` */
-	int64_t revision;
-	bool is_busy; /* a command for it is being committed */
-	struct json *body;
-	char bytes[];
-};
-
-/* The cell itself as a target of commands. */
-struct own {
-	int64_t revision, term, seq, epoch;
-	bool is_cordoned, is_draining, is_busy;
-};
-
-struct orders {
-	struct state *state;
-	struct bus *bus;
-	struct bus_consumer *consumer;
-	struct table vpas;
-	struct vpa *first;
-	int64_t counts[VPA_TYPE_COUNT];
-	struct own own;
-	char cell_id[NAME_LENGTH];
-	int64_t epoch; /* 0: not joined, or fenced */
-};
-
-static const char *const states[] = {
-#define STATE_ROW(name, text) text,
-	CELL_VPA_STATE_LIST(STATE_ROW)
-#undef STATE_ROW
-};
+enum { NAK_MS = 500, RETRY_MS = 200, PRUNE_MS = 60 * 1000 };
 
 /* --- the records */
 
@@ -70,8 +33,8 @@ static bool type_parse(struct text text, enum vpa_type *type)
 
 static bool state_parse(struct text text, enum cell_vpa_state *state)
 {
-	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
-		if (!text_equals(text, text_of(states[i])))
+	for (unsigned i = 0; i <= CELL_VPA_TOMBSTONE; i++) {
+		if (!text_equals(text, text_of(order_state_name((enum cell_vpa_state)i))))
 			continue;
 		*state = (enum cell_vpa_state)i;
 		return true;
@@ -79,11 +42,19 @@ static bool state_parse(struct text text, enum cell_vpa_state *state)
 	return false;
 }
 
+static void count(struct orders *orders, const struct vpa *vpa, int change)
+{
+	static const enum orders_figure figures[] = {[CELL_VPA_PREPARED] = FIGURE_PREPARED,
+		[CELL_VPA_ACTIVE] = FIGURE_ACTIVE,
+		[CELL_VPA_TOMBSTONE] = FIGURE_TOMBSTONES};
+	atomic_fetch_add_explicit(&orders->figures[figures[vpa->told.state]], change, memory_order_relaxed);
+}
+
 static void forget(struct orders *orders, struct vpa *vpa)
 {
 	if (vpa == NULL)
 		return;
-	orders->counts[vpa->told.type] -= vpa->told.state != CELL_VPA_TOMBSTONE;
+	count(orders, vpa, -1);
 	table_remove(&orders->vpas, &vpa->link);
 	*vpa->before = vpa->next;
 	if (vpa->next != NULL)
@@ -98,10 +69,22 @@ static bool read_vpa(struct vpa *vpa, const struct record *record)
 		return false;
 	vpa->revision = record->revision;
 	vpa->told.ctx = json_member_text(vpa->body, "ctx");
-	return type_parse(json_member_text(vpa->body, "type"), &vpa->told.type) &&
-		   state_parse(json_member_text(vpa->body, "state"), &vpa->told.state) &&
+	return state_parse(json_member_text(vpa->body, "state"), &vpa->told.state) &&
+		   (type_parse(json_member_text(vpa->body, "type"), &vpa->told.type) ||
+			   vpa->told.state == CELL_VPA_TOMBSTONE) && /* of what was never here */
 		   json_integer(json_member(vpa->body, "epoch"), &vpa->told.epoch) &&
 		   json_integer(json_member(vpa->body, "seq"), &vpa->told.seq);
+}
+
+static void note(struct orders *orders, enum orders_figure figure)
+{
+	atomic_fetch_add_explicit(&orders->figures[figure], 1, memory_order_relaxed);
+}
+
+static void note_seq(struct orders *orders, int64_t seq)
+{
+	if (seq > atomic_load_explicit(&orders->figures[FIGURE_SEQ], memory_order_relaxed))
+		atomic_store_explicit(&orders->figures[FIGURE_SEQ], seq, memory_order_relaxed);
 }
 
 static void on_vpa(void *context, const struct record *record)
@@ -128,7 +111,8 @@ static void on_vpa(void *context, const struct record *record)
 	if (vpa->next != NULL)
 		vpa->next->before = &vpa->next;
 	orders->first = vpa;
-	orders->counts[vpa->told.type] += vpa->told.state != CELL_VPA_TOMBSTONE;
+	count(orders, vpa, 1);
+	note_seq(orders, vpa->told.seq);
 }
 
 static void on_own(void *context, const struct record *record)
@@ -138,25 +122,22 @@ static void on_own(void *context, const struct record *record)
 	if (!text_equals(record->id, TEXT("orders")) || record->body.bytes == NULL ||
 		json_parse(record->body, NULL, &root) != STATUS_OK)
 		return;
-	struct own own = {.revision = record->revision};
+	struct own own = {.revision = record->revision, .is_busy = orders->own.is_busy};
 	json_integer(json_member(root, "term"), &own.term);
 	json_integer(json_member(root, "seq"), &own.seq);
 	json_integer(json_member(root, "epoch"), &own.epoch);
+	json_integer(json_member(root, "floor"), &own.floor);
 	json_bool(json_member(root, "cordoned"), &own.is_cordoned);
 	json_bool(json_member(root, "draining"), &own.is_draining);
 	orders->own = own;
+	note_seq(orders, own.seq);
+	atomic_store_explicit(&orders->figures[FIGURE_FLOOR], own.floor, memory_order_relaxed);
+	atomic_store_explicit(&orders->is_cordoned, own.is_cordoned, memory_order_relaxed);
+	atomic_store_explicit(&orders->is_draining, own.is_draining, memory_order_relaxed);
 	json_free(root);
 }
 
 /* --- answering */
-
-/* A command on its way: from its message to the acknowledgement. */
-struct order {
-	struct orders *orders;
-	struct command command;
-	int64_t epoch;
-	char reply[256];
-};
 
 static void order_free(struct order *order)
 {
@@ -194,85 +175,14 @@ static void answer(struct order *order, enum command_status status, const char *
 	buffer_free(&subject);
 }
 
-/* --- effects */
+/* --- applying */
 
-static bool put_vpa(
-	struct transaction *transaction, const struct order *order, const struct vpa *vpa, enum cell_vpa_state state)
-{
-	const struct command *command = &order->command;
-	struct json *body = vpa == NULL ? json_copy(command->args) : json_copy(vpa->body);
-	const struct json *ctx = json_member(command->args, "participantContextId");
-	struct buffer text = {0};
-	json_remove(body, "state");
-	json_remove(body, "epoch");
-	json_remove(body, "seq");
-	bool is_built = body != NULL && json_add_text(body, "state", text_of(states[state])) &&
-					json_add_integer(body, "epoch", command->vpa_epoch) &&
-					json_add_integer(body, "seq", command->seq) &&
-					(ctx == NULL || json_set(body, "ctx", json_copy(ctx)));
-	json_print(body, &text);
-	json_free(body);
-	is_built = is_built && !text.failed &&
-			   state_put(transaction, RECORD_VPA, command->vpa, buffer_text(&text),
-				   vpa == NULL ? REVISION_ABSENT : vpa->revision);
-	buffer_free(&text);
-	return is_built;
-}
+static void apply(struct orders *orders, struct order *order, struct vpa *vpa);
 
-static bool put_own(struct transaction *transaction, const struct orders *orders, const struct order *order,
-	bool is_cordoned, bool is_draining)
+static bool has_data_planes(const struct order *order)
 {
-	struct buffer text = {0};
-	bool is_for_cell = order->command.vpa.length == 0;
-	buffer_printf(&text,
-		"{\"term\":%" PRId64 ",\"seq\":%" PRId64 ",\"epoch\":%" PRId64 ",\"cordoned\":%s,\"draining\":%s}",
-		order->command.term, is_for_cell ? order->command.seq : orders->own.seq,
-		is_for_cell ? order->command.vpa_epoch : orders->own.epoch, is_cordoned ? "true" : "false",
-		is_draining ? "true" : "false");
-	bool is_put = !text.failed && state_put(transaction, RECORD_CELL_STATE, TEXT("orders"), buffer_text(&text),
-									  orders->own.revision == 0 ? REVISION_ABSENT : orders->own.revision);
-	buffer_free(&text);
-	return is_put;
-}
-
-/* What is wrong with the command's arguments; NULL: nothing. */
-static const char *check(const struct command *command, const struct vpa *vpa)
-{
-	enum vpa_type type;
-	struct text ctx = json_member_text(command->args, "participantContextId");
-	bool is_of_cell = command->op >= COMMAND_CELL_CORDON;
-	if (is_of_cell != (command->vpa.length == 0))
-		return "VPA_AND_OP_DISAGREE";
-	if (command->op == COMMAND_VPA_PREPARE && !type_parse(json_member_text(command->args, "type"), &type))
-		return "UNKNOWN_TYPE";
-	if (command->op == COMMAND_VPA_ACTIVATE && (vpa == NULL || vpa->told.state == CELL_VPA_TOMBSTONE))
-		return "NOT_PREPARED";
-	if (command->op == COMMAND_VPA_ACTIVATE && !id_is_valid(ctx))
-		return "NO_CONTEXT";
-	return NULL;
-}
-
-/* The transaction of the effect; false: out of memory. A tombstone of what was never here is remembered too. */
-static bool build(
-	struct transaction *transaction, const struct orders *orders, const struct order *order, const struct vpa *vpa)
-{
-	switch (order->command.op) {
-	case COMMAND_VPA_PREPARE:
-		return put_vpa(transaction, order, vpa, CELL_VPA_PREPARED);
-	case COMMAND_VPA_ACTIVATE:
-		return put_vpa(transaction, order, vpa, CELL_VPA_ACTIVE);
-	case COMMAND_VPA_TOMBSTONE:
-		return put_vpa(transaction, order, vpa, CELL_VPA_TOMBSTONE);
-	case COMMAND_CELL_CORDON:
-		return put_own(transaction, orders, order, true, orders->own.is_draining);
-	case COMMAND_CELL_UNCORDON:
-		return put_own(transaction, orders, order, false, false);
-	case COMMAND_CELL_DRAIN:
-		return put_own(transaction, orders, order, true, true);
-	case COMMAND_OP_COUNT:
-		break;
-	}
-	return false;
+	return order->command.op == COMMAND_VPA_ACTIVATE && !order->has_no_context &&
+		   json_count(json_member(order->command.args, "dataplanes")) > 0;
 }
 
 static void on_committed(void *context, enum status status, int64_t revision)
@@ -283,43 +193,51 @@ static void on_committed(void *context, enum status status, int64_t revision)
 	struct vpa *vpa = find(orders, order->command.vpa);
 	if (vpa != NULL)
 		vpa->is_busy = false;
-	orders->own.is_busy = false;
-	if (status == STATUS_OK)
+	if (order->is_own_change)
+		orders->own.is_busy = false;
+	if (status == STATUS_NOT_FOUND && has_data_planes(order)) {
+		/* the participant has been disposed of before its VPA was activated here */
+		order->has_no_context = true;
+		apply(orders, order, vpa);
+		return;
+	}
+	if (status == STATUS_OK) {
+		note(orders, FIGURE_APPLIED);
 		answer(order, COMMAND_STATUS_DONE, "");
-	else if (status == STATUS_CONFLICT || status == STATUS_NOT_FOUND) /* another process of the cell was faster */
+	} else if (status == STATUS_CONFLICT || status == STATUS_NOT_FOUND) /* another process of the cell was faster */
 		answer(order, COMMAND_STATUS_RETRY, "BUSY");
 	else
 		answer(order, COMMAND_STATUS_FAILED, status_name(status));
 }
 
+static void refuse(struct order *order, const char *code)
+{
+	note(order->orders, FIGURE_REFUSED);
+	LOG(ERROR, "orders.refused", log_text("id", order->command.id), log_text("vpa", order->command.vpa),
+		log_text("op", text_of(command_op_name(order->command.op))), log_text("code", text_of(code)));
+	answer(order, COMMAND_STATUS_REJECTED, code);
+}
+
 static void apply(struct orders *orders, struct order *order, struct vpa *vpa)
 {
-	const char *wrong = check(&order->command, vpa);
-	bool is_busy = order->command.vpa.length == 0 || order->command.term > orders->own.term
-					   ? orders->own.is_busy
-					   : vpa != NULL && vpa->is_busy;
+	const char *wrong = order_check(&order->command, vpa);
+	order->is_own_change = order->command.vpa.length == 0 || order->command.term > orders->own.term;
 	if (wrong != NULL) {
-		answer(order, COMMAND_STATUS_REJECTED, wrong);
+		refuse(order, wrong);
 		return;
 	}
-	if (is_busy) {
+	if ((order->is_own_change && orders->own.is_busy) || (vpa != NULL && vpa->is_busy)) {
 		bus_answer(orders->bus, text_of(order->reply), BUS_NAK, RETRY_MS);
 		order_free(order);
 		return;
 	}
 	struct transaction *transaction = transaction_new();
-	bool is_whole = transaction != NULL && build(transaction, orders, order, vpa);
-	/* a new leader is remembered with its first command */
-	if (is_whole && order->command.vpa.length > 0 && order->command.term > orders->own.term) {
-		is_whole = put_own(transaction, orders, order, orders->own.is_cordoned, orders->own.is_draining);
-		orders->own.is_busy = true;
-	}
-	if (!is_whole) {
+	if (transaction == NULL || !order_build(transaction, orders, order, vpa)) {
 		transaction_free(transaction);
 		answer(order, COMMAND_STATUS_FAILED, status_name(STATUS_NO_MEMORY));
 		return;
 	}
-	if (order->command.vpa.length == 0)
+	if (order->is_own_change)
 		orders->own.is_busy = true;
 	if (vpa != NULL)
 		vpa->is_busy = true;
@@ -330,7 +248,7 @@ static void judge(struct orders *orders, struct order *order)
 {
 	const struct command *command = &order->command;
 	struct vpa *vpa = find(orders, command->vpa);
-	const struct command_cell cell = {text_of(orders->cell_id), orders->epoch, orders->own.term, 0};
+	const struct command_cell cell = {text_of(orders->cell_id), orders->epoch, orders->own.term, orders->own.floor};
 	struct command_target target = {.is_known = vpa != NULL};
 	if (vpa != NULL) {
 		target.seq = vpa->told.seq;
@@ -344,6 +262,7 @@ static void judge(struct orders *orders, struct order *order)
 		apply(orders, order, vpa);
 		return;
 	case COMMAND_VERDICT_APPLIED:
+		note(orders, FIGURE_REPEATED);
 		answer(order, COMMAND_STATUS_DONE, "");
 		return;
 	case COMMAND_VERDICT_STALE_TERM:
@@ -352,7 +271,7 @@ static void judge(struct orders *orders, struct order *order)
 		return;
 	case COMMAND_VERDICT_FOREIGN:
 	case COMMAND_VERDICT_STALE_VPA:
-		answer(order, COMMAND_STATUS_REJECTED, command_verdict_code(verdict));
+		refuse(order, command_verdict_code(verdict));
 		return;
 	}
 }
@@ -370,6 +289,7 @@ static void report_poison(struct orders *orders, const struct bus_message *messa
 	if (!subject.failed)
 		bus_send(orders->bus, buffer_text(&subject), headers, 2, message->body);
 	buffer_free(&subject);
+	note(orders, FIGURE_POISON);
 	bus_answer(orders->bus, message->reply, BUS_TERM, 0);
 }
 
@@ -396,14 +316,26 @@ static void on_message(void *context, const struct bus_message *message)
 
 /* --- life */
 
+static void on_pruning(void *context)
+{
+	struct orders *orders = context;
+	timer_set(orders->pruning, PRUNE_MS);
+	tombstones_prune(orders, clock_wall_ms());
+}
+
 void orders_join(struct orders *orders, struct bus *bus, struct text cell_id, int64_t epoch)
 {
 	orders->bus = bus;
 	orders->epoch = epoch;
 	snprintf(orders->cell_id, sizeof(orders->cell_id), "%.*s", TEXT_ARGUMENTS(cell_id));
+	if (orders->pruning == NULL) {
+		orders->pruning = timer_new(state_worker(orders->state), on_pruning, orders);
+		if (orders->pruning != NULL)
+			timer_set(orders->pruning, 0);
+	}
 	if (orders->consumer != NULL)
 		return;
-	char durable[NAME_LENGTH + 8];
+	char durable[ORDERS_NAME_LENGTH + 8];
 	int length = snprintf(durable, sizeof(durable), "cell-%s", orders->cell_id);
 	const struct bus_consumer_settings settings = {.stream = TEXT("celld-cmd"),
 		.durable = {durable, (size_t)length},
@@ -418,25 +350,19 @@ void orders_fence(struct orders *orders)
 	orders->epoch = 0;
 }
 
-bool orders_is_cordoned(const struct orders *orders)
+void orders_print(struct orders *orders, struct buffer *into)
 {
-	return orders->own.is_cordoned;
-}
-
-bool orders_is_draining(const struct orders *orders)
-{
-	return orders->own.is_draining;
-}
-
-void orders_count(const struct orders *orders, int64_t counts[VPA_TYPE_COUNT])
-{
-	memcpy(counts, orders->counts, sizeof(orders->counts));
-}
-
-void orders_each(const struct orders *orders, bool (*visit)(void *context, const struct cell_vpa *vpa), void *context)
-{
-	for (const struct vpa *vpa = orders->first; vpa != NULL && visit(context, &vpa->told);)
-		vpa = vpa->next;
+	static const char *const names[] = {
+#define FIGURE_NAME(name, text) text,
+		ORDERS_FIGURE_LIST(FIGURE_NAME)
+#undef FIGURE_NAME
+	};
+	buffer_printf(into, "{\"cordoned\":%s,\"draining\":%s",
+		atomic_load_explicit(&orders->is_cordoned, memory_order_relaxed) ? "true" : "false",
+		atomic_load_explicit(&orders->is_draining, memory_order_relaxed) ? "true" : "false");
+	for (size_t i = 0; i < FIGURE_COUNT; i++)
+		buffer_printf(into, ",\"%s\":%lld", names[i], atomic_load_explicit(&orders->figures[i], memory_order_relaxed));
+	buffer_append_byte(into, '}');
 }
 
 enum status orders_open(struct state *state, struct orders **orders)
@@ -455,6 +381,7 @@ void orders_free(struct orders *orders)
 {
 	if (orders == NULL)
 		return;
+	timer_free(orders->pruning);
 	while (orders->first != NULL)
 		forget(orders, orders->first);
 	table_free(&orders->vpas);

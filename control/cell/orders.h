@@ -2,13 +2,14 @@
  * the answer goes out, and only then is the message acknowledged. So a command is applied once whatever is lost or
  * doubled; what comes again is answered again. On the first worker.
  *
- * Records (ctx ""): VPA (id: the VPA's) {"type", "participant", "tenant", "epoch", "seq", "state", "ctx"}: what the
- * fabric says lives here, tombstones included; CELL_STATE "orders" {"term", "seq", "epoch", "cordoned", "draining"}. */
+ * Records (ctx ""): VPA (id: the VPA's) {"type", "participant", "tenant", "epoch", "seq", "state", "ctx", "at"}: what
+ * the fabric says lives here, tombstones included (for a week); CELL_STATE "orders" {"term", "seq", "epoch", "floor",
+ * "cordoned", "draining"}. A vpa.activate with "dataplanes" puts DATA_PLANE records of the participant context too. */
 #pragma once
 
 #include "control/bus/bus.h"
 #include "control/command/command.h"
-#include "control/fabric/state.h"
+#include "control/state/state.h"
 #include "tenants/participant.h"
 
 /* name, spelling */
@@ -17,6 +18,14 @@ enum cell_vpa_state {
 #define CELL_VPA_STATE_MEMBER(name, text) CELL_VPA_##name,
 	CELL_VPA_STATE_LIST(CELL_VPA_STATE_MEMBER)
 #undef CELL_VPA_STATE_MEMBER
+};
+
+/* One as it is remembered; texts are its record's. */
+struct cell_vpa {
+	struct text id, ctx; /* ctx: "" until it is active */
+	enum vpa_type type;  /* a tombstone may have none */
+	enum cell_vpa_state state;
+	int64_t epoch, seq;
 };
 
 struct orders;
@@ -31,15 +40,6 @@ void orders_join(struct orders *orders, struct bus *bus, struct text cell_id, in
 /* No command is applied any more until the next join (this epoch is over). */
 void orders_fence(struct orders *orders);
 
-bool orders_is_cordoned(const struct orders *orders);
-bool orders_is_draining(const struct orders *orders);
-/* VPAs that live here (prepared or active), per type. */
-void orders_count(const struct orders *orders, int64_t counts[VPA_TYPE_COUNT]);
-/* Calls for each VPA, tombstones included, in no order, until false. */
-struct cell_vpa {
-	struct text id, ctx; /* ctx: "" until it is active */
-	enum vpa_type type;
-	enum cell_vpa_state state;
-	int64_t epoch, seq;
-};
-void orders_each(const struct orders *orders, bool (*visit)(void *context, const struct cell_vpa *vpa), void *context);
+/* From any thread, for people: {"cordoned", "draining", "prepared", "active", "tombstones", "applied", "repeated",
+ * "refused", "poison", "seq", "floor"}: what lives here, what came since the start, the last seq. */
+void orders_print(struct orders *orders, struct buffer *into);

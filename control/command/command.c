@@ -4,7 +4,7 @@
 #include <inttypes.h>
 
 enum { ID_MAX = 128, CELL_MAX = 128 };
-static const struct json_limits limits = {64 * 1024, 8, 512};
+static const struct json_limits limits = {256 * 1024, 10, 8192};
 
 static const struct {
 	const char *text, *lane;

@@ -218,7 +218,7 @@ static void insert(struct cells *cells, struct cell_record *cell)
 	cells->sorted = grow(cells->sorted, cells->count, &cells->room);
 	cells->slots = grow(cells->slots, cells->slot_count, &slot_room);
 	cells->slot_room = (uint32_t)slot_room;
-	memmove(cells->sorted + at + 1, cells->sorted + at, (cells->count - at) * sizeof(cells->sorted[0]));
+	memmove(cells->sorted + at + 1, cells->sorted + at, (cells->count - at) * sizeof(void *));
 	cells->sorted[at] = cell;
 	cells->count++;
 	cell->slot = cells->slot_count++;
@@ -249,7 +249,7 @@ static void take_out(struct cells *cells, struct cell_record *before)
 {
 	size_t at = place_of(cells, before->id);
 	cells->count--;
-	memmove(cells->sorted + at, cells->sorted + at + 1, (cells->count - at) * sizeof(cells->sorted[0]));
+	memmove(cells->sorted + at, cells->sorted + at + 1, (cells->count - at) * sizeof(void *));
 	cells->slots[before->slot] = NULL;
 	index_remove(&cells->by_id, before->id);
 	choose_external(cells, before->external_id);
@@ -289,7 +289,7 @@ static void on_batch(void *context)
 {
 	struct cells *cells = context;
 	if (!cells->is_loaded && cells->count > 0)
-		qsort(cells->sorted, cells->count, sizeof(cells->sorted[0]), by_id);
+		qsort(cells->sorted, cells->count, sizeof(void *), by_id);
 	cells->is_loaded = true;
 }
 

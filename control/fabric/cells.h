@@ -7,8 +7,8 @@
  * existing managers have. */
 #pragma once
 
-#include "control/fabric/cell_definition.h"
-#include "control/fabric/state.h"
+#include "control/command/cell_definition.h"
+#include "control/state/state.h"
 
 /* name, spelling, the CFM state while healthy (control.md 2.2.2) */
 #define CELL_MODE_LIST(X)                                                                                              \

@@ -16,7 +16,9 @@ enum {
 	SEND_MAX = 512, /* a tick */
 	FAILURES_MAX = 10,
 	RETRY_MS = 500,
-	AWAY_MS = 5000 /* a cell that has never joined, or is not reachable, is not asked */
+	ENSURE_MS = 2000,
+	CHECK_MS = 10000, /* somebody may delete a stream */
+	AWAY_MS = 5000    /* a cell that has never joined, or is not reachable, is not asked */
 };
 
 static const char command_stream[] =
@@ -32,12 +34,12 @@ struct commands {
 	struct bus *bus;
 	struct outbox *outbox;
 	struct bus_consumer *answers, *poison;
-	struct bus_consumer **keepers; /* by slot: the consumer each cell reads its commands with */
-	uint32_t keeper_count;
-	struct timer *tick;
+	struct timer *tick, *ensure;
 	struct task start;
 	bool is_leader, has_stream;
 	int64_t term;
+	char run[ID_LENGTH + 1]; /* of this process */
+	uint64_t sendings, refused;
 };
 
 /* --- writing */
@@ -54,7 +56,8 @@ bool commands_add(struct transaction *transaction, const struct cell_record *cel
 	buffer_append_json(&body, text_of(cell->external_id));
 	buffer_append(&body, TEXT(",\"vpa\":"));
 	buffer_append_json(&body, vpa);
-	buffer_printf(&body, ",\"vpaEpoch\":%" PRId64 ",\"op\":\"%s\",\"args\":", vpa_epoch, command_op_name(op));
+	buffer_printf(&body, ",\"vpaEpoch\":%" PRId64 ",\"op\":\"%s\",\"at\":%" PRId64 ",\"args\":", vpa_epoch,
+		command_op_name(op), clock_wall_ms());
 	buffer_append(&body, args);
 	buffer_append_byte(&body, '}');
 	bool is_added =
@@ -79,6 +82,7 @@ static void take(struct commands *commands, const struct record *record)
 	}
 	item.cell = json_member_text(root, "cell");
 	item.vpa = json_member_text(root, "vpa");
+	json_integer(json_member(root, "at"), &item.at_ms);
 	json_print(json_member(root, "args"), &args);
 	item.args = buffer_text(&args);
 	enum status status = outbox_add(commands->outbox, &item, clock_monotonic_ms());
@@ -110,8 +114,14 @@ static void on_published(void *context, enum status status, uint64_t sequence, b
 	struct sending *sending = context;
 	(void)sequence;
 	(void)is_duplicate;
-	if (status != STATUS_OK)
-		outbox_put_off(sending->commands->outbox, text_of(sending->id), clock_monotonic_ms(), RETRY_MS);
+	struct commands *commands = sending->commands;
+	if (status == STATUS_UNAVAILABLE || status == STATUS_NOT_FOUND) { /* no stream, or no broker */
+		commands->has_stream = false;
+		timer_set(commands->ensure, RETRY_MS);
+		outbox_put_off(commands->outbox, text_of(sending->id), clock_monotonic_ms(), RETRY_MS);
+	} else if (status != STATUS_OK) { /* a full stream, a slow one: again when it is due */
+		commands->refused++;
+	}
 	free(sending);
 }
 
@@ -145,8 +155,9 @@ static void send_item(void *context, const struct outbox_item *item)
 	struct buffer body = {0}, subject = {0}, message_id = {0};
 	command_print(&body, &command, item->args);
 	buffer_printf(&subject, "celld.cmd.%.*s.%s", TEXT_ARGUMENTS(item->cell), command_op_lane(item->op));
-	/* each sending is another message to the broker: only then does it reach a cell whose answer was lost */
-	buffer_printf(&message_id, "%.*s:%u", TEXT_ARGUMENTS(item->id), item->attempts);
+	/* each sending is another message to the broker, after a restart too: only then does it reach a cell whose answer
+	 * was lost */
+	buffer_printf(&message_id, "%s:%" PRIu64, commands->run, ++commands->sendings);
 	if (body.failed || subject.failed || message_id.failed)
 		abort();
 	bus_publish(commands->bus, buffer_text(&subject), buffer_text(&message_id), NULL, 0, buffer_text(&body),
@@ -156,12 +167,25 @@ static void send_item(void *context, const struct outbox_item *item)
 	buffer_free(&message_id);
 }
 
+static void send_due(struct commands *commands)
+{
+	if (commands->is_leader && commands->has_stream && bus_is_up(commands->bus))
+		outbox_due(commands->outbox, clock_monotonic_ms(), SEND_MAX, send_item, commands);
+}
+
 static void on_tick(void *context)
 {
 	struct commands *commands = context;
-	if (commands->is_leader && commands->has_stream && bus_is_up(commands->bus))
-		outbox_due(commands->outbox, clock_monotonic_ms(), SEND_MAX, send_item, commands);
+	send_due(commands);
 	timer_set(commands->tick, TICK_MS);
+}
+
+/* What was just written need not wait for the tick. At load there is no tick yet. */
+static void on_batch(void *context)
+{
+	struct commands *commands = context;
+	if (commands->tick != NULL)
+		send_due(commands);
 }
 
 /* --- answers */
@@ -212,8 +236,8 @@ static void park(struct commands *commands, const struct outbox_item *item, cons
 	buffer_append_json(&record, item->cell);
 	buffer_append(&record, TEXT(",\"vpa\":"));
 	buffer_append_json(&record, item->vpa);
-	buffer_printf(&record, ",\"vpaEpoch\":%" PRId64 ",\"op\":\"%s\",\"args\":%.*s}", item->vpa_epoch,
-		command_op_name(item->op), TEXT_ARGUMENTS(item->args));
+	buffer_printf(&record, ",\"vpaEpoch\":%" PRId64 ",\"op\":\"%s\",\"at\":%" PRId64 ",\"args\":%.*s}", item->vpa_epoch,
+		command_op_name(item->op), item->at_ms, TEXT_ARGUMENTS(item->args));
 	buffer_printf(&subject, "celld.cmd.%.*s.%s", TEXT_ARGUMENTS(item->cell), command_op_lane(item->op));
 	buffer_printf(&reason, "the cell says %s: %.*s",
 		answer->status == COMMAND_STATUS_REJECTED ? "rejected" : "failed, again and again",
@@ -297,86 +321,54 @@ static void on_answer(void *context, const struct bus_message *message)
 
 /* --- streams and consumers */
 
+/* What could not be had is asked for again, as long as there is a broker. */
+static void follow_up(struct commands *commands, enum status status, const char *event, struct text error)
+{
+	if (status == STATUS_OK || status == STATUS_CLOSED)
+		return;
+	if (status != STATUS_UNAVAILABLE && status != STATUS_TIMEOUT)
+		LOG(ERROR, event, log_text("status", text_of(status_text(status))), log_text("error", error));
+	timer_set(commands->ensure, ENSURE_MS);
+}
+
 static void on_command_stream(void *context, enum status status, struct text error)
 {
 	struct commands *commands = context;
 	commands->has_stream = status == STATUS_OK;
-	if (status != STATUS_OK)
-		LOG(ERROR, "command.stream", log_text("status", text_of(status_text(status))), log_text("error", error));
+	follow_up(commands, status, "command.stream", error);
 }
 
 static void on_event_stream(void *context, enum status status, struct text error)
 {
-	(void)context;
-	if (status != STATUS_OK)
-		LOG(ERROR, "command.events", log_text("status", text_of(status_text(status))), log_text("error", error));
+	struct commands *commands = context;
+	follow_up(commands, status, "command.events", error);
 }
 
-static void on_bus(void *context, bool is_up)
+static void ensure_streams(void *context)
 {
 	struct commands *commands = context;
-	commands->has_stream = false;
-	if (!is_up)
+	if (!bus_is_up(commands->bus))
 		return;
+	timer_set(commands->ensure, CHECK_MS);
 	bus_stream_ensure(commands->bus, TEXT("celld-cmd"), text_of(command_stream), on_command_stream, commands);
 	bus_stream_ensure(commands->bus, TEXT("celld-evt"), text_of(event_stream), on_event_stream, commands);
 }
 
-static bool keep_slot(struct commands *commands, uint32_t slot)
+/* A broker that comes back may have lost its store. */
+static void on_bus(void *context, bool is_up)
 {
-	if (slot < commands->keeper_count)
-		return true;
-	uint32_t count = slot + 64;
-	struct bus_consumer **keepers = realloc(commands->keepers, count * sizeof(struct bus_consumer *));
-	if (keepers == NULL)
-		return false;
-	memset(keepers + commands->keeper_count, 0, (count - commands->keeper_count) * sizeof(struct bus_consumer *));
-	commands->keepers = keepers;
-	commands->keeper_count = count;
-	return true;
-}
-
-/* The consumer of a cell is made here: the cell itself may only read it. */
-static void keep_consumer(struct commands *commands, const struct cell_record *cell)
-{
-	if (cell->is_legacy || cell->epoch == 0 || commands->tick == NULL || !keep_slot(commands, cell->slot) ||
-		commands->keepers[cell->slot] != NULL)
-		return;
-	struct buffer durable = {0}, config = {0};
-	buffer_printf(&durable, "cell-%s", cell->external_id);
-	buffer_printf(&config,
-		"{\"ack_policy\":\"explicit\",\"filter_subject\":\"celld.cmd.%s.*\",\"ack_wait\":30000000000,\"max_ack_"
-		"pending\":64,"
-		"\"max_waiting\":16}",
-		cell->external_id);
-	const struct bus_consumer_settings settings = {.stream = TEXT("celld-cmd"),
-		.durable = buffer_text(&durable),
-		.config = buffer_text(&config),
-		.is_queue = true,
-		.waits_for_stream = true};
-	if (!durable.failed && !config.failed)
-		commands->keepers[cell->slot] = bus_consume(commands->bus, &settings, NULL, NULL);
-	buffer_free(&durable);
-	buffer_free(&config);
+	struct commands *commands = context;
+	commands->has_stream = false;
+	if (is_up && commands->ensure != NULL)
+		ensure_streams(commands);
 }
 
 static void on_cell(void *context, uint32_t slot, const struct cell_record *cell)
 {
 	struct commands *commands = context;
-	if (cell != NULL) {
-		keep_consumer(commands, cell);
-		if (is_asked(cell))
-			outbox_hurry(commands->outbox, text_of(cell->external_id), clock_monotonic_ms());
-	} else if (slot < commands->keeper_count) {
-		bus_consumer_close(commands->keepers[slot]);
-		commands->keepers[slot] = NULL;
-	}
-}
-
-static bool keep_each(void *context, const struct cell_record *cell)
-{
-	keep_consumer(context, cell);
-	return true;
+	(void)slot;
+	if (is_asked(cell))
+		outbox_hurry(commands->outbox, text_of(cell->external_id), clock_monotonic_ms());
 }
 
 static void start(struct task *task)
@@ -388,6 +380,7 @@ static void start(struct task *task)
 		.batch = 256,
 		.waits_for_stream = true};
 	commands->tick = timer_new(state_worker(commands->state), on_tick, commands);
+	commands->ensure = timer_new(state_worker(commands->state), ensure_streams, commands);
 	commands->answers = bus_consume(commands->bus, &settings, on_answer, commands);
 	const struct bus_consumer_settings poison = {.stream = TEXT("celld-evt"),
 		.durable = TEXT("cfm-poison"),
@@ -395,12 +388,10 @@ static void start(struct task *task)
 		.batch = 16,
 		.waits_for_stream = true};
 	commands->poison = bus_consume(commands->bus, &poison, on_poison, commands);
-	if (commands->tick == NULL || commands->answers == NULL || commands->poison == NULL)
+	if (commands->tick == NULL || commands->ensure == NULL || commands->answers == NULL || commands->poison == NULL)
 		abort();
 	timer_set(commands->tick, TICK_MS);
-	cells_each(commands->cells, keep_each, commands);
-	if (bus_is_up(commands->bus))
-		on_bus(commands, true);
+	ensure_streams(commands);
 }
 
 void commands_lead(struct commands *commands, bool is_leader, int64_t term)
@@ -409,14 +400,26 @@ void commands_lead(struct commands *commands, bool is_leader, int64_t term)
 	commands->term = term;
 }
 
-size_t commands_waiting(const struct commands *commands)
+const struct outbox *commands_outbox(const struct commands *commands)
 {
-	return outbox_count(commands->outbox);
+	return commands->outbox;
 }
 
-size_t commands_waiting_of(const struct commands *commands, const struct cell_record *cell)
+const struct cell_record *commands_asked(const struct commands *commands, struct text cell)
 {
-	return outbox_count_of(commands->outbox, text_of(cell->external_id));
+	const struct cell_record *found = cells_find_external(commands->cells, cell);
+	return is_asked(found) ? found : NULL;
+}
+
+void commands_line(const struct commands *commands, struct buffer *into)
+{
+	buffer_printf(into, "%zu commands wait for their cells", outbox_count(commands->outbox));
+	if (!commands->is_leader)
+		buffer_append(into, TEXT("; another replica sends them"));
+	else if (!commands->has_stream)
+		buffer_append(into, TEXT("; there is no stream to send them to"));
+	if (commands->refused > 0)
+		buffer_printf(into, "; %" PRIu64 " were not taken at once by the stream", commands->refused);
 }
 
 enum status commands_open(struct state *state, struct cells *cells, struct bus *bus, struct commands **commands)
@@ -429,7 +432,8 @@ enum status commands_open(struct state *state, struct cells *cells, struct bus *
 		free(made);
 		return STATUS_NO_MEMORY;
 	}
-	state_watch(state, RECORD_COMMAND, on_record, NULL, made);
+	id_random(made->run);
+	state_watch(state, RECORD_COMMAND, on_record, on_batch, made);
 	cells_observe(cells, on_cell, made);
 	bus_on_state(bus, on_bus, made);
 	worker_post(state_worker(state), &made->start);
@@ -442,7 +446,7 @@ void commands_free(struct commands *commands)
 	if (commands == NULL)
 		return;
 	timer_free(commands->tick);
+	timer_free(commands->ensure);
 	outbox_free(commands->outbox);
-	free(commands->keepers);
 	free(commands);
 }

@@ -1,13 +1,15 @@
 /* Commands on their way to cells (control.md 2.6). Written in the transaction of their cause, kept until the cell has
  * answered that their effect is there, sent again until then by the leading replica.
  *
- * Records: COMMAND (id: cmdId) {"cell", "vpa", "vpaEpoch", "op", "args"}; its revision is the command's seq. What a
- * cell refuses for good, or fails at ten times, becomes a PARKED record (parked.h). */
+ * Records: COMMAND (id: cmdId) {"cell", "vpa", "vpaEpoch", "op", "at", "args"}; its revision is the command's seq. What
+ * a cell refuses for good, or fails at ten times, becomes a PARKED record (parked.h). */
 #pragma once
 
 #include "control/bus/bus.h"
 #include "control/command/command.h"
 #include "control/fabric/cells.h"
+#include "control/fabric/outbox.h"
+#include "control/fabric/rest.h"
 
 struct commands;
 /* Before store_load and before the worker starts. The bus outlives it. */
@@ -24,6 +26,11 @@ void commands_lead(struct commands *commands, bool is_leader, int64_t term);
 bool commands_add(struct transaction *transaction, const struct cell_record *cell, struct text vpa, int64_t vpa_epoch,
 	enum command_op op, struct text args);
 
-/* How many wait for their cell's answer; of one cell. */
-size_t commands_waiting(const struct commands *commands);
-size_t commands_waiting_of(const struct commands *commands, const struct cell_record *cell);
+/* What waits for the answers of cells, and whether a cell is asked at all now (NULL: it is unknown, away or fenced). */
+const struct outbox *commands_outbox(const struct commands *commands);
+const struct cell_record *commands_asked(const struct commands *commands, struct text cell);
+/* One line for people. */
+void commands_line(const struct commands *commands, struct buffer *into);
+/* commands_list.c: GET /api/celld/v1/commands: per cell how many wait, since when, and the oldest; /commands/{cell}:
+ * each of that cell's, at most 1,000. Scope provision-manager-api:read. */
+enum status commands_serve(struct commands *commands, struct rest *rest) MUST_CHECK;

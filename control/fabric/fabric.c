@@ -12,6 +12,7 @@
 #include "control/fabric/manager/manager.h"
 #include "control/fabric/parked.h"
 #include "control/fabric/place/placements.h"
+#include "control/fabric/queues.h"
 #include "server/base/log.h"
 
 #define FABRIC(name, kind_, ...)                                                                                       \
@@ -49,7 +50,8 @@ struct fabric {
 	struct pm *pm;
 	bool is_refused;
 	struct rest *rest;
-	struct fleet *fleet;  /* NULL: nobody watches the cells */
+	struct fleet *fleet; /* NULL: nobody watches the cells */
+	struct queues *queues;
 	struct timer *ensure; /* tries again to have the stream */
 };
 
@@ -192,6 +194,8 @@ enum status fabric_open(const struct fabric_settings *settings, const struct pm_
 	if (status == STATUS_OK)
 		status = commands_open(made->state, made->cells, bus, &made->commands);
 	if (status == STATUS_OK)
+		status = commands_serve(made->commands, made->rest);
+	if (status == STATUS_OK)
 		status = open_manager(made);
 	if (status == STATUS_OK)
 		status = open_provision_manager(made, pm_settings, error);
@@ -231,6 +235,10 @@ enum status fabric_watch_cells(struct fabric *fabric, const struct fleet_setting
 	if (status != STATUS_OK)
 		return status;
 	fleet_observe(fabric->fleet, on_leadership, fabric);
+	status = queues_open(fabric->state, fabric->cells, fabric->bus, text_of(fabric->settings->stream),
+		&settings->activities, &fabric->queues);
+	if (status != STATUS_OK)
+		return status;
 	return fleet_serve(fabric->fleet, fabric->rest);
 }
 
@@ -264,6 +272,7 @@ void fabric_free(struct fabric *fabric)
 	if (fabric == NULL)
 		return;
 	fleet_free(fabric->fleet);
+	queues_free(fabric->queues);
 	pm_free(fabric->pm);
 	manager_free(fabric->manager);
 	parked_free(fabric->parked);
@@ -292,6 +301,7 @@ void fabric_lines(const struct fabric *fabric, struct buffer *into)
 		pm_line(fabric->pm, into);
 		buffer_append_byte(into, '\n');
 	}
-	buffer_printf(into, "%zu commands wait for their cells\n", commands_waiting(fabric->commands));
+	commands_line(fabric->commands, into);
+	buffer_append_byte(into, '\n');
 	buffer_printf(into, "%zu messages are parked\n", parked_count(fabric->parked));
 }

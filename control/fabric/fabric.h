@@ -5,7 +5,7 @@
 #include "control/fabric/fleet/fleet.h"
 #include "control/fabric/orchestration/pm.h"
 #include "control/fabric/rest.h"
-#include "control/fabric/state.h"
+#include "control/state/state.h"
 #include "server/base/config.h"
 
 /* Section "fabric". */

@@ -4,7 +4,7 @@
  * that cannot be reached ends the lease. On the fabric's worker. */
 #pragma once
 
-#include "control/fabric/state.h"
+#include "control/state/state.h"
 
 struct lease;
 /* name: the record's id. clock: boot time in ms. Before store_load. */

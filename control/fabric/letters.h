@@ -7,7 +7,7 @@
 #pragma once
 
 #include "control/bus/bus.h"
-#include "control/fabric/state.h"
+#include "control/state/state.h"
 
 struct letters;
 /* Before store_load and before the worker starts. The bus outlives it. */

@@ -226,19 +226,6 @@ size_t outbox_count(const struct outbox *outbox)
 	return outbox->items.count;
 }
 
-size_t outbox_count_of(const struct outbox *outbox, struct text cell)
-{
-	size_t count = 0;
-	for (size_t i = 0; i < outbox->heap_count; i++) {
-		const struct lane *lane = outbox->heap[i];
-		if (!text_equals((struct text){lane->key, lane->cell_length}, cell))
-			continue;
-		for (const struct item *item = lane->first; item != NULL; item = item->next)
-			count++;
-	}
-	return count;
-}
-
 /* --- sending */
 
 static uint64_t pause_of(unsigned times)

@@ -12,7 +12,7 @@ void outbox_free(struct outbox *outbox);
 /* A command that waits; texts are the outbox's, good until it is dropped. */
 struct outbox_item {
 	struct text id, cell, vpa, args;
-	int64_t seq, vpa_epoch;
+	int64_t seq, vpa_epoch, at_ms; /* at: when it was written, wall clock */
 	enum command_op op;
 	unsigned attempts, failures; /* sendings; answers "failed" */
 };
@@ -23,7 +23,6 @@ enum status outbox_add(struct outbox *outbox, const struct outbox_item *item, ui
 bool outbox_drop(struct outbox *outbox, struct text id, uint64_t now_ms);
 const struct outbox_item *outbox_find(const struct outbox *outbox, struct text id);
 size_t outbox_count(const struct outbox *outbox);
-size_t outbox_count_of(const struct outbox *outbox, struct text cell);
 
 /* Calls `send` for each first of a lane that is due, at most `maximum`, and sets when it is due again. */
 void outbox_due(struct outbox *outbox, uint64_t now_ms, size_t maximum,

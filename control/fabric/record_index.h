@@ -2,7 +2,7 @@
  * key is the id, or what follows its last '/' (then records are found by either). */
 #pragma once
 
-#include "control/fabric/state.h"
+#include "control/state/state.h"
 #include "server/base/json.h"
 
 /* Shared: kept with record_item_ref beyond the turn in which it was found. Immutable. */

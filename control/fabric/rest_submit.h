@@ -2,7 +2,7 @@
 #pragma once
 
 #include "control/fabric/rest.h"
-#include "control/fabric/state.h"
+#include "control/state/state.h"
 
 /* Owns the transaction (NULL: out of memory) and the buffer's bytes: the answer when it is committed (empty: no body).
  * A CONFLICT runs the endpoint again, for it has read what has changed meanwhile. */

@@ -708,6 +708,7 @@ struct executor *executor_open(struct bus *bus, struct worker *worker, const str
 				.durable = buffer_text(&executor->queue),
 				.config = buffer_text(&executor->config),
 				.batch = executor->settings.parallel,
+				.is_reader_only = settings->is_reader_only,
 				.is_found_only = true,
 				.is_queue = true,
 				.waits_for_stream = true},

@@ -25,6 +25,7 @@ enum activity_outcome {
 
 struct executor_settings {
 	struct text type;                   /* of the activity; copied */
+	bool is_reader_only;                /* the managers make and keep its consumer (control/fabric/queues.h) */
 	struct text stream, bucket;         /* copied; absent: cfm-stream, cfm-bucket */
 	unsigned parallel;                  /* runs at the same time: 1 .. 64; 0: 8 */
 	unsigned failures_max;              /* in a row; 0: 10 */

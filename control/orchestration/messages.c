@@ -251,7 +251,7 @@ void response_print(const struct response *response, struct buffer *into)
 void activity_queue(struct text type, struct buffer *into)
 {
 	for (size_t i = 0; i < type.length; i++)
-		buffer_append_byte(into, type.bytes[i] == '.' ? '-' : type.bytes[i]);
+		buffer_append(into, type.bytes[i] == '.' ? TEXT("-") : text_slice(type, i, i + 1));
 }
 
 void activity_type_of_cell(struct text type, struct text cell, struct buffer *into)
@@ -260,6 +260,6 @@ void activity_type_of_cell(struct text type, struct text cell, struct buffer *in
 	buffer_append(into, TEXT("--"));
 	for (size_t i = 0; i < cell.length; i++) {
 		struct text one = text_slice(cell, i, i + 1);
-		buffer_append_byte(into, message_type_is_valid(one) ? cell.bytes[i] : '-');
+		buffer_append(into, message_type_is_valid(one) ? one : TEXT("-"));
 	}
 }

@@ -150,7 +150,7 @@ static void close_worker(struct dp_worker *home)
 	callback_tokens_free(home->callback_tokens);
 	jwks_free(home->jwks);
 	timer_free(home->tick);
-	holdings_free(home->holdings);
+	held_tokens_free(home->holdings);
 	disk_drain(home->dp->disk);
 	open_files_free(home->files);
 	digest_lane_close(home->digests);

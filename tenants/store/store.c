@@ -360,7 +360,7 @@ static enum status apply_all(struct store *store, struct transaction *batch, str
 		if (is_text(transaction))
 			transaction->status = store->backend->apply(
 				store->database, transaction->changes, transaction->count, write_news, &page, &revision);
-		/* what was refused has no revision: those it would have had are others' */
+		/* what a refused one would have written counts for nothing: others will have these revisions */
 		transaction->revision = transaction->status == STATUS_OK ? revision : 0;
 		if (transaction->status == STATUS_OK && page.first != NULL) {
 			*paper->end = page.first;

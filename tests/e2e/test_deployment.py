@@ -92,8 +92,7 @@ def test_deploy_and_dispose(ground, binary):
     assert state == {"agent.test.output": "test output", "agent.test.credentials.received": True, "participantContextId": "c" * 32}
     assert [one["id"] for one in fabric.managers.ok("POST", "/participant-profiles/query",
         {"predicate": "vpas.type='cfm.connector' AND vpas.properties.connectorkey='connectorvalue'"})] == [id]
-    [orchestration] = fabric.orchestrations(id)
-    assert orchestration["state"] == 2 and orchestration["orchestrationType"] == DEPLOY
+    wait_for(lambda: [(one["orchestrationType"], one["state"]) for one in fabric.orchestrations(id)] == [(DEPLOY, 2)], what="the mirror")
 
     fabric.managers.ok("DELETE", f"/tenants/{fabric.tenant}/participant-profiles/{id}")
     fabric.wait(id, "disposed")
@@ -101,7 +100,7 @@ def test_deploy_and_dispose(ground, binary):
     told = seen[1][1]
     assert told["participantContextId"] == "c" * 32 and told["cfm.vpa.state"] == state and len(told["cfm.vpa.credentials"]) == 2
     assert fabric.profile(id)["error"] is False
-    assert {one["orchestrationType"]: one["state"] for one in fabric.orchestrations(id)} == {DEPLOY: 2, DISPOSE: 2}
+    wait_for(lambda: {one["orchestrationType"]: one["state"] for one in fabric.orchestrations(id)} == {DEPLOY: 2, DISPOSE: 2}, what="the mirror")
 
 
 def test_failed_deployment_is_compensated(ground):

@@ -124,7 +124,8 @@ def test_a_hundred_slow_streams_hold_little(cell, source):
         connections.append((connection, started))
     wait_for(lambda: sent_stands_still(cell), deadline=30, what="full sockets")
     assert pipes(cell) <= 2 * 32 + 4, "each worker has so many pipes, however many streams wait"
-    assert cell.rss_kib() - before < 10 * 1.5 * 1024, "each connection has its limit"
+    if not os.environ.get("CELLD_SANITIZE"):
+        assert cell.rss_kib() - before < 10 * 1.5 * 1024, "each connection has its limit"
     for connection, started in connections:
         connection.close()
     wait_for(lambda: cell.metric("celld_http_open_exchanges") <= exchanges, what="the end of all")

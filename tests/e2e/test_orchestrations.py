@@ -9,6 +9,7 @@ from agents import BUCKET, COMPLETE, DEPLOY, DISPOSE, FATAL, RETRY, SCHEDULE, ST
 from conftest import wait_for
 from managers import broker, managers, own_managers  # noqa: F401
 from nats import SERVERS, NatsServer
+from postgres import Postgres
 
 OWN = "/api/celld/v1"
 QUICK = {"orchestration": {"sweep_ms": 100, "settle_ms": 300}}
@@ -187,10 +188,27 @@ def test_deploy_with_existing_agents(server, own_managers, agents):
     with_nats.close()
 
 
-def test_an_error_is_undone_once_what_had_begun(server, own_managers, agents):
-    """F47, T6: two replicas on one database; only what was begun is undone; the cause stays to be seen."""
-    first = own_managers(server.url, QUICK).start()
-    second = own_managers(server.url, {**QUICK, "store": {"file": str(first.state / "fabric.db")}}).start()
+@pytest.fixture(params=["sqlite", "postgres"])
+def replicas(request, server, own_managers, tmp_path):
+    """Two programs on one database."""
+    if request.param == "sqlite":
+        first = own_managers(server.url, QUICK).start()
+        yield first, own_managers(server.url, {**QUICK, "store": {"file": str(first.state / "fabric.db")}}).start()
+        return
+    database = Postgres().start()
+    options = tmp_path / "connection"
+    options.write_text(database.options(database.database("fabric")))
+    options.chmod(0o600)
+    both = [own_managers(server.url, {**QUICK, "store": {"backend": "postgres", "connection_file": str(options)}}).start() for _ in range(2)]
+    yield both
+    for one in both:
+        one.stop()
+    database.stop()
+
+
+def test_an_error_is_undone_once_what_had_begun(server, replicas, agents):
+    """F47, T6: only what was begun is undone; the cause stays to be seen."""
+    first, second = replicas
     define(first, ["good", "bad", "never"], [activity("a", "good"), activity("b", "bad", "a"), activity("c", "never", "b")],
         [activity("undo-a", "good"), activity("undo-b", "bad"), activity("undo-c", "never")])
 
@@ -203,6 +221,7 @@ def test_an_error_is_undone_once_what_had_begun(server, own_managers, agents):
     undone = [agents(server, "good", good), agents(server, "bad", bad), agents(server, "never", lambda context: COMPLETE)]
     ids = [orchestrate(first if i % 2 else second) for i in range(20)]
     wait_for(lambda: all(state(first, id) == 3 and [one["state"] for one in compensations(first, id)] == [2] for id in ids), 60, "compensations")
+    wait_for(lambda: all([one["state"] for one in compensations(second, id)] == [2] for id in ids), 20, "what the other one has done")
     for id in ids:
         (compensation,) = compensations(second, id)
         shown = second.ok("GET", f"/orchestrations/{compensation['id']}")

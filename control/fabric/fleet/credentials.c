@@ -29,17 +29,19 @@ static const struct grant cell_grants[] = {
 	{true, "celld.status." CELL},
 	{true, "celld.evt." CELL ".>"},
 	{true, "celld.ack." CELL},
+	{true, "$JS.API.STREAM.INFO.celld-cmd"},
 	{true, "$JS.API.CONSUMER.INFO.celld-cmd.cell-" CELL},
 	{true, "$JS.API.CONSUMER.MSG.NEXT.celld-cmd.cell-" CELL},
 	{true, "$JS.ACK.celld-cmd.cell-" CELL ".>"},
+	{true, "_INBOX_" CELL ".>"}, /* to itself: how long the way takes */
 	{false, "_INBOX_" CELL ".>"},
-	{false, "celld.probe." CELL},
 	{false, "celld.route.>"},
 };
 /* The activities that a cell serves itself. */
 static const struct grant executor_grants[] = {
 	{true, "event.>"},
 	{true, "$KV.cfm-bucket.>"},
+	{true, "$JS.API.STREAM.INFO.cfm-stream"},
 	{true, "$JS.API.STREAM.MSG.GET.KV_cfm-bucket"},
 	{true, "$JS.API.DIRECT.GET.KV_cfm-bucket.>"},
 };
@@ -109,8 +111,7 @@ static void add_role(struct permissions *permissions, const struct credentials *
 		break;
 	case ROLE_CELL:
 		add_grants(permissions, cell_grants, COUNT(cell_grants), name, TEXT(""));
-		if (credentials->activity_count > 0)
-			add_grants(permissions, executor_grants, COUNT(executor_grants), name, TEXT(""));
+		add_grants(permissions, executor_grants, COUNT(executor_grants), name, TEXT(""));
 		for (size_t i = 0; i < credentials->activity_count; i++)
 			add_grants(permissions, activity_grants, COUNT(activity_grants), name, text_of(credentials->activities[i]));
 		break;
@@ -164,20 +165,19 @@ static enum status read_account(const char *file, const char *signer, struct buf
 	return status;
 }
 
-static bool copy_activities(struct credentials *credentials, const struct setting_texts *activities)
+static bool copy_activities(struct credentials *credentials, struct setting_texts activities)
 {
-	if (activities->count == 0)
-		return true;
-	credentials->activities = calloc(activities->count, sizeof(char *));
-	if (credentials->activities == NULL)
-		return false;
-	for (size_t i = 0; i < activities->count; i++) {
-		credentials->activities[i] = text_copy(text_of(activities->items[i]));
+	static char controlplane[] = "edcv-activity", dataplane[] = "siglet-activity", *usual[] = {controlplane, dataplane};
+	if (activities.count == 0)
+		activities = (struct setting_texts){usual, COUNT(usual)};
+	credentials->activities = calloc(activities.count, sizeof(char *));
+	for (size_t i = 0; credentials->activities != NULL && i < activities.count; i++) {
+		credentials->activities[i] = text_copy(text_of(activities.items[i]));
 		if (credentials->activities[i] == NULL)
 			return false;
 		credentials->activity_count++;
 	}
-	return true;
+	return credentials->activities != NULL;
 }
 
 enum status credentials_open(
@@ -197,7 +197,7 @@ enum status credentials_open(
 	enum status status = nkey_open(settings->signing_key_file, NKEY_ACCOUNT, false, &made->signer, error);
 	if (status == STATUS_OK)
 		status = read_account(settings->account_file, nkey_public(made->signer), &account, error);
-	if (status == STATUS_OK && (account.failed || !copy_activities(made, &settings->activities)))
+	if (status == STATUS_OK && (account.failed || !copy_activities(made, settings->activities)))
 		status = STATUS_NO_MEMORY;
 	made->account = buffer_take(&account);
 	if (status != STATUS_OK) {
@@ -218,4 +218,14 @@ void credentials_free(struct credentials *credentials)
 	free(credentials->account);
 	nkey_free(credentials->signer);
 	free(credentials);
+}
+
+size_t credentials_activities(const struct credentials *credentials)
+{
+	return credentials == NULL ? 0 : credentials->activity_count;
+}
+
+const char *credentials_activity(const struct credentials *credentials, size_t index)
+{
+	return credentials->activities[index];
 }

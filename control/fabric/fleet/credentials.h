@@ -14,7 +14,8 @@ enum credentials_role {
 
 struct credentials_settings {
 	char *signing_key_file, *account_file; /* NULL: nothing is issued */
-	struct setting_texts activities;       /* types that a cell serves itself, each with "--<cellId>" behind it */
+	/* Types that a cell serves itself, each with "--<cellId>" behind it; none: the usual ones. */
+	struct setting_texts activities;
 };
 
 struct credentials;
@@ -26,3 +27,7 @@ void credentials_free(struct credentials *credentials);
 /* `name`: of the cell (its cellId), else for people. lifetime_ms 0: for ever. *expires_ms: 0 then. */
 enum status credentials_issue(const struct credentials *credentials, enum credentials_role role, struct text name,
 	const char *user, int64_t wall_ms, int64_t lifetime_ms, struct buffer *jwt, int64_t *expires_ms) MUST_CHECK;
+
+/* The activities that cells serve; 0 for NULL. */
+size_t credentials_activities(const struct credentials *credentials);
+const char *credentials_activity(const struct credentials *credentials, size_t index);

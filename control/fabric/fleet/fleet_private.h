@@ -12,9 +12,11 @@
 
 /* What of a cell is only watched here: by slot. */
 struct watched {
-	struct probe *probe; /* under way */
-	bool is_writing;     /* its health is on its way to the record */
-	bool is_told;        /* the refusal of its heartbeats has been logged */
+	struct probe *probe;           /* under way */
+	bool is_writing;               /* its health is on its way to the record */
+	struct bus_consumer **keepers; /* of the queues of its activities */
+	size_t keeper_count;
+	bool is_told; /* the refusal of its heartbeats has been logged */
 };
 
 struct fleet {
@@ -58,6 +60,10 @@ void renewal_stop(struct fleet *fleet);
 /* "natsUserJwt" and "natsExpiresAt" for a cell whose key this is, appended to an object; nothing when none are issued.
  * False: out of memory. */
 bool renewal_append(struct fleet *fleet, const struct cell_record *cell, const char *key, struct buffer *object);
+
+/* keepers.c: a cell has joined, or (NULL) is gone. */
+void keepers_follow(struct fleet *fleet, struct watched *watched, const struct cell_record *cell);
+void keepers_close(struct watched *watched);
 
 /* metrics.c */
 void fleet_render_metrics(void *fleet, struct buffer *into);

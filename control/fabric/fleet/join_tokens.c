@@ -111,6 +111,7 @@ enum status join_token_create(struct transaction *transaction, struct text cell_
 	uint8_t bytes[TOKEN_BYTES];
 	char text[JOIN_TOKEN_LENGTH + 1], id[DIGEST_HEX + 1];
 	struct buffer body = {0};
+	int64_t expires_ms = wall_ms + lifetime_s * 1000;
 	if (lifetime_s < 1 || lifetime_s > JOIN_TOKEN_LIFETIME_MAX_S)
 		return STATUS_INVALID;
 	random_bytes(bytes, sizeof(bytes));
@@ -118,8 +119,8 @@ enum status join_token_create(struct transaction *transaction, struct text cell_
 	enum status status = digest_token(made, id);
 	buffer_append(&body, TEXT("{\"cellId\":"));
 	buffer_append_json(&body, cell_id);
-	buffer_printf(&body, ",\"expiresAt\":%lld,\"approved\":%s,\"createdAt\":%lld}",
-		(long long)(wall_ms + lifetime_s * 1000), is_approved ? "true" : "false", (long long)wall_ms);
+	buffer_printf(&body, ",\"expiresAt\":%lld,\"approved\":%s,\"createdAt\":%lld}", (long long)expires_ms,
+		is_approved ? "true" : "false", (long long)wall_ms);
 	if (status == STATUS_OK &&
 		(body.failed || !state_put(transaction, RECORD_JOIN_TOKEN, text_of(id), buffer_text(&body), REVISION_ABSENT)))
 		status = STATUS_NO_MEMORY;

@@ -3,7 +3,7 @@
  * it in the transaction that lets the cell in. On the fabric's worker. */
 #pragma once
 
-#include "control/fabric/state.h"
+#include "control/state/state.h"
 
 enum { JOIN_TOKEN_LENGTH = 43, JOIN_TOKEN_LIFETIME_MAX_S = 86400 };
 

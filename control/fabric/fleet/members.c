@@ -2,13 +2,14 @@
 #include <stdlib.h>
 
 #include "control/bus/join_request.h"
+#include "control/fabric/commands.h"
 #include "control/fabric/fleet/fleet_private.h"
 #include "control/fabric/rest_submit.h"
 #include "server/base/clock.h"
 #include "server/base/id.h"
 #include "server/base/secret.h"
 
-enum { TOKEN_S = 3600, AGENT_LIFETIME_S = 30 * 86400, AUDIT_MAX = 1000 };
+enum { TOKEN_S = 3600, AGENT_LIFETIME_S = 30 * 86400, AGENT_LIFETIME_MAX_S = 366 * 86400, AUDIT_MAX = 1000 };
 
 static const struct cell_record *cell_of(struct rest_call *call)
 {
@@ -116,12 +117,16 @@ static const struct action {
 	enum cell_mode to;
 	bool is_raising; /* the epoch: whoever beats is fenced */
 	const char *approved, *audit;
+	enum command_op op; /* what the cell is told; COMMAND_OP_COUNT: nothing */
 } actions[] = {
-	{"approve", BIT(REGISTERING) | BIT(FENCED), CELL_REGISTERING, false, "true", "cell.approved"},
-	{"cordon", BIT(READY), CELL_CORDONED, false, NULL, "cell.cordoned"},
-	{"uncordon", BIT(CORDONED) | BIT(DRAINING), CELL_READY, false, NULL, "cell.uncordoned"},
-	{"drain", BIT(READY) | BIT(CORDONED), CELL_DRAINING, false, NULL, "cell.draining"},
-	{"offline", BIT(READY) | BIT(CORDONED) | BIT(DRAINING) | BIT(ERROR), CELL_FENCED, true, "false", "cell.fenced"},
+	/* it may have been cordoned before it was taken offline */
+	{"approve", BIT(REGISTERING) | BIT(FENCED), CELL_REGISTERING, false, "true", "cell.approved",
+		COMMAND_CELL_UNCORDON},
+	{"cordon", BIT(READY), CELL_CORDONED, false, NULL, "cell.cordoned", COMMAND_CELL_CORDON},
+	{"uncordon", BIT(CORDONED) | BIT(DRAINING), CELL_READY, false, NULL, "cell.uncordoned", COMMAND_CELL_UNCORDON},
+	{"drain", BIT(READY) | BIT(CORDONED), CELL_DRAINING, false, NULL, "cell.draining", COMMAND_CELL_DRAIN},
+	{"offline", BIT(READY) | BIT(CORDONED) | BIT(DRAINING) | BIT(ERROR), CELL_FENCED, true, "false", "cell.fenced",
+		COMMAND_OP_COUNT},
 };
 #undef BIT
 
@@ -148,15 +153,22 @@ static struct json *build_set(const struct cell_record *cell, const struct actio
 	return NULL;
 }
 
-/* Puts the changed record and an audit; answers with the cell's short form as it will be. */
-static void submit_change(struct rest_call *call, const struct cell_record *cell, char *body, const char *audit)
+/* A cell that has never joined has nothing to undo. */
+static bool tell_cell(struct transaction *transaction, const struct cell_record *cell, enum command_op op)
+{
+	return op == COMMAND_OP_COUNT || cell->epoch == 0 || commands_add(transaction, cell, TEXT(""), 0, op, TEXT("{}"));
+}
+
+/* Puts the changed record, an audit, and what the cell is told; answers with the cell's short form as it will be. */
+static void submit_change(
+	struct rest_call *call, const struct cell_record *cell, char *body, const char *audit, enum command_op op)
 {
 	struct fleet *fleet = call->context;
 	struct transaction *transaction = transaction_new();
 	struct buffer answer = {0};
 	if (transaction != NULL &&
 		(body == NULL || !state_put(transaction, RECORD_CELL, text_of(cell->id), text_of(body), cell->revision) ||
-			!fleet_audit(transaction, audit, text_of(cell->external_id), NULL))) {
+			!fleet_audit(transaction, audit, text_of(cell->external_id), NULL) || !tell_cell(transaction, cell, op))) {
 		transaction_free(transaction);
 		transaction = NULL;
 	}
@@ -187,7 +199,7 @@ static void act(struct rest_call *call)
 	struct json *set = build_set(cell, action);
 	char *body = set == NULL ? NULL : cells_body_with(cell, set, action->to, cell->health, clock_wall_ms());
 	json_free(set);
-	submit_change(call, cell, body, action->audit);
+	submit_change(call, cell, body, action->audit, action->op);
 }
 
 /* The next join with a token may bring another key. */
@@ -200,7 +212,7 @@ static void rotate_key(struct rest_call *call)
 		body = cells_body_with(cell, set, cell->mode, cell->health, clock_wall_ms());
 	json_free(set);
 	if (cell != NULL)
-		submit_change(call, cell, body, "cell.key_rotated");
+		submit_change(call, cell, body, "cell.key_rotated", COMMAND_OP_COUNT);
 }
 
 static void remove_cell(struct rest_call *call)
@@ -282,7 +294,7 @@ static void define(struct rest_call *call)
 		rest_refuse(call, status, error.bytes);
 	} else {
 		warn_of_room(call, cell, definition);
-		submit_change(call, cell, body_with_definition(cell, definition), "cell.defined");
+		submit_change(call, cell, body_with_definition(cell, definition), "cell.defined", COMMAND_OP_COUNT);
 	}
 	cell_definition_free(definition);
 	buffer_free(&error);
@@ -319,6 +331,7 @@ static void create_token(struct rest_call *call)
 		rest_refuse(call, STATUS_INVALID, "approve: must be true or false");
 		return;
 	}
+	int64_t expires_ms = wall_ms + lifetime_s * 1000;
 	struct transaction *transaction = transaction_new();
 	if (transaction == NULL || !fleet_audit(transaction, "join_token.created", cell_id, NULL) ||
 		join_token_create(transaction, cell_id, is_approved, lifetime_s, wall_ms, &token) != STATUS_OK) {
@@ -328,8 +341,7 @@ static void create_token(struct rest_call *call)
 	buffer_append(&answer, TEXT("{\"cellId\":"));
 	buffer_append_json(&answer, cell_id);
 	buffer_printf(&answer, ",\"token\":\"%s\",\"expiresAt\":%lld,\"approved\":%s}",
-		token.bytes == NULL ? "" : token.bytes, (long long)(wall_ms + lifetime_s * 1000),
-		is_approved ? "true" : "false");
+		token.bytes == NULL ? "" : token.bytes, (long long)expires_ms, is_approved ? "true" : "false");
 	if (token.bytes != NULL)
 		wipe(token.bytes, token.room);
 	buffer_free(&token);
@@ -382,7 +394,7 @@ static void issue(struct rest_call *call)
 		rest_refuse_with(call, 409, "no credentials are issued: cells.signing_key_file is not set");
 		return;
 	}
-	if (!name_is_valid(name, 128) || !read_seconds(call, AGENT_LIFETIME_S, 366 * 86400, &lifetime_s) ||
+	if (!name_is_valid(name, 128) || !read_seconds(call, AGENT_LIFETIME_S, AGENT_LIFETIME_MAX_S, &lifetime_s) ||
 		nkey_from_public(key, NKEY_USER, &nkey) != STATUS_OK) {
 		rest_refuse(
 			call, STATUS_INVALID, "needs name, nkey (a public NATS key of a user), and lifetimeSeconds up to a year");

@@ -15,7 +15,8 @@ const struct setting fleet_settings_table[] = {
 		.help = "seed of cfmd's own key on the broker, made when it is missing; default: <state directory>/cfmd.nk"),
 	SETTING(nats_urls, SETTING_TEXTS, .help = "where cells find the broker; none: nats.urls"),
 	SETTING(activities, SETTING_TEXTS,
-		.help = "activity types that cells serve themselves, each with --<cellId> behind it"),
+		.help = "activity types that cells serve themselves, each with --<cellId> behind it; none: edcv-activity, "
+				"siglet-activity"),
 	SETTING(auto_approve, SETTING_TEXTS,
 		.help = "cellIds that join without an operator's approval; a * at the end stands for anything"),
 	SETTING(probe_networks, SETTING_TEXTS,

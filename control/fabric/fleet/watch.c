@@ -229,6 +229,7 @@ void watch_cell_changed(void *context, uint32_t slot, const struct cell_record *
 {
 	struct fleet *fleet = context;
 	watched_of(fleet, slot)->is_told = false;
+	keepers_follow(fleet, watched_of(fleet, slot), cell);
 	monitor_update(fleet->monitor, slot, cell, clock_boot_ms());
 }
 
@@ -239,10 +240,19 @@ static bool can_hear(const struct fleet *fleet)
 		   store_is_healthy(state_store(fleet->uses.state));
 }
 
+static bool keep_queues(void *context, const struct cell_record *cell)
+{
+	struct fleet *fleet = context;
+	keepers_follow(fleet, watched_of(fleet, cell->slot), cell);
+	return true;
+}
+
 void watch_start(struct fleet *fleet)
 {
-	if (fleet->bus != NULL)
-		fleet->beats = bus_subscribe(fleet->bus, TEXT(SUBJECT "*"), on_beat, fleet);
+	if (fleet->bus == NULL)
+		return;
+	fleet->beats = bus_subscribe(fleet->bus, TEXT(SUBJECT "*"), on_beat, fleet);
+	cells_each(fleet->uses.cells, keep_queues, fleet);
 }
 
 void watch_stop(struct fleet *fleet)
@@ -251,6 +261,7 @@ void watch_stop(struct fleet *fleet)
 		bus_unsubscribe(fleet->beats);
 	fleet->beats = NULL;
 	for (uint32_t i = 0; i < fleet->watched_count; i++) {
+		keepers_close(&fleet->watched[i]);
 		if (fleet->watched[i].probe != NULL)
 			end_probe(fleet->watched[i].probe);
 	}

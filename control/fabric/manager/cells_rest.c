@@ -2,9 +2,9 @@
 #include <stdlib.h>
 
 #include "control/fabric/manager/manager_private.h"
-#include "control/fabric/manager/timestamp.h"
 #include "control/fabric/manager/wire.h"
 #include "server/base/id.h"
+#include "server/base/timestamp.h"
 
 #define DEFINITION "celld.definition"
 

@@ -1,8 +1,8 @@
 /* Dataspace profiles: which protocols and credentials a dataspace asks for, and in which cells it is deployed. */
 #include "control/fabric/manager/manager_private.h"
-#include "control/fabric/manager/timestamp.h"
 #include "control/fabric/manager/wire.h"
 #include "server/base/id.h"
+#include "server/base/timestamp.h"
 
 static void list(struct rest_call *call)
 {

@@ -5,6 +5,7 @@
 #include "control/fabric/commands.h"
 #include "control/fabric/manager/manager_private.h"
 #include "control/fabric/manager/profile.h"
+#include "control/fabric/manager/wire.h"
 #include "control/fabric/parked.h"
 #include "control/orchestration/messages.h"
 #include "server/base/clock.h"
@@ -130,32 +131,66 @@ static bool keep_error(struct json *profile, const struct arrival *arrival)
 struct change {
 	struct manager *manager;
 	const struct arrival *arrival;
+	const struct json *profile;
 	struct transaction *transaction;
 };
 
-static bool tell_cell(const struct change *change, const struct json *vpa, enum command_op op, struct text args)
+/* Takes the arguments. A cell that has never joined takes no commands: it gets none, and what is said later to one that
+ * has joined since says all of it. */
+static bool tell_cell(const struct change *change, const struct json *vpa, enum command_op op, struct buffer *args)
 {
 	const struct cell_record *cell = cells_find(change->manager->cells, json_member_text(vpa, "cellId"));
 	int64_t epoch = 1;
 	(void)json_integer(json_member(json_member(vpa, "celld"), "epoch"), &epoch);
-	return cell == NULL || cell->epoch == 0 ||
-		   commands_add(change->transaction, cell, json_member_text(vpa, "id"), epoch, op, args);
+	bool is_told = !args->failed && (cell == NULL || cell->epoch == 0 ||
+										commands_add(change->transaction, cell, json_member_text(vpa, "id"), epoch, op,
+											buffer_text(args)));
+	buffer_free(args);
+	return is_told;
+}
+
+/* What deployments give out per data plane's cell: cfm.dataplane.<cell>. */
+static void print_data_planes(struct buffer *into, const struct json *given)
+{
+	size_t count = 0;
+	for (const struct json *one = json_first(given); one != NULL; one = json_next(one)) {
+		if (!text_starts_with(text_of(json_name(one)), TEXT("cfm.dataplane.")) || json_kind(one) != JSON_OBJECT)
+			continue;
+		buffer_append(into, count++ == 0 ? TEXT(",\"dataplanes\":[") : TEXT(","));
+		json_print(one, into);
+	}
+	if (count > 0)
+		buffer_append_byte(into, ']');
 }
 
 /* The context the deployment made is what the VPA serves. */
 static bool activate(void *context, const struct json *vpa)
 {
 	const struct change *change = context;
-	struct text ctx = json_member_text(change->arrival->response.properties, "participantContextId");
+	const struct json *given = change->arrival->response.properties;
+	struct text ctx = json_member_text(given, "participantContextId"), type = json_member_text(vpa, "type");
 	struct buffer args = {0};
 	if (!id_is_valid(ctx))
 		return true;
-	buffer_append(&args, TEXT("{\"participantContextId\":"));
-	buffer_append_json(&args, ctx);
+	buffer_append(&args, TEXT("{\"type\":"));
+	buffer_append_json(&args, type);
+	wire_print_text(&args, "participant", json_member_text(change->profile, "identifier"));
+	wire_print_text(&args, "tenant", json_member_text(change->profile, "tenantId"));
+	wire_print_text(&args, "profile", json_member_text(change->profile, "id"));
+	wire_print_text(&args, "participantContextId", ctx);
+	if (text_equals(type, text_of(vpa_type_name(VPA_CONNECTOR))))
+		print_data_planes(&args, given);
 	buffer_append_byte(&args, '}');
-	bool is_told = !args.failed && tell_cell(change, vpa, COMMAND_VPA_ACTIVATE, buffer_text(&args));
-	buffer_free(&args);
-	return is_told;
+	return tell_cell(change, vpa, COMMAND_VPA_ACTIVATE, &args);
+}
+
+static bool tell_end(const struct change *change, const struct json *vpa)
+{
+	struct buffer args = {0};
+	buffer_append(&args, TEXT("{\"type\":"));
+	buffer_append_json(&args, json_member_text(vpa, "type"));
+	buffer_append_byte(&args, '}');
+	return tell_cell(change, vpa, COMMAND_VPA_TOMBSTONE, &args);
 }
 
 /* Its capacity is free with the commit. */
@@ -179,7 +214,7 @@ static bool bury(void *context, const struct json *vpa)
 	for (size_t i = 0; i < CELL_RESOURCE_COUNT; i++)
 		(void)json_integer(json_member(stored, names[i]), &demand[i]);
 	return placer_release(change->manager->placer, cell, (enum vpa_type)type, demand, change->transaction) &&
-		   tell_cell(change, vpa, COMMAND_VPA_TOMBSTONE, TEXT("{}"));
+		   tell_end(change, vpa);
 }
 
 static bool moved(void *context, const struct json *vpa)
@@ -219,7 +254,7 @@ static void on_stored(void *context, enum status status, int64_t revision)
 static void store(struct arrival *arrival, const struct record_item *item, struct json *profile, enum vpa_event event)
 {
 	struct transaction *transaction = transaction_new();
-	struct change change = {arrival->manager, arrival, transaction};
+	struct change change = {arrival->manager, arrival, profile, transaction};
 	struct buffer record = {0};
 	bool is_made = transaction != NULL;
 	if (event == VPA_DEPLOYED || event == VPA_DEPLOY_FAILED)

@@ -6,7 +6,7 @@
 #pragma once
 
 #include "control/fabric/rest.h"
-#include "control/fabric/state.h"
+#include "control/state/state.h"
 
 struct definitions;
 /* Before store_load and before the server opens. */

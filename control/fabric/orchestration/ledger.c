@@ -6,7 +6,7 @@
 #include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/base/map.h"
-#include "tenants/dp/contract/policy_value.h"
+#include "server/base/timestamp.h"
 
 static int64_t number(const struct json *object, const char *name)
 {

@@ -114,25 +114,34 @@ static void ensure(struct pm *pm)
 
 /* --- the running ones */
 
-static void sweep_running(struct pm *pm, struct ledger_item *item, int64_t wall_ms)
+/* Since `from`, not counting that the broker was away before. */
+static int64_t age(const struct pm *pm, int64_t from_ms, int64_t wall_ms)
+{
+	return wall_ms - (from_ms > pm->back_ms ? from_ms : pm->back_ms);
+}
+
+static void end_late(struct pm *pm, struct ledger_item *item, const char *what, int64_t limit_ms)
 {
 	char why[128];
-	if (wall_ms - item->created_ms > pm->settings.orchestration_ms) {
-		snprintf(why, sizeof(why), "not done within %lld s", (long long)(pm->settings.orchestration_ms / 1000));
-		pm_change_fail(pm, item, why);
-	} else if (item->is_requested) {
+	snprintf(why, sizeof(why), "%s within %lld s", what, (long long)(limit_ms / 1000));
+	pm_change_fail(pm, item, why);
+}
+
+static void sweep_running(struct pm *pm, struct ledger_item *item, int64_t wall_ms)
+{
+	if (item->is_requested) {
 		if (wall_ms - item->created_ms > ORDER_MS)
 			pm_start_item(pm, item);
-	} else if (!item->is_foreign && item->since_ms > 0 && wall_ms - item->since_ms > pm->settings.activity_ms) {
-		snprintf(
-			why, sizeof(why), "no activity was completed within %lld s", (long long)(pm->settings.activity_ms / 1000));
-		pm_change_fail(pm, item, why);
-	} else if (!item->is_foreign && pm->has_bucket && pm->checks < CHECKS_MAX &&
-			   worker_now_ms(pm->worker) >= item->check_at_ms) {
+	} else if (item->is_foreign) {
+		return; /* the other manager looks after it */
+	} else if (age(pm, item->created_ms, wall_ms) > pm->settings.orchestration_ms) {
+		end_late(pm, item, "not done", pm->settings.orchestration_ms);
+	} else if (age(pm, item->since_ms, wall_ms) > pm->settings.activity_ms) {
+		end_late(pm, item, "no activity was completed", pm->settings.activity_ms);
+	} else if (pm->has_bucket && pm->checks < CHECKS_MAX && worker_now_ms(pm->worker) >= item->check_at_ms) {
 		/* what has just moved is not stuck */
-		if (item->check_at_ms == 0 && wall_ms - item->since_ms < pm->settings.sweep_ms)
-			return;
-		pm_dispatch_check(pm, item);
+		if (item->check_at_ms != 0 || wall_ms - item->since_ms >= pm->settings.sweep_ms)
+			pm_dispatch_check(pm, item);
 	}
 }
 
@@ -278,7 +287,11 @@ void pm_on_sweep(void *context)
 void pm_on_bus(void *context, bool is_up)
 {
 	struct pm *pm = context;
+	bool was_here = pm->manifests != NULL;
 	pm->has_stream = pm->has_bucket = false; /* it may be another broker, or an empty one */
-	if (is_up)
-		ensure(pm);
+	if (!is_up)
+		return;
+	if (was_here)
+		pm->back_ms = worker_wall_ms(pm->worker);
+	ensure(pm);
 }

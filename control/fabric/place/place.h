@@ -2,7 +2,7 @@
  * integer scores, and an explanation for free. */
 #pragma once
 
-#include "control/fabric/cell_definition.h"
+#include "control/command/cell_definition.h"
 
 /* bit, name, what is wrong with a cell that does not pass; a cell is counted under the first it does not pass */
 #define PLACE_FILTER_LIST(X)                                                                                           \

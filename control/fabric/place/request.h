@@ -1,7 +1,7 @@
 /* What a request for placement says, as place/ reads it. */
 #pragma once
 
-#include "control/fabric/fields.h"
+#include "control/command/fields.h"
 #include "control/fabric/place/attributes.h"
 #include "control/fabric/place/place.h"
 

@@ -514,7 +514,7 @@ struct holdings *holdings_new(struct dp *dp, struct worker *worker)
 	return made;
 }
 
-void holdings_free(struct holdings *holdings)
+void held_tokens_free(struct holdings *holdings)
 {
 	if (holdings == NULL)
 		return;

@@ -22,7 +22,7 @@ void held_token_get(struct dp *dp, struct worker *worker, struct text ctx, struc
 /* A worker's half. */
 struct holdings;
 struct holdings *holdings_new(struct dp *dp, struct worker *worker);
-void holdings_free(struct holdings *holdings);
+void held_tokens_free(struct holdings *holdings);
 /* May the caller have tokens of this participant? By the management API's scopes, or by siglet's. On failure it has
  * answered. */
 struct exchange;

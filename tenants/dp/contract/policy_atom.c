@@ -1,6 +1,7 @@
 /* Atomic constraints: which operands and operators mean what. */
 #include <string.h>
 
+#include "server/base/timestamp.h"
 #include "tenants/dp/contract/policy_compiler.h"
 #include "tenants/dp/contract/policy_value.h"
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/base/timestamp.h"
 #include "tenants/dp/contract/policy_compiler.h"
 #include "tenants/dp/contract/policy_value.h"
 

@@ -1,11 +1,9 @@
-/* Values of ODRL constraints: points in time, spans, numbers and amounts of bytes. Pure functions over a peer's bytes.
- */
+/* Values of ODRL constraints: spans, numbers and amounts of bytes (points in time: server/base/timestamp.h). Pure
+ * functions over a peer's bytes. */
 #pragma once
 
 #include "server/base/text.h"
 
-/* xsd:dateTime or xsd:date (whole day: *is_day) to wall milliseconds; without a zone it is UTC. Years 1970 to 9999. */
-enum status time_parse(struct text text, int64_t *wall_ms, bool *is_day) MUST_CHECK;
 /* xsd:duration with days and below ("P30D", "PT12H", "P1DT0.5S"), or a number with one of s, m, h, d ("30d"); at most
  * 100 years. A month or a year has no fixed length: INVALID. */
 enum status span_parse(struct text text, int64_t *ms) MUST_CHECK;

@@ -1,5 +1,5 @@
 /* Tables of members. */
-#include "control/fabric/fields.h"
+#include "control/command/fields.h"
 
 #include <stdio.h>
 #include <stdlib.h>

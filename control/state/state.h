@@ -1,7 +1,8 @@
-/* The fabric's state on its one worker: every record of the store that is the fabric's, told to whoever keeps an index
- * of it, in the order of its commits. cfmd runs one worker; everything of control/fabric lives on it and needs no lock.
+/* The operator's records on one worker: each is told to whoever keeps an index of it, in the order of its commits. cfmd
+ * runs one worker, and everything of control/fabric lives on it; in celld it is the first, with everything of
+ * control/cell. So neither needs a lock.
  *
- * All fabric records have ctx "": they belong to the operator's fabric, and the id begins with what owns it. Their
+ * These records have ctx "": they belong to the operator, not to a tenant, and the id begins with what owns it. Their
  * bodies are described where the kind is owned. */
 #pragma once
 

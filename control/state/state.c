@@ -1,5 +1,5 @@
-/* Records of the store become turns of the fabric's worker. */
-#include "control/fabric/state.h"
+/* Records of the store become turns of one worker. */
+#include "control/state/state.h"
 
 #include <pthread.h>
 #include <stdlib.h>

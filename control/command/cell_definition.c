@@ -1,11 +1,11 @@
 /* The definition of a cell, read by tables. */
-#include "control/fabric/cell_definition.h"
+#include "control/command/cell_definition.h"
 
 #include <stddef.h>
 #include <stdlib.h>
 
-#include "control/fabric/fields.h"
-#include "tenants/dp/contract/policy_value.h"
+#include "control/command/fields.h"
+#include "server/base/timestamp.h"
 
 enum { LABELS_MAX = 64, TEXT_MAX = 16 * 1024, NAME_MAX_BYTES = 128, LONG_MAX_BYTES = 512 };
 #define CAPACITY_MAX 2000000000

@@ -1,0 +1,289 @@
+"""Commands of the fabric to its cells: in the life of a participant, as an operator sees them, and under faults (control.md F13-F16, F19-F21, F23)."""
+import json
+import os
+import sqlite3
+import time
+
+import pytest
+
+import postgres
+from conftest import wait_for
+from faults import Faults, Ground, Life
+from nats import DEBIAN, NEWEST, SERVERS
+from postgres import Postgres
+
+STORES = ["sqlite", pytest.param("postgres", marks=pytest.mark.skipif(postgres.PROGRAMS is None, reason="PostgreSQL is missing"))]
+
+
+@pytest.fixture
+def make(tmp_path):
+    made = []
+
+    def build(store="sqlite", **arguments):
+        database = None
+        if store == "postgres":
+            database = Postgres()
+            made.append(database)
+            database.start()
+        made.append(Ground(tmp_path, postgres=database, **arguments))
+        return made[-1]
+    yield build
+    for one in reversed(made):
+        one.stop()
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory):
+    one = Ground(tmp_path_factory.mktemp("commands"))
+    yield one
+    one.stop()
+
+
+def vpas(ground, name):
+    """The cell's VPA records by id."""
+    found = {}
+    for kind, id, _, body in ground.books[name].rows():
+        if kind == "vpa":
+            found[id] = body
+    return found
+
+
+def records(ground, name, kind):
+    return ground.books[name].rows(f"SELECT kind, id, revision, body FROM record WHERE kind = '{kind}' AND body IS NOT NULL")
+
+
+def orders(ground, name):
+    return ground.fleet.cell_status(ground.fleet.cells[name])["orders"]
+
+
+# --- the life of a participant
+
+def test_a_participant_lives_in_its_cells(ground):
+    id = ground.deploy(is_spread=True)
+    ground.wait(id, "active")
+    profile = ground.profile(id)
+    ctx = profile["properties"]["cfm.vpa.state"]["participantContextId"]
+    cells = {cell["id"]: cell["externalId"] for cell in ground.managers.ok("GET", "/cells")}
+    where = {vpa["id"]: (cells[vpa["cellId"]], vpa["type"]) for vpa in profile["vpas"]}
+    assert len(where) == 5
+    for vpa, (cell, kind) in where.items():
+        found = wait_for(lambda: (one := vpas(ground, cell).get(vpa)) and one["state"] == "active" and one, 20, f"{kind} in {cell}")
+        assert (found["type"], found["participant"], found["tenant"], found["profile"], found["ctx"], found["epoch"]) == (
+            kind, profile["identifier"], ground.tenant, id, ctx, 1)
+    # the control plane knows the data planes in both cells
+    [home] = {cell for cell, kind in where.values() if kind == "cfm.connector"}
+    planes = {id: body for _, id, _, body in records(ground, home, "data_plane") if id.startswith(ctx)}
+    other = next(name for name in ground.names if name != home)
+    assert sorted(planes) == sorted([f"{ctx}-siglet", f"{ctx}-siglet-{other}"]), planes
+    for name, id_ in ((home, f"{ctx}-siglet"), (other, f"{ctx}-siglet-{other}")):
+        assert planes[id_]["endpoint"] == f"http://127.0.0.1:{ground.fleet.cells[name].clear_port}/api/v1/{ctx}/dataflows" and planes[id_]["transferTypes"] == ["Test-PULL"]
+    ground.dispose(id)
+    ground.wait(id, "disposed")
+    for vpa, (cell, _) in where.items():
+        wait_for(lambda: vpas(ground, cell)[vpa]["state"] == "tombstone", 20, "a tombstone")
+    assert not [one for name in ground.names for one in records(ground, name, "data_plane") if one[1].startswith(ctx)]
+    wait_for(lambda: ground.waiting() == 0, 20, "every answer")
+    totals, wrong = ground.judge()
+    assert not wrong and totals["lost"] == totals["doubled"] == totals["disordered"] == 0 and totals["commands"] >= 15, wrong
+    assert all(orders(ground, name)["refused"] == 0 for name in ground.names)
+
+
+def test_cells_are_told_to_cordon_and_drain(ground):
+    for action, wanted in (("cordon", (True, False)), ("drain", (True, True)), ("uncordon", (False, False))):
+        ground.fleet.ctl("cell", action, "c1")
+        wait_for(lambda: (orders(ground, "c1")["cordoned"], orders(ground, "c1")["draining"]) == wanted, 20, f"a cell that has heard of {action}")
+    status, page = ground.fleet.cells["c1"].admin("/")
+    assert status == 200 and "<td>orders<td>{&quot;" in page or '<td>orders<td>{"cordoned":false,"draining":false,"prepared":' in page
+    assert "c1: joined" in page
+
+
+# --- what an operator sees
+
+def test_commands_that_wait(ground):
+    assert ground.fleet.ctl("commands").split("\n")[0].split() == ["cell", "waiting", "oldestAgeMs", "oldestOp", "isAsked"]
+    cell = ground.fleet.cells["c1"]
+    cell.kill()
+    ground.fleet.wait_status("c1", "UNREACHABLE")
+    ground.fleet.ok("POST", "/cells/c1/cordon")
+    ground.fleet.ok("POST", "/cells/c1/uncordon")
+    [line] = [line.split() for line in ground.fleet.ctl("commands").splitlines() if line.startswith("c1 ")]
+    assert line[1] == "2" and int(line[2]) >= 0 and line[3:] == ["cell.cordon", "false"], line
+    lines = [line.split() for line in ground.fleet.ctl("commands", "of", "c1").splitlines()]
+    assert lines[0] == ["ageMs", "op", "vpa", "vpaEpoch", "seq", "sent", "failed", "id"] and sorted(line[1] for line in lines[1:]) == ["cell.cordon", "cell.uncordon"]
+    assert b"2 commands wait for their cells" in ground.managers.request("GET", "/", port=ground.managers.admin_port)[2]
+    cell.start()
+    wait_for(lambda: ground.waiting() == 0, 30, "its answers")
+    assert ground.fleet.ctl("commands").splitlines()[1:] == []
+    ground.fleet.wait_status("c1", "HEALTHY")
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff\xfe{", b"{}", b"null", b"[" * 5000, b'{"v":1,"cmdId":"x","cell":"c0","cellEpoch":1}'])
+def test_poison_is_parked_shown_replayed_and_dropped(ground, body):
+    before = {one["id"] for one in ground.parked()}
+    client = ground.broker.client()
+    client.js_publish("celld.cmd.c0.cp", body)
+    client.js_publish("celld.ack.c0", body)
+    found = wait_for(lambda: (new := [one for one in ground.parked() if one["id"] not in before]) and len(new) == 2 and new, 20, "two parked messages")
+    assert sorted(one["subject"] for one in found) == ["celld.ack.c0", "celld.cmd.c0.cp"]
+    [command] = [one for one in found if one["subject"] == "celld.cmd.c0.cp"]
+    [answer] = [one for one in found if one["subject"] == "celld.ack.c0"]
+    assert command["reason"].startswith("the cell cannot read it: ") and answer["reason"] == "an answer that makes no sense"
+    listed = ground.fleet.ctl("parked", "list")
+    assert command["id"] in listed and command["reason"] in listed
+    shown = json.loads(ground.fleet.ctl("parked", "show", command["id"], "--json"))
+    if body.isascii():
+        assert shown["body"] == body.decode()
+    # the queue is not blocked
+    ground.fleet.ok("POST", "/cells/c0/cordon")
+    ground.fleet.ok("POST", "/cells/c0/uncordon")
+    wait_for(lambda: ground.waiting() == 0, 20, "the commands behind it")
+    # again: it goes, and comes back as another
+    ground.fleet.ctl("parked", "replay", command["id"])
+    again = wait_for(lambda: [one for one in ground.parked() if one["id"] not in before | {command["id"], answer["id"]}], 20, "what was replayed")
+    assert [one["subject"] for one in again] == ["celld.cmd.c0.cp"] and command["id"] not in {one["id"] for one in ground.parked()}
+    for one in (answer, *again):
+        ground.fleet.ctl("parked", "drop", one["id"])
+    assert {one["id"] for one in ground.parked()} == before
+    assert "cellctl: 404" in ground.fleet.ctl("parked", "show", command["id"], check=False)
+    client.close()
+
+
+
+# --- what comes late, or twice, or from before
+
+def last_order(ground, name, op):
+    """(seq, cmdId, vpa) of the last command of this kind for the cell."""
+    return max((seq, id, body["vpa"]) for _, id, seq, body in ground.books["cfmd"].rows() if body["cell"] == name and body["op"] == op)
+
+
+def test_what_is_said_again_is_answered_again_and_done_once(ground):
+    id = ground.deploy()
+    ground.wait(id, "active")
+    wait_for(lambda: ground.waiting() == 0, 20, "every answer")
+    client = ground.broker.client()
+    answers = client.subscribe("celld.ack.>")
+    [home] = {body["cell"] for _, _, _, body in ground.books["cfmd"].rows() if body["args"].get("profile") == id}
+    seq, command, vpa = last_order(ground, home, "vpa.activate")
+    before, told = len(ground.books[home].rows()), orders(ground, home)
+    epoch = ground.fleet.ok("GET", f"/cells/{home}")["epoch"]
+    message = {"v": 1, "cmdId": command, "cell": home, "cellEpoch": epoch, "term": 0, "seq": seq, "vpa": vpa, "vpaEpoch": 1, "op": "vpa.activate",
+        "args": {"participantContextId": "f" * 32}}
+    for _ in range(3):
+        client.js_publish(f"celld.cmd.{home}.cp", message)
+        assert json.loads(answers.get(timeout=10).body) == {"v": 1, "cmdId": command, "cell": home, "cellEpoch": epoch, "seq": seq, "status": "done", "code": ""}
+    cases = [  # later than what was applied: judged by term and epochs
+        ({"seq": seq + 10 ** 9}, "retry", "STALE_TERM"),
+        ({"seq": seq + 10 ** 9, "term": 10 ** 6, "cellEpoch": epoch + 1}, "retry", "STALE_CELL_EPOCH"),
+        ({"seq": seq + 10 ** 9, "term": 10 ** 6, "vpaEpoch": 0}, "rejected", "STALE_EPOCH"),
+        ({"seq": seq + 10 ** 9, "term": 10 ** 6, "cell": "other"}, "rejected", "FOREIGN_CELL"),
+        ({"seq": seq + 10 ** 9, "term": 10 ** 6, "vpa": ""}, "rejected", "VPA_AND_OP_DISAGREE"),
+        ({"seq": seq + 10 ** 9, "term": 10 ** 6, "vpa": "nobody"}, "rejected", "NOT_PREPARED"),
+        ({"seq": seq + 10 ** 9, "term": 10 ** 6, "args": {}}, "rejected", "NO_CONTEXT")]
+    for change, status, code in cases:
+        client.js_publish(f"celld.cmd.{home}.cp", message | {"cmdId": "stranger"} | change)
+        answer = json.loads(answers.get(timeout=10).body)
+        assert (answer["cmdId"], answer["status"], answer["code"]) == ("stranger", status, code)
+    assert len(ground.books[home].rows()) == before
+    now = orders(ground, home)
+    assert (now["repeated"], now["refused"], now["applied"]) == (told["repeated"] + 3, told["refused"] + 5, told["applied"])
+    client.close()
+
+
+def test_a_tombstone_of_what_was_never_here_is_remembered(ground):
+    client = ground.broker.client()
+    answers = client.subscribe("celld.ack.c0")
+    cell, term = ground.fleet.ok("GET", "/cells/c0"), max(body["term"] for kind, _, _, body in ground.books["c0"].rows() if kind == "cell_state")
+    message = {"v": 1, "cmdId": "t", "cell": "c0", "cellEpoch": cell["epoch"], "term": term, "seq": 10 ** 6, "vpa": "never-here", "vpaEpoch": 1, "op": "vpa.tombstone", "args": {}}
+    told = orders(ground, "c0")
+    for _ in range(3):
+        client.js_publish("celld.cmd.c0.cp", message)
+        assert json.loads(answers.get(timeout=10).body)["status"] == "done"
+    now = orders(ground, "c0")
+    assert (now["applied"], now["repeated"], now["tombstones"]) == (told["applied"] + 1, told["repeated"] + 2, told["tombstones"] + 1)
+    client.close()
+
+
+def test_tombstones_are_forgotten_after_a_week(make):
+    """What was buried before stays applied: the floor remembers."""
+    ground = make(cells=("c0",))
+    ids = [ground.deploy() for _ in range(3)]
+    for id in ids:
+        ground.wait(id, "active")
+    for id in ids[:2]:
+        ground.dispose(id)
+        ground.wait(id, "disposed")
+    wait_for(lambda: ground.waiting() == 0, 20, "every answer")
+    buried = {id: body for id, body in vpas(ground, "c0").items() if body["state"] == "tombstone"}
+    assert len(buried) == 8
+    cell = ground.fleet.cells["c0"]
+    cell.stop()
+    old = [id for _, id, _, body in ground.books["cfmd"].rows() if body["op"] == "vpa.prepare" and body["args"]["profile"] == ids[0]]
+    profiles = {vpa: body["profile"] for vpa, body in buried.items() if "profile" in body}
+    of_first = [vpa for vpa, profile in profiles.items() if profile == ids[0]]
+    assert len(of_first) == len(old) == 4
+    with sqlite3.connect(cell.state / "cell.db", timeout=30) as link:  # a week and a minute ago
+        for vpa in of_first:
+            body = buried[vpa] | {"at": buried[vpa]["at"] - (7 * 86400 + 60) * 1000}
+            link.execute("UPDATE record SET body = ? WHERE kind = 'vpa' AND id = ?", (json.dumps(body), vpa))
+    link.close()
+    cell.start()
+    ground.fleet.wait_status("c0", "HEALTHY")
+    now = wait_for(lambda: (found := orders(ground, "c0"))["tombstones"] == 4 and found, 20, "four tombstones left")
+    assert now["floor"] == max(buried[vpa]["seq"] for vpa in of_first) and now["active"] == 4
+    assert {id for _, id, _, _ in records(ground, "c0", "vpa")} == set(vpas(ground, "c0")) - set(of_first)
+    client = ground.broker.client()
+    answers = client.subscribe("celld.ack.c0")
+    term = max(body["term"] for kind, _, _, body in ground.books["c0"].rows() if kind == "cell_state")
+    message = {"v": 1, "cmdId": "again", "cell": "c0", "cellEpoch": 2, "term": term, "seq": buried[of_first[0]]["seq"], "vpa": of_first[0], "vpaEpoch": 1,
+        "op": "vpa.prepare", "args": {"type": "cfm.issuer"}}
+    client.js_publish("celld.cmd.c0.cp", message)
+    assert json.loads(answers.get(timeout=10).body)["status"] == "done"
+    assert of_first[0] not in {id for _, id, _, _ in records(ground, "c0", "vpa")} and orders(ground, "c0")["repeated"] == 1
+    client.close()
+    # and new ones come as before
+    id = ground.deploy()
+    ground.wait(id, "active")
+    wait_for(lambda: orders(ground, "c0")["active"] == 8, 20, "the new VPAs")
+
+
+# --- faults
+
+def storm(ground, count, most=40):
+    """So many faults while participants come and go; the figures, for people."""
+    life, faults, started = Life(ground, most), Faults(ground), time.monotonic()
+    life.start()
+    for number in range(count):
+        written = len(life.there) + life.counts["cordons"]
+        faults.one()
+        wait_for(lambda: len(life.there) + life.counts["cordons"] != written or life.counts["away"] > 200, 60, "life to go on")
+        life.counts["away"] = 0
+        if number % 100 == 99:
+            print(f"\n{number + 1} faults, {time.monotonic() - started:.0f} s: {dict(life.counts)}, waiting {ground.waiting()}", flush=True)
+    life.end()
+    for name in ground.names:
+        ground.fleet.wait_status(name, "HEALTHY", 60)
+    wait_for(lambda: ground.waiting() == 0, 120, "the answer to every command")
+    totals, wrong = ground.judge()
+    print(f"\n{count} faults in {time.monotonic() - started:.0f} s: {dict(faults.counts)}\n{dict(life.counts)}\n{totals}")
+    assert not wrong, wrong
+    assert totals["commands"] == totals["effects"] > count
+    assert totals["lost"] == totals["doubled"] == totals["disordered"] == totals["unordered"] == 0
+    assert not [one for one in ground.parked() if "command" in ground.fleet.ok("GET", f"/parked/{one['id']}")], "a command was given up"
+    # and everything still works
+    for name in ground.names:
+        ground.fleet.ok("POST", f"/cells/{name}/uncordon")
+    id = ground.deploy(is_spread=len(ground.names) > 1)
+    ground.wait(id, "active", 60)
+    return totals
+
+
+@pytest.mark.parametrize("binary", SERVERS)
+@pytest.mark.parametrize("store", STORES)
+def test_every_command_is_done_once_whatever_breaks(make, store, binary):
+    storm(make(store, binary=binary, seed=int(os.environ.get("CELLD_SEED", "7"))), 8)
+
+
+@pytest.mark.skipif("CELLD_REAL_FAULTS" not in os.environ, reason="takes long: CELLD_REAL_FAULTS is how many")
+@pytest.mark.parametrize("store", STORES)
+def test_very_many_faults(make, store):
+    storm(make(store, binary=NEWEST if store == "postgres" else DEBIAN, seed=int(os.environ.get("CELLD_SEED", "11"))), int(os.environ["CELLD_REAL_FAULTS"]) // len(STORES))

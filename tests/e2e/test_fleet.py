@@ -1,0 +1,387 @@
+"""Cells join, are watched, and are told from impostors (control.md 2.3-2.5, F1, F2, F6, F37, F39, F40)."""
+import json
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from conftest import A, wait_for
+from fleet import Fleet, definition, since
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory):
+    one = Fleet(tmp_path_factory.mktemp("fleet")).start()
+    yield one
+    one.stop()
+
+
+def test_a_cell_joins_and_the_panel_shows_it(fleet):
+    cell = fleet.join("cell-panel", name="EU West Production")
+    cell.participant(A)
+    wait_for(lambda: fleet.health("cell-panel").get("vpas", {}).get("cfm.dataplane") == 1, 10, "the participant in a heartbeat")
+    found = fleet.health("cell-panel")
+    assert found["components"]["dp"]["ready"] == found["components"]["dp"]["desired"] == 1
+    wait_for(lambda: all(one["status"] == "ok" for one in fleet.health("cell-panel")["infrastructure"].values()), 15, "what it needs")
+    text = fleet.ctl("cell", "health", "cell-panel")
+    assert text.startswith("Cell: cell-panel (EU West Production)\nStatus: HEALTHY (ready)\n")
+    for line in (r"  Control plane +1/1 replicas ready", r"  Data plane +1/1 replicas ready", r"  Database +ok, \d+\.\d ms", r"  Vault +ok, \d+\.\d ms",
+            r"  NATS +ok, \d+\.\d ms", r"Capacity: 0/100 VPAs \(0%\)", r"Last heartbeat: [01]\.\d s ago"):
+        assert re.search(f"^{line}", text, re.M), f"{line} in\n{text}"
+    assert re.search(r"cell-panel +ready +healthy +active +1 ", fleet.ctl("cell", "list"))
+    assert re.search(r"^cell-panel: joined, epoch 1, ready; connected to nats://", fleet.line(cell))
+    assert fleet.api("GET", "/cells/cell-panel/health?format=xml")[0] == 400
+    assert fleet.api("GET", "/cells/none/health")[0] == 404
+
+
+def test_metrics_name_the_cell(fleet):
+    name = "cell-metrics"
+    cell = fleet.join(name)
+    for _ in range(20):
+        cell.call("GET", "/api/mgmt/v5beta/participants")
+    body = ""
+
+    def counted():
+        nonlocal body
+        body = fleet.cfmd.request("GET", "/metrics", port=fleet.cfmd.admin_port)[2].decode()
+        return re.search(rf'^celld_request_rate\{{cell="{name}",component="cp"\}} [1-9]', body, re.M)
+    wait_for(counted, 15, "requests in the metrics")
+    for series in (rf'celld_cell_health{{cell="{name}",state="healthy"}} 1', rf'celld_cell_health{{cell="{name}",state="suspect"}} 0',
+            rf'celld_cell_capacity{{cell="{name}",dim="vpas",kind="max"}} 100', rf'celld_cell_vpas{{cell="{name}",type="cfm.dataplane"}} 0',
+            rf'celld_cell_store_up{{cell="{name}",store="db"}} 1', rf'celld_errors_ratio{{cell="{name}",component="cp"}} 0.000000', "celld_fabric_leads 1"):
+        assert series + "\n" in body, series
+    assert re.search(rf'^celld_request_duration_seconds\{{cell="{name}",component="cp",quantile="0.99"\}} 0\.\d*[1-9]', body, re.M)
+    assert re.search(rf'^celld_resource_utilization\{{cell="{name}",resource="cpu"\}} 0\.\d+', body, re.M)
+
+
+def test_the_manager_shows_the_cell_as_before(fleet):
+    fleet.join("cell-shape")
+    [found] = [one for one in fleet.cfmd.ok("GET", "/cells") if one["externalId"] == "cell-shape"]
+    assert sorted(found) == ["externalId", "id", "properties", "state", "stateTimestamp", "version"]
+    assert found["state"] == "active" and found["properties"]["celld.definition"]["cellId"] == "cell-shape"
+
+
+# --- F39: tokens
+
+def refused(fleet, name, token, status, message):
+    """The cell is not let in, and says why."""
+    cell = fleet.cell(name, token=token).start()
+    found = wait_for(lambda: [line for line in cell.log_lines() if line["event"] == "cell.join_refused"], 10, "the refusal")[0]
+    assert (found["status"], found["why"]) == (status, message)
+    assert message in fleet.line(cell)
+    cell.stop()
+
+
+def test_tokens_that_do_not_open(fleet):
+    used = fleet.cell("cell-used").start()
+    fleet.wait_status("cell-used", "HEALTHY")
+    replayed = (used.folder / "join.token").read_text()
+    refused(fleet, "cell-replay", replayed, 401, "the join token is unknown, or has been used")
+    refused(fleet, "cell-wrong", fleet.token("cell-other"), 401, "the join token is for another cell")
+    expired = fleet.token("cell-late", lifetimeSeconds=1)
+    time.sleep(1.1)
+    refused(fleet, "cell-late", expired, 401, "the join token has expired")
+    refused(fleet, "cell-none", "", 401, "a join token is needed")
+    audit = [(one["what"], one["cell"], one.get("detail")) for one in fleet.ok("GET", "/audit")]
+    assert ("join.refused", "cell-wrong", "the join token is for another cell") in audit
+    for name in ("cell-replay", "cell-wrong", "cell-late", "cell-none"):
+        assert fleet.api("GET", f"/cells/{name}")[0] == 404
+
+
+def test_tokens_are_listed_without_themselves_and_can_be_taken_back(fleet):
+    made = fleet.ok("POST", "/join-tokens", {"cellId": "cell-later"})
+    assert made["approved"] is False
+    listed = fleet.ok("GET", "/join-tokens")
+    [found] = [one for one in listed if one["cellId"] == "cell-later"]
+    assert made["token"] not in json.dumps(listed)
+    fleet.ok("DELETE", f"/join-tokens/{found['id']}")
+    assert fleet.api("DELETE", f"/join-tokens/{found['id']}")[0] == 404
+    refused(fleet, "cell-later", made["token"], 401, "the join token is unknown, or has been used")
+
+
+@pytest.mark.parametrize("body", [{}, {"cellId": "a.b"}, {"cellId": ""}, {"cellId": "x" * 65}, {"cellId": "a", "lifetimeSeconds": 86401},
+    {"cellId": "a", "lifetimeSeconds": 0}, {"cellId": "a", "lifetimeSeconds": "1"}, {"cellId": "a", "approve": 1}])
+def test_tokens_that_are_not_made(fleet, body):
+    assert fleet.api("POST", "/join-tokens", body)[0] == 400
+
+
+@pytest.mark.parametrize("change", [{"cellId": "a b"}, {"nkey": "U" * 56}, {"incarnation": "x"}, {"definition": []}, {"protocolVersions": [2]}, {"epoch": -1},
+    {"signature": "AA"}, {"nonce": ""}, {"token": 1}])
+def test_joins_that_cannot_be_read(fleet, change):
+    body = {"cellId": "cell-x", "nkey": "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4", "incarnation": "0" * 32, "definition": {},
+        "protocolVersions": [1], "nonce": "n", "signature": "A" * 86, **change}
+    status, _, answer = fleet.cfmd.call("POST", "/join", body, scopes=None, base="/api/celld/v1")
+    assert status == 400 and next(iter(change)) in answer["message"]
+
+
+def test_a_signature_of_another_key_is_refused(fleet):
+    nonce = fleet.cfmd.call("GET", "/join/nonce?cellId=cell-x", scopes=None, base="/api/celld/v1")[2]["nonce"]
+    body = {"cellId": "cell-x", "nkey": "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4", "incarnation": "0" * 32, "definition": {},
+        "protocolVersions": [1], "nonce": nonce, "signature": "A" * 86}
+    for change, message in (({}, "the signature is not of this key"), ({"nonce": "forged"}, "the nonce is none of ours, or has expired"),
+            ({"cellId": "cell-y"}, "the nonce is none of ours, or has expired")):
+        status, _, answer = fleet.cfmd.call("POST", "/join", {**body, **change}, scopes=None, base="/api/celld/v1")
+        assert (status, answer["message"]) == (401, message)
+
+
+# --- approval and the operator's hand
+
+def test_an_operator_approves(fleet):
+    made = fleet.ok("POST", "/join-tokens", {"cellId": "cell-pending"})
+    cell = fleet.cell("cell-pending", token=made["token"]).start()
+    wait_for(lambda: "waits for an operator's approval" in fleet.line(cell), 10, "pending")
+    shown = fleet.ok("GET", "/cells/cell-pending")
+    assert (shown["mode"], shown["state"], shown["approved"], shown["epoch"] if "epoch" in shown else 0) == ("registering", "pending", False, 0)
+    assert shown["definition"]["cellId"] == "cell-pending"
+    assert fleet.api("POST", "/cells/cell-pending/cordon")[0] == 409
+    fleet.ctl("cell", "approve", "cell-pending")
+    fleet.wait_status("cell-pending", "HEALTHY")
+
+
+def test_a_rule_approves(tmp_path):
+    fleet = Fleet(tmp_path, cells={"auto_approve": ["edge-*"]}).start()
+    try:
+        fleet.cell("edge-7", token=fleet.ok("POST", "/join-tokens", {"cellId": "edge-7"})["token"]).start()
+        fleet.wait_status("edge-7", "HEALTHY")
+    finally:
+        fleet.stop()
+
+
+def state_of(fleet, name):
+    return fleet.ok("GET", f"/cells/{name}")["state"]
+
+
+def test_cordon_drain_offline_remove(fleet):
+    name = "cell-modes"
+    cell = fleet.join(name)
+    fleet.ctl("cell", "cordon", name)
+    assert state_of(fleet, name) == "locked"
+    fleet.ctl("cell", "drain", name)
+    wait_for(lambda: fleet.health(name)["says"] == "draining", 5, "the cell to know")
+    fleet.ctl("cell", "uncordon", name)
+    assert state_of(fleet, name) == "active"
+    fleet.ctl("cell", "offline", name)
+    assert state_of(fleet, name) == "offline"
+    wait_for(lambda: fleet.line(cell).startswith(f"{name}: fenced"), 5, "the cell to be fenced")
+    assert cell.admin("/healthz/ready")[0] == 503
+    cell.stop()
+    cell.start(wait=False)
+    wait_for(lambda: "waits for an operator's approval" in fleet.line(cell), 15, "pending after offline")
+    fleet.ctl("cell", "approve", name)
+    fleet.wait_status(name, "HEALTHY")
+    cell.stop()
+    fleet.ctl("cell", "remove", name)
+    assert fleet.api("GET", f"/cells/{name}")[0] == 404
+    assert "cellctl: 404" in subprocess.run([*fleet_ctl(fleet), "cell", "health", name], capture_output=True, text=True).stderr
+
+
+def fleet_ctl(fleet):
+    from conftest import PROGRAMS
+    return [PROGRAMS / "cellctl", "--url", f"http://127.0.0.1:{fleet.cfmd.port}", "--state", str(fleet.cfmd.state)]
+
+
+def test_another_key_is_refused_until_the_operator_allows_it(fleet):
+    name = "cell-key"
+    cell = fleet.join(name)
+    cell.stop()
+    (cell.state / "cell.nk").unlink()
+    cell.start()
+    (cell.folder / "join.token").chmod(0o600)
+    wait_for(lambda: "the cell has another key; an operator may allow a new one" in fleet.line(cell) or "has been used" in fleet.line(cell), 10, "the refusal")
+    (cell.folder / "join.token").write_text(fleet.token(name))
+    wait_for(lambda: [line for line in cell.log_lines() if line["event"] == "cell.join_refused" and line["status"] == 409], 10, "409")
+    fleet.ctl("cell", "rotate-key", name)
+    wait_for(lambda: fleet.line(cell).startswith(f"{name}: joined, epoch 2"), 10, "the new key")
+
+
+def test_an_operator_defines_what_a_cell_is(fleet):
+    name = "cell-defined"
+    cell = fleet.join(name, compliance=[{"id": "gdpr"}])
+    assert "compliance" not in fleet.ok("GET", f"/cells/{name}")["definition"], "a cell does not attest itself"
+    status, answer = fleet.api("PUT", f"/cells/{name}/definition", definition(name, capacity={"maxVPAs": -1}))
+    assert status == 400 and "capacity.maxVPAs" in answer["message"]
+    assert fleet.api("PUT", f"/cells/{name}/definition", definition("other"))[0] == 400
+    fleet.ok("PUT", f"/cells/{name}/definition", definition(name, capacity={"maxVPAs": 7}, compliance=[{"id": "gdpr"}]))
+    cell.stop()
+    cell.start()
+    wait_for(lambda: fleet.ok("GET", f"/cells/{name}")["epoch"] == 2, 10, "the second join")
+    shown = fleet.ok("GET", f"/cells/{name}")
+    assert shown["maxVPAs"] == 7 and shown["definition"]["compliance"][0]["id"] == "gdpr", "the operator's stays"
+
+
+def test_a_restart_is_a_new_epoch(fleet):
+    name = "cell-restart"
+    cell = fleet.join(name)
+    before = fleet.ok("GET", f"/cells/{name}")
+    cell.kill()
+    cell.start()
+    wait_for(lambda: fleet.ok("GET", f"/cells/{name}")["epoch"] == 2, 10, "the next epoch")
+    after = fleet.ok("GET", f"/cells/{name}")
+    assert after["key"] == before["key"] and after["incarnation"] != before["incarnation"]
+    wait_for(lambda: fleet.health(name).get("lastHeartbeatAgeMs", 9999) < 500, 10, "its heartbeats")
+
+
+# --- F37
+
+def test_a_clone_fences_the_one_before(fleet):
+    name = "cell-clone"
+    first = fleet.join(name)
+    first.participant("c" * 32)
+    clone = fleet.cell(name, folder="clone-of-it", token=False)
+    clone.state.mkdir()
+    (clone.state / "cell.nk").write_bytes((first.state / "cell.nk").read_bytes())
+    (clone.state / "cell.nk").chmod(0o400)
+    clone.start()
+    wait_for(lambda: fleet.line(first) == f"{name}: fenced: another process of this cell has joined", 10, "the first to fence itself")
+    wait_for(lambda: fleet.line(clone).startswith(f"{name}: joined, epoch 2"), 5, "the clone")
+    assert first.admin("/healthz/ready") == (503, '{"status":"fenced: another process of this cell has joined"}')
+    assert first.call("GET", "/api/mgmt/v5beta/participants")[0] == 503, "it serves nobody any more"
+    assert [line for line in fleet.cfmd.log_lines() if line["event"] == "cell.heartbeat_refused" and line["why"] == "stale"], "and the fabric says so"
+    first.stop()
+    assert fleet.status(name) == "HEALTHY"
+
+
+# --- F1, F2
+
+def test_a_killed_cell_is_suspect_then_unreachable(fleet):
+    name = "cell-killed"
+    cell = fleet.join(name)
+    cell.kill()
+    killed = time.monotonic()
+    fleet.wait_status(name, "SUSPECT", 5)
+    fleet.wait_status(name, "UNREACHABLE", 12)
+    assert since(killed) < 12 * 0.4 / 2 + 3  # the tests' interval is a fifth of the usual one; a probe's time on top
+    assert state_of(fleet, name) == "offline"
+    assert fleet.health(name)["capacity"]["max"] == 100
+    cell.start()
+    fleet.wait_status(name, "HEALTHY", 40)
+    assert state_of(fleet, name) == "active"
+
+
+def test_a_stopped_cell_comes_back(fleet):
+    name = "cell-stopped"
+    cell = fleet.join(name)
+    cell.process.send_signal(signal.SIGSTOP)
+    fleet.wait_status(name, "UNREACHABLE", 15)
+    cell.process.send_signal(signal.SIGCONT)
+    fleet.wait_status(name, "HEALTHY", 40)
+    assert fleet.ok("GET", f"/cells/{name}")["epoch"] == 1, "it was not followed by another"
+
+
+def test_an_edge_cell_only_alarms(fleet):
+    name = "cell-edge"
+    cell = fleet.cell(name, connectivity="intermittent").start()
+    wait_for(lambda: fleet.line(cell).startswith(f"{name}: joined"), 10, "joined")
+    shown = fleet.ok("GET", f"/cells/{name}")
+    assert shown["mode"] == "ready"
+
+
+# --- F51
+
+def test_a_flood_of_heartbeats_hurts_nobody_else(fleet):
+    calm, loud = fleet.join("cell-calm"), "cell-loud"
+    fleet.join(loud)
+    shown = fleet.ok("GET", f"/cells/{loud}")
+    beat = json.dumps({"v": 1, "c": loud, "inc": shown["incarnation"], "ep": shown["epoch"], "n": 1, "st": "ok"}).encode()
+    giant = b'{"v":1,"x":"' + b"x" * 60000 + b'"}'
+    client = fleet.broker.client()
+    begun = time.monotonic()
+    while since(begun) < 4:
+        for _ in range(500):
+            client.publish(f"celld.hb.{loud}", beat)
+        client.publish(f"celld.hb.{loud}", giant)
+        client.publish(f"celld.hb.{loud}", b"[" * 3000)
+        assert fleet.health("cell-calm")["lastHeartbeatAgeMs"] < 2000
+    assert fleet.status("cell-calm") == "HEALTHY"
+    body = fleet.cfmd.request("GET", "/metrics", port=fleet.cfmd.admin_port)[2].decode()
+    limited = int(re.search(r'^celld_heartbeats_total\{verdict="limited"\} (\d+)', body, re.M)[1])
+    assert limited > 1000, "what is too much is dropped before it is read"
+    fleet.wait_status(loud, "HEALTHY", 40)
+    assert calm.is_ready()
+    client.close()
+
+
+# --- the broker
+
+def test_a_broker_that_is_away_then_wiped(tmp_path):
+    own = Fleet(tmp_path).start()
+    try:
+        cell = own.join("cell-1")
+        own.broker.stop()
+        wait_for(lambda: "no connection for" in own.line(cell), 15, "a clear line of the cell")
+        assert "no connection for" in own.ok("GET", "/fleet")["broker"]
+        time.sleep(3)
+        assert own.status("cell-1") == "HEALTHY", "a manager that hears nobody blames itself"
+        assert "this process itself was late or cut off a moment ago" in own.ok("GET", "/fleet")["brakes"]
+        own.broker.wipe()
+        own.broker.start()
+        wait_for(lambda: own.health("cell-1").get("lastHeartbeatAgeMs", 9999) < 500, 15, "heartbeats again")
+        assert own.status("cell-1") == "HEALTHY" and own.ok("GET", "/cells/cell-1")["epoch"] == 1
+    finally:
+        own.stop()
+
+
+def test_a_broker_that_is_down_at_start(tmp_path):
+    own = Fleet(tmp_path)
+    own.cfmd.start()
+    try:
+        assert "no connection for" in own.ok("GET", "/fleet")["broker"]
+        cell = own.cell("cell-1").start()
+        wait_for(lambda: own.line(cell).startswith("cell-1: joined, epoch 1; no connection for"), 10, "the cell's line")
+        own.broker.start()
+        own.wait_status("cell-1", "HEALTHY")
+    finally:
+        own.stop()
+
+
+def test_a_manager_that_is_away_is_a_normal_state(tmp_path):
+    own = Fleet(tmp_path).start()
+    try:
+        token = own.token("cell-1")
+        cell = own.cell("cell-1", token=token)
+        own.cfmd.stop()
+        cell.start()
+        assert cell.participant(A) == A, "it serves without the fabric"
+        wait_for(lambda: re.match(r"cell-1: asking to join; .*(refused|connect)", own.line(cell)), 10, "why it has not joined")
+        own.cfmd.start()
+        own.wait_status("cell-1", "HEALTHY")
+    finally:
+        own.stop()
+
+
+# --- F6
+
+def test_another_manager_takes_over(tmp_path):
+    own = Fleet(tmp_path).start()
+    try:
+        cell = own.join("cell-1")
+        second = own.manager("cfmd2", own.cfmd.config["cells"], store={"file": str(own.cfmd.state / "fabric.db")},
+            access={"key_file": str(own.cfmd.state / "cfm.key")})
+        own.managers.append(second)
+        second.state.mkdir(parents=True)
+        second.start()
+        first = own.managers.pop(0)
+        first.kill()
+        killed = time.monotonic()
+        (second.state / "cfm.key").write_bytes((first.state / "cfm.key").read_bytes())
+        (second.state / "cfm.key").chmod(0o400)
+        wait_for(lambda: own.ok("GET", "/fleet")["leads"], 15, "the second to lead")
+        assert since(killed) < 6.5
+        assert own.ok("GET", "/fleet")["term"] == 2
+        wait_for(lambda: own.health("cell-1").get("lastHeartbeatAgeMs", 9999) < 500, 15, "heartbeats")
+        assert not [line for line in second.log_lines() if line["event"] == "cell.health"], "no health changed for it"
+        assert cell.is_ready()
+    finally:
+        own.stop()
+
+
+def test_a_manager_that_ends_hands_over(tmp_path):
+    own = Fleet(tmp_path).start()
+    try:
+        own.cfmd.stop()
+        own.cfmd.start()
+        wait_for(lambda: own.ok("GET", "/fleet")["leads"], 3, "to lead without waiting")
+    finally:
+        own.stop()
