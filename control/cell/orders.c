@@ -143,6 +143,7 @@ static void answer(struct order *order, enum command_status status, const char *
 		.code = text_of(code),
 		.cell_epoch = order->epoch,
 		.seq = order->command.seq,
+		.applied_seq = order->applied_seq,
 		.status = status};
 	command_answer_print(&body, &answer);
 	buffer_printf(&subject, "celld.ack.%s", orders->cell_id);
@@ -241,6 +242,7 @@ static void judge(struct orders *orders, struct order *order)
 		return;
 	case COMMAND_VERDICT_APPLIED:
 		note(orders, FIGURE_REPEATED);
+		order->applied_seq = target.seq;
 		answer(order, COMMAND_STATUS_DONE, "");
 		return;
 	case COMMAND_VERDICT_STALE_TERM:
@@ -317,7 +319,7 @@ void orders_join(struct orders *orders, struct bus *bus, struct text cell_id, in
 	int length = snprintf(durable, sizeof(durable), "cell-%s", orders->cell_id);
 	const struct bus_consumer_settings settings = {.stream = TEXT("celld-cmd"),
 		.durable = {durable, (size_t)length},
-		.batch = 16,
+		.batch = 64,
 		.is_reader_only = true,
 		.waits_for_stream = true};
 	orders->consumer = bus_consume(bus, &settings, on_message, orders);

@@ -141,6 +141,8 @@ enum status command_answer_parse(struct text body, struct command_answer *answer
 		json_free(made.root);
 		return STATUS_INVALID;
 	}
+	if (!take_number(root, "appliedSeq", &made.applied_seq))
+		made.applied_seq = 0;
 	*answer = made;
 	return STATUS_OK;
 }
@@ -160,6 +162,8 @@ void command_answer_print(struct buffer *into, const struct command_answer *answ
 	print_number(into, "seq", answer->seq);
 	print_text(into, "status", text_of(statuses[answer->status]));
 	print_text(into, "code", answer->code);
+	if (answer->applied_seq > 0)
+		print_number(into, "appliedSeq", answer->applied_seq);
 	buffer_append_byte(into, '}');
 }
 
