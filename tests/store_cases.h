@@ -105,6 +105,23 @@ static void a_record_may_change_often_in_one_commit(void **state)
 	assert_stored("flow . a 4;");
 }
 
+/* What was refused half way has counted nothing: what others commit next is heard of. */
+static void a_refusal_hides_nothing_of_others(void **state)
+{
+	(void)state;
+	struct seen *seen = suite_start(), *other = suite_start();
+	assert_int_equal(put(seen, "", RECORD_FLOW, "taken", "1"), STATUS_OK);
+	struct transaction *half = suite_put("", RECORD_FLOW, "half", "1", REVISION_ANY);
+	assert_true(transaction_put(half, TEXT(""), RECORD_FLOW, TEXT("more"), TEXT("1"), REVISION_ANY));
+	assert_true(transaction_put(half, TEXT(""), RECORD_FLOW, TEXT("taken"), TEXT("2"), REVISION_ABSENT));
+	assert_int_equal(suite_wait(suite_submit(seen, half), NULL), STATUS_CONFLICT);
+	assert_int_equal(put(other, "", RECORD_FLOW, "theirs", "1"), STATUS_OK);
+	assert_int_equal(put(seen, "", RECORD_FLOW, "ours", "1"), STATUS_OK);
+	assert_told(seen, "flow . taken 1;flow . theirs 1;flow . ours 1;");
+	suite_stop(other);
+	suite_stop(seen);
+}
+
 static volatile sig_atomic_t ended;
 static void suite_on_end(int number)
 {
@@ -505,7 +522,7 @@ static void what_passes_is_told_of_and_leaves_no_trace(void **state)
 	SUITE_CASE(waiting_transactions_share_a_commit_and_end_in_order), SUITE_CASE(what_is_expected_decides),            \
 		SUITE_CASE(a_record_that_is_only_expected_guards_the_others),                                                  \
 		SUITE_CASE(a_record_may_change_often_in_one_commit), SUITE_CASE(tombstones_go_and_who_missed_them_ends),       \
-		SUITE_CASE(a_record_that_is_only_expected_guards_the_others),                                                  \
+		SUITE_CASE(a_refusal_hides_nothing_of_others), SUITE_CASE(a_record_that_is_only_expected_guards_the_others),   \
 		SUITE_CASE(a_transaction_is_whole_and_its_neighbours_do_not_suffer),                                           \
 		SUITE_CASE(a_context_goes_with_all_its_records), SUITE_CASE(a_reload_tells_kind_by_kind_and_counts_on),        \
 		SUITE_CASE(bytes_come_back_as_they_were), SUITE_CASE(too_many_waiting_are_refused_at_once),                    \

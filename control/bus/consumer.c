@@ -13,7 +13,6 @@ enum {
 	BATCH_MAX = 256,
 	EXPIRES_MS = 20000, /* of one pull request */
 	GRACE_MS = 2000,    /* after it, when nothing was heard */
-	TRIAL_MS = 500,     /* both, of who may not ask whether its consumer is there: nobody answers when it is not */
 	RETRY_MS = 1000,
 	UNANSWERED_MS = 40000, /* nothing answered for so long: the broker has long taken them for lost */
 	NAME_MAX_LENGTH = 128,
@@ -33,7 +32,6 @@ struct bus_consumer {
 	struct buffer inbox;
 	unsigned batch;
 	bool is_found_only, is_reader_only, is_queue, waits_for_stream, is_acknowledged, is_complaining;
-	bool is_there; /* something was heard of it since it was made or looked for */
 	/* in use by whom: the list, an API call, a callback */
 	bool is_closed;
 	unsigned calls;
@@ -73,17 +71,15 @@ static void pull(struct bus_consumer *consumer)
 	char subject[SUBJECT_MAX], body[96], reply[SUBJECT_MAX];
 	unsigned batch = consumer->is_acknowledged ? consumer->batch - consumer->unanswered : consumer->batch;
 	uint64_t now_ms = clock_monotonic_ms();
-	bool is_trial = consumer->is_reader_only && !consumer->is_there;
-	uint64_t expires_ms = is_trial ? TRIAL_MS : EXPIRES_MS;
 	int length =
 		snprintf(subject, sizeof(subject), "$JS.API.CONSUMER.MSG.NEXT.%s.%s", consumer->stream, consumer->name);
 	int body_length =
-		snprintf(body, sizeof(body), "{\"batch\":%u,\"expires\":%" PRIu64 "}", batch, expires_ms * 1000000);
+		snprintf(body, sizeof(body), "{\"batch\":%u,\"expires\":%" PRIu64 "}", batch, (uint64_t)EXPIRES_MS * 1000000);
 	int reply_length =
 		snprintf(reply, sizeof(reply), "%.*s.%u", TEXT_ARGUMENTS(buffer_text(&consumer->inbox)), ++consumer->pull);
 	consumer->state = CONSUMER_PULLING;
 	consumer->wanted = batch;
-	consumer->until_ms = now_ms + expires_ms + (is_trial ? TRIAL_MS : GRACE_MS);
+	consumer->until_ms = now_ms + EXPIRES_MS + GRACE_MS;
 	if (!bus_send_asking(consumer->bus, (struct text){subject, (size_t)length},
 			(struct text){reply, (size_t)reply_length}, (struct text){body, (size_t)body_length}))
 		wait(consumer, RETRY_MS);
@@ -120,7 +116,6 @@ static void on_status(struct bus_consumer *consumer, const struct bus_message *m
 static void on_pulled(void *context, const struct bus_message *message)
 {
 	struct bus_consumer *consumer = context;
-	consumer->is_there = consumer->is_there || message->status != 503;
 	if (message->status != 0 && text_starts_with(message->subject, buffer_text(&consumer->inbox))) {
 		on_status(consumer, message);
 		return;
@@ -306,15 +301,27 @@ static void on_found(void *context, enum status status, struct text json)
 	create(consumer);
 }
 
+/* A pull from a consumer that is not there is answered by nobody (2.9): whoever may not make it asks before, for a
+ * broker may have lost it and another may be about to make it again. Whoever may not ask pulls. */
+static void on_read(void *context, enum status status, struct text json)
+{
+	struct bus_consumer *consumer = context;
+	if (status != STATUS_TIMEOUT || consumer->is_closed || consumer->state != CONSUMER_MAKING) {
+		on_made(context, status, json);
+		return;
+	}
+	consumer->calls--;
+	snprintf(consumer->name, sizeof(consumer->name), "%s", consumer->durable);
+	consumer->is_acknowledged = true;
+	consumer->unanswered = 0;
+	pull(consumer);
+}
+
 static void make(struct bus_consumer *consumer)
 {
 	consumer->state = CONSUMER_MAKING;
 	if (consumer->is_reader_only && consumer->durable != NULL) {
-		snprintf(consumer->name, sizeof(consumer->name), "%s", consumer->durable);
-		consumer->is_acknowledged = true;
-		consumer->is_there = false;
-		consumer->unanswered = 0;
-		pull(consumer);
+		call(consumer, "CONSUMER.INFO", consumer->durable, TEXT(""), on_read);
 		return;
 	}
 	if (!consumer->is_found_only || consumer->durable == NULL) {
@@ -331,6 +338,14 @@ void consumers_state(struct bus *bus, bool is_up)
 	for (struct bus_consumer *one = *bus_consumers(bus); one != NULL; one = one->next) {
 		one->wanted = one->unanswered = 0;
 		wait(one, is_up ? 0 : UINT32_MAX);
+	}
+}
+
+void consumers_stream(struct bus *bus, struct text stream)
+{
+	for (struct bus_consumer *one = *bus_consumers(bus); one != NULL; one = one->next) {
+		if (one->state == CONSUMER_WAITING && text_equals(text_of(one->stream), stream))
+			wait(one, 0);
 	}
 }
 

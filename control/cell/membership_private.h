@@ -51,7 +51,7 @@ struct membership {
 	uint64_t asked_ms;
 	int64_t renew_ms; /* wall clock; 0: never */
 	struct pulse pulse;
-	bool has_own_urls, has_own_method, is_renewing, was_lapsed, is_leaving;
+	bool has_own_urls, has_own_method, is_renewing, was_lapsed, is_leaving, is_refused;
 	char mode[24]; /* as the manager says */
 	atomic_bool is_fenced;
 	pthread_mutex_t line_lock;

@@ -70,7 +70,7 @@ struct order {
 
 /* --- order_effects.c: what a command does, as records */
 
-const char *order_state_name(enum cell_vpa_state state);
+bool order_state_parse(struct text text, enum cell_vpa_state *state);
 /* What is wrong with the command's arguments, a code; NULL: nothing. */
 const char *order_check(const struct command *command, const struct vpa *vpa);
 /* The effect and the memory of it, into the transaction. False: out of memory. */

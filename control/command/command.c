@@ -120,13 +120,11 @@ static const char *const statuses[] = {
 
 static bool status_parse(struct text text, enum command_status *status)
 {
-	for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++) {
-		if (!text_equals(text, text_of(statuses[i])))
-			continue;
-		*status = (enum command_status)i;
-		return true;
-	}
-	return false;
+	int found = text_find_word(text, statuses, sizeof(statuses) / sizeof(statuses[0]));
+	if (found < 0)
+		return false;
+	*status = (enum command_status)found;
+	return true;
 }
 
 enum status command_answer_parse(struct text body, struct command_answer *answer)

@@ -13,7 +13,7 @@
 
 enum {
 	TICK_MS = 20,
-	SEND_MAX = 512, /* a tick */
+	SEND_MAX = 1024, /* on their way to the stream at once */
 	FAILURES_MAX = 10,
 	RETRY_MS = 500,
 	ENSURE_MS = 2000,
@@ -42,6 +42,7 @@ struct commands {
 	int64_t term;
 	char run[ID_LENGTH + 1]; /* of this process */
 	uint64_t sendings, refused;
+	size_t publishing;
 };
 
 /* --- writing */
@@ -117,6 +118,7 @@ static void on_published(void *context, enum status status, uint64_t sequence, b
 	(void)sequence;
 	(void)is_duplicate;
 	struct commands *commands = sending->commands;
+	commands->publishing--;
 	if (status == STATUS_UNAVAILABLE || status == STATUS_NOT_FOUND) { /* no stream, or no broker */
 		commands->has_stream = false;
 		timer_set(commands->ensure, RETRY_MS);
@@ -162,6 +164,7 @@ static void send_item(void *context, const struct outbox_item *item)
 	buffer_printf(&message_id, "%s:%" PRIu64, commands->run, ++commands->sendings);
 	if (body.failed || subject.failed || message_id.failed)
 		abort();
+	commands->publishing++;
 	bus_publish(commands->bus, buffer_text(&subject), buffer_text(&message_id), NULL, 0, buffer_text(&body),
 		on_published, sending);
 	buffer_free(&body);
@@ -171,8 +174,8 @@ static void send_item(void *context, const struct outbox_item *item)
 
 static void send_due(struct commands *commands)
 {
-	if (commands->is_leader && commands->has_stream && bus_is_up(commands->bus))
-		outbox_due(commands->outbox, clock_monotonic_ms(), SEND_MAX, send_item, commands);
+	if (commands->is_leader && commands->has_stream && bus_is_up(commands->bus) && commands->publishing < SEND_MAX)
+		outbox_due(commands->outbox, clock_monotonic_ms(), SEND_MAX - commands->publishing, send_item, commands);
 }
 
 static void on_tick(void *context)

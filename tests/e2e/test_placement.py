@@ -2,11 +2,13 @@
 import json
 import sqlite3
 import subprocess
+import threading
 
 import pytest
 
-from conftest import PROGRAMS
+from conftest import PROGRAMS, wait_for
 from managers import Managers, broker  # noqa: F401
+import postgres
 
 OWN = "/api/celld/v1"
 
@@ -150,3 +152,62 @@ def test_cellctl_places(fabric, tmp_path):
     assert result.returncode == 1 and "0 of 3 cells" in result.stdout and "central  is outside US" in result.stdout
     assert json.loads(ctl("place", "--file", "-", "--json", input='{"type":"cfm.issuer"}').stdout)["chosen"] == ["central"]
     assert ctl("place", check=False).returncode == 2
+
+
+def test_two_managers_on_one_database_never_book_a_slot_twice(tmp_path, broker):  # noqa: F811
+    """F25 with replicas: both place at once for cells that cannot take them all, one of them is killed and comes back."""
+    server = postgres.Postgres()
+    try:
+        server.start()
+        file = tmp_path / "connection"
+        file.write_text(server.options(server.database("fabric")))
+        file.chmod(0o600)
+        settings = {"store": {"backend": "postgres", "connection_file": str(file), "statement_ms": "20 s"}}
+        pair = [Managers(tmp_path / name, broker.url, settings).start() for name in ("one", "two")]
+        room = {f"c{number}": 36 + 12 * number for number in range(3)}  # 144 VPAs, 36 participants of four
+        cells = [define(pair[0], name, most) for name, most in room.items()]
+        tenant, dataspace = pair[0].tenant(), pair[0].dataspace(*cells)
+        wait_for(lambda: pair[1].call("GET", f"/dataspace-profiles/{dataspace}")[0] == 200, 10, "the other's news")
+        answers, lock = [], threading.Lock()
+
+        def client(number, count):
+            for _ in range(count):
+                try:
+                    answer = deploy(pair[number], tenant, dataspace)
+                except OSError:
+                    continue  # it was killed: whether it was stored is for the database to say
+                with lock:
+                    answers.append(answer)
+        threads = [threading.Thread(target=client, args=(number % 2, 10)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: len(answers) > 8, 60, "placements")
+        pair[1].kill()
+        pair[1].start()
+        for thread in threads:
+            thread.join()
+        while (last := deploy(pair[1], tenant, dataspace))[0] == 202:
+            answers.append(last)
+        assert "0 of 3 cells: 3 full" in last[2]["message"], last
+        assert {status for status, _, _ in answers} <= {202, 500}, [answer for answer in answers if answer[0] not in (202, 500)]
+        used = json.loads("[" + server.sql("SELECT string_agg(body, ',') FROM record WHERE kind = 'cell_capacity' AND body LIKE '{\"used%'",
+            "fabric").stdout + "]")
+        assert sum(one["used"]["VPAs"] for one in used) == sum(room.values())
+        booked = server.sql("SELECT sum(json_array_length(body::json -> 'vpas')) FROM record WHERE kind = 'participant_profile'", "fabric").stdout
+        assert int(booked) == sum(room.values())  # as many as live there, and no more
+        for one in pair:
+            def profiles():
+                return one.ok("GET", f"/tenants/{tenant}/participant-profiles")
+
+            def lives():
+                where = [vpa["cellId"] for profile in profiles() for vpa in profile["vpas"]]
+                return {name: where.count(cell) for name, cell in zip(room, cells)}
+            wait_for(lambda: lives() == room, 20, "the other's news")
+            shown = {cell["externalId"]: cell["properties"]["celld.definition"]["capacity"]["currentVPAs"] for cell in one.ok("GET", "/cells")}
+            assert shown == room
+        stored = {profile["id"] for profile in profiles()}
+        assert {answer["id"] for status, _, answer in answers if status == 202} <= stored
+        for one in pair:
+            one.stop()
+    finally:
+        server.stop()

@@ -77,6 +77,7 @@ static void item_fill(struct ledger_item *item, const struct orchestration *orch
 	if (was_finished != (item->ended_ms != 0))
 		item->answer_at_ms = item->answer_pause_ms = 0;
 	item->check_at_ms = item->check_pause_ms = 0; /* it has moved */
+	item->doubts = 0;
 }
 
 static void on_record(void *context, const struct record *record)

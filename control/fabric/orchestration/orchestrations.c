@@ -138,7 +138,7 @@ static void on_started(void *context, enum status status, const struct ledger_it
 	if (status == STATUS_OK)
 		answer_item(call, 202, item, print_value);
 	else
-		rest_refuse(call, status, why);
+		rest_refuse(call, status == STATUS_NOT_FOUND ? STATUS_INVALID : status, why);
 	rest_release(call);
 }
 
