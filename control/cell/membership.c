@@ -69,8 +69,8 @@ void membership_publish(struct membership *membership)
 		buffer_printf(&line, ", epoch %lld%s%s; ", (long long)membership->epoch, membership->mode[0] == 0 ? "" : ", ",
 			membership->mode);
 		bus_line(membership->bus, &line);
-		if (membership->is_refused)
-			buffer_append(&line, TEXT("; the manager does not know this cell (any more)"));
+		if (membership->refusal != NULL)
+			buffer_printf(&line, "; %s", membership->refusal);
 		else if (membership->was_lapsed)
 			buffer_append(&line, TEXT("; its heartbeats are not answered"));
 	} else if (membership->state == STATE_ASKING && membership->why != NULL) {

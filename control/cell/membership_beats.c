@@ -55,7 +55,7 @@ static void take_grant(struct membership *membership, const struct json *answer)
 	if (term < membership->term)
 		return; /* of a leader that has been followed */
 	membership->term = term;
-	membership->is_refused = false;
+	membership->refusal = NULL;
 	pulse_answered(&membership->pulse, number, (uint64_t)ttl);
 	if (json_integer(json_member(answer, "interval"), &interval) && interval > 0)
 		membership->pulse.interval_ms = (uint64_t)interval;
@@ -68,9 +68,10 @@ static void take_grant(struct membership *membership, const struct json *answer)
 /* Once, until one is granted again. */
 static void tell_refusal(struct membership *membership, struct text why, int64_t epoch)
 {
-	if (!membership->is_refused)
+	if (membership->refusal == NULL)
 		LOG(ERROR, "cell.heartbeat_refused", log_text("why", why), log_number("epoch", epoch));
-	membership->is_refused = true;
+	membership->refusal = text_equals(why, TEXT("EPOCH_AHEAD")) ? "the manager's records are older than this cell"
+																: "the manager does not know this cell (any more)";
 }
 
 static void on_beat_answered(void *context, enum status status, const struct bus_message *message)

@@ -51,8 +51,9 @@ struct membership {
 	uint64_t asked_ms;
 	int64_t renew_ms; /* wall clock; 0: never */
 	struct pulse pulse;
-	bool has_own_urls, has_own_method, is_renewing, was_lapsed, is_leaving, is_refused;
-	char mode[24]; /* as the manager says */
+	bool has_own_urls, has_own_method, is_renewing, was_lapsed, is_leaving;
+	const char *refusal; /* why the manager grants nothing, for people; NULL: it does */
+	char mode[24];       /* as the manager says */
 	atomic_bool is_fenced;
 	pthread_mutex_t line_lock;
 	char line[512]; /* for whoever asks, under the lock */
