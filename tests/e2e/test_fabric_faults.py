@@ -3,6 +3,7 @@ import concurrent.futures
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -212,10 +213,25 @@ def test_cells_live_without_managers(world):
     pulling.end()
 
 
+def test_a_manager_that_slept_blames_itself(world):
+    """F12: long enough for every cell to be unreachable, if it were they who had been silent."""
+    def falls():
+        return [line for line in world.managers.log_lines() if line["event"] == "cell.health" and line["to"] in ("suspect", "unreachable", "isolated")]
+    wait_up(world.fleet)
+    before = len(falls())
+    world.managers.process.send_signal(signal.SIGSTOP)
+    time.sleep(2.5)
+    world.managers.process.send_signal(signal.SIGCONT)
+    assert "this process itself was late or cut off a moment ago" in world.fleet.ok("GET", "/fleet")["brakes"]
+    wait_for(lambda: world.fleet.health("c1")["lastHeartbeatAgeMs"] < TIMES["heartbeat_ms"], 10, "a heartbeat")
+    assert world.fleet.status("c1") in UP and len(falls()) == before
+
+
 # --- brokers
 
 def test_another_empty_broker_at_the_same_address(world, tmp_path):
     """Neither the managers nor the cell are restarted; what was under way comes to its end."""
+    wait_up(world.fleet)
     old, new = world.fleet.broker, NatsServer(tmp_path / "other")
     new.port, new.limits = old.port, old.limits
     old.kill()
