@@ -25,7 +25,7 @@ enum {
 	PARAMETERS_MAX = 5,
 	PRUNE_STEP = 4096, /* revisions looked through in one commit */
 	PRUNE_MOST = 8192,
-	IDLE_MS = 3000     /* who is cut off in a transaction has the counter's lock: so long all others wait for it */
+	IDLE_MS = 3000 /* who is cut off in a transaction has the counter's lock: so long all others wait for it */
 };
 
 struct database {
