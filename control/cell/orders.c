@@ -242,7 +242,7 @@ static void judge(struct orders *orders, struct order *order)
 		return;
 	case COMMAND_VERDICT_APPLIED:
 		note(orders, FIGURE_REPEATED);
-		order->applied_seq = target.seq;
+		order->applied_seq = target.seq > command->seq ? target.seq : 0;
 		answer(order, COMMAND_STATUS_DONE, "");
 		return;
 	case COMMAND_VERDICT_STALE_TERM:

@@ -64,7 +64,7 @@ struct order {
 	int64_t epoch;
 	bool is_own_change;  /* the cell's own record too */
 	bool has_no_context; /* the participant context is gone: its data planes are nobody's */
-	int64_t applied_seq; /* of the last command, when this one was applied before; 0: not known, or it was not */
+	int64_t applied_seq; /* of the last command, when it is later than this one; 0: it is not */
 	char reply[256];
 };
 

@@ -5,8 +5,8 @@
  *
  * Order: `seq` grows over the whole fabric; of one VPA (or, with vpa "", of the cell itself) the next command is sent
  * only after the answer to the one before, so whatever comes with a seq that is not greater than the last applied one
- * has been applied already. The answer then says which one was (appliedSeq): a fabric that still waits for an answer
- * has sent none after it, so a greater one means that its database is an older copy (F24). */
+ * has been applied already. When a later one was, the answer says which (appliedSeq): a fabric that still waits for an
+ * answer has sent none after it, so a greater one means that its database is an older copy (F24). */
 #pragma once
 
 #include "server/base/json.h"
@@ -54,7 +54,7 @@ enum command_status {
 struct command_answer {
 	struct text id, cell, code;
 	int64_t cell_epoch, seq;
-	int64_t applied_seq; /* 0: not said */
+	int64_t applied_seq; /* of a later command that was applied; 0: none was */
 	enum command_status status;
 	struct json *root;
 };
