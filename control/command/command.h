@@ -5,8 +5,8 @@
  *
  * Order: `seq` grows over the whole fabric; of one VPA (or, with vpa "", of the cell itself) the next command is sent
  * only after the answer to the one before, so whatever comes with a seq that is not greater than the last applied one
- * has been applied already. The answer then says which one was (appliedSeq): a fabric that still waits for an answer has
- * sent none after it, so a greater one means that its database is an older copy (F24). */
+ * has been applied already. The answer then says which one was (appliedSeq): a fabric that still waits for an answer
+ * has sent none after it, so a greater one means that its database is an older copy (F24). */
 #pragma once
 
 #include "server/base/json.h"

@@ -232,8 +232,7 @@ static void finish(struct commands *commands, const struct command_answer *answe
 	close_with(commands, transaction, is_whole, reply);
 }
 
-static void append_reason(
-	const struct outbox_item *item, const struct command_answer *answer, struct buffer *reason)
+static void append_reason(const struct outbox_item *item, const struct command_answer *answer, struct buffer *reason)
 {
 	if (answer->status == COMMAND_STATUS_DONE)
 		buffer_printf(reason,

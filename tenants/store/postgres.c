@@ -24,7 +24,8 @@ enum {
 	LOAD_MS = 600000,
 	PARAMETERS_MAX = 5,
 	PRUNE_STEP = 4096, /* revisions looked through in one commit */
-	IDLE_MS = 3000     /* who is cut off in a transaction has the counter's lock: so long all others wait for it */
+	PRUNE_MOST = 8192,
+	IDLE_MS = 3000 /* who is cut off in a transaction has the counter's lock: so long all others wait for it */
 };
 
 struct database {
@@ -682,7 +683,7 @@ static enum status postgres_prune(void *object, int64_t keep)
 	enum status status;
 	if (until < database->pruned + (keep < PRUNE_STEP ? 1 : PRUNE_STEP))
 		return STATUS_OK;
-	until = until > database->pruned + 2 * PRUNE_STEP ? database->pruned + 2 * PRUNE_STEP : until;
+	until = until > database->pruned + PRUNE_MOST ? database->pruned + PRUNE_MOST : until;
 	snprintf(from_text, sizeof(from_text), "%lld", (long long)database->pruned);
 	snprintf(until_text, sizeof(until_text), "%lld", (long long)until);
 	const char *values[] = {from_text, until_text};

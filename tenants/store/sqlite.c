@@ -32,7 +32,7 @@
 	X(UNDO, "ROLLBACK TO one")                                                                                         \
 	X(VERSION, "PRAGMA data_version")
 
-enum { PRUNE_STEP = 4096 }; /* revisions looked through in one commit */
+enum { PRUNE_STEP = 4096, PRUNE_MOST = 8192 }; /* revisions looked through in one commit */
 
 enum statement {
 #define STATEMENT_MEMBER(name, sql) STATEMENT_##name,
@@ -480,7 +480,7 @@ static enum status sqlite_prune(void *object, int64_t keep)
 	int64_t until = newest - keep;
 	if (status != STATUS_OK || until < pruned + (keep < PRUNE_STEP ? 1 : PRUNE_STEP))
 		return status;
-	until = until > pruned + 2 * PRUNE_STEP ? pruned + 2 * PRUNE_STEP : until;
+	until = until > pruned + PRUNE_MOST ? pruned + PRUNE_MOST : until;
 	sqlite3_stmt *statement = use(database, STATEMENT_PRUNE);
 	sqlite3_bind_int64(statement, 1, pruned);
 	sqlite3_bind_int64(statement, 2, until);

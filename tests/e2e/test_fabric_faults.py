@@ -3,6 +3,7 @@ import concurrent.futures
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -182,7 +183,7 @@ def test_a_database_that_is_older_than_its_cells(world):
 
 def test_a_cell_cut_from_everything_serves_who_is_near(world):
     """F4, pinned: it does not fence itself, and nobody follows it."""
-    pulling = Pulling(world)
+    pulling, epoch = Pulling(world), world.fleet.ok("GET", "/cells/c1")["epoch"]
     for proxy in (world.bus, world.ingress):
         proxy.silence()
     world.fleet.wait_status("c1", "UNREACHABLE")
@@ -192,7 +193,7 @@ def test_a_cell_cut_from_everything_serves_who_is_near(world):
     for proxy in (world.bus, world.ingress):
         proxy.mend()
     wait_for(lambda: "not answered" not in world.fleet.line(world.cell), 20, "a lease again")
-    assert world.fleet.ok("GET", "/cells/c1")["epoch"] == 1
+    assert world.fleet.ok("GET", "/cells/c1")["epoch"] == epoch
 
 
 def test_cells_live_without_managers(world):
@@ -212,10 +213,25 @@ def test_cells_live_without_managers(world):
     pulling.end()
 
 
+def test_a_manager_that_slept_blames_itself(world):
+    """F12: long enough for every cell to be unreachable, if it were they who had been silent."""
+    def falls():
+        return [line for line in world.managers.log_lines() if line["event"] == "cell.health" and line["to"] in ("suspect", "unreachable", "isolated")]
+    wait_up(world.fleet)
+    before = len(falls())
+    world.managers.process.send_signal(signal.SIGSTOP)
+    time.sleep(2.5)
+    world.managers.process.send_signal(signal.SIGCONT)
+    assert "this process itself was late or cut off a moment ago" in world.fleet.ok("GET", "/fleet")["brakes"]
+    wait_for(lambda: world.fleet.health("c1")["lastHeartbeatAgeMs"] < TIMES["heartbeat_ms"], 10, "a heartbeat")
+    assert world.fleet.status("c1") in UP and len(falls()) == before
+
+
 # --- brokers
 
 def test_another_empty_broker_at_the_same_address(world, tmp_path):
     """Neither the managers nor the cell are restarted; what was under way comes to its end."""
+    wait_up(world.fleet)
     old, new = world.fleet.broker, NatsServer(tmp_path / "other")
     new.port, new.limits = old.port, old.limits
     old.kill()

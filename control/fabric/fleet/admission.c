@@ -48,8 +48,7 @@ static void create_token(struct rest_call *call)
 	buffer_append(&answer, TEXT("{\"cellId\":"));
 	buffer_append_json(&answer, cell_id);
 	buffer_printf(&answer, ",\"token\":\"%s\",\"expiresAt\":%lld,\"approved\":%s}",
-		token.bytes == NULL ? "" : token.bytes, (long long)expires_ms,
-		is_approved ? "true" : "false");
+		token.bytes == NULL ? "" : token.bytes, (long long)expires_ms, is_approved ? "true" : "false");
 	if (token.bytes != NULL)
 		wipe(token.bytes, token.room);
 	buffer_free(&token);

@@ -149,7 +149,7 @@ static inline int16_t column_largest(const int16_t *column, uint32_t words)
 		lanes[i % 8] = column[i] > lanes[i % 8] ? column[i] : lanes[i % 8];
 #endif
 	for (int i = 1; i < 8; i++)
-		lanes[0] = lanes[i] > lanes[0] ? lanes[i] : lanes[0];
+		lanes[0] = lanes[lanes[i] > lanes[0] ? i : 0];
 	return lanes[0];
 }
 

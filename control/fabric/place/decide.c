@@ -494,9 +494,16 @@ static void add_part(struct place_snapshot *snapshot, enum place_score score, in
 }
 
 /* A column holds the sum of all weights, times 1000, in 15 bits. */
-#define ADD_WEIGHT(name, text, weight) +(weight)
-_Static_assert((0 PLACE_SCORE_LIST(ADD_WEIGHT)) * PART <= INT16_MAX, "the total of all scores fits its column");
-#undef ADD_WEIGHT
+enum {
+#define WEIGHT_BEFORE(name, text, weight) WEIGHT_OF_##name = (weight),
+	PLACE_SCORE_LIST(WEIGHT_BEFORE)
+#undef WEIGHT_BEFORE
+};
+_Static_assert((WEIGHT_OF_HEADROOM + WEIGHT_OF_BALANCE + WEIGHT_OF_AFFINITY + WEIGHT_OF_LOCALITY + WEIGHT_OF_SPREAD +
+				   WEIGHT_OF_PREFER_LABELS + WEIGHT_OF_STEADY + WEIGHT_OF_HEALTH + WEIGHT_OF_TENANT_OVERLAP) *
+					   PART <=
+				   INT16_MAX,
+	"the total of all scores fits its column");
 
 int place_weight(enum place_score score, enum place_strategy strategy)
 {
@@ -516,7 +523,7 @@ int place_weight(enum place_score score, enum place_strategy strategy)
 void place_parts(struct place_snapshot *snapshot, const uint32_t *slots, size_t count, int (*parts)[PLACE_SCORE_COUNT])
 {
 	for (int score = 0; score < PLACE_SCORE_COUNT; score++) {
-		memset(snapshot->total, 0, snapshot->words * 64 * sizeof(*snapshot->total));
+		memset(snapshot->total, 0, (size_t)snapshot->words * 64 * sizeof(*snapshot->total));
 		add_part(snapshot, (enum place_score)score, 1, snapshot->total);
 		for (size_t i = 0; i < count; i++)
 			parts[i][score] = snapshot->total[slots[i]];
@@ -579,7 +586,7 @@ void place_decide(struct place_snapshot *snapshot, const struct place_request *c
 	filter_all(snapshot, decision);
 	if (decision->feasible == 0)
 		return;
-	memset(snapshot->total, 0, snapshot->words * 64 * sizeof(*snapshot->total));
+	memset(snapshot->total, 0, (size_t)snapshot->words * 64 * sizeof(*snapshot->total));
 	for (int score = 0; score < PLACE_SCORE_COUNT; score++)
 		add_part(snapshot, (enum place_score)score, place_weight((enum place_score)score, requests[0]->strategy),
 			snapshot->total);

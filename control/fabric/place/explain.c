@@ -29,9 +29,20 @@ static void print_residency(const struct place_request *request, struct buffer *
 
 static const struct wants *locations_of(const struct place_request *request, size_t at)
 {
-	const struct wants *const all[] = {
-		&request->regions, &request->providers, &request->zones, &request->sites, &request->types};
-	return at < sizeof(all) / sizeof(all[0]) ? all[at] : NULL;
+	switch (at) {
+	case 0:
+		return &request->regions;
+	case 1:
+		return &request->providers;
+	case 2:
+		return &request->zones;
+	case 3:
+		return &request->sites;
+	case 4:
+		return &request->types;
+	default:
+		return NULL;
+	}
 }
 
 static void print_location(const struct place_request *request, struct buffer *into)

@@ -162,7 +162,7 @@ static void print_chosen(struct buffer *into, const struct text *chosen, size_t 
 static void print_try_text(
 	struct buffer *into, enum form form, const struct text *chosen, size_t count, const struct buffer *explain)
 {
-	static const struct json_limits limits = {.bytes = 64 * 1024 * 1024, .depth = 64, .nodes = 4000000};
+	static const struct json_limits limits = {.bytes = (size_t)64 * 1024 * 1024, .depth = 64, .nodes = 4000000};
 	struct json *root = NULL;
 	for (size_t i = 0; i < count; i++)
 		buffer_printf(into, "%s%.*s", i == 0 ? "chosen: " : ", ", TEXT_ARGUMENTS(chosen[i]));
@@ -239,7 +239,7 @@ static const struct json *decision_at(const struct json *root, uint64_t index)
 
 static void on_found(void *context, enum status status, const struct record *records, size_t count)
 {
-	static const struct json_limits limits = {.bytes = 16 * 1024 * 1024, .depth = 64, .nodes = 2000000};
+	static const struct json_limits limits = {.bytes = (size_t)16 * 1024 * 1024, .depth = 64, .nodes = 2000000};
 	struct lookup *lookup = context;
 	struct json *root = NULL;
 	for (size_t i = 0; i < count && root == NULL; i++) {
@@ -290,15 +290,15 @@ static void find_decision(
 
 static void show_explain(struct rest_call *call, const struct json *decision)
 {
-	const struct json *explain_ = json_member(decision, "explain");
+	const struct json *stored = json_member(decision, "explain");
 	struct buffer body = {0};
 	enum form form;
 	if (!read_form(call, &form))
 		return;
 	if (form == FORM_JSON)
-		json_print(explain_, &body);
+		json_print(stored, &body);
 	else
-		print_explain(explain_, form == FORM_TEXT, &body);
+		print_explain(stored, form == FORM_TEXT, &body);
 	reply(call, 200, form != FORM_JSON, &body);
 	buffer_free(&body);
 }
@@ -346,13 +346,13 @@ static void replay_decision(struct rest_call *call, const struct json *decision)
 	struct buffer error = {0}, body = {0};
 	struct text replayed[PLACE_GROUP_MAX];
 	int64_t version = -1, process = 0;
-	const struct json *explain_ = json_member(decision, "explain");
+	const struct json *stored = json_member(decision, "explain");
 	enum form form;
 	if (!read_form(call, &form))
 		return;
 	enum status status = read_array(json_member(decision, "requests"), &asked, &error);
-	if (status == STATUS_OK && (!json_integer(json_member(explain_, "snapshot"), &version) || version < 0 ||
-								   !json_integer(json_member(explain_, "process"), &process)))
+	if (status == STATUS_OK && (!json_integer(json_member(stored, "snapshot"), &version) || version < 0 ||
+								   !json_integer(json_member(stored, "process"), &process)))
 		status = STATUS_INTERNAL;
 	if (status == STATUS_OK)
 		status = placer_replay(placements_of(call)->placer, process, (uint64_t)version,

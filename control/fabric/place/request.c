@@ -399,7 +399,8 @@ static enum status read_spread(const struct json *value, const char *path, void 
 	}
 #define OBJECT(name_, fields_)                                                                                         \
 	{                                                                                                                  \
-		.name = name_, .kind = FIELD_OBJECT, .fields = fields_, .field_count = sizeof(fields_) / sizeof((fields_)[0])  \
+		.name = (name_), .kind = FIELD_OBJECT, .fields = (fields_),                                                    \
+		.field_count = sizeof(fields_) / sizeof((fields_)[0])                                                          \
 	}
 #define READ(name_, read_, ...)                                                                                        \
 	{                                                                                                                  \

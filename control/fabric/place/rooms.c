@@ -6,6 +6,9 @@
 #include "control/fabric/place/seats.h"
 #include "server/base/log.h"
 
+/* of a participant: what its record says, and what is under way */
+enum { BOTH_MAX = SEATS_MAX * 2 };
+
 void demand_of(const struct place_request *request, int64_t amount[PLACE_DIMENSION_COUNT])
 {
 	memset(amount, 0, PLACE_DIMENSION_COUNT * sizeof(*amount));
@@ -298,7 +301,7 @@ static size_t add_pending(struct placer *placer, uint64_t who, struct place_seat
 				abort(); /* taking away needs no memory */
 			continue;
 		}
-		for (uint32_t times = 0; times < one.count && count < SEATS_MAX * 2; times++)
+		for (uint32_t times = 0; times < one.count && count < BOTH_MAX; times++)
 			seats[count++] = (struct place_seat){one.slot, (enum vpa_type)one.type};
 		i++;
 	}
@@ -313,7 +316,7 @@ static void on_profile(void *context, const struct record *record)
 	struct text tenant = text_slice(record->id, 0, slash);
 	struct text participant = text_slice(record->id, slash + 1, record->id.length);
 	struct seat read[SEATS_MAX];
-	struct place_seat seats[SEATS_MAX * 2];
+	struct place_seat seats[BOTH_MAX];
 	size_t count = record->body.bytes == NULL ? 0 : seats_read(record->body, read), found = 0;
 	for (size_t i = 0; i < count; i++) {
 		const struct cell_record *cell = cells_find(placer->cells, read[i].cell);

@@ -151,10 +151,10 @@ static void forget(struct place_snapshot *snapshot)
 
 static void rebalance(struct place_snapshot *snapshot, uint32_t slot)
 {
-	int16_t load = snapshot->cold[slot].load;
+	int load = snapshot->cold[slot].load;
 	int32_t allowed = snapshot->allowed[PLACE_VPAS][slot], used = allowed - snapshot->free[PLACE_VPAS][slot];
 	if (load < 0)
-		load = used <= 0 ? 0 : used >= allowed ? 1000 : (int16_t)((int64_t)used * 1000 / allowed);
+		load = used <= 0 ? 0 : used >= allowed ? 1000 : (int)((int64_t)used * 1000 / allowed);
 	snapshot->balance[slot] = (int16_t)(1000 - load);
 }
 
@@ -369,7 +369,7 @@ static bool list_taints(struct place_snapshot *snapshot)
 		count += snapshot->attributes.items[i].kind == PLACE_TAINT;
 	if (count == snapshot->taint_count)
 		return true;
-	uint16_t *taints = realloc(snapshot->taints, count * sizeof(*taints));
+	uint16_t *taints = realloc(snapshot->taints, (count + 1) * sizeof(*taints));
 	if (taints == NULL)
 		return false;
 	snapshot->taints = taints;
@@ -444,7 +444,9 @@ enum status place_snapshot_put(struct place_snapshot *snapshot, uint32_t slot, s
 	bool is_new = old->id == NULL;
 	if (!is_new && !is_same_cold(old, &cold))
 		forget(snapshot); /* what was decided of it before cannot be decided again */
-	cold.load = is_new ? (int16_t)-1 : old->load;
+	cold.load = -1;
+	if (!is_new)
+		cold.load = old->load;
 	cold_free(old);
 	*old = cold;
 	snapshot->hash[slot] = place_hash(name);
