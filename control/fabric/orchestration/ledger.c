@@ -256,24 +256,18 @@ void ledger_park(struct pm *pm, const struct bus_message *message, const char *w
 
 /* --- orders */
 
-static void print_text(struct buffer *into, const char *before, struct text value)
-{
-	buffer_append(into, text_of(before));
-	buffer_append_json(into, value);
-}
-
 bool pm_order(struct transaction *transaction, const struct manifest *manifest, int64_t wall_ms)
 {
 	struct buffer letter = {0}, record = {0};
 	char now[25];
 	clock_format(wall_ms, now);
 	manifest_print(manifest, &letter);
-	print_text(&record, "{\"id\":", manifest->id);
-	print_text(&record, ",\"correlationId\":", manifest->correlation_id);
-	print_text(&record, ",\"definitionId\":", manifest->type);
-	print_text(&record, ",\"state\":0,\"stateTimestamp\":", text_of(now));
-	print_text(&record, ",\"createdTimestamp\":", text_of(now));
-	print_text(&record, ",\"orchestrationType\":", manifest->type);
+	message_print_text(&record, "{\"id\":", manifest->id);
+	message_print_text(&record, ",\"correlationId\":", manifest->correlation_id);
+	message_print_text(&record, ",\"definitionId\":", manifest->type);
+	message_print_text(&record, ",\"state\":0,\"stateTimestamp\":", text_of(now));
+	message_print_text(&record, ",\"createdTimestamp\":", text_of(now));
+	message_print_text(&record, ",\"orchestrationType\":", manifest->type);
 	buffer_append(&record, TEXT(",\"steps\":[],\"processingData\":"));
 	if (manifest->payload != NULL)
 		json_print(manifest->payload, &record);
