@@ -106,6 +106,7 @@ struct ensuring {
 	char *name, *config;
 	void (*done)(void *context, enum status status, struct text error);
 	void *context;
+	bool is_raced; /* somebody else made it while we were about to */
 };
 
 static void ensured(struct ensuring *ensuring, enum status status, struct text error)
@@ -157,14 +158,31 @@ static enum status compare(const struct ensuring *ensuring, const struct json *a
 	return status;
 }
 
+static void ask_stream(struct ensuring *ensuring);
+
+static bool is_name_in_use(const struct json *answer)
+{
+	int64_t code = 0;
+	return json_integer(json_member(json_member(answer, "error"), "err_code"), &code) && code == ERROR_NAME_IN_USE;
+}
+
 static void on_stream_created(void *context, enum status status, struct text json)
 {
 	struct ensuring *ensuring = context;
 	struct buffer error = {0};
 	struct json *answer = NULL;
-	if (status != STATUS_OK && json_parse(json, NULL, &answer) == STATUS_OK)
+	bool is_raced = false;
+	if (status != STATUS_OK && json_parse(json, NULL, &answer) == STATUS_OK) {
 		append_error(&error, ensuring->name, answer);
+		is_raced = is_name_in_use(answer) && !ensuring->is_raced;
+	}
 	json_free(answer);
+	if (is_raced) { /* theirs may do as well as ours */
+		buffer_free(&error);
+		ensuring->is_raced = true;
+		ask_stream(ensuring);
+		return;
+	}
 	if (status == STATUS_OK)
 		consumers_stream(ensuring->bus, text_of(ensuring->name));
 	ensured(ensuring, status, buffer_text(&error));
@@ -194,18 +212,26 @@ static void on_stream_info(void *context, enum status status, struct text json)
 	buffer_free(&error);
 }
 
+static void ask_stream(struct ensuring *ensuring)
+{
+	char subject[SUBJECT_MAX];
+	int length = snprintf(subject, sizeof(subject), "STREAM.INFO.%s", ensuring->name);
+	if (length >= (int)sizeof(subject))
+		abort();
+	bus_api(ensuring->bus, (struct text){subject, (size_t)length}, TEXT(""), on_stream_info, ensuring);
+}
+
 void bus_stream_ensure(struct bus *bus, struct text name, struct text config,
 	void (*done)(void *context, enum status status, struct text error), void *context)
 {
 	struct ensuring *ensuring = calloc(1, sizeof(*ensuring));
-	char subject[SUBJECT_MAX];
-	int length = snprintf(subject, sizeof(subject), "STREAM.INFO.%.*s", TEXT_ARGUMENTS(name));
-	if (ensuring == NULL || length >= (int)sizeof(subject))
+	if (ensuring == NULL)
 		abort();
-	*ensuring = (struct ensuring){bus, text_copy(name), text_copy(config), done, context};
+	*ensuring = (struct ensuring){
+		.bus = bus, .name = text_copy(name), .config = text_copy(config), .done = done, .context = context};
 	if (ensuring->name == NULL || ensuring->config == NULL)
 		abort();
-	bus_api(bus, (struct text){subject, (size_t)length}, TEXT(""), on_stream_info, ensuring);
+	ask_stream(ensuring);
 }
 
 /* --- buckets */
