@@ -240,11 +240,8 @@ static enum status build_head(struct client_call *call, const struct client_requ
 static bool may_retry(const struct client_request *request)
 {
 	static const char *const methods[] = {"GET", "HEAD", "OPTIONS", "PUT", "DELETE"};
-	for (size_t i = 0; request->body_length == 0 && i < sizeof(methods) / sizeof(methods[0]); i++) {
-		if (text_equals(request->method, text_of(methods[i])))
-			return true;
-	}
-	return false;
+	return request->body_length == 0 &&
+		   text_find_word(request->method, methods, sizeof(methods) / sizeof(methods[0])) >= 0;
 }
 
 /* --- calls */
@@ -373,11 +370,6 @@ unsigned client_call_trailers(struct client_call *call, struct header *trailers,
 	if (call->phase != CALL_DONE || call->trailers.failed || call->trailers.length == 0)
 		return 0;
 	return h1_trailers(call->trailers.bytes, call->trailers.length, trailers, room);
-}
-
-enum status client_call_error(const struct client_call *call)
-{
-	return call->error;
 }
 
 void client_call_close(struct client_call *call)

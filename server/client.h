@@ -96,5 +96,3 @@ bool client_call_is_sent(const struct client_call *call);
 /* Ends the call in any state; no event comes after it. A connection with unread or unsent bytes is closed, else it goes
  * back to its pool. Allowed inside events. */
 void client_call_close(struct client_call *call);
-/* Why the last BODY_FAILED. */
-enum status client_call_error(const struct client_call *call);

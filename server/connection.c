@@ -190,6 +190,7 @@ static void flush(struct connection *connection)
 		return;
 	if (connection->protocol != NULL && connection_can_write(connection))
 		connection_produce(connection);
+	connection_send_sealed(connection); /* what TLS had to say of its own */
 	if (connection->is_failed)
 		fail(connection, STATUS_CLOSED);
 	else if (connection->is_closing && connection->kept == NULL)
@@ -357,12 +358,12 @@ static size_t read_some(struct connection *connection)
 	tls_errors_clear();
 	count = SSL_read(connection->ssl, engine->input, INPUT_SIZE);
 	int error = SSL_get_error(connection->ssl, (int)count);
-	connection_send_sealed(connection); /* answers of TLS itself */
-	if (count > 0)
-		return (size_t)count;
-	if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE)
+	bool is_over = count <= 0 && error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE;
+	if (is_over || !connection->is_flush_due)
+		connection_send_sealed(connection); /* answers of TLS itself; else they leave with the flush */
+	if (is_over)
 		fail(connection, STATUS_CLOSED);
-	return 0;
+	return count > 0 ? (size_t)count : 0;
 }
 
 static void begin_turn(struct connection *connection)
@@ -430,12 +431,12 @@ static void handshake(struct connection *connection)
 	tls_errors_clear();
 	int result = SSL_accept(connection->ssl);
 	int error = SSL_get_error(connection->ssl, result);
-	connection_send_sealed(connection);
-	if (connection->is_failed) {
-		fail(connection, STATUS_CLOSED);
-		return;
-	}
-	if (result != 1) {
+	if (result != 1) { /* else what is left, a ticket, leaves with the protocol's first words */
+		connection_send_sealed(connection);
+		if (connection->is_failed) {
+			fail(connection, STATUS_CLOSED);
+			return;
+		}
 		if (error == SSL_ERROR_WANT_WRITE)
 			event_add(connection->write_event, NULL);
 		else if (error != SSL_ERROR_WANT_READ) {

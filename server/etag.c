@@ -37,7 +37,7 @@ bool etag_is_valid(struct text tag)
 	return tag_take(&rest).length > 0 && rest.length == 0;
 }
 
-bool etag_equals_weakly(struct text a, struct text b)
+static bool equals_weakly(struct text a, struct text b)
 {
 	return a.length > 0 && text_equals(opaque(a), opaque(b));
 }
@@ -71,7 +71,7 @@ static bool list_matches(struct text value, struct text tag, bool (*equals)(stru
 
 bool if_none_match(struct text value, struct text tag)
 {
-	return list_matches(value, tag, etag_equals_weakly);
+	return list_matches(value, tag, equals_weakly);
 }
 
 bool if_match(struct text value, struct text tag)

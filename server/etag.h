@@ -8,7 +8,6 @@
 bool etag_is_valid(struct text tag);
 /* Strong comparison: equal, and neither weak. Weak comparison: equal but for "W/". */
 bool etag_equals_strongly(struct text a, struct text b);
-bool etag_equals_weakly(struct text a, struct text b);
 
 /* If-None-Match: true = some tag of the list (or "*") matches weakly: answer 304 to GET and HEAD, 412 to others. */
 bool if_none_match(struct text value, struct text tag);

@@ -5,10 +5,11 @@
 
 enum { CAP_TICK_MS = 5, BURST_MIN = 64 * 1024 };
 /* A round has so many bytes for all who send much, that is a frame or more; of these each share's quantum is a part. So
- * a round is short however many they are: nobody waits for long, and a connection of many tenants can carry it in one
- * turn. A share that was alone in the last round has two of the largest quanta: nobody waits for it, and larger sends
- * cost less. */
-enum { ROUND = 384 * 1024, QUANTUM_LEAST = 16 * 1024, QUANTUM_MOST = 128 * 1024, ALONE = 2, MUCH = 16 * 1024 };
+ * a round is short however many they are, and shorter the fewer: the answers of those who ask for little wait for one
+ * of them, and a connection of many tenants can carry it in one turn. A share that was alone for CALM rounds has four
+ * of the largest quanta: nobody waits for it, and larger sends cost less. */
+enum { ROUND = 384 * 1024, QUANTUM_LEAST = 16 * 1024, QUANTUM_MOST = 64 * 1024, ALONE = 4, MUCH = 16 * 1024 };
+enum { CALM = 64 };
 enum { OVERDRAFT = 16384 }; /* what one take may overdraw */
 
 struct waiting {
@@ -39,6 +40,7 @@ struct scheduler {
 	int64_t quantum;                  /* of this round, for a weight of 1 */
 	unsigned active, senders;         /* shares that took in it, and took much */
 	struct share *queue, **queue_end; /* shares with waiters */
+	uint64_t shared;                  /* the last round in which more than one took */
 	bool is_scheduled, was_alone;
 	struct timer *tick;
 };
@@ -122,8 +124,10 @@ static void advance(struct task *task)
 	scheduler->is_scheduled = false;
 	scheduler->queue = NULL;
 	scheduler->queue_end = &scheduler->queue;
+	if (scheduler->active > 1)
+		scheduler->shared = scheduler->round;
+	scheduler->was_alone = scheduler->active == 1 && scheduler->round - scheduler->shared >= CALM;
 	scheduler->round++;
-	scheduler->was_alone = scheduler->active == 1;
 	scheduler->quantum = scheduler->was_alone ? (int64_t)ALONE * QUANTUM_MOST : quantum_among(scheduler->senders);
 	scheduler->active = scheduler->senders = 0;
 	while (share != NULL) {
@@ -161,7 +165,11 @@ static void schedule(struct scheduler *scheduler)
 	if (scheduler->is_scheduled)
 		return;
 	scheduler->is_scheduled = true;
-	worker_later(scheduler->worker, &scheduler->task);
+	/* among others one round a turn: what has come for them meanwhile is read first */
+	if (scheduler->was_alone)
+		worker_later(scheduler->worker, &scheduler->task);
+	else
+		worker_next(scheduler->worker, &scheduler->task);
 }
 
 static struct scheduler *scheduler_of(struct worker *worker)
@@ -174,7 +182,7 @@ static struct scheduler *scheduler_of(struct worker *worker)
 		return NULL;
 	scheduler->task.run = advance;
 	scheduler->worker = worker;
-	scheduler->round = 1;
+	scheduler->round = CALM;
 	scheduler->quantum = quantum_among(0);
 	scheduler->queue_end = &scheduler->queue;
 	scheduler->tick = timer_new(worker, on_tick, scheduler);
@@ -216,6 +224,8 @@ void share_close_worker(struct worker *worker)
 	struct scheduler *scheduler = worker_slot(worker, slot);
 	if (scheduler == NULL)
 		return;
+	while (scheduler->is_scheduled)
+		worker_run_later(worker);
 	while (scheduler->queue != NULL) { /* capped ones, whose waiters have left */
 		struct share *next = scheduler->queue->queue_next;
 		share_unref(scheduler->queue);
@@ -225,11 +235,6 @@ void share_close_worker(struct worker *worker)
 	timer_free(scheduler->tick);
 	free(scheduler);
 	worker_slot_set(worker, slot, NULL);
-}
-
-void share_ref(struct share *share)
-{
-	share->references++;
 }
 
 void share_unref(struct share *share)

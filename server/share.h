@@ -1,7 +1,7 @@
 /* A share: the account by which one worker divides its core and its sockets between tenants. Deficit round robin by
- * bytes: in each round a share may send `weight` quanta, twice as many while it is the only one that sends; a share
- * that has used its round waits until the end of the turn, when the others have had theirs. A bucket caps bytes per
- * second. Worker-local: no atomics. */
+ * bytes: in each round a share may send `weight` quanta, four times as many when it has long been the only one that
+ * sends; a share that has used its round waits until the others have had theirs and what came for them has been read. A
+ * bucket caps bytes per second. Worker-local: no atomics. */
 #pragma once
 
 #include <stdbool.h>
@@ -22,7 +22,6 @@ struct share *share_new(struct worker *worker, const struct share_limits *limits
 struct share *share_common(struct worker *worker);
 /* The worker ends: no stream may be left. */
 void share_close_worker(struct worker *worker);
-void share_ref(struct share *share);
 void share_unref(struct share *share);
 void share_change(struct share *share, const struct share_limits *limits);
 uint64_t share_bytes_sent(const struct share *share);

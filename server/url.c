@@ -235,7 +235,7 @@ static bool bits_equal(const uint8_t *a, const uint8_t *b, unsigned bits)
 	return rest == 0 || ((a[whole] ^ b[whole]) & (0xff << (8 - rest)) & 0xff) == 0;
 }
 
-enum address_class address_classify(const struct sockaddr *address)
+static enum address_class classify(const struct sockaddr *address)
 {
 	const struct range *range = NULL;
 	const uint8_t *bytes = NULL;
@@ -297,7 +297,7 @@ bool network_contains(const struct network *network, const struct sockaddr *addr
 
 bool address_is_allowed(const struct address_rules *rules, const struct sockaddr *address)
 {
-	enum address_class class = address_classify(address);
+	enum address_class class = classify(address);
 	if (class == ADDRESS_PUBLIC)
 		return true;
 	if (rules == NULL)

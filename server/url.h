@@ -27,7 +27,6 @@ enum address_class {
 	ADDRESS_RESERVED, /* 0/8, 240/4, documentation, benchmarking, CGNAT, NAT64, 6to4, Teredo, v4-mapped/compatible, ...
 					   */
 };
-enum address_class address_classify(const struct sockaddr *address);
 
 /* A network in CIDR form. */
 struct network {

@@ -27,7 +27,7 @@ struct worker {
 	struct event_base *loop;
 	struct event *wake_event;
 	int wake;
-	struct task *later, *later_end;
+	struct task *later, *later_end, *next, *next_end;
 	uint64_t now_ms;
 	int64_t wall_ms;
 	uint64_t turn;
@@ -118,6 +118,28 @@ void worker_later(struct worker *worker, struct task *task)
 	worker->later_end = task;
 }
 
+void worker_next(struct worker *worker, struct task *task)
+{
+	task->next = NULL;
+	if (worker->next == NULL)
+		worker->next = task;
+	else
+		worker->next_end->next = task;
+	worker->next_end = task;
+}
+
+/* What is for the next turn comes first in it. */
+static void take_next(struct worker *worker)
+{
+	if (worker->next == NULL)
+		return;
+	worker->next_end->next = worker->later;
+	if (worker->later == NULL)
+		worker->later_end = worker->next_end;
+	worker->later = worker->next;
+	worker->next = NULL;
+}
+
 void worker_run_later(struct worker *worker)
 {
 	/* what these queue runs in this turn too, but bounded: the loop must turn */
@@ -130,6 +152,7 @@ void worker_run_later(struct worker *worker)
 			task = next;
 		}
 	}
+	take_next(worker);
 	worker->turn++;
 }
 

@@ -57,7 +57,9 @@ int64_t worker_wall_ms(const struct worker *worker);
 uint64_t worker_turn(const struct worker *worker);
 /* Runs `task` at the end of this turn, after all ready events (flushes, frees). Not thread-safe. */
 void worker_later(struct worker *worker, struct task *task);
-/* For stop hooks: runs what was put off, now. */
+/* Runs `task` at the end of the next turn, before what that puts off; the loop does not sleep until then. */
+void worker_next(struct worker *worker, struct task *task);
+/* For stop hooks: ends a turn, that is runs what was put off to its end. */
 void worker_run_later(struct worker *worker);
 /* The worker the calling thread is, or NULL. */
 struct worker *worker_current(void);

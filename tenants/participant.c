@@ -26,18 +26,25 @@ const char *participant_state_name(enum participant_state state)
 
 bool participant_state_parse(struct text text, enum participant_state *state)
 {
-	for (size_t i = 0; i < sizeof(state_names) / sizeof(state_names[0]); i++) {
-		if (text_equals(text, text_of(state_names[i]))) {
-			*state = (enum participant_state)i;
-			return true;
-		}
-	}
-	return false;
+	int found = text_find_word(text, state_names, sizeof(state_names) / sizeof(state_names[0]));
+	if (found < 0)
+		return false;
+	*state = (enum participant_state)found;
+	return true;
 }
 
 const char *vpa_type_name(enum vpa_type type)
 {
 	return vpa_names[type];
+}
+
+bool vpa_type_parse(struct text text, enum vpa_type *type)
+{
+	int found = text_find_word(text, vpa_names, VPA_TYPE_COUNT);
+	if (found < 0)
+		return false;
+	*type = (enum vpa_type)found;
+	return true;
 }
 
 struct address_rules participant_address_rules(const struct participant *participant)
@@ -137,10 +144,8 @@ static enum status read_vpas(const struct json *entries, struct participant *par
 		return STATUS_OK;
 	participant->vpas = 0;
 	for (bool done = false; text_next_part(&rest, ',', &part, &done);) {
-		int type = 0;
-		while (type < VPA_TYPE_COUNT && !text_equals(text_trim(part), text_of(vpa_names[type])))
-			type++;
-		if (type == VPA_TYPE_COUNT)
+		enum vpa_type type;
+		if (!vpa_type_parse(text_trim(part), &type))
 			return wrong(error, "celld.vpas",
 				"must be a comma list of cfm.connector, cfm.credentialservice, cfm.dataplane, cfm.issuer");
 		participant->vpas |= 1U << type;

@@ -34,6 +34,7 @@ enum vpa_type {
 		VPA_TYPE_COUNT
 };
 const char *vpa_type_name(enum vpa_type type);
+bool vpa_type_parse(struct text text, enum vpa_type *type);
 
 /* Per-tenant limits, read from the participant's configuration entries; 0 = the cell's default (section "tenant"). */
 struct tenant_limits {

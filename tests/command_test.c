@@ -44,6 +44,15 @@ static void test_golden(void **state)
 	assert_string_equal(printed.bytes, answer_golden);
 	command_answer_free(&answer);
 	buffer_free(&printed);
+	static const char again_golden[] =
+		"{\"v\":1,\"cmdId\":\"c1\",\"cell\":\"eu-1\",\"cellEpoch\":7,\"seq\":10442,\"status\":\"done\",\"code\":\"\","
+		"\"appliedSeq\":10443}";
+	assert_int_equal(command_answer_parse(text_of(again_golden), &answer), STATUS_OK);
+	assert_int_equal(answer.applied_seq, 10443);
+	command_answer_print(&printed, &answer);
+	assert_string_equal(printed.bytes, again_golden);
+	command_answer_free(&answer);
+	buffer_free(&printed);
 }
 
 static void test_refused(void **state)
@@ -115,6 +124,17 @@ static void note(void *context, const struct outbox_item *item)
 	snprintf(sent->ids[sent->count++], 8, "%.*s", TEXT_ARGUMENTS(item->id));
 }
 
+struct names {
+	char ids[OUTBOX_WINDOW * 2][8];
+	size_t count;
+};
+
+static void collect(void *context, const struct outbox_item *item)
+{
+	struct names *names = context;
+	snprintf(names->ids[names->count++], 8, "%.*s", TEXT_ARGUMENTS(item->id));
+}
+
 static void add(struct outbox *outbox, const char *id, const char *vpa, int64_t seq)
 {
 	const struct outbox_item item = {
@@ -156,6 +176,65 @@ static void test_lanes(void **state)
 	outbox_due(outbox, 5999, 16, note, &sent);
 	assert_int_equal(sent.count, 2);
 	assert_int_equal(outbox_count(outbox), 2);
+	outbox_free(outbox);
+}
+
+/* A cell's lanes beyond the window wait for the answers to the others, in turn, and those of other cells do not. */
+static void test_window(void **state)
+{
+	(void)state;
+	struct outbox *outbox = outbox_new();
+	char name[8], other[8];
+	for (int i = 0; i < OUTBOX_WINDOW + 5; i++) {
+		snprintf(name, sizeof(name), "%d", i);
+		add(outbox, name, name, 1 + i);
+	}
+	struct names sent = {.count = 0};
+	outbox_due(outbox, 1000, 1000, collect, &sent);
+	assert_int_equal(sent.count, OUTBOX_WINDOW);
+	assert_int_equal(outbox_next_ms(outbox), 2000);
+	const struct outbox_item stranger = {
+		.id = TEXT("s"), .cell = TEXT("d"), .vpa = TEXT("0"), .args = TEXT("{}"), .seq = 9999};
+	assert_int_equal(outbox_add(outbox, &stranger, 1000), STATUS_OK);
+	struct names next = {.count = 0};
+	outbox_due(outbox, 1000, 1000, collect, &next);
+	assert_int_equal(next.count, 1);
+	assert_string_equal(next.ids[0], "s");
+	/* an answer, a retry and a refusal of the bus each let one more go; nobody is sent twice before its time */
+	assert_true(outbox_drop(outbox, text_of(sent.ids[0]), 1001));
+	outbox_put_off(outbox, text_of(sent.ids[1]), 1001, 5000);
+	assert_int_equal(outbox_fail(outbox, text_of(sent.ids[2]), 1001), 1);
+	next.count = 0;
+	outbox_due(outbox, 1001, 1000, collect, &next);
+	assert_int_equal(next.count, 3);
+	for (size_t i = 0; i < sent.count; i++) {
+		for (size_t j = 0; j < next.count; j++)
+			assert_string_not_equal(sent.ids[i], next.ids[j]);
+	}
+	/* one that waits is forgotten meanwhile; the last of those that wait goes when there is room */
+	int gone = 0;
+	for (int i = 0; i < OUTBOX_WINDOW + 5 && gone == 0; i++) {
+		bool was_sent = false;
+		snprintf(other, sizeof(other), "%d", i);
+		for (size_t j = 0; j < sent.count; j++)
+			was_sent |= strcmp(sent.ids[j], other) == 0;
+		for (size_t j = 0; j < next.count; j++)
+			was_sent |= strcmp(next.ids[j], other) == 0;
+		gone = was_sent ? 0 : outbox_drop(outbox, text_of(other), 1001);
+	}
+	assert_int_equal(gone, 1);
+	outbox_hurry(outbox, TEXT("c"), 1001);
+	size_t before = outbox_count(outbox);
+	for (uint64_t now = 1001; outbox_count(outbox) > 0; now += 500) {
+		struct names due = {.count = 0};
+		outbox_due(outbox, now, 1000, collect, &due);
+		assert_true(due.count <= OUTBOX_WINDOW + 1);
+		for (size_t i = 0; i < due.count; i++)
+			assert_true(outbox_drop(outbox, text_of(due.ids[i]), now));
+		assert_true(now < 20000);
+	}
+	assert_int_equal(before, OUTBOX_WINDOW + 5 + 1 - 2);
+	assert_int_equal(outbox_next_ms(outbox), UINT64_MAX);
 	outbox_free(outbox);
 }
 
@@ -368,6 +447,7 @@ static void test_simulation(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_golden), cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_judge), cmocka_unit_test(test_lanes), cmocka_unit_test(test_simulation)};
+		cmocka_unit_test(test_judge), cmocka_unit_test(test_lanes), cmocka_unit_test(test_window),
+		cmocka_unit_test(test_simulation)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

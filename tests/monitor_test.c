@@ -403,8 +403,10 @@ static void who_may_beat(void **state)
 		assert_int_equal(
 			monitor_beat(fleet.monitor, &fleet.cells[0].record, &beat, fleet.now_ms + i), cases[i].verdict);
 	}
+	assert_int_equal(monitor_ahead(fleet.monitor, 0), 8); /* F24 */
 	fleet.cells[0].record.epoch = 8;
 	monitor_update(fleet.monitor, 0, &fleet.cells[0].record, fleet.now_ms);
+	assert_int_equal(monitor_ahead(fleet.monitor, 0), 0);
 	struct beat beat = {.epoch = 8, .number = 1, .incarnation = "0123456789abcdef0123456789abcdef"};
 	assert_int_equal(monitor_beat(fleet.monitor, &fleet.cells[0].record, &beat, fleet.now_ms + 100), BEAT_GRANTED);
 	fleet.cells[0].record.mode = CELL_FENCED;

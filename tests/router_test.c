@@ -42,6 +42,16 @@ void worker_later(struct worker *of, struct task *task)
 	(void)of, (void)task;
 }
 
+void worker_next(struct worker *of, struct task *task)
+{
+	(void)of, (void)task;
+}
+
+void worker_run_later(struct worker *of)
+{
+	(void)of;
+}
+
 int worker_slot_new(void)
 {
 	static int count;

@@ -12,7 +12,8 @@
 
 #include "server/share.h"
 
-enum { FRAME = 16384, QUANTUM = 128 * 1024, QUANTUM_MOST = QUANTUM + FRAME, ALONE = 2 * QUANTUM, STREAMS_MOST = 16 };
+enum { FRAME = 16384, QUANTUM = 64 * 1024, QUANTUM_MOST = QUANTUM + FRAME, ALONE = 4 * QUANTUM, STREAMS_MOST = 16 };
+enum { CALM = 64 }; /* rounds after which who is alone has larger ones */
 
 /* A stream that always has bytes: asks again whenever it may. */
 struct greedy {
@@ -33,6 +34,13 @@ static int open_pool(void **state)
 	pool = worker_pool_new(1);
 	worker = worker_pool_at(pool, 0);
 	return 0;
+}
+
+/* The turn ends, and the round: with this turn or, among others, with the next. */
+static void end_round(void)
+{
+	worker_run_later(worker);
+	worker_run_later(worker);
 }
 
 static int close_pool(void **state)
@@ -69,7 +77,7 @@ static void turn(struct greedy *streams, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		greedy_run(&streams[i]);
-	worker_run_later(worker);
+	end_round();
 }
 
 static struct share *share_of_weight(uint32_t weight)
@@ -102,7 +110,7 @@ static void who_was_served_goes_last(void **state)
 	enum { ROUNDS = 10 };
 	for (int round = 0; round < ROUNDS * STREAMS_MOST; round++) {
 		woken_count = 0;
-		worker_run_later(worker);
+		end_round();
 		assert_int_equal(woken_count, STREAMS_MOST);
 		for (size_t i = 0; i < STREAMS_MOST; i++)
 			greedy_run(woken[i]);
@@ -111,7 +119,7 @@ static void who_was_served_goes_last(void **state)
 		assert_in_range(streams[i].sent, (ROUNDS - 1) * ALONE - ROUNDS * FRAME, (ROUNDS + 1) * ALONE);
 		share_leave(&streams[i].waiter);
 	}
-	worker_run_later(worker);
+	end_round();
 	share_unref(share);
 }
 
@@ -147,13 +155,13 @@ static void bytes_are_divided_by_weight(void **state)
 			turn(streams, count);
 		for (int side = 0; side < 2; side++) {
 			uint32_t weight = fair_cases[i].weights[side] == 0 ? 1 : fair_cases[i].weights[side];
-			double rounds = (double)share_bytes_sent(shares[side]) / (128.0 * 1024 * weight);
+			double rounds = (double)share_bytes_sent(shares[side]) / ((double)QUANTUM * weight);
 			if (rounds < TURNS * 0.98 || rounds > TURNS * 1.02 + 1)
 				fail_msg("%s: side %d had %.1f rounds of %d", fair_cases[i].what, side, rounds, TURNS);
 		}
 		for (size_t at = 0; at < count; at++)
 			share_leave(&streams[at].waiter);
-		worker_run_later(worker);
+		end_round();
 		share_unref(shares[0]);
 		share_unref(shares[1]);
 	}
@@ -189,7 +197,7 @@ static void a_connection_in_common_is_divided_too(void **state)
 			sent += taken;
 			idle = taken > 0 ? 0 : idle + 1;
 		}
-		worker_run_later(worker);
+		end_round();
 	}
 	double sum = 0, squares = 0;
 	for (int i = 0; i < TENANTS; i++) {
@@ -201,7 +209,7 @@ static void a_connection_in_common_is_divided_too(void **state)
 		fail_msg("Jain's index is %.4f", sum * sum / (TENANTS * squares));
 	for (size_t i = 0; i < STREAMS; i++)
 		share_leave(&streams[i].waiter);
-	worker_run_later(worker);
+	end_round();
 	for (int i = 0; i < TENANTS; i++)
 		share_unref(shares[i]);
 }
@@ -234,9 +242,9 @@ static void unused_bytes_come_back(void **state)
 	}
 	assert_int_equal(share_bytes_sent(share), 0);
 	greedy_run(&one);
-	assert_true(one.sent >= 128 * 1024 && one.sent <= QUANTUM_MOST);
+	assert_true(one.sent >= QUANTUM && one.sent <= QUANTUM_MOST);
 	share_leave(&one.waiter);
-	worker_run_later(worker);
+	end_round();
 	share_unref(share);
 }
 
@@ -247,16 +255,40 @@ static void who_is_alone_has_larger_rounds(void **state)
 	struct greedy one, other;
 	greedy_open(&one, shares[0], FRAME);
 	greedy_open(&other, shares[1], FRAME);
-	const uint64_t expected[] = {QUANTUM, ALONE, ALONE, QUANTUM, ALONE};
-	for (int round = 0; round < 5; round++) {
+	for (int round = 0; round < CALM + 5; round++) {
 		uint64_t before = one.sent;
 		greedy_run(&one);
-		assert_int_equal(one.sent - before, expected[round]);
-		if (round == 2) { /* one small answer in the round is enough */
+		assert_int_equal(one.sent - before, round == 0 || (round > 2 && round < CALM + 3) ? QUANTUM : ALONE);
+		if (round == 2) { /* one small answer is enough, for long */
 			assert_int_equal(share_take(shares[1], 100, &other.waiter), 100);
 		}
-		worker_run_later(worker);
+		end_round();
 	}
+	for (int i = 0; i < 2; i++)
+		share_unref(shares[i]);
+}
+
+/* What has come for others is read between two rounds; who is alone need not wait for that. */
+static void among_others_a_turn_has_one_round(void **state)
+{
+	(void)state;
+	struct share *shares[2] = {share_of_weight(1), share_of_weight(1)};
+	struct greedy one, other;
+	greedy_open(&one, shares[0], FRAME);
+	greedy_open(&other, shares[1], FRAME);
+	greedy_run(&one);
+	end_round();
+	for (int alone = 1; alone >= 0; alone--) {
+		greedy_run(&one);
+		worker_run_later(worker);
+		assert_int_equal(one.is_ready, alone);
+		if (alone == 1) {
+			greedy_run(&one);
+			greedy_run(&other);
+			end_round();
+		}
+	}
+	end_round();
 	for (int i = 0; i < 2; i++)
 		share_unref(shares[i]);
 }
@@ -275,7 +307,7 @@ static void large_takes_are_cut_to_what_is_left(void **state)
 	assert_int_equal(share_take(capped, 256 * 1024, &one.waiter), 64 * 1024);
 	assert_int_equal(share_take(capped, 256 * 1024, &one.waiter), 0);
 	share_leave(&one.waiter);
-	worker_run_later(worker);
+	end_round();
 	share_unref(share);
 	share_unref(capped);
 }
@@ -287,22 +319,22 @@ static void only_who_is_alone_rests(void **state)
 	struct greedy one, other;
 	greedy_open(&one, shares[0], FRAME);
 	greedy_open(&other, shares[1], FRAME);
-	for (int alone = 0; alone < 2; alone++) {
+	for (int alone = 1; alone >= 0; alone--) {
 		greedy_run(&one);
 		if (alone == 0)
 			greedy_run(&other);
-		worker_run_later(worker);
+		end_round();
 		one.is_ready = other.is_ready = true;
 		assert_false(share_rest(shares[0], QUANTUM, &one.waiter)); /* it fits */
 		assert_int_equal(share_take(shares[0], FRAME, &one.waiter), FRAME);
 		one.is_ready = false;
 		assert_int_equal(share_rest(shares[0], ALONE, &one.waiter), alone);
-		worker_run_later(worker);
+		end_round();
 		assert_int_equal(one.is_ready, alone);
 		one.is_ready = true;
 	}
 	share_leave(&other.waiter);
-	worker_run_later(worker);
+	end_round();
 	for (int i = 0; i < 2; i++)
 		share_unref(shares[i]);
 }
@@ -333,7 +365,7 @@ static void leavers_leave_nothing_behind(void **state)
 		streams[4] = malloc(sizeof(**streams));
 		greedy_open(streams[4], share, FRAME);
 		greedy_run(streams[4]);
-		worker_run_later(worker);
+		end_round();
 		for (int i = 0; i < 5; i++) {
 			if (streams[i] != NULL && !streams[i]->is_ready)
 				fail_msg("leavers %x: stream %d is forgotten", leavers, i);
@@ -363,7 +395,7 @@ static void a_woken_one_ends_the_next(void **state)
 	}
 	victim = &streams[2];
 	streams[1].waiter.go = on_go_cut;
-	worker_run_later(worker);
+	end_round();
 	assert_true(streams[0].is_ready && streams[1].is_ready && streams[3].is_ready);
 	assert_false(streams[2].is_ready);
 	share_unref(share);
@@ -377,7 +409,7 @@ static void a_share_outlives_its_last_reference_while_queued(void **state)
 	greedy_open(&one, share, 200 * 1024);
 	greedy_run(&one);
 	share_unref(share);
-	worker_run_later(worker);
+	end_round();
 	assert_true(one.is_ready);
 }
 
@@ -395,11 +427,11 @@ static void a_cap_stops_at_its_burst(void **state)
 		for (int at = 0; at < 20; at++)
 			turn(&one, 1);
 		if (cases[i].burst == 0)
-			assert_true(one.sent >= 19 * 128 * 1024);
+			assert_true(one.sent >= 19 * QUANTUM);
 		else
 			assert_in_range(one.sent, cases[i].burst, cases[i].burst + 1000);
 		share_leave(&one.waiter);
-		worker_run_later(worker);
+		end_round();
 		share_unref(share);
 	}
 }
@@ -479,6 +511,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(streams_of_one_share_take_turns, open_pool, close_pool),
 		cmocka_unit_test_setup_teardown(unused_bytes_come_back, open_pool, close_pool),
 		cmocka_unit_test_setup_teardown(who_is_alone_has_larger_rounds, open_pool, close_pool),
+		cmocka_unit_test_setup_teardown(among_others_a_turn_has_one_round, open_pool, close_pool),
 		cmocka_unit_test_setup_teardown(large_takes_are_cut_to_what_is_left, open_pool, close_pool),
 		cmocka_unit_test_setup_teardown(only_who_is_alone_rests, open_pool, close_pool),
 		cmocka_unit_test_setup_teardown(leavers_leave_nothing_behind, open_pool, close_pool),

@@ -95,6 +95,18 @@ static const struct {
 	{"", 0, 1, ""},
 };
 
+static void words_are_found(void **state)
+{
+	(void)state;
+	static const char *const words[] = {"spread", "pack", "balanced"};
+	assert_int_equal(text_find_word(TEXT("spread"), words, 3), 0);
+	assert_int_equal(text_find_word(TEXT("balanced"), words, 3), 2);
+	assert_int_equal(text_find_word(TEXT("balanced"), words, 2), -1);
+	assert_int_equal(text_find_word(TEXT("Pack"), words, 3), -1);
+	assert_int_equal(text_find_word(TEXT("packs"), words, 3), -1);
+	assert_int_equal(text_find_word(TEXT_NONE, words, 3), -1);
+}
+
 static void slices_stay_inside(void **state)
 {
 	(void)state;
@@ -242,6 +254,7 @@ int main(void)
 		cmocka_unit_test(printable_is_told),
 		cmocka_unit_test(pairs_are_compared),
 		cmocka_unit_test(numbers_are_strict),
+		cmocka_unit_test(words_are_found),
 		cmocka_unit_test(slices_stay_inside),
 		cmocka_unit_test(parts_are_split_off),
 		cmocka_unit_test(copies_are_owned_and_terminated),

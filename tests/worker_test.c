@@ -192,7 +192,7 @@ static unsigned order_length;
 struct letter {
 	struct task task; /* first */
 	char letter;
-	struct letter *later[2], *posted;
+	struct letter *later[2], *posted, *next;
 };
 
 static void on_letter(struct task *task)
@@ -203,6 +203,8 @@ static void on_letter(struct task *task)
 		worker_later(worker_current(), &letter->later[i]->task);
 	if (letter->posted != NULL)
 		worker_post(worker_current(), &letter->posted->task);
+	if (letter->next != NULL)
+		worker_next(worker_current(), &letter->next->task);
 	if (letter->letter == '.')
 		sem_post(&done);
 }
@@ -219,6 +221,22 @@ static void what_is_put_off_ends_the_turn(void **state)
 	wait_done();
 	order[order_length] = 0;
 	assert_string_equal(order, "<abc.");
+}
+
+/* What is ready is heard between: the posted one, whose turn it begins. */
+static void what_is_for_the_next_turn_waits_for_it(void **state)
+{
+	(void)state;
+	struct letter last = {.task.run = on_letter, .letter = '.'},
+				  b = {.task.run = on_letter, .letter = 'b', .later = {&last}},
+				  posted = {.task.run = on_letter, .letter = 'p', .later = {&b}},
+				  n = {.task.run = on_letter, .letter = 'n'}, a = {.task.run = on_letter, .letter = 'a'},
+				  first = {.task.run = on_letter, .letter = '<', .later = {&a}, .posted = &posted, .next = &n};
+	order_length = 0;
+	worker_post(worker_pool_at(pool, 0), &first.task);
+	wait_done();
+	order[order_length] = 0;
+	assert_string_equal(order, "<apnb.");
 }
 
 /* --- timers */
@@ -361,6 +379,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(retired_objects_outlive_their_readers, start, stop),
 		cmocka_unit_test(barriers_of_a_resting_pool_are_at_once),
 		cmocka_unit_test_setup_teardown(what_is_put_off_ends_the_turn, start, stop),
+		cmocka_unit_test_setup_teardown(what_is_for_the_next_turn_waits_for_it, start, stop),
 		cmocka_unit_test_setup_teardown(timers_fire_once_when_due, start, stop),
 		cmocka_unit_test(hooks_run_in_order),
 	};

@@ -15,5 +15,7 @@ bool bus_send_asking(struct bus *bus, struct text subject, struct text reply, st
 
 /* consumer.c */
 void consumers_state(struct bus *bus, bool is_up);
+/* The stream has just been made: whoever waits for it, or keeps a consumer of it, need not wait longer. */
+void consumers_stream(struct bus *bus, struct text stream);
 void consumers_tick(struct bus *bus, uint64_t now_ms);
 void consumers_end(struct bus *bus);

@@ -301,14 +301,27 @@ static void on_found(void *context, enum status status, struct text json)
 	create(consumer);
 }
 
+/* A pull from a consumer that is not there is answered by nobody (2.9): whoever may not make it asks before, for a
+ * broker may have lost it and another may be about to make it again. Whoever may not ask pulls. */
+static void on_read(void *context, enum status status, struct text json)
+{
+	struct bus_consumer *consumer = context;
+	if (status != STATUS_TIMEOUT || consumer->is_closed || consumer->state != CONSUMER_MAKING) {
+		on_made(context, status, json);
+		return;
+	}
+	consumer->calls--;
+	snprintf(consumer->name, sizeof(consumer->name), "%s", consumer->durable);
+	consumer->is_acknowledged = true;
+	consumer->unanswered = 0;
+	pull(consumer);
+}
+
 static void make(struct bus_consumer *consumer)
 {
 	consumer->state = CONSUMER_MAKING;
 	if (consumer->is_reader_only && consumer->durable != NULL) {
-		snprintf(consumer->name, sizeof(consumer->name), "%s", consumer->durable);
-		consumer->is_acknowledged = true;
-		consumer->unanswered = 0;
-		pull(consumer);
+		call(consumer, "CONSUMER.INFO", consumer->durable, TEXT(""), on_read);
 		return;
 	}
 	if (!consumer->is_found_only || consumer->durable == NULL) {
@@ -325,6 +338,14 @@ void consumers_state(struct bus *bus, bool is_up)
 	for (struct bus_consumer *one = *bus_consumers(bus); one != NULL; one = one->next) {
 		one->wanted = one->unanswered = 0;
 		wait(one, is_up ? 0 : UINT32_MAX);
+	}
+}
+
+void consumers_stream(struct bus *bus, struct text stream)
+{
+	for (struct bus_consumer *one = *bus_consumers(bus); one != NULL; one = one->next) {
+		if (one->state == CONSUMER_WAITING && text_equals(text_of(one->stream), stream))
+			wait(one, 0);
 	}
 }
 

@@ -6,6 +6,7 @@
 #include "server/base/json.h"
 
 enum { API_MS = 5000, PUBLISH_MS = 5000, SUBJECT_MAX = 512 };
+enum { ERROR_NO_ROOM = 10023, ERROR_STORE_FAILED = 10077 };
 enum { ERROR_WRONG_LAST_SEQUENCE = 10071, ERROR_SUBJECTS_OVERLAP = 10065, ERROR_NAME_IN_USE = 10058 };
 
 /* The error of an answer: OK when it has none. */
@@ -19,6 +20,8 @@ static enum status judge(const struct json *root)
 	json_integer(json_member(error, "err_code"), &detail);
 	if (detail == ERROR_WRONG_LAST_SEQUENCE || detail == ERROR_SUBJECTS_OVERLAP || detail == ERROR_NAME_IN_USE)
 		return STATUS_CONFLICT;
+	if (detail == ERROR_STORE_FAILED || detail == ERROR_NO_ROOM) /* 503 too, and no broker is away */
+		return STATUS_REFUSED;
 	return code == 404 ? STATUS_NOT_FOUND : code == 503 ? STATUS_UNAVAILABLE : STATUS_REFUSED;
 }
 
@@ -162,6 +165,8 @@ static void on_stream_created(void *context, enum status status, struct text jso
 	if (status != STATUS_OK && json_parse(json, NULL, &answer) == STATUS_OK)
 		append_error(&error, ensuring->name, answer);
 	json_free(answer);
+	if (status == STATUS_OK)
+		consumers_stream(ensuring->bus, text_of(ensuring->name));
 	ensured(ensuring, status, buffer_text(&error));
 	buffer_free(&error);
 }

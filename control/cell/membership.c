@@ -69,7 +69,9 @@ void membership_publish(struct membership *membership)
 		buffer_printf(&line, ", epoch %lld%s%s; ", (long long)membership->epoch, membership->mode[0] == 0 ? "" : ", ",
 			membership->mode);
 		bus_line(membership->bus, &line);
-		if (membership->was_lapsed)
+		if (membership->refusal != NULL)
+			buffer_printf(&line, "; %s", membership->refusal);
+		else if (membership->was_lapsed)
 			buffer_append(&line, TEXT("; its heartbeats are not answered"));
 	} else if (membership->state == STATE_ASKING && membership->why != NULL) {
 		buffer_printf(&line, "; %s", membership->why);

@@ -55,6 +55,7 @@ static void take_grant(struct membership *membership, const struct json *answer)
 	if (term < membership->term)
 		return; /* of a leader that has been followed */
 	membership->term = term;
+	membership->refusal = NULL;
 	pulse_answered(&membership->pulse, number, (uint64_t)ttl);
 	if (json_integer(json_member(answer, "interval"), &interval) && interval > 0)
 		membership->pulse.interval_ms = (uint64_t)interval;
@@ -62,6 +63,15 @@ static void take_grant(struct membership *membership, const struct json *answer)
 		memcpy(membership->mode, mode.bytes, mode.length);
 		membership->mode[mode.length] = 0;
 	}
+}
+
+/* Once, until one is granted again. */
+static void tell_refusal(struct membership *membership, struct text why, int64_t epoch)
+{
+	if (membership->refusal == NULL)
+		LOG(ERROR, "cell.heartbeat_refused", log_text("why", why), log_number("epoch", epoch));
+	membership->refusal = text_equals(why, TEXT("EPOCH_AHEAD")) ? "the manager's records are older than this cell"
+																: "the manager does not know this cell (any more)";
 }
 
 static void on_beat_answered(void *context, enum status status, const struct bus_message *message)
@@ -77,7 +87,7 @@ static void on_beat_answered(void *context, enum status status, const struct bus
 	if (text_equals(error, TEXT("STALE_EPOCH")) && is_newer)
 		membership_fence(membership);
 	else if (error.bytes != NULL)
-		LOG(WARNING, "cell.heartbeat_refused", log_text("why", error), log_number("epoch", epoch));
+		tell_refusal(membership, error, epoch);
 	else
 		take_grant(membership, answer);
 	json_free(answer);

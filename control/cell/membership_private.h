@@ -52,7 +52,8 @@ struct membership {
 	int64_t renew_ms; /* wall clock; 0: never */
 	struct pulse pulse;
 	bool has_own_urls, has_own_method, is_renewing, was_lapsed, is_leaving;
-	char mode[24]; /* as the manager says */
+	const char *refusal; /* why the manager grants nothing, for people; NULL: it does */
+	char mode[24];       /* as the manager says */
 	atomic_bool is_fenced;
 	pthread_mutex_t line_lock;
 	char line[512]; /* for whoever asks, under the lock */

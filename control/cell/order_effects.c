@@ -12,23 +12,19 @@ static const char *const states[] = {
 #undef STATE_ROW
 };
 
-const char *order_state_name(enum cell_vpa_state state)
+bool order_state_parse(struct text text, enum cell_vpa_state *state)
 {
-	return states[state];
-}
-
-static bool is_type(struct text text)
-{
-	for (unsigned i = 0; i < VPA_TYPE_COUNT; i++) {
-		if (text_equals(text, text_of(vpa_type_name((enum vpa_type)i))))
-			return true;
-	}
-	return false;
+	int found = text_find_word(text, states, sizeof(states) / sizeof(states[0]));
+	if (found < 0)
+		return false;
+	*state = (enum cell_vpa_state)found;
+	return true;
 }
 
 const char *order_check(const struct command *command, const struct vpa *vpa)
 {
-	bool has_type = is_type(json_member_text(command->args, "type"));
+	enum vpa_type type;
+	bool has_type = vpa_type_parse(json_member_text(command->args, "type"), &type);
 	bool is_of_cell = command->op >= COMMAND_CELL_CORDON;
 	const struct json *planes = json_member(command->args, "dataplanes");
 	if (is_of_cell != (command->vpa.length == 0))

@@ -20,28 +20,6 @@ static struct vpa *find(const struct orders *orders, struct text id)
 	return (struct vpa *)table_find(&orders->vpas, id, is_vpa);
 }
 
-static bool type_parse(struct text text, enum vpa_type *type)
-{
-	for (unsigned i = 0; i < VPA_TYPE_COUNT; i++) {
-		if (!text_equals(text, text_of(vpa_type_name((enum vpa_type)i))))
-			continue;
-		*type = (enum vpa_type)i;
-		return true;
-	}
-	return false;
-}
-
-static bool state_parse(struct text text, enum cell_vpa_state *state)
-{
-	for (unsigned i = 0; i <= CELL_VPA_TOMBSTONE; i++) {
-		if (!text_equals(text, text_of(order_state_name((enum cell_vpa_state)i))))
-			continue;
-		*state = (enum cell_vpa_state)i;
-		return true;
-	}
-	return false;
-}
-
 static void count(struct orders *orders, const struct vpa *vpa, int change)
 {
 	static const enum orders_figure figures[] = {[CELL_VPA_PREPARED] = FIGURE_PREPARED,
@@ -69,8 +47,8 @@ static bool read_vpa(struct vpa *vpa, const struct record *record)
 		return false;
 	vpa->revision = record->revision;
 	vpa->told.ctx = json_member_text(vpa->body, "ctx");
-	return state_parse(json_member_text(vpa->body, "state"), &vpa->told.state) &&
-		   (type_parse(json_member_text(vpa->body, "type"), &vpa->told.type) ||
+	return order_state_parse(json_member_text(vpa->body, "state"), &vpa->told.state) &&
+		   (vpa_type_parse(json_member_text(vpa->body, "type"), &vpa->told.type) ||
 			   vpa->told.state == CELL_VPA_TOMBSTONE) && /* of what was never here */
 		   json_integer(json_member(vpa->body, "epoch"), &vpa->told.epoch) &&
 		   json_integer(json_member(vpa->body, "seq"), &vpa->told.seq);
@@ -165,6 +143,7 @@ static void answer(struct order *order, enum command_status status, const char *
 		.code = text_of(code),
 		.cell_epoch = order->epoch,
 		.seq = order->command.seq,
+		.applied_seq = order->applied_seq,
 		.status = status};
 	command_answer_print(&body, &answer);
 	buffer_printf(&subject, "celld.ack.%s", orders->cell_id);
@@ -263,6 +242,7 @@ static void judge(struct orders *orders, struct order *order)
 		return;
 	case COMMAND_VERDICT_APPLIED:
 		note(orders, FIGURE_REPEATED);
+		order->applied_seq = target.seq > command->seq ? target.seq : 0;
 		answer(order, COMMAND_STATUS_DONE, "");
 		return;
 	case COMMAND_VERDICT_STALE_TERM:
@@ -339,7 +319,7 @@ void orders_join(struct orders *orders, struct bus *bus, struct text cell_id, in
 	int length = snprintf(durable, sizeof(durable), "cell-%s", orders->cell_id);
 	const struct bus_consumer_settings settings = {.stream = TEXT("celld-cmd"),
 		.durable = {durable, (size_t)length},
-		.batch = 16,
+		.batch = 64,
 		.is_reader_only = true,
 		.waits_for_stream = true};
 	orders->consumer = bus_consume(bus, &settings, on_message, orders);

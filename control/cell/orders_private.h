@@ -64,12 +64,13 @@ struct order {
 	int64_t epoch;
 	bool is_own_change;  /* the cell's own record too */
 	bool has_no_context; /* the participant context is gone: its data planes are nobody's */
+	int64_t applied_seq; /* of the last command, when it is later than this one; 0: it is not */
 	char reply[256];
 };
 
 /* --- order_effects.c: what a command does, as records */
 
-const char *order_state_name(enum cell_vpa_state state);
+bool order_state_parse(struct text text, enum cell_vpa_state *state);
 /* What is wrong with the command's arguments, a code; NULL: nothing. */
 const char *order_check(const struct command *command, const struct vpa *vpa);
 /* The effect and the memory of it, into the transaction. False: out of memory. */

@@ -135,13 +135,11 @@ static bool read_store(struct beat_figures *figures, size_t index, const struct 
 	if (json_kind(value) != JSON_ARRAY || json_count(value) != 2 ||
 		!read_number(json_next(state), figure_max, &figures->store_us[index]))
 		return false;
-	for (size_t i = 0; i < COUNT(store_state_names); i++) {
-		if (text_equals(json_text(state), text_of(store_state_names[i]))) {
-			figures->store_state[index] = (uint8_t)i;
-			return true;
-		}
-	}
-	return false;
+	int found = text_find_word(json_text(state), store_state_names, COUNT(store_state_names));
+	if (found < 0)
+		return false;
+	figures->store_state[index] = (uint8_t)found;
+	return true;
 }
 
 enum load { LOAD_CPU, LOAD_MEMORY, LOAD_REQUESTS, LOAD_MEGABITS, LOAD_CONNECTIONS };
@@ -203,13 +201,13 @@ static bool read_group(const struct group *group, const struct json *object, str
 static bool read_state(const struct json *root, struct beat_figures *figures)
 {
 	const struct json *state = json_member(root, "st");
-	for (size_t i = 0; state != NULL && i < COUNT(state_names); i++) {
-		if (text_equals(json_text(state), text_of(state_names[i]))) {
-			figures->state = (uint8_t)i;
-			return true;
-		}
-	}
-	return state == NULL;
+	if (state == NULL)
+		return true;
+	int found = text_find_word(json_text(state), state_names, COUNT(state_names));
+	if (found < 0)
+		return false;
+	figures->state = (uint8_t)found;
+	return true;
 }
 
 static bool read_beat(const struct json *root, struct beat *beat)

@@ -195,10 +195,8 @@ static enum status read_components(const struct json *value, const char *path, v
 	struct cell_definition *definition = target;
 	definition->components = 0;
 	for (const struct json *item = json_first(value); item != NULL; item = json_next(item)) {
-		unsigned type = 0;
-		while (type < VPA_TYPE_COUNT && !text_equals(json_text(item), text_of(vpa_type_name((enum vpa_type)type))))
-			type++;
-		if (type == VPA_TYPE_COUNT)
+		enum vpa_type type;
+		if (!vpa_type_parse(json_text(item), &type))
 			return field_wrong(
 				error, path, "each must be cfm.connector, cfm.credentialservice, cfm.dataplane or cfm.issuer");
 		definition->components |= 1U << type;

@@ -120,13 +120,11 @@ static const char *const statuses[] = {
 
 static bool status_parse(struct text text, enum command_status *status)
 {
-	for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++) {
-		if (!text_equals(text, text_of(statuses[i])))
-			continue;
-		*status = (enum command_status)i;
-		return true;
-	}
-	return false;
+	int found = text_find_word(text, statuses, sizeof(statuses) / sizeof(statuses[0]));
+	if (found < 0)
+		return false;
+	*status = (enum command_status)found;
+	return true;
 }
 
 enum status command_answer_parse(struct text body, struct command_answer *answer)
@@ -143,6 +141,8 @@ enum status command_answer_parse(struct text body, struct command_answer *answer
 		json_free(made.root);
 		return STATUS_INVALID;
 	}
+	if (!take_number(root, "appliedSeq", &made.applied_seq))
+		made.applied_seq = 0;
 	*answer = made;
 	return STATUS_OK;
 }
@@ -162,6 +162,8 @@ void command_answer_print(struct buffer *into, const struct command_answer *answ
 	print_number(into, "seq", answer->seq);
 	print_text(into, "status", text_of(statuses[answer->status]));
 	print_text(into, "code", answer->code);
+	if (answer->applied_seq > 0)
+		print_number(into, "appliedSeq", answer->applied_seq);
 	buffer_append_byte(into, '}');
 }
 

@@ -1,11 +1,12 @@
 /* A command of the fabric to a cell, and the cell's answer, as messages (control.md 2.6):
  *
  * celld.cmd.<cell>.<lane>  {"v":1,"cmdId","cell","cellEpoch","term","seq","vpa","vpaEpoch","op","args":{}}
- * celld.ack.<cell>         {"v":1,"cmdId","cell","cellEpoch","seq","status","code"}
+ * celld.ack.<cell>         {"v":1,"cmdId","cell","cellEpoch","seq","status","code","appliedSeq"}
  *
  * Order: `seq` grows over the whole fabric; of one VPA (or, with vpa "", of the cell itself) the next command is sent
  * only after the answer to the one before, so whatever comes with a seq that is not greater than the last applied one
- * has been applied already. */
+ * has been applied already. When a later one was, the answer says which (appliedSeq): a fabric that still waits for an
+ * answer has sent none after it, so a greater one means that its database is an older copy (F24). */
 #pragma once
 
 #include "server/base/json.h"
@@ -53,6 +54,7 @@ enum command_status {
 struct command_answer {
 	struct text id, cell, code;
 	int64_t cell_epoch, seq;
+	int64_t applied_seq; /* of a later command that was applied; 0: none was */
 	enum command_status status;
 	struct json *root;
 };

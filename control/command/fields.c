@@ -77,7 +77,7 @@ static bool are_lines(const struct json *array, int64_t maximum)
 	return true;
 }
 
-bool field_list_read(const struct json *array, struct field_list *list)
+static bool list_read(const struct json *array, struct field_list *list)
 {
 	size_t room = json_count(array);
 	list->items = calloc(room + 1, sizeof(*list->items));
@@ -99,7 +99,7 @@ static enum status read_lines(const struct field *field, const struct json *valu
 			(long long)field->maximum);
 		return STATUS_INVALID;
 	}
-	return !field->is_kept || field_list_read(value, into) ? STATUS_OK : STATUS_NO_MEMORY;
+	return !field->is_kept || list_read(value, into) ? STATUS_OK : STATUS_NO_MEMORY;
 }
 
 static enum status read_field(
@@ -162,7 +162,7 @@ enum status fields_read(const struct field *fields, size_t count, const struct j
 	return STATUS_OK;
 }
 
-void field_list_free(struct field_list *list)
+static void list_free(struct field_list *list)
 {
 	for (size_t i = 0; i < list->count; i++)
 		free(list->items[i]);
@@ -181,6 +181,6 @@ void fields_free(const struct field *fields, size_t count, void *target)
 		else if (fields[i].kind <= FIELD_URL)
 			free(*(char **)at);
 		else if (fields[i].kind == FIELD_LINES)
-			field_list_free(at);
+			list_free(at);
 	}
 }

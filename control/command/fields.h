@@ -41,5 +41,3 @@ enum status fields_read(const struct field *fields, size_t count, const struct j
 enum status field_wrong(struct buffer *error, const char *path, const char *what);
 /* Frees the texts and lists the table keeps. */
 void fields_free(const struct field *fields, size_t count, void *target);
-bool field_list_read(const struct json *array, struct field_list *list);
-void field_list_free(struct field_list *list);

@@ -52,16 +52,6 @@ const char *cell_health_name(enum cell_health health)
 	return health_names[health];
 }
 
-/* The index of the name, or -1. */
-static int name_index(const char *const *names, size_t count, struct text name)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (text_equals(name, text_of(names[i])))
-			return (int)i;
-	}
-	return -1;
-}
-
 /* --- one record */
 
 static void record_free(struct cell_record *cell)
@@ -92,9 +82,10 @@ static bool read_own(struct cell_record *cell, const struct json *root)
 	const struct json *own = json_member(root, "celld"), *epoch = json_member(own, "epoch");
 	struct text mode_text = json_member_text(own, "mode"), health_text = json_member_text(own, "health");
 	struct text state = json_member_text(root, "state");
-	int mode = mode_text.bytes != NULL ? name_index(mode_names, CELL_ERROR + 1, mode_text)
-									   : name_index(mode_states, CELL_ERROR + 1, state);
-	int health = health_text.bytes == NULL ? CELL_UNKNOWN : name_index(health_names, CELL_FLAPPING + 1, health_text);
+	int mode = mode_text.bytes != NULL ? text_find_word(mode_text, mode_names, CELL_ERROR + 1)
+									   : text_find_word(state, mode_states, CELL_ERROR + 1);
+	int health =
+		health_text.bytes == NULL ? CELL_UNKNOWN : text_find_word(health_text, health_names, CELL_FLAPPING + 1);
 	if (mode < 0 && mode_text.bytes == NULL)
 		mode = CELL_REGISTERING; /* "initial" */
 	if (mode < 0 || health < 0 || (epoch != NULL && (!json_integer(epoch, &cell->epoch) || cell->epoch < 0)))

@@ -13,7 +13,7 @@
 
 enum {
 	TICK_MS = 20,
-	SEND_MAX = 512, /* a tick */
+	SEND_MAX = 1024, /* on their way to the stream at once */
 	FAILURES_MAX = 10,
 	RETRY_MS = 500,
 	ENSURE_MS = 2000,
@@ -24,9 +24,11 @@ enum {
 static const char command_stream[] =
 	"{\"name\":\"celld-cmd\",\"subjects\":[\"celld.cmd.*.*\"],\"retention\":\"workqueue\",\"storage\":\"file\","
 	"\"discard\":\"new\",\"max_age\":604800000000000,\"duplicate_window\":3600000000000}";
+/* What is dropped when it is full is said again. A broker takes the room away from the others at once: there must be
+ * some. */
 static const char event_stream[] =
 	"{\"name\":\"celld-evt\",\"subjects\":[\"celld.evt.*.>\",\"celld.ack.*\"],\"retention\":\"limits\","
-	"\"storage\":\"file\",\"max_age\":604800000000000,\"max_bytes\":10737418240}";
+	"\"storage\":\"file\",\"max_age\":604800000000000,\"max_bytes\":134217728}";
 
 struct commands {
 	struct state *state;
@@ -40,6 +42,7 @@ struct commands {
 	int64_t term;
 	char run[ID_LENGTH + 1]; /* of this process */
 	uint64_t sendings, refused;
+	size_t publishing;
 };
 
 /* --- writing */
@@ -115,6 +118,7 @@ static void on_published(void *context, enum status status, uint64_t sequence, b
 	(void)sequence;
 	(void)is_duplicate;
 	struct commands *commands = sending->commands;
+	commands->publishing--;
 	if (status == STATUS_UNAVAILABLE || status == STATUS_NOT_FOUND) { /* no stream, or no broker */
 		commands->has_stream = false;
 		timer_set(commands->ensure, RETRY_MS);
@@ -160,6 +164,7 @@ static void send_item(void *context, const struct outbox_item *item)
 	buffer_printf(&message_id, "%s:%" PRIu64, commands->run, ++commands->sendings);
 	if (body.failed || subject.failed || message_id.failed)
 		abort();
+	commands->publishing++;
 	bus_publish(commands->bus, buffer_text(&subject), buffer_text(&message_id), NULL, 0, buffer_text(&body),
 		on_published, sending);
 	buffer_free(&body);
@@ -169,8 +174,8 @@ static void send_item(void *context, const struct outbox_item *item)
 
 static void send_due(struct commands *commands)
 {
-	if (commands->is_leader && commands->has_stream && bus_is_up(commands->bus))
-		outbox_due(commands->outbox, clock_monotonic_ms(), SEND_MAX, send_item, commands);
+	if (commands->is_leader && commands->has_stream && bus_is_up(commands->bus) && commands->publishing < SEND_MAX)
+		outbox_due(commands->outbox, clock_monotonic_ms(), SEND_MAX - commands->publishing, send_item, commands);
 }
 
 static void on_tick(void *context)
@@ -227,6 +232,19 @@ static void finish(struct commands *commands, const struct command_answer *answe
 	close_with(commands, transaction, is_whole, reply);
 }
 
+static void append_reason(const struct outbox_item *item, const struct command_answer *answer, struct buffer *reason)
+{
+	if (answer->status == COMMAND_STATUS_DONE)
+		buffer_printf(reason,
+			"the cell has applied command %" PRId64 " already, and this one is %" PRId64
+			": the database is an older copy",
+			answer->applied_seq, item->seq);
+	else
+		buffer_printf(reason, "the cell says %s: %.*s",
+			answer->status == COMMAND_STATUS_REJECTED ? "rejected" : "failed, again and again",
+			TEXT_ARGUMENTS(answer->code));
+}
+
 static void park(struct commands *commands, const struct outbox_item *item, const struct command_answer *answer,
 	struct text body, struct text reply)
 {
@@ -239,9 +257,7 @@ static void park(struct commands *commands, const struct outbox_item *item, cons
 	buffer_printf(&record, ",\"vpaEpoch\":%" PRId64 ",\"op\":\"%s\",\"at\":%" PRId64 ",\"args\":%.*s}", item->vpa_epoch,
 		command_op_name(item->op), item->at_ms, TEXT_ARGUMENTS(item->args));
 	buffer_printf(&subject, "celld.cmd.%.*s.%s", TEXT_ARGUMENTS(item->cell), command_op_lane(item->op));
-	buffer_printf(&reason, "the cell says %s: %.*s",
-		answer->status == COMMAND_STATUS_REJECTED ? "rejected" : "failed, again and again",
-		TEXT_ARGUMENTS(answer->code));
+	append_reason(item, answer, &reason);
 	bool is_whole =
 		transaction != NULL && !record.failed && !subject.failed && !reason.failed &&
 		state_delete(transaction, RECORD_COMMAND, item->id, REVISION_ANY) &&
@@ -285,7 +301,10 @@ static void judge(struct commands *commands, const struct command_answer *answer
 	}
 	switch (answer->status) {
 	case COMMAND_STATUS_DONE:
-		finish(commands, answer, message->reply);
+		if (answer->applied_seq > item->seq) /* it was not this one that was done */
+			park(commands, item, answer, message->body, message->reply);
+		else
+			finish(commands, answer, message->reply);
 		return;
 	case COMMAND_STATUS_RETRY:
 		outbox_put_off(commands->outbox, answer->id, now_ms, RETRY_MS);

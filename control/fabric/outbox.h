@@ -1,9 +1,12 @@
 /* What is to be sent to cells, when, and in which order: pure, no bus and no store. One lane for each (cell, VPA): its
  * commands are sent in the order of their seq, the next after the answer to the one before; unanswered ones again after
- * 1, 2, 4 ... 30 s. */
+ * 1, 2, 4 ... 30 s. At most OUTBOX_WINDOW lanes of a cell have a command on its way at once, the others come in turn: a
+ * cell, or a broker, that is slow is not buried under what is sent again. */
 #pragma once
 
 #include "control/command/command.h"
+
+enum { OUTBOX_WINDOW = 128 };
 
 struct outbox;
 struct outbox *outbox_new(void);

@@ -740,14 +740,6 @@ void executor_close(struct executor *executor)
 	executor_leave(executor); /* else the last one that is ended does */
 }
 
-size_t executor_running(const struct executor *executor)
-{
-	size_t count = 0;
-	for (const struct activity *activity = executor->activities; activity != NULL; activity = activity->next)
-		count++;
-	return count;
-}
-
 /* --- for processors */
 
 struct text activity_orchestration(const struct activity *activity)

@@ -51,8 +51,6 @@ struct executor *executor_open(struct bus *bus, struct worker *worker, const str
 /* On the worker, before the bus closes. Nothing is answered any more: what is under way comes again. Processors are
  * abandoned, and must have finished within it, or call activity_finish before the worker ends. NULL is fine. */
 void executor_close(struct executor *executor);
-/* Messages in hand now. */
-size_t executor_running(const struct executor *executor);
 
 /* --- for processors */
 struct text activity_orchestration(const struct activity *activity);

@@ -192,7 +192,7 @@ enum status response_parse(struct text body, struct response *response, struct b
 
 /* --- writing */
 
-static void print_text(struct buffer *into, const char *before, struct text value)
+void message_print_text(struct buffer *into, const char *before, struct text value)
 {
 	buffer_append(into, text_of(before));
 	buffer_append_json(into, value);
@@ -200,9 +200,9 @@ static void print_text(struct buffer *into, const char *before, struct text valu
 
 void manifest_print(const struct manifest *manifest, struct buffer *into)
 {
-	print_text(into, "{\"id\":", manifest->id);
-	print_text(into, ",\"correlationId\":", manifest->correlation_id);
-	print_text(into, ",\"orchestrationType\":", manifest->type);
+	message_print_text(into, "{\"id\":", manifest->id);
+	message_print_text(into, ",\"correlationId\":", manifest->correlation_id);
+	message_print_text(into, ",\"orchestrationType\":", manifest->type);
 	if (json_first(manifest->payload) != NULL) {
 		buffer_append(into, TEXT(",\"payload\":"));
 		json_print(manifest->payload, into);
@@ -220,10 +220,10 @@ static void print_list(const struct json *list, struct buffer *into)
 
 void activity_message_print(struct text orchestration_id, const struct json *activity, struct buffer *into)
 {
-	print_text(into, "{\"orchestrationID\":", orchestration_id);
-	print_text(into, ",\"activity\":{\"id\":", json_member_text(activity, "id"));
-	print_text(into, ",\"type\":", json_member_text(activity, "type"));
-	print_text(into, ",\"discriminator\":", json_member_text(activity, "discriminator"));
+	message_print_text(into, "{\"orchestrationID\":", orchestration_id);
+	message_print_text(into, ",\"activity\":{\"id\":", json_member_text(activity, "id"));
+	message_print_text(into, ",\"type\":", json_member_text(activity, "type"));
+	message_print_text(into, ",\"discriminator\":", json_member_text(activity, "discriminator"));
 	buffer_append(into, TEXT(",\"dependsOn\":"));
 	print_list(json_member(activity, "dependsOn"), into);
 	buffer_append(into, TEXT("}}"));
@@ -231,13 +231,13 @@ void activity_message_print(struct text orchestration_id, const struct json *act
 
 void response_print(const struct response *response, struct buffer *into)
 {
-	print_text(into, "{\"id\":", response->id);
-	print_text(into, ",\"manifestId\":", response->manifest_id);
-	print_text(into, ",\"correlationId\":", response->correlation_id);
-	print_text(into, ",\"orchestrationType\":", response->type);
+	message_print_text(into, "{\"id\":", response->id);
+	message_print_text(into, ",\"manifestId\":", response->manifest_id);
+	message_print_text(into, ",\"correlationId\":", response->correlation_id);
+	message_print_text(into, ",\"orchestrationType\":", response->type);
 	buffer_append(into, response->is_success ? TEXT(",\"success\":true") : TEXT(",\"success\":false"));
 	if (response->error_detail.length > 0)
-		print_text(into, ",\"errorDetail\":", response->error_detail);
+		message_print_text(into, ",\"errorDetail\":", response->error_detail);
 	buffer_append(into, TEXT(",\"properties\":"));
 	if (response->properties != NULL)
 		json_print(response->properties, into);

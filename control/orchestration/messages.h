@@ -40,6 +40,8 @@ enum status manifest_read(const struct json *object, struct manifest *manifest, 
 enum status activity_message_parse(struct text body, struct activity_message *message, struct buffer *error) MUST_CHECK;
 enum status response_parse(struct text body, struct response *response, struct buffer *error) MUST_CHECK;
 
+/* `before` as it stands, then the value as a JSON string. */
+void message_print_text(struct buffer *into, const char *before, struct text value);
 void manifest_print(const struct manifest *manifest, struct buffer *into);
 void activity_message_print(struct text orchestration_id, const struct json *activity, struct buffer *into);
 void response_print(const struct response *response, struct buffer *into);

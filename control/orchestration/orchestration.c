@@ -11,17 +11,6 @@
 
 const struct json_limits orchestration_limits = {.bytes = 1024 * 1024 + 4096, .depth = 32, .nodes = 50000};
 
-static const char *const state_names[] = {
-#define STATE_NAME(name, text) text,
-	ORCHESTRATION_STATE_LIST(STATE_NAME)
-#undef STATE_NAME
-};
-
-const char *orchestration_state_name(enum orchestration_state state)
-{
-	return state_names[state];
-}
-
 /* The tree is ours to change: the constant view is what the readers get. */
 static struct json *own(const struct json *node)
 {

@@ -5,17 +5,13 @@
 
 #include "control/orchestration/messages.h"
 
-#define ORCHESTRATION_STATE_LIST(X)                                                                                    \
-	X(INITIALIZED, "initialized")                                                                                      \
-	X(RUNNING, "running")                                                                                              \
-	X(COMPLETED, "completed")                                                                                          \
-	X(ERRORED, "errored")
+/* In the order of their numbers on the wire. */
 enum orchestration_state {
-#define ORCHESTRATION_STATE_MEMBER(name, text) ORCHESTRATION_##name,
-	ORCHESTRATION_STATE_LIST(ORCHESTRATION_STATE_MEMBER)
-#undef ORCHESTRATION_STATE_MEMBER
+	ORCHESTRATION_INITIALIZED,
+	ORCHESTRATION_RUNNING,
+	ORCHESTRATION_COMPLETED,
+	ORCHESTRATION_ERRORED,
 };
-const char *orchestration_state_name(enum orchestration_state state);
 
 /* What fits into a message of the broker, with its headers; what is read may have notes of the manager beside it. */
 enum { ORCHESTRATION_BYTES_MAX = 1024 * 1024 - 4096 };

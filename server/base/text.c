@@ -24,6 +24,15 @@ bool text_equals_ignoring_case(struct text a, struct text b)
 	return true;
 }
 
+int text_find_word(struct text text, const char *const *words, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (text_equals(text, text_of(words[i])))
+			return (int)i;
+	}
+	return -1;
+}
+
 bool text_ends_with(struct text whole, struct text end)
 {
 	return whole.length >= end.length && text_equals(text_slice(whole, whole.length - end.length, whole.length), end);

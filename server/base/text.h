@@ -49,6 +49,8 @@ static inline size_t text_find(struct text whole, char byte)
 
 /* ASCII only. */
 bool text_equals_ignoring_case(struct text a, struct text b);
+/* The index of the word that it is, or -1. */
+int text_find_word(struct text text, const char *const *words, size_t count);
 bool text_ends_with(struct text whole, struct text end);
 /* Are all bytes printable ASCII (0x20 to 0x7e), none of them one of these two (which are no spaces)? */
 bool text_is_printable(struct text text, char but, char nor);

@@ -1,8 +1,7 @@
 /* Reading times by their grammar, and civil days. */
 #include "server/base/timestamp.h"
 
-enum { DAY_S = 24 * 3600, FRACTION_MAX = 9 };
-static const int64_t day_ms = DAY_S * 1000;
+enum { DAY_S = 24 * 3600, DAY_MS = 86400000, ZONE_MAX_S = 14 * 3600, FRACTION_MAX = 9 };
 
 struct moment {
 	int64_t year, month, day, hour, minute, second;
@@ -155,10 +154,10 @@ enum status time_parse(struct text text, int64_t *wall_ms, bool *is_day)
 	if (seconds > DAY_S || (seconds == DAY_S && ns > 0))
 		return STATUS_INVALID;
 	bool has_zone = text.length > 0 && !take(&text, 'Z');
-	if ((has_zone && !take_offset(&text, 14 * 3600, &moment)) || text.length > 0)
+	if ((has_zone && !take_offset(&text, ZONE_MAX_S, &moment)) || text.length > 0)
 		return STATUS_INVALID;
 	*wall_ms =
-		days_of(moment.year, moment.month, moment.day) * day_ms + (seconds - moment.offset_s) * 1000 + ns / 1000000;
+		days_of(moment.year, moment.month, moment.day) * DAY_MS + (seconds - moment.offset_s) * 1000 + ns / 1000000;
 	*is_day = !has_clock;
 	return STATUS_OK;
 }

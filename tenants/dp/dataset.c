@@ -18,13 +18,11 @@ static const char *const method_names[] = {
 
 bool method_parse(struct text text, enum method *method)
 {
-	for (int i = 0; i < METHOD_COUNT; i++) {
-		if (text_equals(text, text_of(method_names[i]))) {
-			*method = (enum method)i;
-			return true;
-		}
-	}
-	return false;
+	int found = text_find_word(text, method_names, METHOD_COUNT);
+	if (found < 0)
+		return false;
+	*method = (enum method)found;
+	return true;
 }
 
 void methods_print(unsigned methods, struct buffer *into)

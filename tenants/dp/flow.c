@@ -41,15 +41,13 @@ struct text flow_state_name(enum flow_state state)
 	return text_of(state_names[state]);
 }
 
-bool flow_state_parse(struct text text, enum flow_state *state)
+static bool state_parse(struct text text, enum flow_state *state)
 {
-	for (int i = 0; i < FLOW_STATE_COUNT; i++) {
-		if (text_equals(text, text_of(state_names[i]))) {
-			*state = (enum flow_state)i;
-			return true;
-		}
-	}
-	return false;
+	int found = text_find_word(text, state_names, FLOW_STATE_COUNT);
+	if (found < 0)
+		return false;
+	*state = (enum flow_state)found;
+	return true;
 }
 
 bool flow_may_move(enum flow_state from, enum flow_event event, enum flow_state *to)
@@ -192,7 +190,7 @@ static enum status read_member(
 				   ? STATUS_OK
 				   : wrong(member, error, "must be milliseconds since 1970 as an integer");
 	case MEMBER_STATE:
-		return flow_state_parse(text, at) ? STATUS_OK : wrong(member, error, "unknown state");
+		return state_parse(text, at) ? STATUS_OK : wrong(member, error, "unknown state");
 	case MEMBER_ROLE:
 		return read_role(member, value, at, error);
 	}
@@ -233,7 +231,9 @@ static enum status read_members(const struct json *body, bool strict, struct flo
 	return STATUS_OK;
 }
 
-char *flow_fact(const struct json *labels, const struct json *claims, const char *name, bool *failed)
+/* What the flow says of itself, for its policy: a label "NAME=value", else the claim NAME; of several labels the first.
+ * Owned by the caller; NULL: nothing (or out of memory, which *failed says). */
+static char *fact_of(const struct json *labels, const struct json *claims, const char *name, bool *failed)
 {
 	struct text found = json_member_text(claims, name), wanted = text_of(name);
 	for (const struct json *label = json_first(labels); label != NULL; label = json_next(label)) {
@@ -255,9 +255,9 @@ static enum status read_facts(const struct json *body, struct flow_terms *terms)
 {
 	const struct json *labels = json_member(body, "labels"), *claims = json_member(body, "claims");
 	bool failed = false;
-	terms->region = flow_fact(labels, claims, "celld.region", &failed);
-	terms->purpose = flow_fact(labels, claims, "purpose", &failed);
-	terms->industry = flow_fact(labels, claims, "industry", &failed);
+	terms->region = fact_of(labels, claims, "celld.region", &failed);
+	terms->purpose = fact_of(labels, claims, "purpose", &failed);
+	terms->industry = fact_of(labels, claims, "industry", &failed);
 	return failed ? STATUS_NO_MEMORY : STATUS_OK;
 }
 

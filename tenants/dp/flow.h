@@ -25,7 +25,6 @@ enum flow_state {
 		FLOW_STATE_COUNT
 };
 struct text flow_state_name(enum flow_state state);
-bool flow_state_parse(struct text text, enum flow_state *state);
 
 /* What happens to a flow, whoever says so: a control plane's message, management, the wire or the clock. */
 #define FLOW_EVENT_LIST(X)                                                                                             \
@@ -77,7 +76,7 @@ struct flow_terms {
 	int64_t not_before_ms, expires_ms, created_ms, changed_ms;
 	int64_t due_ms; /* when the cell moves it on by itself: READY, or the end of what is STARTED */
 	int64_t revision;
-	char *region, *purpose, *industry; /* what labels and claims say of them: see flow_fact */
+	char *region, *purpose, *industry; /* what labels and claims say of them: see fact_of in flow.c */
 };
 
 /* From a record or a request. `strict` refuses unknown members and the members the cell sets itself; `error` gets one
@@ -92,9 +91,6 @@ enum status flow_terms_move(struct flow_terms *terms, enum flow_event event, int
 void flow_terms_free(void *terms);
 /* The profile ends in -push, in any case. */
 bool flow_terms_is_push(const struct flow_terms *terms);
-/* What the flow says of itself, for its policy: a label "NAME=value", else the claim NAME; of several labels the first.
- * Owned by the caller; NULL: nothing (or out of memory, which *failed says). */
-char *flow_fact(const struct json *labels, const struct json *claims, const char *name, bool *failed);
 /* STARTED and inside its window: bytes may flow. */
 bool flow_terms_admit(const struct flow_terms *terms, int64_t now_ms);
 

@@ -61,7 +61,8 @@ static void on_signature(void *context, enum status status, struct text signatur
 	finish(signing, status == STATUS_OK || status == STATUS_NO_MEMORY ? status : STATUS_UNAVAILABLE);
 }
 
-const struct key *signer_key(const struct participant *participant)
+/* NULL: none yet. Until the worker returns to its loop. */
+static const struct key *public_key(const struct participant *participant)
 {
 	/* kid = "<ctx>#dataplane-<8 hex>" */
 	for (size_t i = 0; i < participant->key_count; i++) {
@@ -112,7 +113,7 @@ static void on_key_stored(void *context, enum status status, int64_t revision)
 	const struct participant *participant = registry_find(signing->dp->registry, text_of(signing->ctx));
 	if (status != STATUS_OK)
 		finish(signing, status == STATUS_NOT_FOUND || status == STATUS_NO_MEMORY ? status : STATUS_UNAVAILABLE);
-	else if (participant == NULL || signer_key(participant) == NULL)
+	else if (participant == NULL || public_key(participant) == NULL)
 		finish(signing, STATUS_UNAVAILABLE);
 	else
 		sign(signing);
@@ -154,7 +155,7 @@ static void on_waited(void *context)
 {
 	struct signing *signing = context;
 	const struct participant *participant = registry_find(signing->dp->registry, text_of(signing->ctx));
-	if (participant == NULL || signer_key(participant) != NULL)
+	if (participant == NULL || public_key(participant) != NULL)
 		sign(signing);
 	else
 		vault_delete(
@@ -263,7 +264,7 @@ static void sign(struct signing *signing)
 		sign_mapped(signing, participant, mapping);
 		return;
 	}
-	const struct key *key = participant == NULL ? NULL : signer_key(participant);
+	const struct key *key = participant == NULL ? NULL : public_key(participant);
 	enum status status = participant == NULL ? STATUS_NOT_FOUND : STATUS_OK;
 	if (status == STATUS_OK && key == NULL) {
 		make_key(signing);

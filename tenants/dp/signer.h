@@ -17,5 +17,3 @@ void signer_sign(
 /* The same for somebody who looks the key up in this participant's DID document: its kid is "<did>#<fragment>". */
 void signer_prove(
 	struct dp *dp, struct worker *worker, struct text ctx, struct text claims, signed_done *done, void *context);
-/* The public half; NULL: none yet. On a worker, until it returns to its loop. */
-const struct key *signer_key(const struct participant *participant);

@@ -24,7 +24,8 @@ enum {
 	LOAD_MS = 600000,
 	PARAMETERS_MAX = 5,
 	PRUNE_STEP = 4096, /* revisions looked through in one commit */
-	PRUNE_MOST = 8192
+	PRUNE_MOST = 8192,
+	IDLE_MS = 3000 /* who is cut off in a transaction has the counter's lock: so long all others wait for it */
 };
 
 struct database {
@@ -196,15 +197,16 @@ static bool connect_now(struct database *database)
 	static const char *const names[] = {"connect_timeout", "keepalives_idle", "keepalives_interval", "keepalives_count",
 		"tcp_user_timeout", "fallback_application_name", "dbname", "client_encoding", NULL};
 	const char *values[] = {"5", "10", "5", "3", "15000", "celld", database->options, "UTF8", NULL};
-	char limits[160];
+	char limits[240];
 	PQfinish(database->connection);
 	database->prepared = 0;
 	database->connection = PQconnectdbParams(names, values, 1);
 	if (PQstatus(database->connection) != CONNECTION_OK)
 		return false;
 	snprintf(limits, sizeof(limits),
-		"SET statement_timeout = %lld; SET lock_timeout = %lld; SET client_min_messages = warning",
-		(long long)database->statement_ms, (long long)database->statement_ms);
+		"SET statement_timeout = %lld; SET lock_timeout = %lld; SET idle_in_transaction_session_timeout = %d; "
+		"SET client_min_messages = warning",
+		(long long)database->statement_ms, (long long)database->statement_ms, IDLE_MS);
 	PGresult *result = PQexec(database->connection, limits);
 	bool is_limited = PQresultStatus(result) == PGRES_COMMAND_OK;
 	PQclear(result);
@@ -387,6 +389,8 @@ static enum status postgres_load(void *object, record_visit *visit, void *contex
 	enum status status = run(database, "BEGIN ISOLATION LEVEL REPEATABLE READ");
 	if (status == STATUS_OK)
 		status = run(database, "SET LOCAL statement_timeout = 0"); /* all there is may take its time */
+	if (status == STATUS_OK)
+		status = run(database, "SET LOCAL idle_in_transaction_session_timeout = 0"); /* so may we: no lock is held */
 	database->patience_ms = LOAD_MS;
 	for (int kind = 0; kind < RECORD_KIND_COUNT && status == STATUS_OK; kind++) {
 		const char *values[] = {record_kind_name((enum record_kind)kind)};

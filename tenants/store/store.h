@@ -41,7 +41,6 @@ struct store;
 	X(TOKEN, "token", PASSING)                                                                                         \
 	X(DATA_PLANE, "data_plane", LOADED)                                                                                \
 	X(CELL_STATE, "cell_state", LOADED)                                                                                \
-	X(INBOX, "inbox", LOADED)                                                                                          \
 	X(VPA, "vpa", LOADED)                                                                                              \
 	X(TENANT, "tenant", LOADED)                                                                                        \
 	X(CELL, "cell", LOADED)                                                                                            \

@@ -1,5 +1,6 @@
 """A fabric with cells that join it: a broker (plain, or in operator mode), a manager, and real cells."""
 import base64
+import contextlib
 import json
 import pathlib
 import re
@@ -82,12 +83,13 @@ class Fleet:
         return self
 
     def stop(self):
-        for cell in self.cells.values():
-            if cell.process is not None and cell.process.poll() is None:
-                cell.stop()
-        for manager in self.managers:
-            manager.stop()
-        self.broker.stop()
+        with contextlib.ExitStack() as stack:  # whoever does not end well keeps none of the others
+            stack.callback(self.broker.stop)
+            for manager in self.managers:
+                stack.callback(manager.stop)
+            for cell in self.cells.values():
+                if cell.process is not None and cell.process.poll() is None:
+                    stack.callback(cell.stop)
 
     # --- the operator
     def ctl(self, *words, check=True):

@@ -23,7 +23,7 @@ MISSING = "nats-server is missing: apt-get install nats-server"
 
 
 class NatsServer:
-    """config: more lines of its configuration file; store: its folder, which `wipe` removes."""
+    """config: more lines of its configuration file; store: its folder, which `wipe` removes; limits: of its JetStream."""
 
     def __init__(self, folder, binary=None, config="", userinfo=None):
         assert binary or DEBIAN, MISSING
@@ -32,6 +32,7 @@ class NatsServer:
         self.binary, self.extra, self.userinfo = binary or DEBIAN, config, userinfo
         self.port = free_port()
         self.store = self.folder / "jetstream"
+        self.limits = ""
         self.process = None
 
     @property
@@ -40,7 +41,7 @@ class NatsServer:
 
     def start(self, wait=True):
         path = self.folder / "nats.conf"
-        path.write_text(f'listen: "127.0.0.1:{self.port}"\njetstream {{ store_dir: "{self.store}" }}\n{self.extra}\n')
+        path.write_text(f'listen: "127.0.0.1:{self.port}"\njetstream {{ store_dir: "{self.store}"\n{self.limits} }}\n{self.extra}\n')
         self.process = subprocess.Popen([self.binary, "-c", path], stdout=open(self.folder / "nats.log", "ab"), stderr=subprocess.STDOUT)
         if wait:
             wait_for(self.answers, 20, "nats-server")

@@ -385,3 +385,12 @@ def test_a_manager_that_ends_hands_over(tmp_path):
         wait_for(lambda: own.ok("GET", "/fleet")["leads"], 3, "to lead without waiting")
     finally:
         own.stop()
+
+
+def test_a_cell_that_was_removed_says_so(fleet):
+    name = "cell-removed"
+    cell = fleet.join(name)
+    fleet.ctl("cell", "remove", name)
+    wait_for(lambda: "the manager does not know this cell (any more)" in fleet.line(cell), 10, "its line")
+    assert cell.is_ready(), "it serves what it has"
+    assert len([line for line in cell.log_lines() if line["event"] == "cell.heartbeat_refused"]) == 1

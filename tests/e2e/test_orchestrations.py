@@ -211,6 +211,7 @@ def test_an_error_is_undone_once_what_had_begun(server, replicas, agents):
     first, second = replicas
     define(first, ["good", "bad", "never"], [activity("a", "good"), activity("b", "bad", "a"), activity("c", "never", "b")],
         [activity("undo-a", "good"), activity("undo-b", "bad"), activity("undo-c", "never")])
+    wait_for(lambda: second.ok("GET", "/orchestration-definitions"), what="the definitions at the other one")
 
     def bad(context):
         return FATAL if context.activity["discriminator"] == DEPLOY else COMPLETE

@@ -59,12 +59,19 @@ def answer_all(connection, head, buffered):
         head = connection.recv(65536)
 
 
-class Client:
-    """A connection, and the worker it is at."""
+def answer_never(connection, head, buffered):
+    while connection.recv(65536):
+        pass
 
-    def __init__(self, cell, smalls, large):
+
+class Client:
+    """A connection, and the worker it is at. One request is open all the time: that the tenant begins or ceases to send on a worker, which
+    concerns all workers but not each request, is not watched."""
+
+    def __init__(self, cell, smalls, large, silent):
         self.smalls, self.large = smalls, large
         self.connection = H2(cell.port, window=1000)
+        self.connection.start(silent[1], headers=self.headers(silent[0]))
         spent = lambda: {task.name: int((task / "schedstat").read_text().split()[0]) for task in pathlib.Path(f"/proc/{cell.process.pid}/task").iterdir()}
         before = spent()
         self.ask()
@@ -100,14 +107,15 @@ class Client:
 def test_workers_write_no_line_in_common(own_cell, source, limits):
     """What is leased to a worker is in common once in many requests; what is written for each shows in every round of both."""
     # nothing on a clock of its own while it is watched, but the workers' ticks
-    cell = own_cell(workers=2, settings={"log": {"level": "warning"}, "dp": {"flush_ms": 60000}, "limits": {"sleep_ms": 60000, "reset_burst": 100000}}).start()
+    cell = own_cell(workers=2, settings={"log": {"level": "warning"}, "dp": {"flush_ms": 60000}, "client": {"read_ms": 600000}, "limits": {"sleep_ms": 60000, "reset_burst": 100000}}).start()
     cell.participant(A, {"celld.limits.requestsPerSecond": "1000000", **{f"celld.limits.{name}": value for name, value in limits.items()}})
     server = source(answer_all)
     smalls = cell.shared_file(A, "small.txt", b"s" * 100), cell.shared_http(A, "proxied", server.url)
     large = cell.shared_file(A, "large.bin", b"l" * 100000)
+    silent = cell.shared_http(A, "silent", source(answer_never).url)
     clients = {}
     while len(clients) < 2:
-        client = Client(cell, smalls, large)
+        client = Client(cell, smalls, large, silent)
         clients.setdefault(client.worker, client)
     pid = cell.process.pid
     idle, written = set(), {worker: [] for worker in clients}

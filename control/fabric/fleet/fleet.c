@@ -87,6 +87,8 @@ enum status fleet_serve(struct fleet *fleet, struct rest *rest)
 	if (status == STATUS_OK)
 		status = rest_add(rest, base, member_endpoints, member_endpoint_count, fleet);
 	if (status == STATUS_OK)
+		status = rest_add(rest, base, admission_endpoints, admission_endpoint_count, fleet);
+	if (status == STATUS_OK)
 		status = rest_add(rest, base, panel_endpoints, panel_endpoint_count, fleet);
 	return status;
 }
@@ -182,13 +184,6 @@ void fleet_observe(struct fleet *fleet, void (*changed)(void *context, bool lead
 	lease_observe(fleet->lease, changed, context);
 }
 
-const char *fleet_vpa_state(const struct cell_record *cell, const char *state)
-{
-	bool is_away = cell != NULL && cell->definition != NULL && cell->definition->is_intermittent;
-	bool is_lost = cell != NULL && !is_away && cell->health == CELL_UNREACHABLE;
-	return is_lost && strcmp(state, "active") == 0 ? "offline" : state;
-}
-
 const struct cell_record *fleet_find(const struct fleet *fleet, struct text name)
 {
 	const struct cell_record *cell = cells_find(fleet->uses.cells, name);
@@ -214,4 +209,13 @@ bool fleet_audit(struct transaction *transaction, const char *what, struct text 
 									  buffer_text(&body), REVISION_ABSENT);
 	buffer_free(&body);
 	return is_put;
+}
+
+void fleet_answer(struct rest_call *call, int status, struct buffer *answer)
+{
+	if (answer->failed)
+		rest_refuse(call, STATUS_NO_MEMORY, NULL);
+	else
+		rest_answer(call, status, buffer_text(answer));
+	buffer_free(answer);
 }

@@ -45,6 +45,3 @@ bool fleet_leads(const struct fleet *fleet);
 int64_t fleet_term(const struct fleet *fleet); /* stands in each command */
 /* At most 3, before fleet_start: told when leadership is gained and lost. */
 void fleet_observe(struct fleet *fleet, void (*changed)(void *context, bool leads), void *context);
-/* What a VPA's state is now, its cell's health considered: one that is active in a cell that cannot be reached is
- * "offline" (control.md 2.2.2). */
-const char *fleet_vpa_state(const struct cell_record *cell, const char *state);

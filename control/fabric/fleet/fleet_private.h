@@ -43,9 +43,12 @@ const struct cell_record *fleet_find(const struct fleet *fleet, struct text name
 /* An AUDIT record in the transaction; `detail` may be NULL. False: out of memory. */
 bool fleet_audit(struct transaction *transaction, const char *what, struct text cell_id, const char *detail);
 
-/* join.c, members.c, panel.c: rows of the API. */
-extern const struct rest_endpoint join_endpoints[], member_endpoints[], panel_endpoints[];
-extern const size_t join_endpoint_count, member_endpoint_count, panel_endpoint_count;
+/* Answers with what was printed, and frees it. */
+void fleet_answer(struct rest_call *call, int status, struct buffer *answer);
+
+/* join.c, admission.c, members.c, panel.c: rows of the API. */
+extern const struct rest_endpoint join_endpoints[], admission_endpoints[], member_endpoints[], panel_endpoints[];
+extern const size_t join_endpoint_count, admission_endpoint_count, member_endpoint_count, panel_endpoint_count;
 
 /* watch.c */
 void watch_start(struct fleet *fleet);

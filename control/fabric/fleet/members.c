@@ -1,15 +1,12 @@
-/* What an operator does with cells: approve, cordon, drain, take offline, remove; tokens for joining; credentials. */
+/* What an operator does with cells: approve, cordon, drain, take offline, define, remove; and what has been done. */
 #include <stdlib.h>
 
-#include "control/bus/join_request.h"
 #include "control/fabric/commands.h"
 #include "control/fabric/fleet/fleet_private.h"
 #include "control/fabric/rest_submit.h"
 #include "server/base/clock.h"
-#include "server/base/id.h"
-#include "server/base/secret.h"
 
-enum { TOKEN_S = 3600, AGENT_LIFETIME_S = 30 * 86400, AGENT_LIFETIME_MAX_S = 366 * 86400, AUDIT_MAX = 1000 };
+enum { AUDIT_MAX = 1000 };
 
 static const struct cell_record *cell_of(struct rest_call *call)
 {
@@ -78,15 +75,6 @@ static bool append_listed(void *context, const struct cell_record *cell)
 	return true;
 }
 
-static void answer_buffer(struct rest_call *call, int status, struct buffer *answer)
-{
-	if (answer->failed)
-		rest_refuse(call, STATUS_NO_MEMORY, NULL);
-	else
-		rest_answer(call, status, buffer_text(answer));
-	buffer_free(answer);
-}
-
 static void list_cells(struct rest_call *call)
 {
 	struct fleet *fleet = call->context;
@@ -95,7 +83,7 @@ static void list_cells(struct rest_call *call)
 	buffer_append_byte(&answer, '[');
 	cells_each(fleet->uses.cells, append_listed, &listing);
 	buffer_append_byte(&answer, ']');
-	answer_buffer(call, 200, &answer);
+	fleet_answer(call, 200, &answer);
 }
 
 static void show_cell(struct rest_call *call)
@@ -105,7 +93,7 @@ static void show_cell(struct rest_call *call)
 	if (cell == NULL)
 		return;
 	append_cell(call->context, cell, true, &answer);
-	answer_buffer(call, 200, &answer);
+	fleet_answer(call, 200, &answer);
 }
 
 /* --- what is done with a cell: one row each */
@@ -115,18 +103,18 @@ static const struct action {
 	const char *name;
 	unsigned from; /* bits of enum cell_mode; the mode it leads to is fine too: nothing is to be done */
 	enum cell_mode to;
-	bool is_raising; /* the epoch: whoever beats is fenced */
-	const char *approved, *audit;
 	enum command_op op; /* what the cell is told; COMMAND_OP_COUNT: nothing */
+	bool is_raising;    /* the epoch: whoever beats is fenced */
+	const char *approved, *audit;
 } actions[] = {
 	/* it may have been cordoned before it was taken offline */
-	{"approve", BIT(REGISTERING) | BIT(FENCED), CELL_REGISTERING, false, "true", "cell.approved",
-		COMMAND_CELL_UNCORDON},
-	{"cordon", BIT(READY), CELL_CORDONED, false, NULL, "cell.cordoned", COMMAND_CELL_CORDON},
-	{"uncordon", BIT(CORDONED) | BIT(DRAINING), CELL_READY, false, NULL, "cell.uncordoned", COMMAND_CELL_UNCORDON},
-	{"drain", BIT(READY) | BIT(CORDONED), CELL_DRAINING, false, NULL, "cell.draining", COMMAND_CELL_DRAIN},
-	{"offline", BIT(READY) | BIT(CORDONED) | BIT(DRAINING) | BIT(ERROR), CELL_FENCED, true, "false", "cell.fenced",
-		COMMAND_OP_COUNT},
+	{"approve", BIT(REGISTERING) | BIT(FENCED), CELL_REGISTERING, COMMAND_CELL_UNCORDON, false, "true",
+		"cell.approved"},
+	{"cordon", BIT(READY), CELL_CORDONED, COMMAND_CELL_CORDON, false, NULL, "cell.cordoned"},
+	{"uncordon", BIT(CORDONED) | BIT(DRAINING), CELL_READY, COMMAND_CELL_UNCORDON, false, NULL, "cell.uncordoned"},
+	{"drain", BIT(READY) | BIT(CORDONED), CELL_DRAINING, COMMAND_CELL_DRAIN, false, NULL, "cell.draining"},
+	{"offline", BIT(READY) | BIT(CORDONED) | BIT(DRAINING) | BIT(ERROR), CELL_FENCED, COMMAND_OP_COUNT, true, "false",
+		"cell.fenced"},
 };
 #undef BIT
 
@@ -301,116 +289,6 @@ static void define(struct rest_call *call)
 	buffer_free(&warning);
 }
 
-/* --- tokens */
-
-/* A positive number of the body, or the preset; false: it is none. */
-static bool read_seconds(const struct rest_call *call, int64_t preset, int64_t maximum, int64_t *seconds)
-{
-	const struct json *value = json_member(call->body, "lifetimeSeconds");
-	*seconds = preset;
-	return value == NULL || (json_integer(value, seconds) && *seconds >= 1 && *seconds <= maximum);
-}
-
-static void create_token(struct rest_call *call)
-{
-	struct fleet *fleet = call->context;
-	struct text cell_id = json_member_text(call->body, "cellId");
-	const struct json *approve = json_member(call->body, "approve");
-	int64_t lifetime_s, wall_ms = clock_wall_ms();
-	bool is_approved = false;
-	struct buffer token = {0}, answer = {0};
-	if (!name_is_valid(cell_id, JOIN_CELL_MAX) || text_find(cell_id, '.') < cell_id.length) {
-		rest_refuse(call, STATUS_INVALID, "cellId: must be 1 to 64 letters, digits, - and _");
-		return;
-	}
-	if (!read_seconds(call, TOKEN_S, JOIN_TOKEN_LIFETIME_MAX_S, &lifetime_s)) {
-		rest_refuse(call, STATUS_INVALID, "lifetimeSeconds: must be 1 to 86400");
-		return;
-	}
-	if (approve != NULL && !json_bool(approve, &is_approved)) {
-		rest_refuse(call, STATUS_INVALID, "approve: must be true or false");
-		return;
-	}
-	int64_t expires_ms = wall_ms + lifetime_s * 1000;
-	struct transaction *transaction = transaction_new();
-	if (transaction == NULL || !fleet_audit(transaction, "join_token.created", cell_id, NULL) ||
-		join_token_create(transaction, cell_id, is_approved, lifetime_s, wall_ms, &token) != STATUS_OK) {
-		transaction_free(transaction);
-		transaction = NULL;
-	}
-	buffer_append(&answer, TEXT("{\"cellId\":"));
-	buffer_append_json(&answer, cell_id);
-	buffer_printf(&answer, ",\"token\":\"%s\",\"expiresAt\":%lld,\"approved\":%s}",
-		token.bytes == NULL ? "" : token.bytes, (long long)expires_ms, is_approved ? "true" : "false");
-	if (token.bytes != NULL)
-		wipe(token.bytes, token.room);
-	buffer_free(&token);
-	rest_submit(call, fleet->uses.state, transaction, 201, &answer);
-}
-
-static void list_tokens(struct rest_call *call)
-{
-	struct fleet *fleet = call->context;
-	struct buffer answer = {0};
-	buffer_append_byte(&answer, '[');
-	for (size_t i = 0; i < join_tokens_count(fleet->tokens); i++) {
-		const struct join_token *token = join_tokens_at(fleet->tokens, i);
-		buffer_printf(&answer,
-			"%s{\"id\":\"%s\",\"cellId\":\"%s\",\"approved\":%s,\"createdAt\":%lld,\"expiresAt\":%lld}",
-			i == 0 ? "" : ",", token->id, token->cell_id, token->is_approved ? "true" : "false",
-			(long long)token->created_ms, (long long)token->expires_ms);
-	}
-	buffer_append_byte(&answer, ']');
-	answer_buffer(call, 200, &answer);
-}
-
-static void delete_token(struct rest_call *call)
-{
-	struct fleet *fleet = call->context;
-	const struct join_token *token = join_tokens_find(fleet->tokens, call->arguments[0]);
-	struct buffer answer = {0};
-	if (token == NULL) {
-		rest_refuse(call, STATUS_NOT_FOUND, NULL);
-		return;
-	}
-	struct transaction *transaction = transaction_new();
-	if (transaction != NULL && !state_delete(transaction, RECORD_JOIN_TOKEN, text_of(token->id), token->revision)) {
-		transaction_free(transaction);
-		transaction = NULL;
-	}
-	rest_submit(call, fleet->uses.state, transaction, 204, &answer);
-}
-
-/* --- credentials of agents: {"name","nkey","lifetimeSeconds"} */
-
-static void issue(struct rest_call *call)
-{
-	struct fleet *fleet = call->context;
-	struct text name = json_member_text(call->body, "name"), key = json_member_text(call->body, "nkey");
-	struct nkey *nkey = NULL;
-	int64_t lifetime_s, expires_ms;
-	struct buffer jwt = {0}, answer = {0};
-	if (fleet->credentials == NULL) {
-		rest_refuse_with(call, 409, "no credentials are issued: cells.signing_key_file is not set");
-		return;
-	}
-	if (!name_is_valid(name, 128) || !read_seconds(call, AGENT_LIFETIME_S, AGENT_LIFETIME_MAX_S, &lifetime_s) ||
-		nkey_from_public(key, NKEY_USER, &nkey) != STATUS_OK) {
-		rest_refuse(
-			call, STATUS_INVALID, "needs name, nkey (a public NATS key of a user), and lifetimeSeconds up to a year");
-		return;
-	}
-	enum status status = credentials_issue(
-		fleet->credentials, ROLE_AGENT, name, nkey_public(nkey), clock_wall_ms(), lifetime_s * 1000, &jwt, &expires_ms);
-	if (status == STATUS_OK)
-		buffer_printf(&answer, "{\"natsUserJwt\":\"%s\",\"natsExpiresAt\":%lld}", jwt.bytes, (long long)expires_ms);
-	nkey_free(nkey);
-	buffer_free(&jwt);
-	if (status != STATUS_OK)
-		answer.failed = true;
-	answer_buffer(call, 201, &answer);
-}
-
 /* --- the audit */
 
 static void on_listed(void *context, enum status status, const struct record *records, size_t count)
@@ -426,7 +304,7 @@ static void on_listed(void *context, enum status status, const struct record *re
 	}
 	buffer_append_byte(&answer, ']');
 	if (status == STATUS_OK) {
-		answer_buffer(call, 200, &answer);
+		fleet_answer(call, 200, &answer);
 	} else {
 		buffer_free(&answer);
 		rest_refuse(call, status, NULL);
@@ -449,10 +327,6 @@ const struct rest_endpoint member_endpoints[] = {
 	{"PUT", "/cells/{id}/definition", FLEET_WRITE, true, define},
 	{"POST", "/cells/{id}/rotate-key", FLEET_WRITE, false, rotate_key},
 	{"POST", "/cells/{id}/{action}", FLEET_WRITE, false, act},
-	{"GET", "/join-tokens", FLEET_READ, false, list_tokens},
-	{"POST", "/join-tokens", FLEET_WRITE, true, create_token},
-	{"DELETE", "/join-tokens/{id}", FLEET_WRITE, false, delete_token},
-	{"POST", "/credentials", FLEET_WRITE, true, issue},
 	{"GET", "/audit", FLEET_READ, false, list_audit},
 };
 const size_t member_endpoint_count = sizeof(member_endpoints) / sizeof(member_endpoints[0]);

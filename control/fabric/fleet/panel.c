@@ -16,6 +16,7 @@ struct panel {
 	int64_t used, maximum; /* maximum -1: none */
 	unsigned brakes;
 	bool may_fail_over;
+	int64_t ahead; /* monitor_ahead */
 };
 
 static struct panel gather(struct fleet *fleet, const struct cell_record *cell)
@@ -29,7 +30,8 @@ static struct panel gather(struct fleet *fleet, const struct cell_record *cell)
 		.used = fleet->uses.used(fleet->uses.used_context, cell),
 		.maximum = cell->definition == NULL ? -1 : cell->definition->max_vpas,
 		.brakes = monitor_brakes(fleet->monitor, now_ms),
-		.may_fail_over = monitor_may_fail_over(fleet->monitor, cell->slot, now_ms)};
+		.may_fail_over = monitor_may_fail_over(fleet->monitor, cell->slot, now_ms),
+		.ahead = monitor_ahead(fleet->monitor, cell->slot)};
 	panel.state = panel.health == NULL ? cell->health : (enum cell_health)panel.health->state;
 	return panel;
 }
@@ -137,6 +139,8 @@ static void print_json(const struct panel *panel, struct buffer *into)
 		buffer_printf(into, ",\"lastHeartbeatAgeMs\":%llu", (unsigned long long)panel->age_ms);
 	if (panel->health != NULL)
 		buffer_printf(into, ",\"inStateMs\":%llu", (unsigned long long)(clock_boot_ms() - panel->health->since_ms));
+	if (panel->ahead != 0)
+		buffer_printf(into, ",\"aheadEpoch\":%lld", (long long)panel->ahead);
 	append_faults(panel->health, into);
 	append_brakes(panel->brakes, into);
 	buffer_printf(into, ",\"failoverEligible\":%s", panel->may_fail_over ? "true" : "false");
@@ -183,6 +187,11 @@ static void print_stores(const struct beat_figures *figures, struct buffer *into
 
 static void print_faults(const struct panel *panel, struct buffer *into)
 {
+	if (panel->ahead != 0)
+		buffer_printf(into,
+			"  ! the cell has epoch %lld, and its record %lld: is the database an older copy? "
+			"Until it joins again, its heartbeats are not answered\n",
+			(long long)panel->ahead, (long long)panel->cell->epoch);
 	for (int i = 0; panel->health != NULL && i < FAULT_COUNT; i++) {
 		if ((panel->health->faults >> i & 1) != 0)
 			buffer_printf(into, "  ! %s\n", health_fault_text((enum health_fault)i));
@@ -259,6 +268,24 @@ static void show_health(struct rest_call *call)
 
 /* --- the fleet */
 
+struct ahead {
+	const struct fleet *fleet;
+	struct buffer *into;
+	bool is_first;
+};
+
+static bool append_ahead(void *context, const struct cell_record *cell)
+{
+	struct ahead *ahead = context;
+	if (monitor_ahead(ahead->fleet->monitor, cell->slot) == 0)
+		return true;
+	if (!ahead->is_first)
+		buffer_append_byte(ahead->into, ',');
+	ahead->is_first = false;
+	buffer_append_json(ahead->into, text_of(cell->external_id));
+	return true;
+}
+
 static void show_fleet(struct rest_call *call)
 {
 	struct fleet *fleet = call->context;
@@ -277,6 +304,9 @@ static void show_fleet(struct rest_call *call)
 		buffer_printf(&text, "%s\"%s\":%u", i == 0 ? "" : ",", cell_health_name((enum cell_health)i), by_health[i]);
 	buffer_append_byte(&text, '}');
 	append_brakes(monitor_brakes(fleet->monitor, clock_boot_ms()), &text);
+	buffer_append(&text, TEXT(",\"aheadCells\":["));
+	cells_each(fleet->uses.cells, append_ahead, &(struct ahead){fleet, &text, true});
+	buffer_append_byte(&text, ']');
 	buffer_append_byte(&text, '}');
 	if (text.failed || line.failed)
 		rest_refuse(call, STATUS_NO_MEMORY, NULL);

@@ -22,6 +22,7 @@ struct watch {
 	struct health health;
 	struct beat_figures figures;
 	int64_t epoch, number; /* of the last heartbeat; number -1: none of this epoch */
+	int64_t ahead;         /* the epoch it has and we never gave; 0: it has ours */
 	uint64_t allowed_ms, probe_ms;
 	uint16_t zone;
 	bool is_watched, is_heard, is_away; /* away: its connectivity is intermittent */
@@ -234,6 +235,8 @@ void monitor_update(struct monitor *monitor, uint32_t slot, const struct cell_re
 		watch->epoch = cell->epoch;
 		watch->number = -1;
 	}
+	if (cell == NULL || cell->epoch >= watch->ahead)
+		watch->ahead = 0;
 	watch->is_watched = is_watched;
 	figure(monitor, watch, is_watched && !watch->is_away);
 	monitor->due[slot] = is_watched ? now_ms : UINT64_MAX;
@@ -298,8 +301,11 @@ enum monitor_verdict monitor_beat(
 {
 	struct watch *watch = cell->slot < monitor->count ? &monitor->watches[cell->slot] : NULL;
 	struct health_rules rules;
-	if (beat->epoch > cell->epoch)
+	if (beat->epoch > cell->epoch) {
+		if (watch != NULL && beat->epoch > watch->ahead)
+			watch->ahead = beat->epoch;
 		return BEAT_AHEAD;
+	}
 	if (cell->epoch > 0 && (beat->epoch < cell->epoch || strcmp(beat->incarnation, cell->incarnation) != 0))
 		return BEAT_STALE;
 	if (watch == NULL || !watch->is_watched)
@@ -309,6 +315,7 @@ enum monitor_verdict monitor_beat(
 	bool is_repeated = beat->number == watch->number;
 	const struct health_view view = view_of(monitor, watch, &rules, now_ms);
 	watch->number = beat->number;
+	watch->ahead = 0;
 	watch->is_heard = true;
 	watch->figures = beat->figures;
 	health_hear(&watch->health, &view, &watch->figures);
@@ -371,6 +378,11 @@ const struct beat_figures *monitor_figures(const struct monitor *monitor, uint32
 	return slot < monitor->count && monitor->watches[slot].is_heard ? &monitor->watches[slot].figures : NULL;
 }
 
+int64_t monitor_ahead(const struct monitor *monitor, uint32_t slot)
+{
+	return slot < monitor->count ? monitor->watches[slot].ahead : 0;
+}
+
 uint64_t monitor_age_ms(const struct monitor *monitor, uint32_t slot, uint64_t now_ms)
 {
 	if (slot >= monitor->count || !monitor->watches[slot].is_heard)
@@ -393,8 +405,8 @@ bool monitor_may_fail_over(const struct monitor *monitor, uint32_t slot, uint64_
 	const struct watch *watch = &monitor->watches[slot];
 	uint64_t lease = INTERVALS_PER_LEASE * interval_of(monitor, watch->is_away) + (uint64_t)monitor->settings.margin_ms;
 	uint64_t heard = watch->health.heard_ms > monitor->trusted_ms ? watch->health.heard_ms : monitor->trusted_ms;
-	return watch->is_watched && !watch->is_away && watch->health.state == CELL_UNREACHABLE && now_ms > heard + lease &&
-		   now_ms - watch->health.since_ms >= (uint64_t)monitor->settings.fail_over_ms;
+	return watch->is_watched && !watch->is_away && watch->ahead == 0 && watch->health.state == CELL_UNREACHABLE &&
+		   now_ms > heard + lease && now_ms - watch->health.since_ms >= (uint64_t)monitor->settings.fail_over_ms;
 }
 
 uint32_t monitor_census(const struct monitor *monitor, uint32_t by_health[CELL_FLAPPING + 1])

@@ -76,10 +76,12 @@ uint64_t monitor_ttl_ms(const struct monitor *monitor, const struct cell_record 
 /* NULL: nothing is known of this slot. */
 const struct health *monitor_health(const struct monitor *monitor, uint32_t slot);
 const struct beat_figures *monitor_figures(const struct monitor *monitor, uint32_t slot); /* NULL: no beat yet */
+/* The epoch that the cell has and its record never had: our database is an older copy (F24). 0: none. */
+int64_t monitor_ahead(const struct monitor *monitor, uint32_t slot);
 /* Since the last heartbeat; UINT64_MAX: never heard. */
 uint64_t monitor_age_ms(const struct monitor *monitor, uint32_t slot, uint64_t now_ms);
 unsigned monitor_brakes(const struct monitor *monitor, uint64_t now_ms);
-/* Unreachable for long enough, its lease surely over, and no brake on. */
+/* Unreachable for long enough, its lease surely over, not ahead of us, and no brake on. */
 bool monitor_may_fail_over(const struct monitor *monitor, uint32_t slot, uint64_t now_ms);
 /* How many cells are watched, and how many of them are in each state. */
 uint32_t monitor_census(const struct monitor *monitor, uint32_t by_health[CELL_FLAPPING + 1]);

@@ -22,10 +22,8 @@ const char *vpa_state_name(enum vpa_state state)
 
 enum vpa_state vpa_state_of(const struct json *vpa)
 {
-	int state = 0;
-	while (state < VPA_STATE_COUNT && !text_equals(json_member_text(vpa, "state"), text_of(state_names[state])))
-		state++;
-	return (enum vpa_state)state;
+	int state = text_find_word(json_member_text(vpa, "state"), state_names, VPA_STATE_COUNT);
+	return state < 0 ? VPA_STATE_COUNT : (enum vpa_state)state;
 }
 
 /* Answers may come late, twice, or in another order than they were given: a compensation's success may overtake the

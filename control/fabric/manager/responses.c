@@ -205,16 +205,12 @@ static bool bury(void *context, const struct json *vpa)
 	const struct json *stored = json_member(json_member(vpa, "celld"), "demand");
 	int64_t demand[CELL_RESOURCE_COUNT] = {0};
 	const struct cell_record *cell = cells_find(change->manager->cells, json_member_text(vpa, "cellId"));
-	int type = 0;
-	while (type < VPA_TYPE_COUNT &&
-		   !text_equals(json_member_text(vpa, "type"), text_of(vpa_type_name((enum vpa_type)type))))
-		type++;
-	if (cell == NULL || type == VPA_TYPE_COUNT)
+	enum vpa_type type;
+	if (cell == NULL || !vpa_type_parse(json_member_text(vpa, "type"), &type))
 		return true;
 	for (size_t i = 0; i < CELL_RESOURCE_COUNT; i++)
 		(void)json_integer(json_member(stored, names[i]), &demand[i]);
-	return placer_release(change->manager->placer, cell, (enum vpa_type)type, demand, change->transaction) &&
-		   tell_end(change, vpa);
+	return placer_release(change->manager->placer, cell, type, demand, change->transaction) && tell_end(change, vpa);
 }
 
 static bool moved(void *context, const struct json *vpa)

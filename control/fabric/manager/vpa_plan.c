@@ -30,11 +30,8 @@ static bool merge(struct json *into, const struct json *over)
 /* Is it of all VPAs? Else it belongs to one type, or to the data planes. */
 static bool is_common(const char *name)
 {
-	for (int type = 0; type < VPA_TYPE_COUNT; type++) {
-		if (strcmp(name, vpa_type_name((enum vpa_type)type)) == 0)
-			return false;
-	}
-	return strcmp(name, "dataplanes") != 0;
+	enum vpa_type type;
+	return !vpa_type_parse(text_of(name), &type) && strcmp(name, "dataplanes") != 0;
 }
 
 static bool merge_common(struct json *into, const struct json *placement)

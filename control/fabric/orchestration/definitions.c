@@ -72,25 +72,19 @@ static void answer_list(struct rest_call *call, const struct record_index *index
 	buffer_free(&list);
 }
 
-static void print_text(struct buffer *into, const char *before, struct text value)
-{
-	buffer_append(into, text_of(before));
-	buffer_append_json(into, value);
-}
-
 /* ,"description":"..." when there is one */
 static void print_description(const struct json *object, struct buffer *into)
 {
 	struct text description = json_member_text(object, "description");
 	if (description.length > 0)
-		print_text(into, ",\"description\":", description);
+		message_print_text(into, ",\"description\":", description);
 }
 
 /* --- activity definitions */
 
 static void print_activity(const struct json *definition, struct buffer *into)
 {
-	print_text(into, "{\"type\":", json_member_text(definition, "type"));
+	message_print_text(into, "{\"type\":", json_member_text(definition, "type"));
 	print_description(definition, into);
 	wire_print_filled(into, "inputSchema", json_member(definition, "inputSchema"));
 	wire_print_filled(into, "outputSchema", json_member(definition, "outputSchema"));
@@ -124,8 +118,8 @@ static void put_activity(struct rest_call *call)
 		rest_refuse_with(call, 400, "Invalid payload: type: only letters, digits, '.', '_' and '-'");
 		return;
 	}
-	print_text(&body, "{\"type\":", type);
-	print_text(&body, ",\"version\":0,\"description\":", json_member_text(call->body, "description"));
+	message_print_text(&body, "{\"type\":", type);
+	message_print_text(&body, ",\"version\":0,\"description\":", json_member_text(call->body, "description"));
 	print_schema(call->body, "inputSchema", &body);
 	print_schema(call->body, "outputSchema", &body);
 	buffer_append_byte(&body, '}');
@@ -185,8 +179,8 @@ static void delete_activity(struct rest_call *call)
 
 static void print_step_activity(const struct json *activity, struct buffer *into)
 {
-	print_text(into, "{\"id\":", json_member_text(activity, "id"));
-	print_text(into, ",\"type\":", json_member_text(activity, "type"));
+	message_print_text(into, "{\"id\":", json_member_text(activity, "id"));
+	message_print_text(into, ",\"type\":", json_member_text(activity, "type"));
 	wire_print_filled(into, "dependsOn", json_member(activity, "dependsOn"));
 	buffer_append_byte(into, '}');
 }
@@ -196,7 +190,7 @@ static void print_orchestration(const struct json *definition, struct buffer *in
 	size_t begin = into->length;
 	print_description(definition, into);
 	wire_print_filled(into, "schema", json_member(definition, "schema"));
-	print_text(into, ",\"activities\":{", json_member_text(definition, "type"));
+	message_print_text(into, ",\"activities\":{", json_member_text(definition, "type"));
 	buffer_append(into, TEXT(":["));
 	const struct json *activities = json_member(definition, "activities");
 	for (const struct json *activity = json_first(activities); activity != NULL; activity = json_next(activity)) {
@@ -204,7 +198,7 @@ static void print_orchestration(const struct json *definition, struct buffer *in
 			buffer_append_byte(into, ',');
 		print_step_activity(activity, into);
 	}
-	print_text(into, "]},\"templateRef\":", json_member_text(definition, "templateRef"));
+	message_print_text(into, "]},\"templateRef\":", json_member_text(definition, "templateRef"));
 	buffer_append_byte(into, '}');
 	if (!into->failed)
 		into->bytes[begin] = '{'; /* the first member's comma */
@@ -305,17 +299,18 @@ static void print_definition(
 	const struct json *template, const struct json *list, struct text template_ref, struct buffer *into)
 {
 	struct text type = text_of(json_name(list));
-	print_text(into, "{\"type\":", type);
-	print_text(into, ",\"templateRef\":", template_ref);
-	print_text(into, ",\"version\":0,\"description\":", json_member_text(template, "description"));
+	message_print_text(into, "{\"type\":", type);
+	message_print_text(into, ",\"templateRef\":", template_ref);
+	message_print_text(into, ",\"version\":0,\"description\":", json_member_text(template, "description"));
 	buffer_append(into, TEXT(",\"active\":true"));
 	print_schema(template, "schema", into);
 	buffer_append(into, TEXT(",\"activities\":["));
 	for (const struct json *activity = json_first(list); activity != NULL; activity = json_next(activity)) {
 		const struct json *depends_on = wire_member(activity, "dependsOn");
-		print_text(into, activity == json_first(list) ? "{\"id\":" : ",{\"id\":", json_member_text(activity, "id"));
-		print_text(into, ",\"type\":", json_member_text(activity, "type"));
-		print_text(into, ",\"discriminator\":", type);
+		message_print_text(
+			into, activity == json_first(list) ? "{\"id\":" : ",{\"id\":", json_member_text(activity, "id"));
+		message_print_text(into, ",\"type\":", json_member_text(activity, "type"));
+		message_print_text(into, ",\"discriminator\":", type);
 		buffer_append(into, TEXT(",\"dependsOn\":"));
 		if (depends_on != NULL)
 			json_print(depends_on, into);
@@ -357,8 +352,8 @@ static void put_orchestration(struct rest_call *call)
 		uuid_random(made);
 		template_ref = text_of(made);
 	}
-	print_text(&answer, "{\"id\":", template_ref);
-	print_text(&answer, ",\"description\":", TEXT("ID of the Orchestration Template"));
+	message_print_text(&answer, "{\"id\":", template_ref);
+	message_print_text(&answer, ",\"description\":", TEXT("ID of the Orchestration Template"));
 	buffer_append_byte(&answer, '}');
 	rest_submit(call, definitions->state, store_template(call->body, template_ref), 201, &answer);
 }

@@ -53,8 +53,11 @@ static struct dispatching *dispatching_new(struct pm *pm, struct ledger_item *it
 static void on_sent(void *context, enum status status, uint64_t sequence, bool is_duplicate)
 {
 	struct dispatching *dispatching = context;
-	(void)sequence, (void)is_duplicate;
-	dispatching->has_unsent = dispatching->has_unsent || status != STATUS_OK;
+	(void)sequence;
+	/* known to the stream, which has none: another has just sent it, or it is lost. The next check knows. */
+	if (status == STATUS_OK && is_duplicate)
+		dispatching->item->doubts++;
+	dispatching->has_unsent = dispatching->has_unsent || status != STATUS_OK || is_duplicate;
 	if (--dispatching->awaited == 0)
 		finish(dispatching);
 }
@@ -81,9 +84,11 @@ static void send_one(struct dispatching *dispatching, const struct json *activit
 	struct buffer subject = {0}, message_id = {0}, body = {0};
 	subject_of(activity, &subject);
 	activity_message_print(id, activity, &body);
-	buffer_printf(&message_id, "%.*s.%.*s", TEXT_ARGUMENTS(id), TEXT_ARGUMENTS(activity_id));
-	if (dispatching->revision > 0) /* again: the same of all replicas that see the same value */
-		buffer_printf(&message_id, ".%llu", (unsigned long long)dispatching->revision);
+	/* the same of all replicas that see the same value */
+	buffer_printf(&message_id, "%.*s.%.*s.%llu", TEXT_ARGUMENTS(id), TEXT_ARGUMENTS(activity_id),
+		(unsigned long long)dispatching->revision);
+	if (dispatching->item->doubts > 0)
+		buffer_printf(&message_id, ".%u", dispatching->item->doubts);
 	if (!subject.failed && !message_id.failed && !body.failed) {
 		dispatching->awaited++;
 		bus_publish(dispatching->pm->base.bus, buffer_text(&subject), buffer_text(&message_id), NULL, 0,
@@ -114,7 +119,7 @@ static void send_step(struct dispatching *dispatching)
 static void on_created(void *context, enum status status, uint64_t revision)
 {
 	struct dispatching *dispatching = context;
-	(void)revision;
+	dispatching->revision = revision;
 	dispatching->has_unsent = status != STATUS_OK && status != STATUS_CONFLICT;
 	if (status == STATUS_OK && !orchestration_is_finished(&dispatching->orchestration))
 		send_step(dispatching);
@@ -162,7 +167,6 @@ static void on_value(void *context, enum status status, struct text value, uint6
 		LOG(WARNING, "orchestration.restored", log_text("orchestration", dispatching->orchestration.id));
 		json_free(dispatching->lost);
 		dispatching->lost = NULL;
-		dispatching->revision = (uint64_t)dispatching->item->revision;
 		create(dispatching);
 		return;
 	}

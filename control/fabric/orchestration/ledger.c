@@ -77,6 +77,7 @@ static void item_fill(struct ledger_item *item, const struct orchestration *orch
 	if (was_finished != (item->ended_ms != 0))
 		item->answer_at_ms = item->answer_pause_ms = 0;
 	item->check_at_ms = item->check_pause_ms = 0; /* it has moved */
+	item->doubts = 0;
 }
 
 static void on_record(void *context, const struct record *record)
@@ -255,24 +256,18 @@ void ledger_park(struct pm *pm, const struct bus_message *message, const char *w
 
 /* --- orders */
 
-static void print_text(struct buffer *into, const char *before, struct text value)
-{
-	buffer_append(into, text_of(before));
-	buffer_append_json(into, value);
-}
-
 bool pm_order(struct transaction *transaction, const struct manifest *manifest, int64_t wall_ms)
 {
 	struct buffer letter = {0}, record = {0};
 	char now[25];
 	clock_format(wall_ms, now);
 	manifest_print(manifest, &letter);
-	print_text(&record, "{\"id\":", manifest->id);
-	print_text(&record, ",\"correlationId\":", manifest->correlation_id);
-	print_text(&record, ",\"definitionId\":", manifest->type);
-	print_text(&record, ",\"state\":0,\"stateTimestamp\":", text_of(now));
-	print_text(&record, ",\"createdTimestamp\":", text_of(now));
-	print_text(&record, ",\"orchestrationType\":", manifest->type);
+	message_print_text(&record, "{\"id\":", manifest->id);
+	message_print_text(&record, ",\"correlationId\":", manifest->correlation_id);
+	message_print_text(&record, ",\"definitionId\":", manifest->type);
+	message_print_text(&record, ",\"state\":0,\"stateTimestamp\":", text_of(now));
+	message_print_text(&record, ",\"createdTimestamp\":", text_of(now));
+	message_print_text(&record, ",\"orchestrationType\":", manifest->type);
 	buffer_append(&record, TEXT(",\"steps\":[],\"processingData\":"));
 	if (manifest->payload != NULL)
 		json_print(manifest->payload, &record);

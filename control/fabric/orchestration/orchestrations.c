@@ -18,12 +18,6 @@ static const struct query_field fields[] = {
 	{NULL, NULL},
 };
 
-static void print_text(struct buffer *into, const char *before, struct text value)
-{
-	buffer_append(into, text_of(before));
-	buffer_append_json(into, value);
-}
-
 static void print_json(struct buffer *into, const char *before, const struct json *value)
 {
 	buffer_append(into, text_of(before));
@@ -33,19 +27,19 @@ static void print_json(struct buffer *into, const char *before, const struct jso
 /* The members of an entry, without the closing brace. */
 static void print_entry(const struct orchestration *orchestration, struct buffer *into)
 {
-	print_text(into, "{\"id\":", orchestration->id);
-	print_text(into, ",\"correlationId\":", orchestration->correlation_id);
-	print_text(into, ",\"definitionId\":", orchestration->definition_id);
+	message_print_text(into, "{\"id\":", orchestration->id);
+	message_print_text(into, ",\"correlationId\":", orchestration->correlation_id);
+	message_print_text(into, ",\"definitionId\":", orchestration->definition_id);
 	buffer_printf(into, ",\"state\":%d", (int)orchestration->state);
-	print_text(into, ",\"stateTimestamp\":", json_member_text(orchestration->root, "stateTimestamp"));
-	print_text(into, ",\"createdTimestamp\":", json_member_text(orchestration->root, "createdTimestamp"));
-	print_text(into, ",\"orchestrationType\":", orchestration->type);
+	message_print_text(into, ",\"stateTimestamp\":", json_member_text(orchestration->root, "stateTimestamp"));
+	message_print_text(into, ",\"createdTimestamp\":", json_member_text(orchestration->root, "createdTimestamp"));
+	message_print_text(into, ",\"orchestrationType\":", orchestration->type);
 }
 
 static void print_activity(const struct json *activity, struct buffer *into)
 {
-	print_text(into, "{\"id\":", json_member_text(activity, "id"));
-	print_text(into, ",\"type\":", json_member_text(activity, "type"));
+	message_print_text(into, "{\"id\":", json_member_text(activity, "id"));
+	message_print_text(into, ",\"type\":", json_member_text(activity, "type"));
 	wire_print_filled(into, "dependsOn", json_member(activity, "dependsOn"));
 	buffer_append_byte(into, '}');
 }
@@ -138,7 +132,7 @@ static void on_started(void *context, enum status status, const struct ledger_it
 	if (status == STATUS_OK)
 		answer_item(call, 202, item, print_value);
 	else
-		rest_refuse(call, status, why);
+		rest_refuse(call, status == STATUS_NOT_FOUND ? STATUS_INVALID : status, why);
 	rest_release(call);
 }
 

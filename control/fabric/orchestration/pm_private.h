@@ -22,6 +22,7 @@ struct ledger_item {
 	int64_t at_us, bucket_revision;
 	uint64_t check_at_ms, check_pause_ms;   /* worker's clock: is it stuck? */
 	uint64_t answer_at_ms, answer_pause_ms; /* has its response arrived? */
+	unsigned doubts;                        /* messages that the stream took for known ones since it has moved */
 	bool is_warned;
 };
 
@@ -71,7 +72,8 @@ bool ledger_is_used(void *context, struct text type);
 void ledger_park(struct pm *pm, const struct bus_message *message, const char *why,
 	void (*done)(void *ticket, bool is_kept), void *ticket);
 
-/* --- start.c: `done` once: OK (it is in the ledger; `item`), INVALID with the reason, else what the store says. The
+/* --- start.c: `done` once: OK (it is in the ledger; `item`), INVALID or NOT_FOUND (no definition)
+ * with the reason, else what the store says. The
  * manifest is copied. */
 void pm_start(struct pm *pm, const struct manifest *manifest,
 	void (*done)(void *context, enum status status, const struct ledger_item *item, const char *why), void *context);

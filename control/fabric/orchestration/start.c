@@ -4,7 +4,12 @@
 #include "control/fabric/orchestration/pm_private.h"
 #include "server/base/log.h"
 
-enum { STARTS_MAX = 5 /* tries, while other replicas are faster */, RETRY_MS = 1000 };
+enum {
+	STARTS_MAX = 5, /* tries, while other replicas are faster */
+	RETRY_MS = 1000,
+	HEARING_MS = 300, /* a definition may have come to another replica just now: */
+	HEARINGS_MAX = 5, /* deliveries before its absence is believed */
+};
 
 struct starting {
 	struct pm *pm;
@@ -165,7 +170,7 @@ static void start_run(struct starting *starting)
 	}
 	struct json *definition = definitions_find(pm->definitions, starting->manifest.type);
 	struct json *data = data_of(pm, &starting->manifest);
-	enum status status = STATUS_INVALID;
+	enum status status = STATUS_NOT_FOUND;
 	if (definition == NULL)
 		buffer_printf(&error, "no orchestration definition of type '%.*s'", TEXT_ARGUMENTS(starting->manifest.type));
 	else if (data == NULL)
@@ -279,6 +284,7 @@ struct arrival {
 	struct pm *pm;
 	struct manifest manifest;
 	char *reply; /* NULL: an order without its letter */
+	uint64_t deliveries;
 	struct ledger_item *item;
 };
 
@@ -295,7 +301,9 @@ static void on_started(void *context, enum status status, const struct ledger_it
 	(void)item;
 	if (arrival->item != NULL)
 		arrival->item->is_busy = false;
-	if (status == STATUS_INVALID) {
+	if (status == STATUS_NOT_FOUND && arrival->reply != NULL && arrival->deliveries < HEARINGS_MAX) {
+		(void)bus_answer(arrival->pm->base.bus, text_of(arrival->reply), BUS_NAK, HEARING_MS);
+	} else if (status == STATUS_INVALID || status == STATUS_NOT_FOUND) {
 		refuse(arrival->pm, &arrival->manifest, why != NULL ? why : "invalid", arrival->reply);
 		arrival->reply = NULL;
 	} else if (arrival->reply != NULL) {
@@ -325,6 +333,9 @@ void pm_on_manifest(void *context, const struct bus_message *message)
 		return;
 	}
 	arrival->pm = pm;
+	struct bus_delivery delivery;
+	if (bus_delivery_parse(message->reply, &delivery) == STATUS_OK)
+		arrival->deliveries = delivery.deliveries;
 	enum status status = manifest_parse(message->body, &arrival->manifest, &error);
 	if (status == STATUS_OK)
 		pm_start(pm, &arrival->manifest, on_started, arrival);

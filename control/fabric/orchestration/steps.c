@@ -239,12 +239,6 @@ static bool print_steps(struct plan *plan, const struct json *data, struct buffe
 	return true;
 }
 
-static void print_text(struct buffer *into, const char *before, struct text value)
-{
-	buffer_append(into, text_of(before));
-	buffer_append_json(into, value);
-}
-
 enum status steps_make(const struct steps_settings *settings, const struct manifest *manifest,
 	const struct json *definition, const struct json *data, int64_t wall_ms, struct buffer *value, struct buffer *error)
 {
@@ -262,13 +256,13 @@ enum status steps_make(const struct steps_settings *settings, const struct manif
 		return STATUS_NO_MEMORY;
 	}
 	clock_format(wall_ms, now);
-	print_text(value, "{\"id\":", manifest->id);
-	print_text(value, ",\"correlationId\":", manifest->correlation_id);
-	print_text(value, ",\"definitionId\":", json_member_text(definition, "type"));
+	message_print_text(value, "{\"id\":", manifest->id);
+	message_print_text(value, ",\"correlationId\":", manifest->correlation_id);
+	message_print_text(value, ",\"definitionId\":", json_member_text(definition, "type"));
 	buffer_append(value, is_empty ? TEXT(",\"state\":2") : TEXT(",\"state\":0"));
-	print_text(value, ",\"stateTimestamp\":", text_of(now));
-	print_text(value, ",\"createdTimestamp\":", text_of(now));
-	print_text(value, ",\"orchestrationType\":", manifest->type);
+	message_print_text(value, ",\"stateTimestamp\":", text_of(now));
+	message_print_text(value, ",\"createdTimestamp\":", text_of(now));
+	message_print_text(value, ",\"orchestrationType\":", manifest->type);
 	buffer_append(value, TEXT(",\"steps\":["));
 	buffer_append(value, buffer_text(&steps));
 	buffer_append(value, TEXT("],\"processingData\":"));

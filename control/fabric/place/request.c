@@ -6,16 +6,6 @@
 
 enum { WANTS_MAX = 64, TERMS_MAX = 16, ID_MAX = 512, DEMAND_MAX = 1000000000, TEXT_MAX = 16 * 1024 };
 
-const char *place_key_name(enum place_key key)
-{
-	static const char *const names[] = {
-#define PLACE_KEY_NAME(name, text, attribute) text,
-		PLACE_KEY_LIST(PLACE_KEY_NAME)
-#undef PLACE_KEY_NAME
-	};
-	return names[key];
-}
-
 enum place_attribute place_key_attribute(enum place_key key)
 {
 	static const enum place_attribute attributes[] = {
@@ -127,34 +117,12 @@ static enum status read_preferred_labels(const struct json *value, const char *p
 
 /* --- words */
 
-static bool find_word(struct text text, const char *const *words, int *found)
-{
-	for (int i = 0; words[i] != NULL; i++) {
-		if (text_equals(text, text_of(words[i]))) {
-			*found = i;
-			return true;
-		}
-	}
-	return false;
-}
-
-static bool find_type(struct text text, enum vpa_type *type)
-{
-	for (int i = 0; i < VPA_TYPE_COUNT; i++) {
-		if (text_equals(text, text_of(vpa_type_name((enum vpa_type)i)))) {
-			*type = (enum vpa_type)i;
-			return true;
-		}
-	}
-	return false;
-}
-
 static enum status read_types(const struct json *value, const char *path, unsigned *types, struct buffer *error)
 {
 	*types = 0;
 	for (const struct json *item = json_first(value); item != NULL; item = json_next(item)) {
 		enum vpa_type type;
-		if (!find_type(json_text(item), &type))
+		if (!vpa_type_parse(json_text(item), &type))
 			return field_wrong(error, path, "each must be a type of VPA, as cfm.dataplane");
 		*types |= 1U << type;
 	}
@@ -166,10 +134,10 @@ static enum status read_types(const struct json *value, const char *path, unsign
 static enum status read_type(const struct json *value, const char *path, void *target, struct buffer *error)
 {
 	struct place_request *request = target;
-	return find_type(json_text(value), &request->type) ? STATUS_OK
-													   : field_wrong(error, path,
-															 "must be cfm.connector, cfm.credentialservice, "
-															 "cfm.dataplane or cfm.issuer");
+	return vpa_type_parse(json_text(value), &request->type) ? STATUS_OK
+															: field_wrong(error, path,
+																  "must be cfm.connector, cfm.credentialservice, "
+																  "cfm.dataplane or cfm.issuer");
 }
 
 static enum status read_components(const struct json *value, const char *path, void *target, struct buffer *error)
@@ -179,9 +147,9 @@ static enum status read_components(const struct json *value, const char *path, v
 
 static enum status read_class(const struct json *value, const char *path, void *target, struct buffer *error)
 {
-	static const char *const words[] = {"pinned", "leased", "replicated", NULL};
-	int found;
-	if (!find_word(json_text(value), words, &found))
+	static const char *const words[] = {"pinned", "leased", "replicated"};
+	int found = text_find_word(json_text(value), words, 3);
+	if (found < 0)
 		return field_wrong(error, path, "must be pinned, leased or replicated");
 	((struct place_request *)target)->class = (enum place_class)found;
 	return STATUS_OK;
@@ -189,9 +157,9 @@ static enum status read_class(const struct json *value, const char *path, void *
 
 static enum status read_strategy(const struct json *value, const char *path, void *target, struct buffer *error)
 {
-	static const char *const words[] = {"spread", "pack", "balanced", NULL};
-	int found;
-	if (!find_word(json_text(value), words, &found))
+	static const char *const words[] = {"spread", "pack", "balanced"};
+	int found = text_find_word(json_text(value), words, 3);
+	if (found < 0)
 		return field_wrong(error, path, "must be spread, pack or balanced");
 	((struct place_request *)target)->strategy = (enum place_strategy)found;
 	return STATUS_OK;
@@ -199,13 +167,16 @@ static enum status read_strategy(const struct json *value, const char *path, voi
 
 static bool find_key(struct text text, enum place_key *key)
 {
-	for (int i = 0; i < PLACE_KEY_COUNT; i++) {
-		if (text_equals(text, text_of(place_key_name((enum place_key)i)))) {
-			*key = (enum place_key)i;
-			return true;
-		}
-	}
-	return false;
+	static const char *const names[] = {
+#define PLACE_KEY_NAME(name, text, attribute) text,
+		PLACE_KEY_LIST(PLACE_KEY_NAME)
+#undef PLACE_KEY_NAME
+	};
+	int found = text_find_word(text, names, PLACE_KEY_COUNT);
+	if (found < 0)
+		return false;
+	*key = (enum place_key)found;
+	return true;
 }
 
 /* --- terms: tolerations, affinity, spread */
@@ -298,9 +269,9 @@ static const struct field affinity_fields[] = {
 
 static enum status judge_affinity(struct affinity_fields *read, const char *path, struct buffer *error)
 {
-	static const char *const whose[] = {"participant:self", "tenant:self", "standby:self", NULL};
-	int found;
-	if (!find_word(text_of(read->to), whose, &found)) {
+	static const char *const whose[] = {"participant:self", "tenant:self", "standby:self"};
+	int found = text_find_word(text_of(read->to), whose, 3);
+	if (found < 0) {
 		buffer_printf(error, "%s.to: must be participant:self, tenant:self or standby:self", path);
 		return STATUS_INVALID;
 	}
@@ -382,13 +353,13 @@ static const struct field spread_fields[] = {
 static enum status judge_spread(
 	const struct spread_fields *read, const char *path, struct spread *made, struct buffer *error)
 {
-	static const char *const words[] = {"ScheduleAnyway", "DoNotSchedule", NULL};
-	int when = 0;
+	static const char *const words[] = {"ScheduleAnyway", "DoNotSchedule"};
+	int when = read->when == NULL ? 0 : text_find_word(text_of(read->when), words, 2);
 	if (!find_key(text_of(read->key), &made->key)) {
 		buffer_printf(error, "%s.topologyKey: must be cell, region, provider, zone, site or powerDomain", path);
 		return STATUS_INVALID;
 	}
-	if (read->when != NULL && !find_word(text_of(read->when), words, &when)) {
+	if (when < 0) {
 		buffer_printf(error, "%s.when: must be DoNotSchedule or ScheduleAnyway", path);
 		return STATUS_INVALID;
 	}

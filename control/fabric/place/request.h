@@ -81,5 +81,4 @@ struct place_request {
 
 /* Stable across processes and machines: ties are broken by it. */
 uint64_t place_hash(struct text text);
-const char *place_key_name(enum place_key key);
 enum place_attribute place_key_attribute(enum place_key key);

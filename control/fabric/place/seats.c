@@ -62,17 +62,6 @@ static bool take(struct text *rest, char byte)
 	return true;
 }
 
-static bool find_type(struct text text, enum vpa_type *type)
-{
-	for (int i = 0; i < VPA_TYPE_COUNT; i++) {
-		if (text_equals(text, text_of(vpa_type_name((enum vpa_type)i)))) {
-			*type = (enum vpa_type)i;
-			return true;
-		}
-	}
-	return false;
-}
-
 /* Behind its '{'. *is_seat: it takes room. */
 static bool take_vpa(struct text *rest, struct seat *seat, bool *is_seat)
 {
@@ -89,7 +78,7 @@ static bool take_vpa(struct text *rest, struct seat *seat, bool *is_seat)
 		if (into == NULL ? !skip_value(rest) : !take_string(rest, into) && !skip_value(rest))
 			return false;
 	}
-	*is_seat = find_type(type, &seat->type) && seat->cell.length > 0 && !text_equals(state, TEXT("disposed"));
+	*is_seat = vpa_type_parse(type, &seat->type) && seat->cell.length > 0 && !text_equals(state, TEXT("disposed"));
 	return true;
 }
 

@@ -38,7 +38,8 @@ static void finish(struct renewal_request *request, enum status status, const st
 	request_free(request);
 }
 
-enum status renewal_endpoint(const struct data_address *address, bool clear, struct buffer *into)
+/* Where it would be renewed; INVALID: nowhere, or not by https while `clear` is false. */
+static enum status find_endpoint(const struct data_address *address, bool clear, struct buffer *into)
 {
 	struct text given = data_address_property(address, "refreshEndpoint");
 	struct text endpoint = given.length > 0 ? given : data_address_endpoint(address);
@@ -170,7 +171,7 @@ void renewal_request_start(struct dp *dp, struct worker *worker, struct text ctx
 		.dp = dp, .worker = worker, .handle = handle, .done = done, .context = context, .is_signing = true};
 	memcpy(request->ctx, participant->ctx, sizeof(request->ctx));
 	*handle = request;
-	enum status status = renewal_endpoint(address, participant->signaling.allows_clear, &request->endpoint);
+	enum status status = find_endpoint(address, participant->signaling.allows_clear, &request->endpoint);
 	struct buffer claims = {0};
 	form_append(&request->form, "grant_type", TEXT("refresh_token"));
 	form_append(&request->form, "refresh_token", data_address_property(address, "refreshToken"));

@@ -22,5 +22,3 @@ void renewal_request_start(struct dp *dp, struct worker *worker, struct text ctx
 	struct text provider, renewal_done *done, void *context, struct renewal_request **request);
 /* NULL is fine. */
 void renewal_request_cancel(struct renewal_request *request);
-/* Where it would be renewed, in `into`; INVALID: nowhere, or not by https while `clear` is false. */
-enum status renewal_endpoint(const struct data_address *address, bool clear, struct buffer *into) MUST_CHECK;

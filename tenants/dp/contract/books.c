@@ -177,7 +177,8 @@ static struct delta *take_deltas(struct dp_worker *home)
 	return deltas;
 }
 
-void books_collect(struct dp_worker *home)
+/* Hands over what the worker has counted; also what its stop leaves behind. */
+static void collect(struct dp_worker *home)
 {
 	contract_count_sending(home);
 	if (home->dirty == NULL && home->tallies == NULL)
@@ -207,7 +208,7 @@ static void run_collection(struct task *task)
 	const struct collection *collection = (const struct collection *)task;
 	struct dp_worker *home = dp_here(collection->dp, worker_current());
 	if (home != NULL)
-		books_collect(home);
+		collect(home);
 }
 
 static void on_collected(void *context)
@@ -581,11 +582,6 @@ struct books *books_new(struct dp *dp, struct text cell)
 	memcpy(books->cell, cell.bytes, cell.length);
 	sem_init(&books->wake, 0, 0);
 	return books;
-}
-
-struct text books_cell(const struct books *books)
-{
-	return text_of(books->cell);
 }
 
 enum status books_start(struct books *books)

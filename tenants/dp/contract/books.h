@@ -15,7 +15,6 @@ enum { CELL_NAME_MAX = 64, RECEIPT_ID_MAX = CELL_NAME_MAX + 1 + 16 };
 
 /* NULL: out of memory, or `cell` is no name. */
 struct books *books_new(struct dp *dp, struct text cell);
-struct text books_cell(const struct books *books);
 /* For the store's listener: a BOOK record. On the loading thread, or later the store's. */
 enum status books_on_record(struct books *books, const struct record *record, const struct json *body) MUST_CHECK;
 void books_on_gone(struct books *books, const struct record *record);
@@ -29,8 +28,6 @@ void books_settle(struct books *books);
 /* After the workers. */
 void books_free(struct books *books);
 
-/* On a worker: hands over what it has counted; also what its stop leaves behind. */
-void books_collect(struct dp_worker *home);
 void books_drop(struct dp_worker *home);
 /* The pulls of a flow that end from now on are another tally: the flow may be gone. */
 void books_leave_flow(struct dp_worker *home, const struct flow *flow);

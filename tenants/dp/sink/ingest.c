@@ -323,10 +323,7 @@ void dp_ingest(void *context, struct exchange *exchange, const struct route *rou
 			is_known ? TEXT("this token does not open this") : TEXT("a valid access token is required"));
 		return;
 	}
-	bool is_allowed = false;
-	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
-		is_allowed = is_allowed || text_equals(exchange->method, text_of(methods[i]));
-	if (!is_allowed) {
+	if (text_find_word(exchange->method, methods, sizeof(methods) / sizeof(methods[0])) < 0) {
 		exchange_add_header(exchange, TEXT("allow"), TEXT("HEAD, POST, PUT"));
 		answer_problem(exchange, 405, TEXT_NONE);
 		return;

@@ -4,75 +4,32 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tenants/dp/sink/sink.h"
+#include "tenants/dp/sink/teller.h"
 #include "tenants/dp/source/http_source.h"
 
 struct http_intake {
-	struct intake *intake; /* NULL: closed */
-	struct task task;
+	struct teller told; /* first */
 	struct credential_waiter waiter;
 	struct client_call *call;
 	struct buffer path, range;
-	struct buffer bytes; /* of the write under way */
-	size_t sent;
-	enum status failed;
-	int64_t offset;
-	bool is_queued, is_opening, is_writing, is_finishing;
+	size_t sent; /* of the write under way */
 };
 
 static const struct client_events events;
 
-/* --- telling: one thing is asked at a time, and answered at the end of a turn */
-
-static void state_free(struct http_intake *state)
+static void state_free(struct teller *teller)
 {
+	struct http_intake *state = (struct http_intake *)teller;
 	buffer_free(&state->path);
 	buffer_free(&state->range);
-	buffer_free(&state->bytes);
 	free(state);
-}
-
-static void run(struct task *task)
-{
-	struct http_intake *state = (struct http_intake *)(void *)((char *)task - offsetof(struct http_intake, task));
-	struct intake *intake = state->intake;
-	state->is_queued = false;
-	if (intake == NULL) {
-		state_free(state);
-	} else if (state->is_opening) {
-		state->is_opening = false;
-		intake->events->opened(intake, state->failed, state->offset);
-	} else if (state->is_writing) {
-		size_t length = state->bytes.length;
-		state->is_writing = false;
-		buffer_clear(&state->bytes);
-		intake->events->written(intake, state->failed, length);
-	} else if (state->is_finishing) {
-		state->is_finishing = false;
-		intake->events->finished(intake, state->failed);
-	}
-}
-
-static void tell(struct http_intake *state)
-{
-	if (state->is_queued || !(state->is_opening || state->is_writing || state->is_finishing))
-		return;
-	state->is_queued = true;
-	worker_later(state->intake->pull->home->worker, &state->task);
-}
-
-static void fail(struct http_intake *state, enum status why)
-{
-	if (state->failed == STATUS_OK)
-		state->failed = why == STATUS_PROTOCOL ? STATUS_UNAVAILABLE : why;
-	tell(state);
 }
 
 /* --- the call */
 
 static bool build_url(struct http_intake *state, const struct http_source *sink, struct url *url)
 {
-	struct text below = state->intake->pull->below;
+	struct text below = state->told.intake->pull->below;
 	*url = sink->url;
 	url->path = sink->path;
 	url->query = sink->query;
@@ -86,7 +43,7 @@ static bool build_url(struct http_intake *state, const struct http_source *sink,
 
 static size_t collect_headers(struct http_intake *state, const struct http_source *sink, struct header *headers)
 {
-	const struct intake *intake = state->intake;
+	const struct intake *intake = state->told.intake;
 	size_t count = http_source_headers(sink, &sink->lanes[intake->pull->home->index], headers);
 	if (intake->is_question)
 		return count;
@@ -106,7 +63,7 @@ static size_t collect_headers(struct http_intake *state, const struct http_sourc
 
 static void begin(struct http_intake *state)
 {
-	const struct intake *intake = state->intake;
+	const struct intake *intake = state->told.intake;
 	const struct pull *pull = intake->pull;
 	const struct http_source *sink = intake->sink;
 	const struct dp *dp = pull->home->dp;
@@ -114,7 +71,7 @@ static void begin(struct http_intake *state)
 	struct header headers[HTTP_OWN_HEADERS + 4];
 	struct url url;
 	if (participant == NULL || !build_url(state, sink, &url)) {
-		fail(state, STATUS_UNAVAILABLE);
+		teller_fail(&state->told, STATUS_UNAVAILABLE);
 		return;
 	}
 	struct address_rules addresses = participant_address_rules(participant);
@@ -134,21 +91,21 @@ static void begin(struct http_intake *state)
 	if (status != STATUS_OK)
 		state->call = NULL;
 	if (status != STATUS_OK)
-		fail(state, status);
+		teller_fail(&state->told, status);
 	else if (!intake->is_question)
-		tell(state);
+		teller_tell(&state->told);
 }
 
 static void pump(struct http_intake *state)
 {
 	if (state->call == NULL)
 		return;
-	if (state->is_writing && !state->is_queued) {
-		state->sent += client_call_write(
-			state->call, (const uint8_t *)state->bytes.bytes + state->sent, state->bytes.length - state->sent, false);
-		if (state->sent == state->bytes.length)
-			tell(state);
-	} else if (state->is_finishing) {
+	if (state->told.is_writing && !state->told.is_queued) {
+		state->sent += client_call_write(state->call, (const uint8_t *)state->told.bytes.bytes + state->sent,
+			state->told.bytes.length - state->sent, false);
+		if (state->sent == state->told.bytes.length)
+			teller_tell(&state->told);
+	} else if (state->told.is_finishing) {
 		client_call_write(state->call, NULL, 0, true);
 	}
 }
@@ -190,21 +147,21 @@ static void on_head(void *context, struct client_call *call, const struct client
 	struct text offset = header_of(response, TEXT("upload-offset"));
 	uint64_t known;
 	bool has_offset = text_to_unsigned(offset, INT64_MAX, &known) == STATUS_OK;
-	state->offset = has_offset ? (int64_t)known : -1;
-	if (state->intake->is_question) { /* one that does not know HEAD gets everything at once */
+	state->told.offset = has_offset ? (int64_t)known : -1;
+	if (state->told.intake->is_question) { /* one that does not know HEAD gets everything at once */
 		if (response->status >= 300)
-			state->offset = -1;
+			state->told.offset = -1;
 		if (response->status >= 500 && response->status != 501)
-			state->failed = STATUS_UNAVAILABLE;
-		tell(state);
+			state->told.failed = STATUS_UNAVAILABLE;
+		teller_tell(&state->told);
 		return;
 	}
-	enum status status = status_of(response->status, state->intake->is_segment);
-	if (status == STATUS_OK && !(state->is_finishing && client_call_is_sent(call)))
+	enum status status = status_of(response->status, state->told.intake->is_segment);
+	if (status == STATUS_OK && !(state->told.is_finishing && client_call_is_sent(call)))
 		status = STATUS_UNAVAILABLE; /* an answer to what has not been said */
 	if (status != STATUS_OK)
-		state->failed = status;
-	tell(state);
+		state->told.failed = status;
+	teller_tell(&state->told);
 }
 
 static void on_readable(void *context, struct client_call *call)
@@ -215,7 +172,7 @@ static void on_readable(void *context, struct client_call *call)
 static void on_failed(void *context, struct client_call *call, enum status why)
 {
 	(void)call;
-	fail(context, why);
+	teller_fail(&((struct http_intake *)context)->told, why);
 }
 
 static const struct client_events events = {on_head, on_readable, on_writable, on_failed};
@@ -226,7 +183,7 @@ static void on_credential(struct credential_waiter *waiter, enum status status)
 {
 	struct http_intake *state = (struct http_intake *)(void *)((char *)waiter - offsetof(struct http_intake, waiter));
 	if (status != STATUS_OK)
-		fail(state, status);
+		teller_fail(&state->told, status);
 	else
 		begin(state);
 }
@@ -239,10 +196,8 @@ static void http_open(struct intake *intake)
 	intake->driver_state = state;
 	if (state == NULL)
 		return;
-	state->intake = intake;
-	state->task.run = run;
+	teller_open(&state->told, intake, state_free);
 	state->waiter.ready = on_credential;
-	state->is_opening = true;
 	if (credential_is_ready(intake->pull, &sink->credential, lane))
 		begin(state);
 	else
@@ -252,13 +207,10 @@ static void http_open(struct intake *intake)
 static void http_write(struct intake *intake, struct buffer *bytes)
 {
 	struct http_intake *state = intake->driver_state;
-	buffer_free(&state->bytes);
-	state->bytes = *bytes;
-	*bytes = (struct buffer){0};
+	teller_take(&state->told, bytes);
 	state->sent = 0;
-	state->is_writing = true;
-	if (state->failed != STATUS_OK)
-		tell(state);
+	if (state->told.failed != STATUS_OK)
+		teller_tell(&state->told);
 	else
 		pump(state);
 }
@@ -267,9 +219,9 @@ static void http_finish(struct intake *intake, bool is_whole)
 {
 	struct http_intake *state = intake->driver_state;
 	(void)is_whole;
-	state->is_finishing = true;
-	if (state->failed != STATUS_OK)
-		tell(state);
+	state->told.is_finishing = true;
+	if (state->told.failed != STATUS_OK)
+		teller_tell(&state->told);
 	else
 		pump(state);
 }
@@ -279,13 +231,11 @@ static void http_close(struct intake *intake)
 	struct http_intake *state = intake->driver_state;
 	if (state == NULL)
 		return;
-	state->intake = NULL;
 	credential_leave(&state->waiter);
 	if (state->call != NULL)
 		client_call_close(state->call);
 	state->call = NULL;
-	if (!state->is_queued)
-		state_free(state);
+	teller_close(&state->told);
 }
 
 static enum status http_build(const struct json *properties, unsigned workers, void **sink, struct buffer *error)

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tenants/dp/sink/sink.h"
-#include "tenants/dp/source/credential.h"
+#include "tenants/dp/sink/teller.h"
+#include "tenants/dp/source/s3_store.h"
 #include "tenants/dp/source/s3_talk.h"
 #include "tenants/dp/source/s3_xml.h"
 #include "tenants/jose/digest.h"
@@ -21,11 +21,8 @@ enum { SLOTS = 2, PARTS_MAX = 10000, TRIES = 3, TAG_MAX = 128, UPLOAD_MAX = 1024
 #define PART_LARGE ((int64_t)16 << 20)
 
 struct s3_sink {
-	struct s3_bucket bucket;
-	struct credential_rules credential;
+	struct s3_store store;
 	char *folder, *object;
-	unsigned lane_count;
-	struct credential_lane *lanes;
 };
 
 enum slot_phase { SLOT_FREE, SLOT_FILLING, SLOT_READY, SLOT_SENDING };
@@ -42,74 +39,32 @@ struct slot {
 };
 
 struct s3_intake {
-	struct intake *intake; /* NULL: closed */
-	struct task task;
+	struct teller told; /* first */
 	struct credential_waiter waiter;
 	struct secret *secret;
 	struct buffer key;
 	char upload[UPLOAD_MAX]; /* id; "" none */
 	char (*tags)[TAG_MAX];   /* of part 1, 2, ... */
 	size_t tag_count, tag_room;
-	int64_t part_bytes, offset; /* of what is there, by its listing */
+	int64_t part_bytes;
 	size_t next_number;
 	struct s3_talk *talk;
 	struct slot slots[SLOTS];
-	struct buffer bytes; /* of the write under way */
-	size_t used;
-	enum status failed;
-	bool is_queued, is_opening, is_writing, is_finishing, is_whole, is_finished;
+	size_t used; /* of the write under way */
+	bool is_whole;
 };
 
 static const struct client_events part_events;
 static void feed(struct s3_intake *state);
 static void list_parts(struct s3_intake *state);
 
-/* --- telling */
-
-static void state_free(struct s3_intake *state)
+static void state_free(struct teller *teller)
 {
+	struct s3_intake *state = (struct s3_intake *)teller;
 	secret_free(state->secret);
 	buffer_free(&state->key);
-	buffer_free(&state->bytes);
 	free(state->tags);
 	free(state);
-}
-
-static void run(struct task *task)
-{
-	struct s3_intake *state = (struct s3_intake *)(void *)((char *)task - offsetof(struct s3_intake, task));
-	struct intake *intake = state->intake;
-	state->is_queued = false;
-	if (intake == NULL) {
-		state_free(state);
-	} else if (state->is_opening) {
-		state->is_opening = false;
-		intake->events->opened(intake, state->failed, state->offset);
-	} else if (state->is_writing) {
-		size_t length = state->bytes.length;
-		state->is_writing = false;
-		buffer_free(&state->bytes);
-		intake->events->written(intake, state->failed, length);
-	} else if (state->is_finishing) {
-		state->is_finishing = false;
-		state->is_finished = state->failed == STATUS_OK && state->is_whole;
-		intake->events->finished(intake, state->failed);
-	}
-}
-
-static void tell(struct s3_intake *state)
-{
-	if (state->is_queued || !(state->is_opening || state->is_writing || state->is_finishing))
-		return;
-	state->is_queued = true;
-	worker_later(state->intake->pull->home->worker, &state->task);
-}
-
-static void fail(struct s3_intake *state, enum status why)
-{
-	if (state->failed == STATUS_OK)
-		state->failed = why == STATUS_PROTOCOL ? STATUS_UNAVAILABLE : why;
-	tell(state);
 }
 
 static enum status status_of(int http)
@@ -125,24 +80,24 @@ static enum status status_of(int http)
 
 static bool say(struct s3_intake *state, struct text method, struct text query, struct text body, s3_heard *heard)
 {
-	const struct s3_sink *sink = state->intake->sink;
-	const struct pull *pull = state->intake->pull;
+	const struct s3_sink *sink = state->told.intake->sink;
+	const struct pull *pull = state->told.intake->pull;
 	bool is_creation = text_equals(query, TEXT("uploads="));
 	const struct s3_talk_request request = {.home = pull->home,
 		.ctx = text_of(pull->flow->ctx),
-		.bucket = &sink->bucket,
+		.bucket = &sink->store.bucket,
 		.secret = secret_expose(state->secret),
 		.method = method,
 		/* uploads of a bucket are listed at its root */
 		.key = text_starts_with(query, TEXT("prefix=")) ? TEXT("") : buffer_text(&state->key),
 		.query = query,
-		.content_type = is_creation          ? state->intake->content_type
+		.content_type = is_creation          ? state->told.intake->content_type
 						: body.bytes != NULL ? TEXT("application/xml")
 											 : TEXT_NONE,
 		.body = body};
 	state->talk = s3_talk_start(&request, heard, state);
 	if (state->talk == NULL)
-		fail(state, STATUS_UNAVAILABLE);
+		teller_fail(&state->told, STATUS_UNAVAILABLE);
 	return state->talk != NULL;
 }
 
@@ -153,7 +108,7 @@ static void say_of_upload(struct s3_intake *state, const char *before, struct te
 	buffer_append(&query, TEXT("uploadId="));
 	sigv4_escape(text_of(state->upload), false, &query);
 	if (query.failed)
-		fail(state, STATUS_NO_MEMORY);
+		teller_fail(&state->told, STATUS_NO_MEMORY);
 	else
 		say(state, method, buffer_text(&query), TEXT_NONE, heard);
 	buffer_free(&query);
@@ -164,11 +119,11 @@ static void on_object(void *context, int status, int64_t length, struct text bod
 	struct s3_intake *state = context;
 	(void)body;
 	state->talk = NULL;
-	state->offset = status == 200 && length > 0 ? length : 0;
+	state->told.offset = status == 200 && length > 0 ? length : 0;
 	if (status != 200 && status != 404)
-		fail(state, status_of(status));
+		teller_fail(&state->told, status_of(status));
 	else
-		tell(state);
+		teller_tell(&state->told);
 }
 
 static void on_aborted(void *context, int status, int64_t length, struct text body)
@@ -179,23 +134,23 @@ static void on_aborted(void *context, int status, int64_t length, struct text bo
 	state->upload[0] = 0;
 	state->tag_count = 0;
 	if (status_of(status) != STATUS_OK && status != 404)
-		fail(state, status_of(status));
+		teller_fail(&state->told, status_of(status));
 	else
-		tell(state);
+		teller_tell(&state->told);
 }
 
 /* What is there is known: may the bytes come? */
 static void decide(struct s3_intake *state)
 {
-	const struct intake *intake = state->intake;
+	const struct intake *intake = state->told.intake;
 	if (intake->is_question && state->upload[0] == 0)
 		say(state, TEXT("HEAD"), TEXT_NONE, TEXT_NONE, on_object);
 	else if (!intake->is_question && intake->first == 0 && state->upload[0] != 0)
 		say_of_upload(state, "", TEXT("DELETE"), on_aborted); /* afresh: what is there may be of another version */
-	else if (!intake->is_question && intake->first != state->offset)
-		fail(state, STATUS_CONFLICT);
+	else if (!intake->is_question && intake->first != state->told.offset)
+		teller_fail(&state->told, STATUS_CONFLICT);
 	else
-		tell(state);
+		teller_tell(&state->told);
 }
 
 static bool keep_tag(struct s3_intake *state, size_t number, const char *tag)
@@ -237,7 +192,7 @@ static enum status read_parts(struct s3_intake *state, struct text body, bool *i
 		}
 		if (!keep_tag(state, (size_t)number, tag))
 			return STATUS_NO_MEMORY;
-		state->offset += size;
+		state->told.offset += size;
 	}
 	*is_more = *is_more && state->tag_count > before;
 	return STATUS_OK;
@@ -255,7 +210,7 @@ static void on_parts(void *context, int status, int64_t length, struct text body
 	else if (result == STATUS_OK)
 		result = read_parts(state, body, &is_more);
 	if (result != STATUS_OK)
-		fail(state, result == STATUS_PROTOCOL ? STATUS_UNAVAILABLE : result);
+		teller_fail(&state->told, result == STATUS_PROTOCOL ? STATUS_UNAVAILABLE : result);
 	else if (is_more)
 		list_parts(state);
 	else
@@ -278,7 +233,7 @@ static void on_uploads(void *context, int status, int64_t length, struct text bo
 	(void)length;
 	state->talk = NULL;
 	if (status_of(status) != STATUS_OK) {
-		fail(state, status_of(status));
+		teller_fail(&state->told, status_of(status));
 		return;
 	}
 	while (s3_xml_next(&rest, "Upload", &upload)) { /* the last one begun */
@@ -294,15 +249,15 @@ static void on_uploads(void *context, int status, int64_t length, struct text bo
 
 static void begin(struct s3_intake *state)
 {
-	const struct s3_sink *sink = state->intake->sink;
-	const struct secret *secret = sink->lanes[state->intake->pull->home->index].value;
+	const struct s3_sink *sink = state->told.intake->sink;
+	const struct secret *secret = sink->store.lanes[state->told.intake->pull->home->index].value;
 	state->secret = secret == NULL ? NULL : secret_copy(secret);
 	if (state->secret == NULL) {
-		fail(state, STATUS_UNAVAILABLE);
+		teller_fail(&state->told, STATUS_UNAVAILABLE);
 		return;
 	}
-	if (!state->intake->is_question && !state->intake->is_segment) {
-		tell(state); /* an upload is made when there is more than one part */
+	if (!state->told.intake->is_question && !state->told.intake->is_segment) {
+		teller_tell(&state->told); /* an upload is made when there is more than one part */
 		return;
 	}
 	struct buffer query = {0};
@@ -310,7 +265,7 @@ static void begin(struct s3_intake *state)
 	sigv4_escape(buffer_text(&state->key), false, &query);
 	buffer_append(&query, TEXT("&uploads="));
 	if (query.failed)
-		fail(state, STATUS_NO_MEMORY);
+		teller_fail(&state->told, STATUS_NO_MEMORY);
 	else
 		say(state, TEXT("GET"), buffer_text(&query), TEXT_NONE, on_uploads);
 	buffer_free(&query);
@@ -330,11 +285,11 @@ static void slot_clear(struct slot *slot)
 static void send_slot(struct slot *slot)
 {
 	struct s3_intake *state = slot->home;
-	const struct s3_sink *sink = state->intake->sink;
-	const struct pull *pull = state->intake->pull;
+	const struct s3_sink *sink = state->told.intake->sink;
+	const struct pull *pull = state->told.intake->pull;
 	const struct dp *dp = pull->home->dp;
 	const struct participant *participant = registry_find(dp->registry, text_of(pull->flow->ctx));
-	const struct header type = {TEXT("content-type"), state->intake->content_type};
+	const struct header type = {TEXT("content-type"), state->told.intake->content_type};
 	bool is_single = state->upload[0] == 0;
 	struct s3_call signed_call = {0};
 	struct buffer query = {0};
@@ -352,7 +307,7 @@ static void send_slot(struct slot *slot)
 		.header_count = is_single && type.value.bytes != NULL};
 	enum status status = query.failed ? STATUS_NO_MEMORY : participant == NULL ? STATUS_UNAVAILABLE : STATUS_OK;
 	if (status == STATUS_OK)
-		status = s3_call_build(&sink->bucket, &request, secret_expose(state->secret),
+		status = s3_call_build(&sink->store.bucket, &request, secret_expose(state->secret),
 			worker_wall_ms(pull->home->worker) / 1000, &signed_call);
 	if (status == STATUS_OK) {
 		struct address_rules addresses = participant_address_rules(participant);
@@ -370,7 +325,7 @@ static void send_slot(struct slot *slot)
 	buffer_free(&query);
 	if (status != STATUS_OK) {
 		slot->call = NULL;
-		fail(state, status);
+		teller_fail(&state->told, status);
 	}
 }
 
@@ -382,7 +337,7 @@ static void on_created(void *context, int status, int64_t length, struct text bo
 	if (status_of(status) != STATUS_OK || !s3_xml_text(body, "UploadId", state->upload, sizeof(state->upload)) ||
 		state->upload[0] == 0) {
 		state->upload[0] = 0;
-		fail(state, status_of(status) != STATUS_OK ? status_of(status) : STATUS_UNAVAILABLE);
+		teller_fail(&state->told, status_of(status) != STATUS_OK ? status_of(status) : STATUS_UNAVAILABLE);
 		return;
 	}
 	for (size_t i = 0; i < SLOTS; i++) {
@@ -400,12 +355,12 @@ static void dispatch(struct slot *slot)
 	snprintf(slot->payload, sizeof(slot->payload), "%s", SIGV4_UNSIGNED);
 	if (slot->digest != NULL) {
 		if (running_digest_end(slot->digest, hash) != STATUS_OK) {
-			fail(state, STATUS_NO_MEMORY);
+			teller_fail(&state->told, STATUS_NO_MEMORY);
 			return;
 		}
 		digest_hex(hash, slot->payload);
 	}
-	bool is_all = state->is_finishing && state->is_whole && slot->number == 1;
+	bool is_all = state->told.is_finishing && state->is_whole && slot->number == 1;
 	if (state->upload[0] != 0 || is_all)
 		send_slot(slot);
 	else if (state->talk == NULL)
@@ -414,7 +369,7 @@ static void dispatch(struct slot *slot)
 
 static struct slot *slot_to_fill(struct s3_intake *state)
 {
-	const struct s3_sink *sink = state->intake->sink;
+	const struct s3_sink *sink = state->told.intake->sink;
 	struct slot *free_one = NULL;
 	for (size_t i = 0; i < SLOTS; i++) {
 		if (state->slots[i].phase == SLOT_FILLING)
@@ -424,8 +379,8 @@ static struct slot *slot_to_fill(struct s3_intake *state)
 	}
 	if (free_one == NULL)
 		return NULL;
-	if (!sink->bucket.url.tls && running_digest_new(HASH_SHA256, &free_one->digest) != STATUS_OK) {
-		fail(state, STATUS_NO_MEMORY);
+	if (!sink->store.bucket.url.tls && running_digest_new(HASH_SHA256, &free_one->digest) != STATUS_OK) {
+		teller_fail(&state->told, STATUS_NO_MEMORY);
 		return NULL;
 	}
 	free_one->phase = SLOT_FILLING;
@@ -435,25 +390,25 @@ static struct slot *slot_to_fill(struct s3_intake *state)
 
 static void fill(struct s3_intake *state)
 {
-	while (state->is_writing && state->failed == STATUS_OK && state->used < state->bytes.length) {
+	while (state->told.is_writing && state->told.failed == STATUS_OK && state->used < state->told.bytes.length) {
 		struct slot *slot = slot_to_fill(state);
 		if (slot == NULL)
 			return;
-		size_t left = state->bytes.length - state->used, room = (size_t)state->part_bytes - slot->bytes.length;
-		struct text piece = {state->bytes.bytes + state->used, left < room ? left : room};
+		size_t left = state->told.bytes.length - state->used, room = (size_t)state->part_bytes - slot->bytes.length;
+		struct text piece = {state->told.bytes.bytes + state->used, left < room ? left : room};
 		buffer_append(&slot->bytes, piece);
 		state->used += piece.length;
 		if (slot->bytes.failed ||
 			(slot->digest != NULL &&
 				running_digest_add(slot->digest, (const uint8_t *)piece.bytes, piece.length) != STATUS_OK))
-			fail(state, STATUS_NO_MEMORY);
+			teller_fail(&state->told, STATUS_NO_MEMORY);
 		else if (slot->number > PARTS_MAX)
-			fail(state, STATUS_TOO_LARGE);
+			teller_fail(&state->told, STATUS_TOO_LARGE);
 		else if ((int64_t)slot->bytes.length == state->part_bytes)
 			dispatch(slot);
 	}
-	if (state->is_writing && state->failed == STATUS_OK)
-		tell(state);
+	if (state->told.is_writing && state->told.failed == STATUS_OK)
+		teller_tell(&state->told);
 }
 
 static void on_completed(void *context, int status, int64_t length, struct text body)
@@ -464,9 +419,9 @@ static void on_completed(void *context, int status, int64_t length, struct text 
 	state->talk = NULL;
 	/* a store may answer 200 before it knows, and the error in the body */
 	if (status_of(status) != STATUS_OK || s3_xml_next(&rest, "Error", &error))
-		fail(state, status_of(status) != STATUS_OK ? status_of(status) : STATUS_UNAVAILABLE);
+		teller_fail(&state->told, status_of(status) != STATUS_OK ? status_of(status) : STATUS_UNAVAILABLE);
 	else
-		tell(state);
+		teller_tell(&state->told);
 }
 
 static void complete(struct s3_intake *state)
@@ -482,7 +437,7 @@ static void complete(struct s3_intake *state)
 	}
 	buffer_append(&body, TEXT("</CompleteMultipartUpload>"));
 	if (query.failed || body.failed)
-		fail(state, STATUS_NO_MEMORY);
+		teller_fail(&state->told, STATUS_NO_MEMORY);
 	else
 		say(state, TEXT("POST"), buffer_text(&query), buffer_text(&body), on_completed);
 	buffer_free(&query);
@@ -493,21 +448,21 @@ static void complete(struct s3_intake *state)
 static void settle(struct s3_intake *state)
 {
 	bool is_busy = false;
-	if (!state->is_finishing || state->is_queued || state->talk != NULL || state->failed != STATUS_OK)
+	if (!state->told.is_finishing || state->told.is_queued || state->talk != NULL || state->told.failed != STATUS_OK)
 		return;
 	if (state->is_whole && state->next_number == 1 && slot_to_fill(state) == NULL) /* an empty object is one, too */
 		return;
-	for (size_t i = 0; i < SLOTS && state->failed == STATUS_OK; i++) {
+	for (size_t i = 0; i < SLOTS && state->told.failed == STATUS_OK; i++) {
 		if (state->slots[i].phase == SLOT_FILLING)
 			dispatch(&state->slots[i]);
 		is_busy = is_busy || state->slots[i].phase != SLOT_FREE;
 	}
-	if (is_busy || state->failed != STATUS_OK)
+	if (is_busy || state->told.failed != STATUS_OK)
 		return;
 	if (state->is_whole && state->upload[0] != 0)
 		complete(state);
 	else
-		tell(state);
+		teller_tell(&state->told);
 }
 
 static void feed(struct s3_intake *state)
@@ -528,7 +483,7 @@ static void part_done(struct slot *slot, const struct client_response *response)
 	bool is_good = tag.length > 0 && tag.length < sizeof(copy);
 	snprintf(copy, sizeof(copy), "%.*s", is_good ? (int)tag.length : 0, is_good ? tag.bytes : "");
 	if (state->upload[0] != 0 && (!is_good || !keep_tag(state, slot->number, copy))) {
-		fail(state, STATUS_UNAVAILABLE);
+		teller_fail(&state->told, STATUS_UNAVAILABLE);
 		return;
 	}
 	slot_clear(slot);
@@ -541,7 +496,7 @@ static void part_failed(struct slot *slot, enum status why)
 		client_call_close(slot->call);
 	slot->call = NULL;
 	if (why == STATUS_FORBIDDEN || why == STATUS_TOO_LARGE || why == STATUS_REFUSED || ++slot->tries >= TRIES)
-		fail(slot->home, why);
+		teller_fail(&slot->home->told, why);
 	else
 		send_slot(slot);
 }
@@ -582,15 +537,15 @@ static void on_credential(struct credential_waiter *waiter, enum status status)
 {
 	struct s3_intake *state = (struct s3_intake *)(void *)((char *)waiter - offsetof(struct s3_intake, waiter));
 	if (status != STATUS_OK)
-		fail(state, status);
+		teller_fail(&state->told, status);
 	else
 		begin(state);
 }
 
 static enum status set_key(struct s3_intake *state)
 {
-	const struct s3_sink *sink = state->intake->sink;
-	const struct pull *pull = state->intake->pull;
+	const struct s3_sink *sink = state->told.intake->sink;
+	const struct pull *pull = state->told.intake->pull;
 	bool has_path = pull->below.length > 1;
 	if (sink->object != NULL && has_path)
 		return STATUS_NOT_FOUND;
@@ -599,7 +554,7 @@ static enum status set_key(struct s3_intake *state)
 		buffer_append(&state->key, text_of(sink->object));
 	} else {
 		buffer_printf(&state->key, "%s/", pull->flow->id);
-		buffer_append(&state->key, state->intake->name);
+		buffer_append(&state->key, state->told.intake->name);
 	}
 	return state->key.failed ? STATUS_NO_MEMORY : state->key.length > S3_KEY_MAX ? STATUS_NOT_FOUND : STATUS_OK;
 }
@@ -607,7 +562,7 @@ static enum status set_key(struct s3_intake *state)
 /* The size of parts follows from the object's: so every attempt has the same. */
 static enum status set_parts(struct s3_intake *state)
 {
-	const struct intake *intake = state->intake;
+	const struct intake *intake = state->told.intake;
 	bool is_small = intake->total >= 0 && intake->total <= PARTS_MAX * PART_SMALL;
 	state->part_bytes = is_small ? PART_SMALL : PART_LARGE;
 	if (intake->total > PARTS_MAX * PART_LARGE)
@@ -622,39 +577,35 @@ static enum status set_parts(struct s3_intake *state)
 static void s3_open(struct intake *intake)
 {
 	const struct s3_sink *sink = intake->sink;
-	struct credential_lane *lane = &sink->lanes[intake->pull->home->index];
+	struct credential_lane *lane = &sink->store.lanes[intake->pull->home->index];
 	struct s3_intake *state = calloc(1, sizeof(*state));
 	intake->driver_state = state;
 	if (state == NULL)
 		return;
-	state->intake = intake;
-	state->task.run = run;
+	teller_open(&state->told, intake, state_free);
 	state->waiter.ready = on_credential;
-	state->is_opening = true;
 	for (size_t i = 0; i < SLOTS; i++)
 		state->slots[i].home = state;
 	enum status status = set_key(state);
 	if (status == STATUS_OK)
 		status = set_parts(state);
 	if (status == STATUS_INVALID)
-		state->failed = STATUS_PROTOCOL; /* of the sender's: said as it is */
+		state->told.failed = STATUS_PROTOCOL; /* of the sender's: said as it is */
 	if (status != STATUS_OK)
-		fail(state, status);
-	else if (credential_is_ready(intake->pull, &sink->credential, lane))
+		teller_fail(&state->told, status);
+	else if (credential_is_ready(intake->pull, &sink->store.credential, lane))
 		begin(state);
 	else
-		credential_fetch(intake->pull, &sink->credential, lane, &state->waiter);
+		credential_fetch(intake->pull, &sink->store.credential, lane, &state->waiter);
 }
 
 static void s3_write(struct intake *intake, struct buffer *bytes)
 {
 	struct s3_intake *state = intake->driver_state;
-	state->bytes = *bytes;
-	*bytes = (struct buffer){0};
+	teller_take(&state->told, bytes);
 	state->used = 0;
-	state->is_writing = true;
-	if (state->failed != STATUS_OK)
-		tell(state);
+	if (state->told.failed != STATUS_OK)
+		teller_tell(&state->told);
 	else
 		feed(state);
 }
@@ -662,10 +613,10 @@ static void s3_write(struct intake *intake, struct buffer *bytes)
 static void s3_finish(struct intake *intake, bool is_whole)
 {
 	struct s3_intake *state = intake->driver_state;
-	state->is_finishing = true;
+	state->told.is_finishing = true;
 	state->is_whole = is_whole;
-	if (state->failed != STATUS_OK)
-		tell(state);
+	if (state->told.failed != STATUS_OK)
+		teller_tell(&state->told);
 	else
 		settle(state);
 }
@@ -680,13 +631,12 @@ static void s3_close(struct intake *intake)
 	state->talk = NULL;
 	for (size_t i = 0; i < SLOTS; i++)
 		slot_clear(&state->slots[i]);
-	if (state->upload[0] != 0 && !intake->is_question && !intake->is_segment && !state->is_finished) {
+	if (state->upload[0] != 0 && !intake->is_question && !intake->is_segment &&
+		!(state->told.is_finished && state->is_whole)) {
 		say_of_upload(state, "", TEXT("DELETE"), NULL); /* half of a whole is worth nothing */
 		state->talk = NULL;
 	}
-	state->intake = NULL;
-	if (!state->is_queued)
-		state_free(state);
+	teller_close(&state->told);
 }
 
 /* --- the record's side */
@@ -696,12 +646,9 @@ static void s3_free(void *object)
 	struct s3_sink *sink = object;
 	if (sink == NULL)
 		return;
-	for (unsigned i = 0; sink->lanes != NULL && i < sink->lane_count; i++)
-		credential_forget(&sink->lanes[i]);
-	s3_bucket_clear(&sink->bucket);
+	s3_store_clear(&sink->store);
 	free(sink->folder);
 	free(sink->object);
-	free(sink->lanes);
 	free(sink);
 }
 
@@ -727,16 +674,13 @@ static enum status s3_build(const struct json *properties, unsigned workers, voi
 	struct s3_sink *made = calloc(1, sizeof(*made));
 	if (made == NULL)
 		return STATUS_NO_MEMORY;
-	made->lane_count = workers;
-	made->lanes = calloc(workers, sizeof(made->lanes[0]));
-	enum status status = made->lanes == NULL ? STATUS_NO_MEMORY : s3_bucket_build(properties, &made->bucket, error);
+	enum status status = s3_store_build(properties, workers, &made->store, error);
 	if (status == STATUS_OK)
 		status = read_names(properties, made, error);
 	if (status != STATUS_OK) {
 		s3_free(made);
 		return status;
 	}
-	made->credential = (struct credential_rules){.secret_name = made->bucket.secret_name, .is_document = true};
 	*sink = made;
 	return STATUS_OK;
 }

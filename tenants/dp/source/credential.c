@@ -1,12 +1,14 @@
 /* Credentials for HTTP sources: secrets from the vault, tokens from an authorization server. */
 #include "tenants/dp/source/credential.h"
 
-#include <ctype.h>
 #include <stdlib.h>
+
+#include "tenants/dp/fetch.h"
 
 enum { ANSWER_MAX = 64 * 1024, EARLY_MS = 30000, DEFAULT_LIFETIME_S = 60 };
 
-struct fetch {
+/* One fetch into a lane: from the vault, then from the token endpoint. */
+struct errand {
 	struct dp_worker *home;
 	struct dataset *dataset; /* a reference: rules and lane live in it */
 	const struct credential_rules *rules;
@@ -15,10 +17,7 @@ struct fetch {
 	struct secret *value, *bearer;
 	int64_t bearer_until_ms;
 	uint64_t secrets;
-	struct client_call *call;
-	struct buffer form, answer;
-	size_t sent;
-	int status;
+	struct fetch *fetch;
 };
 
 bool credential_is_ready(
@@ -50,26 +49,17 @@ void credential_leave(struct credential_waiter *waiter)
 	waiter->previous = NULL;
 }
 
-static void buffer_wipe(struct buffer *buffer)
+static void finish(struct errand *errand, enum status status)
 {
-	if (buffer->bytes != NULL)
-		wipe(buffer->bytes, buffer->room);
-	buffer_free(buffer);
-}
-
-static void finish(struct fetch *fetch, enum status status)
-{
-	struct credential_lane *lane = fetch->lane;
-	if (fetch->call != NULL)
-		client_call_close(fetch->call);
+	struct credential_lane *lane = errand->lane;
 	lane->is_fetching = false;
 	if (status == STATUS_OK) {
 		credential_forget(lane);
-		lane->value = fetch->value;
-		lane->bearer = fetch->bearer;
-		lane->bearer_until_ms = fetch->bearer_until_ms;
-		lane->secrets = fetch->secrets;
-		fetch->value = fetch->bearer = NULL;
+		lane->value = errand->value;
+		lane->bearer = errand->bearer;
+		lane->bearer_until_ms = errand->bearer_until_ms;
+		lane->secrets = errand->secrets;
+		errand->value = errand->bearer = NULL;
 	}
 	/* those who wait now; one that is not helped by this fetch may start the next */
 	struct credential_waiter *waiters = lane->waiters;
@@ -81,23 +71,20 @@ static void finish(struct fetch *fetch, enum status status)
 		credential_leave(waiter);
 		waiter->ready(waiter, status);
 	}
-	secret_free(fetch->value);
-	secret_free(fetch->bearer);
-	buffer_wipe(&fetch->form);
-	buffer_wipe(&fetch->answer);
-	dataset_unref(fetch->dataset);
-	free(fetch);
+	secret_free(errand->value);
+	secret_free(errand->bearer);
+	dataset_unref(errand->dataset);
+	free(errand);
 }
 
 /* --- the token endpoint */
 
-static void read_token(struct fetch *fetch)
+static void read_token(struct errand *errand, struct text answer)
 {
 	static const struct json_limits limits = {ANSWER_MAX, 8, 256};
 	struct json *root = NULL;
 	int64_t lifetime_s = DEFAULT_LIFETIME_S;
-	enum status status =
-		fetch->status == 200 ? json_parse(buffer_text(&fetch->answer), &limits, &root) : STATUS_UNAVAILABLE;
+	enum status status = json_parse(answer, &limits, &root);
 	struct text token = status == STATUS_OK ? json_member_text(root, "access_token") : TEXT_NONE;
 	json_integer(json_member(root, "expires_in"), &lifetime_s);
 	if (lifetime_s < 0 || lifetime_s > 86400)
@@ -109,153 +96,105 @@ static void read_token(struct fetch *fetch)
 		struct buffer header = {0};
 		buffer_append(&header, TEXT("Bearer "));
 		buffer_append(&header, token);
-		fetch->bearer = header.failed ? NULL : secret_new(buffer_text(&header));
+		errand->bearer = header.failed ? NULL : secret_new(buffer_text(&header));
 		buffer_wipe(&header);
 		/* a token that lives less than the margin is still good for the requests that wait now */
 		int64_t margin_ms = lifetime_s * 1000 > 2 * EARLY_MS ? EARLY_MS : lifetime_s * 500;
-		fetch->bearer_until_ms = worker_wall_ms(fetch->home->worker) + lifetime_s * 1000 - margin_ms;
+		errand->bearer_until_ms = worker_wall_ms(errand->home->worker) + lifetime_s * 1000 - margin_ms;
 	}
 	json_free(root);
-	finish(fetch, !is_good ? STATUS_UNAVAILABLE : fetch->bearer == NULL ? STATUS_NO_MEMORY : STATUS_OK);
+	finish(errand, !is_good ? STATUS_UNAVAILABLE : errand->bearer == NULL ? STATUS_NO_MEMORY : STATUS_OK);
 }
 
-static void on_readable(void *state, struct client_call *call)
+static void on_answer(void *context, enum status status, int http, struct text body)
 {
-	struct fetch *fetch = state;
-	for (;;) {
-		uint8_t bytes[4096];
-		size_t count = 0;
-		enum body_state result = client_call_read(call, bytes, sizeof(bytes), &count);
-		if (result == BODY_LATER)
-			return;
-		buffer_append(&fetch->answer, (struct text){(const char *)bytes, count});
-		wipe(bytes, sizeof(bytes));
-		if (result == BODY_FAILED || fetch->answer.failed || fetch->answer.length > ANSWER_MAX) {
-			finish(fetch, STATUS_UNAVAILABLE);
-			return;
-		}
-		if (result == BODY_END) {
-			read_token(fetch);
-			return;
-		}
-	}
-}
-
-static void on_head(void *state, struct client_call *call, const struct client_response *response)
-{
-	((struct fetch *)state)->status = response->status;
-	on_readable(state, call);
-}
-
-static void on_writable(void *state, struct client_call *call)
-{
-	struct fetch *fetch = state;
-	fetch->sent += client_call_write(
-		call, (const uint8_t *)fetch->form.bytes + fetch->sent, fetch->form.length - fetch->sent, true);
-}
-
-static void on_failed(void *state, struct client_call *call, enum status why)
-{
-	(void)call;
-	finish(state, why == STATUS_TIMEOUT || why == STATUS_REFUSED ? why : STATUS_UNAVAILABLE);
-}
-
-static const struct client_events events = {on_head, on_readable, on_writable, on_failed};
-
-static void append_form(struct buffer *form, const char *name, struct text value)
-{
-	if (form->length > 0)
-		buffer_append_byte(form, '&');
-	buffer_append(form, text_of(name));
-	buffer_append_byte(form, '=');
-	for (size_t i = 0; i < value.length; i++) {
-		unsigned char byte = (unsigned char)value.bytes[i];
-		if (isalnum(byte) || byte == '-' || byte == '.' || byte == '_' || byte == '*')
-			buffer_append_byte(form, (char)byte);
-		else
-			buffer_printf(form, "%%%02X", byte);
-	}
+	struct errand *errand = context;
+	errand->fetch = NULL;
+	if (status == STATUS_OK && http == 200)
+		read_token(errand, body);
+	else
+		finish(errand, status == STATUS_TIMEOUT ? status : STATUS_UNAVAILABLE);
 }
 
 static void on_client_secret(void *context, enum status status, struct text secret)
 {
-	static const struct header headers[] = {
-		{{"content-type", 12}, {"application/x-www-form-urlencoded", 33}}, {{"accept", 6}, {"application/json", 16}}};
-	struct fetch *fetch = context;
-	const struct dp *dp = fetch->home->dp;
-	const struct participant *participant = registry_find(dp->registry, fetch->ctx);
+	struct errand *errand = context;
+	const struct dp *dp = errand->home->dp;
+	const struct participant *participant = registry_find(dp->registry, errand->ctx);
+	struct buffer form = {0};
 	if (status != STATUS_OK || participant == NULL) {
-		finish(fetch, STATUS_UNAVAILABLE);
+		finish(errand, STATUS_UNAVAILABLE);
 		return;
 	}
-	append_form(&fetch->form, "grant_type", TEXT("client_credentials"));
-	append_form(&fetch->form, "client_id", text_of(fetch->rules->client_id));
-	append_form(&fetch->form, "client_secret", secret);
-	if (fetch->rules->scope != NULL)
-		append_form(&fetch->form, "scope", text_of(fetch->rules->scope));
+	form_append(&form, "grant_type", TEXT("client_credentials"));
+	form_append(&form, "client_id", text_of(errand->rules->client_id));
+	form_append(&form, "client_secret", secret);
+	if (errand->rules->scope != NULL)
+		form_append(&form, "scope", text_of(errand->rules->scope));
 	struct address_rules addresses = participant_address_rules(participant);
-	const struct client_request request = {.tenant = fetch->ctx,
-		.url = &fetch->rules->token,
+	const struct fetch_order order = {.tenant = errand->ctx,
+		.url = errand->rules->token_url,
 		.method = TEXT("POST"),
-		.headers = headers,
-		.header_count = 2,
-		.body_length = (int64_t)fetch->form.length,
+		.content_type = TEXT("application/x-www-form-urlencoded"),
+		.body = buffer_text(&form),
 		.rules = &addresses,
-		.read_ms = (uint32_t)dp->settings.source_ms};
-	status = fetch->form.failed ? STATUS_NO_MEMORY
-								: client_call_start(fetch->home->worker, &request, &events, fetch, &fetch->call);
+		.timeout_ms = (uint32_t)dp->settings.source_ms,
+		.answer_max = ANSWER_MAX};
+	status =
+		form.failed ? STATUS_NO_MEMORY : fetch_start(errand->home->worker, &order, on_answer, errand, &errand->fetch);
+	buffer_wipe(&form);
 	if (status != STATUS_OK)
-		finish(fetch, status);
+		finish(errand, status);
 }
 
 /* --- the vault */
 
-static void fetch_token(struct fetch *fetch)
+static void fetch_token(struct errand *errand)
 {
-	if (fetch->rules->client_id == NULL)
-		finish(fetch, STATUS_OK);
+	if (errand->rules->client_id == NULL)
+		finish(errand, STATUS_OK);
 	else
-		vault_secret_get(fetch->home->dp->vault, fetch->ctx, text_of(fetch->rules->client_secret_key),
-			fetch->home->worker, on_client_secret, fetch);
+		vault_secret_get(errand->home->dp->vault, errand->ctx, text_of(errand->rules->client_secret_key),
+			errand->home->worker, on_client_secret, errand);
 }
 
 static void on_secret(void *context, enum status status, struct text value)
 {
-	struct fetch *fetch = context;
+	struct errand *errand = context;
 	struct json *root = NULL;
-	if (status == STATUS_OK && !fetch->rules->is_document && value.length > 0 && value.bytes[0] == '{' &&
+	if (status == STATUS_OK && !errand->rules->is_document && value.length > 0 && value.bytes[0] == '{' &&
 		json_parse(value, NULL, &root) == STATUS_OK && json_member_text(root, "token").bytes != NULL)
 		value = json_member_text(root, "token");
 	bool is_good = status == STATUS_OK && value.length > 0;
-	for (size_t i = 0; i < value.length && is_good && !fetch->rules->is_document; i++)
+	for (size_t i = 0; i < value.length && is_good && !errand->rules->is_document; i++)
 		is_good = (unsigned char)value.bytes[i] >= 0x20 && value.bytes[i] != 0x7f;
 	if (is_good)
-		fetch->value = secret_new(value);
+		errand->value = secret_new(value);
 	json_free(root);
-	if (fetch->value == NULL)
-		finish(fetch, STATUS_UNAVAILABLE);
+	if (errand->value == NULL)
+		finish(errand, STATUS_UNAVAILABLE);
 	else
-		fetch_token(fetch);
+		fetch_token(errand);
 }
 
 static bool start(struct pull *pull, const struct credential_rules *rules, struct credential_lane *lane)
 {
-	struct fetch *fetch = calloc(1, sizeof(*fetch));
-	if (fetch == NULL)
+	struct errand *errand = calloc(1, sizeof(*errand));
+	if (errand == NULL)
 		return false;
 	struct dp_worker *home = pull->home;
-	fetch->home = home;
-	fetch->dataset = pull->dataset;
+	errand->home = home;
+	errand->dataset = pull->dataset;
 	dataset_ref(pull->dataset);
-	fetch->rules = rules;
-	fetch->lane = lane;
-	fetch->ctx = text_of(pull->dataset->ctx);
-	fetch->secrets = atomic_load_explicit(&home->dp->secrets, memory_order_relaxed);
+	errand->rules = rules;
+	errand->lane = lane;
+	errand->ctx = text_of(pull->dataset->ctx);
+	errand->secrets = atomic_load_explicit(&home->dp->secrets, memory_order_relaxed);
 	lane->is_fetching = true;
 	if (rules->secret_name != NULL)
-		vault_secret_get(home->dp->vault, fetch->ctx, text_of(rules->secret_name), home->worker, on_secret, fetch);
+		vault_secret_get(home->dp->vault, errand->ctx, text_of(rules->secret_name), home->worker, on_secret, errand);
 	else
-		fetch_token(fetch);
+		fetch_token(errand);
 	return true;
 }
 

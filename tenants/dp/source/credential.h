@@ -13,7 +13,6 @@ struct credential_rules {
 	bool is_document;                            /* the secret is JSON and taken whole: no header is made of it */
 	char *client_id, *client_secret_key, *scope; /* oauth2 */
 	char *token_url;
-	struct url token; /* into token_url */
 };
 
 /* One worker's. All-zero starts. */

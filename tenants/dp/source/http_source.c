@@ -200,7 +200,8 @@ static enum status read_oauth2(const struct json *properties, struct credential_
 		if (fields[i].required && (*fields[i].into == NULL || **fields[i].into == 0))
 			return wrong(error, fields[i].name, "is missing");
 	}
-	if (url_parse(text_of(rules->token_url), &rules->token) != STATUS_OK)
+	struct url url;
+	if (url_parse(text_of(rules->token_url), &url) != STATUS_OK)
 		return wrong(error, "oauth2:tokenUrl", "must be an http or https URL");
 	return STATUS_OK;
 }

@@ -5,17 +5,13 @@
 #include "server/answer.h"
 #include "server/path.h"
 #include "tenants/dp/source/conditions.h"
-#include "tenants/dp/source/credential.h"
 #include "tenants/dp/source/relay.h"
-#include "tenants/dp/source/s3_request.h"
+#include "tenants/dp/source/s3_store.h"
 
 struct s3_source {
-	struct s3_bucket bucket;
-	struct credential_rules credential;
+	struct s3_store store;
 	char *object; /* NULL: what is below `prefix` */
 	char *prefix;
-	unsigned lane_count;
-	struct credential_lane *lanes; /* one per worker */
 };
 
 struct s3_pull {
@@ -35,12 +31,9 @@ static void s3_free(void *object)
 	struct s3_source *source = object;
 	if (source == NULL)
 		return;
-	for (unsigned i = 0; source->lanes != NULL && i < source->lane_count; i++)
-		credential_forget(&source->lanes[i]);
-	s3_bucket_clear(&source->bucket);
+	s3_store_clear(&source->store);
 	free(source->object);
 	free(source->prefix);
-	free(source->lanes);
 	free(source);
 }
 
@@ -73,16 +66,13 @@ static enum status s3_build(const struct json *properties, unsigned workers, voi
 	struct s3_source *made = calloc(1, sizeof(*made));
 	if (made == NULL)
 		return STATUS_NO_MEMORY;
-	made->lane_count = workers;
-	made->lanes = calloc(workers, sizeof(made->lanes[0]));
-	enum status status = made->lanes == NULL ? STATUS_NO_MEMORY : s3_bucket_build(properties, &made->bucket, error);
+	enum status status = s3_store_build(properties, workers, &made->store, error);
 	if (status == STATUS_OK)
 		status = read_names(properties, made, error);
 	if (status != STATUS_OK) {
 		s3_free(made);
 		return status;
 	}
-	made->credential = (struct credential_rules){.secret_name = made->bucket.secret_name, .is_document = true};
 	*source = made;
 	return STATUS_OK;
 }
@@ -159,7 +149,7 @@ static void send_request(struct s3_pull *state)
 	struct pull *pull = state->relay.pull;
 	const struct s3_source *source = pull->part->source;
 	const struct dp *dp = pull->home->dp;
-	const struct secret *secret = source->lanes[pull->home->index].value;
+	const struct secret *secret = source->store.lanes[pull->home->index].value;
 	const struct participant *participant = registry_find(dp->registry, text_of(pull->flow->ctx));
 	struct header headers[8];
 	struct s3_call signed_call = {0};
@@ -169,8 +159,8 @@ static void send_request(struct s3_pull *state)
 	if (status == STATUS_OK && !collect_headers(state, headers, &request.header_count))
 		status = STATUS_NO_MEMORY;
 	if (status == STATUS_OK)
-		status = s3_call_build(
-			&source->bucket, &request, secret_expose(secret), worker_wall_ms(pull->home->worker) / 1000, &signed_call);
+		status = s3_call_build(&source->store.bucket, &request, secret_expose(secret),
+			worker_wall_ms(pull->home->worker) / 1000, &signed_call);
 	if (status == STATUS_OK) {
 		struct address_rules addresses = participant_address_rules(participant);
 		const struct client_request call = {.tenant = text_of(pull->flow->ctx),
@@ -196,11 +186,7 @@ static bool passes(struct text name, const struct header *headers, size_t count)
 	static const char *const fields[] = {"accept-ranges", "cache-control", "content-disposition", "content-encoding",
 		"content-language", "content-range", "content-type", "etag", "expires", "last-modified"};
 	(void)headers, (void)count;
-	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-		if (text_equals(name, text_of(fields[i])))
-			return true;
-	}
-	return false;
+	return text_find_word(name, fields, sizeof(fields) / sizeof(fields[0])) >= 0;
 }
 
 /* The store's status, in our words: its own body may name buckets, keys and accounts. */
@@ -248,7 +234,7 @@ static void on_credential(struct credential_waiter *waiter, enum status status)
 static void s3_start(struct pull *pull)
 {
 	const struct s3_source *source = pull->part->source;
-	struct credential_lane *lane = &source->lanes[pull->home->index];
+	struct credential_lane *lane = &source->store.lanes[pull->home->index];
 	if (conditions_fail(pull)) {
 		pull_refuse(pull, 412, TEXT_NONE);
 		return;
@@ -261,10 +247,10 @@ static void s3_start(struct pull *pull)
 	}
 	*state = (struct s3_pull){.relay.pull = pull, .waiter.ready = on_credential, .key = key};
 	pull->source_state = state;
-	if (credential_is_ready(pull, &source->credential, lane))
+	if (credential_is_ready(pull, &source->store.credential, lane))
 		send_request(state);
 	else
-		credential_fetch(pull, &source->credential, lane, &state->waiter);
+		credential_fetch(pull, &source->store.credential, lane, &state->waiter);
 }
 
 static void s3_close(struct pull *pull)
