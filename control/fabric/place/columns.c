@@ -3,6 +3,8 @@
 
 #include <stdbool.h>
 
+#include "control/fabric/place/bits.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #define WITH_AVX2 __attribute__((target("avx2")))
@@ -32,25 +34,39 @@ WITH_AVX2 static void keep_at_least_avx2(uint64_t *into, const int32_t *column, 
 		into[i] &= at_least_32(column, below) | (uint64_t)at_least_32(column + 32, below) << 32;
 }
 
-WITH_AVX2 static __m256i share_of_eight(const struct columns *columns, int column, uint32_t at)
+WITH_AVX2 static __m256i share_of_eight(const int32_t *left, const uint32_t *share, __m256i need)
 {
-	__m256i left = *(const __m256i *)(const void *)(columns->left[column] + at);
-	__m256i share = *(const __m256i *)(const void *)(columns->share[column] + at);
-	__m256i rest = _mm256_sub_epi32(left, _mm256_set1_epi32(columns->need[column]));
-	return _mm256_srli_epi32(_mm256_mullo_epi32(rest, share), 17);
+	__m256i rest = _mm256_sub_epi32(*(const __m256i *)(const void *)left, need);
+	return _mm256_srli_epi32(_mm256_mullo_epi32(rest, *(const __m256i *)(const void *)share), 17);
 }
 
+/* Packing works within halves: the columns are gathered in that order, and put right by the last. */
 WITH_AVX2 static void least_avx2(int16_t *least, const struct columns *columns, uint32_t words)
 {
-	for (uint32_t at = 0; at < words * 64; at += 16) {
-		__m256i low = _mm256_set1_epi32(INT16_MAX), high = low;
-		for (int i = 0; i < columns->count; i++) {
-			low = _mm256_min_epi32(low, share_of_eight(columns, i, at));
-			high = _mm256_min_epi32(high, share_of_eight(columns, i, at + 8));
+	for (int i = 0; i < columns->count; i++) {
+		const int32_t *left = columns->left[i];
+		const uint32_t *share = columns->share[i];
+		const __m256i need = _mm256_set1_epi32(columns->need[i]);
+		for (uint32_t at = 0; at < words * 64; at += 16) {
+			__m256i *into = (__m256i *)(void *)(least + at);
+			__m256i both = _mm256_packs_epi32(
+				share_of_eight(left + at, share + at, need), share_of_eight(left + at + 8, share + at + 8, need));
+			*into = i == 0 ? both : _mm256_min_epi16(*into, both);
 		}
-		__m256i packed = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
-		*(__m256i *)(void *)(least + at) = packed;
 	}
+	for (uint32_t at = 0; at < words * 64; at += 16) {
+		__m256i *into = (__m256i *)(void *)(least + at);
+		*into = _mm256_permute4x64_epi64(*into, 0xd8);
+	}
+}
+
+__attribute__((target("popcnt"))) static uint32_t count_popcnt(
+	const uint64_t *bits, const uint64_t *without, uint32_t words)
+{
+	uint64_t count = 0;
+	for (uint32_t i = 0; i < words; i++)
+		count += (uint64_t)__builtin_popcountll(bits[i] & ~without[i]);
+	return (uint32_t)count;
 }
 #endif
 
@@ -87,4 +103,16 @@ void columns_least(int16_t *least, const struct columns *columns, uint32_t words
 		}
 		least[at] = (int16_t)smallest;
 	}
+}
+
+uint32_t columns_count(const uint64_t *bits, const uint64_t *without, uint32_t words)
+{
+#if defined(__x86_64__)
+	if (has_avx2)
+		return count_popcnt(bits, without, words);
+#endif
+	uint32_t count = 0;
+	for (uint32_t i = 0; i < words; i++)
+		count += bits_count_word(bits[i] & ~without[i]);
+	return count;
 }

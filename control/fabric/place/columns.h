@@ -15,6 +15,8 @@ struct columns {
 
 /* Keeps those whose column is at least `least`. */
 void columns_keep_at_least(uint64_t *into, const int32_t *column, int32_t least, uint32_t words);
+/* How many are in the first set and not in the second. */
+uint32_t columns_count(const uint64_t *bits, const uint64_t *without, uint32_t words);
 /* least[c]: the smallest share of 2^15, over the columns, that is left when `need` has gone. Where there is no room for
  * it, whatever comes out. */
 void columns_least(int16_t *least, const struct columns *columns, uint32_t words);

@@ -247,38 +247,78 @@ static void filter_versions(struct place_snapshot *snapshot, const struct place_
 	}
 }
 
+/* The set of those that pass; before its first use everybody does. */
+static uint64_t *passing(struct place_snapshot *snapshot, enum place_filter filter)
+{
+	if ((snapshot->asked.filters >> filter & 1U) == 0) {
+		snapshot->asked.filters |= 1U << filter;
+		fill(snapshot, snapshot->ok[filter]);
+	}
+	return snapshot->ok[filter];
+}
+
+static bool is_located(const struct place_request *request)
+{
+	return request->cell != NULL || request->regions.count + request->providers.count + request->zones.count +
+											request->sites.count + request->types.count >
+										0;
+}
+
 /* What does not depend on what is booked. */
 static void filter_one(struct place_snapshot *snapshot, const struct place_request *request)
 {
-	bits_and(snapshot->ok[PLACE_FILTER_STATE], snapshot->sets[SET_OPEN], snapshot->words);
+	bits_and(passing(snapshot, PLACE_FILTER_STATE), snapshot->sets[SET_OPEN], snapshot->words);
 	for (unsigned type = 0; type < VPA_TYPE_COUNT; type++) {
 		if ((request->components >> type & 1U) != 0)
 			bits_and(snapshot->ok[PLACE_FILTER_STATE], snapshot->sets[SET_READY + type], snapshot->words);
 	}
-	keep_any(snapshot, &request->jurisdictions, snapshot->ok[PLACE_FILTER_RESIDENCY]);
-	keep_all(snapshot, &request->compliance, snapshot->ok[PLACE_FILTER_RESIDENCY]);
-	filter_location(snapshot, request, snapshot->ok[PLACE_FILTER_LOCATION]);
-	keep_all(snapshot, &request->labels, snapshot->ok[PLACE_FILTER_LABELS]);
-	keep_none(snapshot, &request->forbidden, snapshot->ok[PLACE_FILTER_LABELS]);
-	filter_taints(snapshot, request, snapshot->ok[PLACE_FILTER_TAINTS]);
-	keep_near(snapshot, request, snapshot->ok[PLACE_FILTER_AFFINITY]);
-	keep_all(snapshot, &request->profiles, snapshot->ok[PLACE_FILTER_PROFILES]);
-	filter_versions(snapshot, request, snapshot->ok[PLACE_FILTER_VERSIONS]);
+	if (request->jurisdictions.count + request->compliance.count > 0) {
+		keep_any(snapshot, &request->jurisdictions, passing(snapshot, PLACE_FILTER_RESIDENCY));
+		keep_all(snapshot, &request->compliance, passing(snapshot, PLACE_FILTER_RESIDENCY));
+	}
+	if (is_located(request))
+		filter_location(snapshot, request, passing(snapshot, PLACE_FILTER_LOCATION));
+	if (request->labels.count + request->forbidden.count > 0) {
+		keep_all(snapshot, &request->labels, passing(snapshot, PLACE_FILTER_LABELS));
+		keep_none(snapshot, &request->forbidden, passing(snapshot, PLACE_FILTER_LABELS));
+	}
+	if (snapshot->taint_count > 0)
+		filter_taints(snapshot, request, passing(snapshot, PLACE_FILTER_TAINTS));
+	if (request->affinity_count > 0)
+		keep_near(snapshot, request, passing(snapshot, PLACE_FILTER_AFFINITY));
+	if (request->profiles.count > 0)
+		keep_all(snapshot, &request->profiles, passing(snapshot, PLACE_FILTER_PROFILES));
+	if (request->class != PLACE_PINNED || request->min_protocol > 0)
+		filter_versions(snapshot, request, passing(snapshot, PLACE_FILTER_VERSIONS));
+}
+
+static bool has_hard_spread(const struct place_request *request)
+{
+	for (size_t i = 0; i < request->spread_count; i++) {
+		if (request->spreads[i].is_hard)
+			return true;
+	}
+	return false;
 }
 
 static void filter_spread(struct place_snapshot *snapshot)
 {
 	uint64_t *eligible = snapshot->scratch[1];
-	memcpy(eligible, snapshot->sets[SET_PRESENT], snapshot->words * sizeof(*eligible));
-	for (int filter = PLACE_FILTER_STATE; filter <= PLACE_FILTER_TAINTS; filter++)
-		bits_and(eligible, snapshot->ok[filter], snapshot->words);
-	for (size_t i = 0; i < snapshot->asked.count; i++)
-		keep_even(snapshot, snapshot->asked.requests[i], eligible, snapshot->ok[PLACE_FILTER_AFFINITY]);
+	for (size_t i = 0; i < snapshot->asked.count; i++) {
+		if (!has_hard_spread(snapshot->asked.requests[i]))
+			continue;
+		memcpy(eligible, snapshot->sets[SET_PRESENT], snapshot->words * sizeof(*eligible));
+		for (unsigned filter = PLACE_FILTER_STATE; filter <= PLACE_FILTER_TAINTS; filter++) {
+			if ((snapshot->asked.filters >> filter & 1U) != 0)
+				bits_and(eligible, snapshot->ok[filter], snapshot->words);
+		}
+		keep_even(snapshot, snapshot->asked.requests[i], eligible, passing(snapshot, PLACE_FILTER_AFFINITY));
+	}
 }
 
 /* Also counts, among those that passed what comes before, in which dimension room is missing. */
 static void filter_room(
-	struct place_snapshot *snapshot, int from, int to, const uint64_t *alive, uint64_t *into, uint32_t *exhausted)
+	struct place_snapshot *snapshot, enum place_filter filter, int from, int to, uint32_t *exhausted)
 {
 	for (int i = from; i < to; i++) {
 		uint64_t *fits = snapshot->scratch[0];
@@ -286,41 +326,40 @@ static void filter_room(
 			continue;
 		fill(snapshot, fits);
 		columns_keep_at_least(fits, snapshot->free[i], snapshot->asked.need[i], snapshot->words);
-		bits_and(into, fits, snapshot->words);
-		for (uint32_t word = 0; word < snapshot->words; word++)
-			exhausted[i] += bits_count_word(alive[word] & ~fits[word]);
+		bits_and(passing(snapshot, filter), fits, snapshot->words);
+		exhausted[i] = columns_count(snapshot->feasible, fits, snapshot->words);
 	}
 }
 
 static void filter_all(struct place_snapshot *snapshot, struct place_decision *decision)
 {
 	uint64_t *alive = snapshot->feasible;
-	for (int filter = 0; filter < PLACE_FILTER_COUNT; filter++)
-		fill(snapshot, snapshot->ok[filter]);
+	snapshot->asked.filters = 0;
 	for (size_t i = 0; i < snapshot->asked.count; i++)
 		filter_one(snapshot, snapshot->asked.requests[i]);
 	filter_spread(snapshot);
 	memcpy(alive, snapshot->sets[SET_PRESENT], snapshot->words * sizeof(*alive));
-	uint32_t left = snapshot->count;
-	for (int filter = 0; filter < PLACE_FILTER_COUNT; filter++) {
-		uint64_t *ok = snapshot->ok[filter];
+	decision->feasible = snapshot->count;
+	for (unsigned filter = 0; filter < PLACE_FILTER_COUNT; filter++) {
 		if (filter == PLACE_FILTER_CAPACITY)
-			filter_room(snapshot, 0, PLACE_RESOURCES, alive, ok, decision->exhausted);
+			filter_room(snapshot, PLACE_FILTER_CAPACITY, 0, PLACE_RESOURCES, decision->exhausted);
 		if (filter == PLACE_FILTER_RESOURCES)
-			filter_room(snapshot, PLACE_RESOURCES, PLACE_DIMENSION_COUNT, alive, ok, decision->exhausted);
-		bits_and(alive, ok, snapshot->words);
-		uint32_t now = bits_count(alive, snapshot->words);
-		decision->filtered[filter] = left - now;
-		left = now;
+			filter_room(snapshot, PLACE_FILTER_RESOURCES, PLACE_RESOURCES, PLACE_DIMENSION_COUNT, decision->exhausted);
+		if ((snapshot->asked.filters >> filter & 1U) == 0)
+			continue;
+		decision->filtered[filter] = columns_count(alive, snapshot->ok[filter], snapshot->words);
+		decision->feasible -= decision->filtered[filter];
+		bits_and(alive, snapshot->ok[filter], snapshot->words);
 	}
-	decision->feasible = left;
 }
 
 uint32_t place_mask(const struct place_snapshot *snapshot, uint32_t slot)
 {
 	uint32_t mask = 0;
-	for (unsigned filter = 0; filter < PLACE_FILTER_COUNT; filter++)
-		mask |= bits_has(snapshot->ok[filter], slot) ? 0 : 1U << filter;
+	for (unsigned filter = 0; filter < PLACE_FILTER_COUNT; filter++) {
+		bool counts = (snapshot->asked.filters >> filter & 1U) != 0;
+		mask |= counts && !bits_has(snapshot->ok[filter], slot) ? 1U << filter : 0;
+	}
 	return mask;
 }
 

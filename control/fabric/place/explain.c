@@ -1,4 +1,5 @@
 /* Why a cell was chosen, or none: counts that deciding left behind, and words for them. */
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,29 +28,25 @@ static void print_residency(const struct place_request *request, struct buffer *
 	}
 }
 
-static const struct wants *locations_of(const struct place_request *request, size_t at)
+/* Of all of these one of each is asked for. */
+static const struct {
+	const char *name;
+	size_t offset;
+} locations[] = {{"region", offsetof(struct place_request, regions)},
+	{"provider", offsetof(struct place_request, providers)}, {"zone", offsetof(struct place_request, zones)},
+	{"site", offsetof(struct place_request, sites)}, {"type", offsetof(struct place_request, types)}};
+enum { LOCATIONS = sizeof(locations) / sizeof(locations[0]) };
+
+static const struct wants *location_of(const struct place_request *request, size_t at)
 {
-	switch (at) {
-	case 0:
-		return &request->regions;
-	case 1:
-		return &request->providers;
-	case 2:
-		return &request->zones;
-	case 3:
-		return &request->sites;
-	case 4:
-		return &request->types;
-	default:
-		return NULL;
-	}
+	return (const struct wants *)(const void *)((const char *)request + locations[at].offset);
 }
 
 static void print_location(const struct place_request *request, struct buffer *into)
 {
 	const char *between = "not ";
-	const struct wants *wants;
-	for (size_t at = 0; (wants = locations_of(request, at)) != NULL; at++) {
+	for (size_t at = 0; at < LOCATIONS; at++) {
+		const struct wants *wants = location_of(request, at);
 		if (wants->count == 0)
 			continue;
 		buffer_printf(into, "%s", between);
@@ -152,11 +149,10 @@ static void miss_residency(
 static void miss_location(
 	const struct place_snapshot *snapshot, const struct place_request *request, uint32_t slot, struct buffer *into)
 {
-	static const char *const names[] = {"region", "provider", "zone", "site", "type"};
-	const struct wants *wants;
-	for (size_t at = 0; (wants = locations_of(request, at)) != NULL; at++) {
+	for (size_t at = 0; at < LOCATIONS; at++) {
+		const struct wants *wants = location_of(request, at);
 		if (wants->count > 0 && first_there(snapshot, wants, slot) == NULL) {
-			buffer_printf(into, "is not of %s ", names[at]);
+			buffer_printf(into, "is not of %s ", locations[at].name);
 			print_wants(into, wants, "/");
 			return;
 		}

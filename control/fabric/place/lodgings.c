@@ -137,7 +137,10 @@ static void go(struct lodgings *lodgings, uint64_t who, uint32_t slot, enum vpa_
 		return;
 	uint32_t at = position_of(lodging, slot, type);
 	struct held *items = list_of(lodging);
-	if (!is_at(lodging, at, slot) || items[at].type != (unsigned)type || --items[at].count > 0)
+	if (!is_at(lodging, at, slot) || items[at].type != (unsigned)type)
+		return;
+	items[at].count = (items[at].count - 1U) & 0xfffffffU;
+	if (items[at].count > 0)
 		return;
 	memmove(items + at, items + at + 1, (--lodging->count - at) * sizeof(*items));
 	*is_edge = !is_at(lodging, at, slot) && (at == 0 || !is_at(lodging, at - 1, slot));

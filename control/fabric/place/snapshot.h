@@ -78,6 +78,7 @@ struct place_snapshot {
 		const struct place_request *requests[PLACE_GROUP_MAX];
 		size_t count;
 		int32_t need[PLACE_DIMENSION_COUNT];
+		unsigned filters; /* bit per filter that stands against any cell at all: only their sets count */
 	} asked;
 	uint64_t *ok[PLACE_FILTER_COUNT], *feasible, *scratch[4];
 	int16_t *total;
