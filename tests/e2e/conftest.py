@@ -3,6 +3,7 @@ import http.server
 import json
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -18,10 +19,21 @@ PROGRAMS = pathlib.Path(os.environ.get("CELLD_PROGRAMS", pathlib.Path(__file__).
 A, B = "a" * 32, "b" * 32
 
 
+handed_out = set()
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below the range the kernel takes ports of outgoing connections from: nobody takes it before its server listens."""
+    while True:
+        port = random.randrange(15000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in handed_out:
+            handed_out.add(port)
+            return port
 
 
 def wait_for(condition, deadline=10, what="the condition"):
