@@ -85,8 +85,12 @@ def test_a_cut_inside_a_frame_leaves_the_connection_whole(cell, source):
         assert bytes(response.body) == expected(len(response.body))
     response = connection.get(other_path, headers=[("authorization", f"Bearer {other}")])
     assert response.ended and bytes(response.body) == expected(100000)
-    counted = [line["sent"] for line in cell.log_lines() if line.get("path") == f"/api/public/{A}" and line.get("outcome") == "stopped"]
-    assert sorted(counted[-3:]) == sorted(len(connection.responses[one].body) for one in started), "what was counted came, and no more"
+    came = {len(connection.responses[one].body) for one in started}
+
+    def counted():  # the log is written by a thread of its own
+        return [line["sent"] for line in cell.log_lines() if line.get("path") == f"/api/public/{A}" and line.get("outcome") == "stopped"]
+    wait_for(lambda: came <= set(counted()), 10, "the log lines of what was cut")
+    assert sorted(counted()[-3:]) == sorted(len(connection.responses[one].body) for one in started), "what was counted came, and no more"
     connection.close()
 
 
