@@ -133,8 +133,7 @@ def resets(got):
 
 
 def test_a01_rapid_reset(target, unharmed):
-    """100,000 HEADERS+RST pairs over one, then 16 connections: at most 1,100 streams a connection before GOAWAY. (An attacker that a busy machine
-    slows down is let go on as long as it stays near limits.reset_rate.)"""
+    """100,000 HEADERS+RST pairs over one, then 16 connections: at most 1,100 streams a connection before GOAWAY."""
     path, extra = attack_head(target)
     cpu = target.cpu_seconds()
     total = [0]
@@ -142,13 +141,12 @@ def test_a01_rapid_reset(target, unharmed):
     def one(limit):
         sent = 0
         while sent < limit:
-            began, raw = time.monotonic(), Raw(target.port)
+            raw = Raw(target.port)
             rst = frames.RstStreamFrame(1, 8).serialize()
             count, got = until_closed(raw, lambda index: raw.headers(2 * index + 1, path, extra=extra) + rst[:5] + (2 * index + 1).to_bytes(4, "big") + rst[9:], 5000)
             assert raw.closed or goaways(got), "the connection was neither warned nor closed"
             seen = max([int.from_bytes(payload[:4], "big") for kind, _, _, payload in got if kind == GOAWAY and int.from_bytes(payload[:4], "big") < 1 << 30] or [0])
-            took = time.monotonic() - began
-            assert seen // 2 <= max(1100, 300 + 33 * took), f"{seen // 2} streams before GOAWAY, in {took:.1f} s"
+            assert seen <= 2 * 1100, f"{seen // 2} streams before GOAWAY"
             assert all(code in (0, ENHANCE_YOUR_CALM, INTERNAL_ERROR) for code in goaways(got)), goaways(got)
             raw.close()
             sent += count

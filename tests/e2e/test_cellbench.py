@@ -88,7 +88,7 @@ def test_a_stall_is_seen_by_every_request_that_was_due(tmp_path):
         "tenants": [{"name": "steady", "path": "/", "rate": 200}]})
     stop.set()
     latency = result["groups"][0]["latency_ms"]
-    assert 350 <= result["groups"][0]["requests"] <= 200 * result["seconds"] + 1
+    assert 350 <= result["groups"][0]["requests"] <= 401
     assert latency["max"] >= 450 and latency["p99"] >= 400 and latency["p90"] >= 150, latency
 
 
