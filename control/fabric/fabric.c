@@ -29,6 +29,8 @@ const struct setting fabric_settings_table[] = {
 	FABRIC(bucket, SETTING_TEXT, .preset = "cfm-bucket", .minimum = 1, .maximum = 128,
 		.help = "the key-value bucket of orchestrations"),
 	FABRIC(setup_stream, SETTING_BOOL, .preset = "true", .help = "create the stream when it is missing"),
+	FABRIC(authentication, SETTING_BOOL, .preset = "true",
+		.help = "ask for tokens below /api/v1alpha1; false: something before the listeners must do so"),
 };
 const size_t fabric_settings_count = sizeof(fabric_settings_table) / sizeof(fabric_settings_table[0]);
 
@@ -202,6 +204,10 @@ enum status fabric_open(const struct fabric_settings *settings, const struct pm_
 	if (status != STATUS_OK) {
 		fabric_free(made);
 		return status;
+	}
+	if (!settings->authentication) {
+		rest_ask_nobody(made->rest, "/api/v1alpha1");
+		LOG(WARNING, "fabric.no_authentication", log_text("below", TEXT("/api/v1alpha1")));
 	}
 	worker_pool_on_start(pool, on_start, made);
 	worker_pool_on_stop(pool, on_stop, made);

@@ -17,6 +17,7 @@ struct table {
 
 struct rest {
 	struct access *access;
+	const char *unasked; /* the base of those who are asked for no token; NULL: none is */
 	struct table tables[TABLES_MAX];
 	size_t count;
 };
@@ -283,10 +284,12 @@ static bool has_scope(struct text scopes, struct text wanted)
 }
 
 /* False: it has answered. */
-static bool allow(const struct rest *rest, const struct rest_endpoint *endpoint, struct exchange *exchange)
+static bool allow(
+	const struct rest *rest, const struct table *table, const struct rest_endpoint *endpoint, struct exchange *exchange)
 {
 	struct jws jws;
-	if (rest->access == NULL || endpoint->scope == NULL)
+	if (rest->access == NULL || endpoint->scope == NULL ||
+		(rest->unasked != NULL && strcmp(rest->unasked, table->base) == 0))
 		return true;
 	struct text token = access_bearer(exchange);
 	if (token.length == 0 || access_verify(rest->access, token, &jws) != STATUS_OK) {
@@ -474,12 +477,12 @@ static enum status keep_arguments(struct held_call *call, const struct text *arg
 	return query.bytes != NULL && call->query.bytes == NULL ? STATUS_NO_MEMORY : STATUS_OK;
 }
 
-static void start(const struct rest *rest, struct exchange *exchange, const struct rest_endpoint *endpoint,
-	void *context, const struct text *arguments)
+static void start(const struct rest *rest, struct exchange *exchange, const struct table *table,
+	const struct rest_endpoint *endpoint, const struct text *arguments)
 {
-	if (!allow(rest, endpoint, exchange))
+	if (!allow(rest, table, endpoint, exchange))
 		return;
-	struct held_call *call = call_new(exchange, endpoint, context);
+	struct held_call *call = call_new(exchange, endpoint, table->context);
 	enum status status = call == NULL ? STATUS_NO_MEMORY : keep_arguments(call, arguments);
 	if (call == NULL)
 		refuse(exchange, 500, TEXT("Operation failed: out of memory"));
@@ -506,7 +509,7 @@ void rest_handle(void *context, struct exchange *exchange)
 	if (endpoint == NULL)
 		refuse_path(exchange, &allow);
 	else
-		start(rest, exchange, endpoint, table->context, arguments);
+		start(rest, exchange, table, endpoint, arguments);
 	buffer_free(&allow);
 }
 
@@ -520,6 +523,11 @@ enum status rest_open(struct access *access, struct rest **rest)
 	made->access = access;
 	*rest = made;
 	return STATUS_OK;
+}
+
+void rest_ask_nobody(struct rest *rest, const char *base)
+{
+	rest->unasked = base;
 }
 
 void rest_free(struct rest *rest)
