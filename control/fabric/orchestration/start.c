@@ -104,11 +104,21 @@ static struct json *data_of(const struct pm *pm, const struct manifest *manifest
 
 static void start_run(struct starting *starting);
 
+static void count_start(const struct starting *starting)
+{
+	const struct ledger_item *item = starting->item;
+	tally_started(starting->pm->tally, text_of(item->type));
+	if (item->ended_ms != 0) /* there was nothing to do */
+		tally_ended(starting->pm->tally, text_of(item->type), "completed", 0);
+}
+
 static void on_stored(void *context, enum status status, int64_t revision)
 {
 	struct starting *starting = context;
 	(void)revision;
 	starting->item = ledger_find(starting->pm, starting->manifest.id);
+	if (status == STATUS_OK && starting->item != NULL)
+		count_start(starting);
 	if (status == STATUS_CONFLICT && ++starting->tries < STARTS_MAX)
 		start_run(starting);
 	else if (status != STATUS_OK || starting->item == NULL)
@@ -275,6 +285,7 @@ static void refuse(struct pm *pm, const struct manifest *manifest, const char *w
 		return;
 	}
 	*refusal = (struct refusal){pm, reply};
+	tally_ended(pm->tally, manifest->type, "refused", 0);
 	state_submit(pm->base.state, transaction, on_refused, refusal);
 }
 
