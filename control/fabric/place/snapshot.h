@@ -90,7 +90,7 @@ static inline bool is_limited(const struct place_snapshot *snapshot, int dimensi
 	return snapshot->allowed[dimension][slot] != INT32_MAX;
 }
 
-/* --- decide.c, for explain.c */
+/* --- decide.c, filter.c, score.c and neighbours.c, for explain.c */
 
 /* The parts of some cells' scores, each 0 ... 1000; what was asked last, and the totals are gone afterwards. */
 void place_parts(struct place_snapshot *snapshot, const uint32_t *slots, size_t count, int (*parts)[PLACE_SCORE_COUNT]);
