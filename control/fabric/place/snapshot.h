@@ -105,7 +105,27 @@ bool place_tolerates(const struct place_request *request, struct text taint);
 const struct held *place_held(const struct place_snapshot *snapshot, const struct place_request *request,
 	enum place_whose whose, uint32_t *count);
 
+/* --- history.c: the setters */
+
+/* What was decided before cannot be decided again. */
+void snapshot_forget(struct place_snapshot *snapshot);
+void snapshot_set_room(struct place_snapshot *snapshot, uint32_t slot, int dimension, int32_t left, int32_t allowed);
+void snapshot_set_load(struct place_snapshot *snapshot, uint32_t slot, int16_t load);
+void snapshot_set_member(struct place_snapshot *snapshot, uint32_t slot, uint32_t set, bool value);
+void snapshot_set_attribute(struct place_snapshot *snapshot, uint32_t slot, uint32_t index, bool value);
+/* change: 1 a VPA comes, -1 one goes. NO_MEMORY: nothing is changed. */
+enum status snapshot_hold(struct place_snapshot *snapshot, uint64_t participant, uint64_t tenant, uint32_t slot,
+	enum vpa_type type, int change) MUST_CHECK;
+
 /* --- snapshot.c */
+
+/* Room for the cell at `slot`; false: out of memory. */
+bool snapshot_reserve(struct place_snapshot *snapshot, uint32_t slot);
+void cold_free(struct cold *cold);
+static inline int32_t snapshot_bounded(int64_t number)
+{
+	return number < 0 ? 0 : number > INT32_MAX - 1 ? INT32_MAX - 1 : (int32_t)number;
+}
 
 /* The slot of a cell by either id; -1: none. */
 int64_t place_snapshot_find(const struct place_snapshot *snapshot, const char *id);
