@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "control/command/fields.h"
+#include "server/base/id.h"
 #include "server/base/timestamp.h"
 
 enum { LABELS_MAX = 64, TEXT_MAX = 16 * 1024, NAME_MAX_BYTES = 128, LONG_MAX_BYTES = 512 };
@@ -190,6 +191,39 @@ static enum status read_taints(const struct json *value, const char *path, void 
 	return status;
 }
 
+bool cell_score_name_is_valid(struct text name)
+{
+	static const struct text external = {"external.", 9};
+	return text_equals(name, TEXT("cost")) ||
+		   (text_starts_with(name, external) &&
+			   name_is_valid(text_slice(name, external.length, name.length), NAME_MAX_BYTES));
+}
+
+static enum status read_scores(const struct json *value, const char *path, void *target, struct buffer *error)
+{
+	struct cell_definition *definition = target;
+	size_t room = json_count(value);
+	if (json_kind(value) != JSON_OBJECT || room > CELL_SCORES_MAX)
+		return field_wrong(error, path, "must be an object of at most 16 numbers");
+	definition->scores = calloc(room + 1, sizeof(*definition->scores));
+	if (definition->scores == NULL)
+		return STATUS_NO_MEMORY;
+	for (const struct json *item = json_first(value); item != NULL; item = json_next(item)) {
+		struct cell_score *score = &definition->scores[definition->score_count];
+		if (!cell_score_name_is_valid(text_of(json_name(item))))
+			return field_wrong(error, path, "each must be called cost, or external. and a name");
+		if (!json_integer(item, &score->value) || score->value < 0 || score->value > 1000) {
+			buffer_printf(error, "%s.%s: must be a number from 0 to 1000", path, json_name(item));
+			return STATUS_INVALID;
+		}
+		score->name = text_copy(text_of(json_name(item)));
+		if (score->name == NULL)
+			return STATUS_NO_MEMORY;
+		definition->score_count++;
+	}
+	return STATUS_OK;
+}
+
 static enum status read_components(const struct json *value, const char *path, void *target, struct buffer *error)
 {
 	struct cell_definition *definition = target;
@@ -275,6 +309,7 @@ static const struct field members[] = {
 	LINES("jurisdictions", AT(jurisdictions)),
 	READ("compliance", read_compliance),
 	READ("taints", read_taints),
+	READ("scores", read_scores),
 	READ("components", read_components),
 	OBJECT("endpoints", endpoints),
 	READ("connectivity", read_connectivity),
@@ -352,6 +387,9 @@ void cell_definition_free(struct cell_definition *definition)
 		free(definition->taints[i].key);
 		free(definition->taints[i].value);
 	}
+	for (size_t i = 0; i < definition->score_count; i++)
+		free(definition->scores[i].name);
+	free(definition->scores);
 	free(definition->labels);
 	free(definition->compliance);
 	free(definition->taints);

@@ -29,6 +29,15 @@ struct cell_attestation {
 struct cell_taint {
 	char *key, *value; /* effect: NoPlace, the only one */
 };
+/* What a cell says of itself for placements that ask for it: "cost" (1000: the dearest) or "external.<name>" (1000: the
+ * best); 0 ... 1000 (control.md 2.7.3). */
+struct cell_score {
+	char *name;
+	int64_t value;
+};
+enum { CELL_SCORES_MAX = 16 };
+/* Is it "cost" or "external.<name>"? */
+bool cell_score_name_is_valid(struct text name);
 
 /* Owned; immutable. Texts are never NULL where the member is required, else NULL when absent. */
 struct cell_definition {
@@ -47,6 +56,8 @@ struct cell_definition {
 	size_t compliance_count;
 	struct cell_taint *taints;
 	size_t taint_count;
+	struct cell_score *scores;
+	size_t score_count;
 	unsigned components; /* bit per enum vpa_type; all when not said */
 	char *ingress;       /* endpoints.ingress: base URL of its public listener, or NULL */
 	bool is_intermittent;

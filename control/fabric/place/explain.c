@@ -348,6 +348,15 @@ static void find_top(const struct place_snapshot *snapshot, struct top *top)
 	}
 }
 
+static void print_opinions(const struct place_snapshot *snapshot, uint32_t slot, struct buffer *into)
+{
+	const struct place_request *request = snapshot->asked.requests[0];
+	for (size_t i = 0; i < request->weight_count; i++) {
+		const int16_t *parts = place_opinion(snapshot, &request->weights[i]);
+		buffer_printf(into, ",\"%s\":%d", request->weights[i].name, parts == NULL ? 0 : parts[slot]);
+	}
+}
+
 static void print_top(struct place_snapshot *snapshot, struct buffer *into)
 {
 	struct top top = {.count = 0};
@@ -361,6 +370,7 @@ static void print_top(struct place_snapshot *snapshot, struct buffer *into)
 		for (int score = 0; score < PLACE_SCORE_COUNT; score++)
 			buffer_printf(
 				into, "%s\"%s\":%d", score == 0 ? "" : ",", place_score_name((enum place_score)score), parts[i][score]);
+		print_opinions(snapshot, top.slots[i], into);
 		buffer_printf(into, "}}");
 	}
 }

@@ -76,6 +76,15 @@ void snapshot_set_attribute(struct place_snapshot *snapshot, uint32_t slot, uint
 	bits_put(snapshot->attributes.items[index].bits, slot, value);
 }
 
+void snapshot_set_opinion(struct place_snapshot *snapshot, uint32_t slot, uint32_t index, int16_t part)
+{
+	int16_t *at = &snapshot->opinions[index].parts[slot];
+	if (*at == part)
+		return;
+	note(snapshot, (struct past){.kind = PAST_OPINION, .slot = slot, .index = index, .part = *at});
+	*at = part;
+}
+
 /* A tenant's first VPA on a cell, or its last, changes the cell's sketch. */
 static void sketch_change(struct place_snapshot *snapshot, uint32_t slot, uint64_t tenant, int change)
 {
@@ -140,6 +149,7 @@ static void swap_room(struct place_snapshot *snapshot, struct past *past)
 static void swap(struct place_snapshot *snapshot, struct past *past)
 {
 	uint64_t *bits;
+	int16_t part;
 	switch (past->kind) {
 	case PAST_ROW:
 		swap_room(snapshot, past);
@@ -149,6 +159,11 @@ static void swap(struct place_snapshot *snapshot, struct past *past)
 		bits = past->kind == PAST_SET ? snapshot->sets[past->index] : snapshot->attributes.items[past->index].bits;
 		bits_put(bits, past->slot, past->value);
 		past->value = !past->value;
+		break;
+	case PAST_OPINION:
+		part = snapshot->opinions[past->index].parts[past->slot];
+		snapshot->opinions[past->index].parts[past->slot] = past->part;
+		past->part = part;
 		break;
 	case PAST_HOLD:
 		past->change = (int8_t)-past->change;

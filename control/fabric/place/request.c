@@ -381,6 +381,31 @@ static enum status read_spread_term(
 	return status;
 }
 
+/* {"cost": 2, "external.gpu": 1} */
+static enum status read_weights(const struct json *value, const char *path, void *target, struct buffer *error)
+{
+	struct place_request *request = target;
+	int64_t sum = 0;
+	if (json_kind(value) != JSON_OBJECT)
+		return field_wrong(error, path, "must be an object of numbers");
+	for (const struct json *item = json_first(value); item != NULL; item = json_next(item)) {
+		struct text name = text_of(json_name(item));
+		int64_t weight;
+		if (!cell_score_name_is_valid(name))
+			return field_wrong(error, path, "each must be called cost, or external. and a name");
+		if (!json_integer(item, &weight) || weight < 1 || weight > PLACE_WEIGHTS_MAX)
+			return field_wrong(error, path, "each must be a number from 1 to 11");
+		sum += weight;
+		struct weigh *made = add_term((void **)&request->weights, &request->weight_count, sizeof(*request->weights));
+		if (made == NULL)
+			return STATUS_NO_MEMORY;
+		*made = (struct weigh){text_copy(name), place_hash(name), (int)weight};
+		if (made->name == NULL)
+			return STATUS_NO_MEMORY;
+	}
+	return sum <= PLACE_WEIGHTS_MAX ? STATUS_OK : field_wrong(error, path, "must be 11 in all at most");
+}
+
 static enum status read_spread(const struct json *value, const char *path, void *target, struct buffer *error)
 {
 	return read_terms(value, path, target, read_spread_term, error);
@@ -446,6 +471,7 @@ static const struct field members[] = {
 	LINE("current", AT(current)),
 	NUMBER("standby", 8, AT(standby)),
 	READ("strategy", read_strategy),
+	READ("weights", read_weights),
 };
 enum { MEMBER_COUNT = sizeof(members) / sizeof(members[0]) };
 
@@ -511,6 +537,9 @@ void place_request_free(struct place_request *request)
 		free(request->tolerations[i].key);
 		free(request->tolerations[i].value);
 	}
+	for (size_t i = 0; i < request->weight_count; i++)
+		free(request->weights[i].name);
+	free(request->weights);
 	free(request->tolerations);
 	free(request->affinities);
 	free(request->spreads);

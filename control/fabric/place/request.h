@@ -55,6 +55,13 @@ struct spread {
 	bool is_hard; /* DoNotSchedule */
 };
 
+/* How much what cells say of themselves counts: "cost", "external.<name>". */
+struct weigh {
+	char *name;
+	uint64_t hash;
+	int weight;
+};
+
 struct place_request {
 	int references;
 	char *vpa_id, *participant, *tenant, *cell, *current; /* NULL: not said */
@@ -75,6 +82,8 @@ struct place_request {
 	size_t affinity_count;
 	struct spread *spreads;
 	size_t spread_count;
+	struct weigh *weights;
+	size_t weight_count;
 	int64_t demand[CELL_RESOURCE_COUNT];
 	char *text;
 };

@@ -183,10 +183,11 @@ enum {
 	PLACE_SCORE_LIST(WEIGHT_BEFORE)
 #undef WEIGHT_BEFORE
 };
-_Static_assert((WEIGHT_OF_HEADROOM + WEIGHT_OF_BALANCE + WEIGHT_OF_AFFINITY + WEIGHT_OF_LOCALITY + WEIGHT_OF_SPREAD +
-				   WEIGHT_OF_PREFER_LABELS + WEIGHT_OF_STEADY + WEIGHT_OF_HEALTH + WEIGHT_OF_TENANT_OVERLAP) *
-					   PART <=
-				   INT16_MAX,
+_Static_assert(
+	(WEIGHT_OF_HEADROOM + WEIGHT_OF_BALANCE + WEIGHT_OF_AFFINITY + WEIGHT_OF_LOCALITY + WEIGHT_OF_SPREAD +
+		WEIGHT_OF_PREFER_LABELS + WEIGHT_OF_STEADY + WEIGHT_OF_HEALTH + WEIGHT_OF_TENANT_OVERLAP + PLACE_WEIGHTS_MAX) *
+			PART <=
+		INT16_MAX,
 	"the total of all scores fits its column");
 
 int place_weight(enum place_score score, enum place_strategy strategy)
@@ -214,10 +215,23 @@ void place_parts(struct place_snapshot *snapshot, const uint32_t *slots, size_t 
 	}
 }
 
+/* What cells say of themselves, as far as it is asked for. */
+static void add_opinions(struct place_snapshot *snapshot, int16_t *restrict column)
+{
+	const struct place_request *request = place_first(snapshot);
+	for (size_t i = 0; i < request->weight_count; i++) {
+		const int16_t *restrict parts = place_opinion(snapshot, &request->weights[i]);
+		int weight = request->weights[i].weight;
+		for (uint32_t row = 0; parts != NULL && row < snapshot->words * 64; row++)
+			column[row] = (int16_t)(column[row] + parts[row] * weight);
+	}
+}
+
 void score_all(struct place_snapshot *snapshot)
 {
 	memset(snapshot->total, 0, (size_t)snapshot->words * 64 * sizeof(*snapshot->total));
 	for (int score = 0; score < PLACE_SCORE_COUNT; score++)
 		add_part(snapshot, (enum place_score)score,
 			place_weight((enum place_score)score, place_first(snapshot)->strategy), snapshot->total);
+	add_opinions(snapshot, snapshot->total);
 }

@@ -52,6 +52,8 @@ static bool widen_columns(struct place_snapshot *snapshot, uint32_t from, uint32
 	bool is_done = true;
 	for (int i = 0; i < PLACE_DIMENSION_COUNT; i++)
 		is_done = is_done && WIDEN(snapshot->free[i]) && WIDEN(snapshot->allowed[i]) && WIDEN(snapshot->share[i]);
+	for (uint32_t i = 0; i < snapshot->opinion_count; i++)
+		is_done = is_done && WIDEN(snapshot->opinions[i].parts);
 	return is_done && WIDEN(snapshot->balance) && WIDEN(snapshot->hash) && WIDEN(snapshot->tenants) &&
 		   WIDEN(snapshot->sketch) && WIDEN(snapshot->cold) && WIDEN(snapshot->total) && WIDEN(snapshot->least);
 }
@@ -126,6 +128,10 @@ void place_snapshot_free(struct place_snapshot *snapshot)
 		snapshot->total, snapshot->least, snapshot->feasible, snapshot->taints, snapshot->history};
 	for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++)
 		free(columns[i]);
+	for (uint32_t i = 0; i < snapshot->opinion_count; i++) {
+		free(snapshot->opinions[i].name);
+		free(snapshot->opinions[i].parts);
+	}
 	attributes_free(&snapshot->attributes);
 	lodgings_free(&snapshot->participants);
 	lodgings_free(&snapshot->tenancies);
@@ -190,6 +196,33 @@ int64_t place_snapshot_find(const struct place_snapshot *snapshot, const char *i
 			return slot;
 	}
 	return -1;
+}
+
+const int16_t *place_opinion(const struct place_snapshot *snapshot, const struct weigh *weigh)
+{
+	for (uint32_t i = 0; i < snapshot->opinion_count; i++) {
+		if (snapshot->opinions[i].hash == weigh->hash && strcmp(snapshot->opinions[i].name, weigh->name) == 0)
+			return snapshot->opinions[i].parts;
+	}
+	return NULL;
+}
+
+enum status snapshot_add_opinion(struct place_snapshot *snapshot, const char *name, uint32_t *index)
+{
+	*index = UINT32_MAX;
+	if (snapshot->opinion_count == PLACE_OPINIONS_MAX)
+		return STATUS_OK;
+	struct opinion made = {.name = text_copy(text_of(name)), .hash = place_hash(text_of(name))};
+	size_t bytes = (size_t)snapshot->words * 64 * sizeof(*made.parts);
+	made.parts = widened(NULL, 0, bytes);
+	if (made.name == NULL || made.parts == NULL) {
+		free(made.name);
+		free(made.parts);
+		return STATUS_NO_MEMORY;
+	}
+	*index = snapshot->opinion_count;
+	snapshot->opinions[snapshot->opinion_count++] = made;
+	return STATUS_OK;
 }
 
 const uint64_t *place_snapshot_set(const struct place_snapshot *snapshot, const struct want *want)
@@ -290,7 +323,7 @@ size_t place_snapshot_cell_bytes(const struct place_snapshot *snapshot)
 	size_t row =
 		PLACE_DIMENSION_COUNT * (sizeof(**snapshot->free) + sizeof(**snapshot->allowed) + sizeof(**snapshot->share)) +
 		sizeof(*snapshot->balance) + sizeof(*snapshot->hash) + sizeof(*snapshot->tenants) + sizeof(*snapshot->sketch) +
-		sizeof(*snapshot->total) + sizeof(*snapshot->least);
+		sizeof(*snapshot->total) + sizeof(*snapshot->least) + snapshot->opinion_count * sizeof(int16_t);
 	return rows * row + sets * snapshot->words * sizeof(uint64_t);
 }
 

@@ -163,6 +163,39 @@ static void put_sets(struct place_snapshot *snapshot, uint32_t slot, const struc
 		snapshot_set_member(snapshot, slot, SET_READY + type, (components & standing->ready & 1U << type) != 0);
 }
 
+static uint32_t opinion_index(const struct place_snapshot *snapshot, const char *name)
+{
+	uint32_t index = 0;
+	while (index < snapshot->opinion_count && strcmp(snapshot->opinions[index].name, name) != 0)
+		index++;
+	return index < snapshot->opinion_count ? index : UINT32_MAX;
+}
+
+/* Room for the names it says. False: out of memory. */
+static bool hear_names(struct place_snapshot *snapshot, const struct cell_definition *definition)
+{
+	for (size_t i = 0; definition != NULL && i < definition->score_count; i++) {
+		uint32_t index = opinion_index(snapshot, definition->scores[i].name);
+		if (index == UINT32_MAX && snapshot_add_opinion(snapshot, definition->scores[i].name, &index) != STATUS_OK)
+			return false;
+	}
+	return true;
+}
+
+/* What costs least is best. */
+static void put_opinions(struct place_snapshot *snapshot, uint32_t slot, const struct cell_definition *definition)
+{
+	int16_t said[PLACE_OPINIONS_MAX] = {0};
+	for (size_t i = 0; definition != NULL && i < definition->score_count; i++) {
+		const struct cell_score *score = &definition->scores[i];
+		uint32_t index = opinion_index(snapshot, score->name);
+		if (index != UINT32_MAX)
+			said[index] = (int16_t)(strcmp(score->name, "cost") == 0 ? 1000 - score->value : score->value);
+	}
+	for (uint32_t i = 0; i < snapshot->opinion_count; i++)
+		snapshot_set_opinion(snapshot, slot, i, said[i]);
+}
+
 static bool gather(struct chosen *chosen, const struct cell_definition *definition,
 	const struct place_standing *standing, struct cold *cold)
 {
@@ -172,7 +205,8 @@ static bool gather(struct chosen *chosen, const struct cell_definition *definiti
 		choose_all(chosen, definition, cold);
 	for (size_t i = 0; i < standing->profile_count; i++)
 		choose(chosen, PLACE_PROFILE, standing->profiles[i]);
-	return !chosen->is_failed && cold->id != NULL && cold->cfm_id != NULL && list_taints(chosen->snapshot);
+	return !chosen->is_failed && hear_names(chosen->snapshot, definition) && cold->id != NULL && cold->cfm_id != NULL &&
+		   list_taints(chosen->snapshot);
 }
 
 enum status place_snapshot_put(struct place_snapshot *snapshot, uint32_t slot, struct text id,
@@ -204,6 +238,7 @@ enum status place_snapshot_put(struct place_snapshot *snapshot, uint32_t slot, s
 	snapshot->count += !bits_has(snapshot->sets[SET_PRESENT], slot);
 	put_sets(snapshot, slot, definition, standing);
 	put_rooms(snapshot, slot, definition, standing);
+	put_opinions(snapshot, slot, definition);
 	for (uint32_t i = 0; i < snapshot->attributes.count; i++)
 		snapshot_set_attribute(snapshot, slot, i, i < chosen.room && chosen.has[i] != 0);
 	free(chosen.has);
@@ -220,6 +255,7 @@ void place_snapshot_remove(struct place_snapshot *snapshot, uint32_t slot)
 		snapshot_set_member(snapshot, slot, set, false);
 	for (uint32_t i = 0; i < snapshot->attributes.count; i++)
 		snapshot_set_attribute(snapshot, slot, i, false);
+	put_opinions(snapshot, slot, NULL);
 	snapshot->cold[slot].attestation_count = 0; /* the names stay, for who looks back */
 	find_next_expiry(snapshot);
 }
