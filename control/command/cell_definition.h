@@ -66,6 +66,9 @@ struct cell_definition {
 	char *text;       /* the JSON as it is stored and shown: currentVPAs left out */
 };
 
+/* An array of types of VPA, as bits; INVALID with the line that begins with `path`. */
+enum status cell_types_read(
+	const struct json *value, const char *path, unsigned *types, struct buffer *error) MUST_CHECK;
 /* *warning (may stay empty): a currentVPAs that was sent and is not ours to take (control.md 2.2.1). */
 enum status cell_definition_parse(const struct json *object, struct cell_definition **definition, struct buffer *error,
 	struct buffer *warning) MUST_CHECK;

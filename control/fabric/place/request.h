@@ -88,6 +88,13 @@ struct place_request {
 	char *text;
 };
 
+/* --- request_terms.c: readers of members, for the table */
+enum status request_read_tolerations(const struct json *value, const char *path, void *target, struct buffer *error);
+enum status request_read_affinity(const struct json *value, const char *path, void *target, struct buffer *error);
+enum status request_read_anti_affinity(const struct json *value, const char *path, void *target, struct buffer *error);
+enum status request_read_spread(const struct json *value, const char *path, void *target, struct buffer *error);
+enum status request_read_weights(const struct json *value, const char *path, void *target, struct buffer *error);
+
 /* Stable across processes and machines: ties are broken by it. */
 uint64_t place_hash(struct text text);
 enum place_attribute place_key_attribute(enum place_key key);
