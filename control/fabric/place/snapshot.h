@@ -117,6 +117,12 @@ bool place_tolerates(const struct place_request *request, struct text taint);
 const struct held *place_held(const struct place_snapshot *snapshot, const struct place_request *request,
 	enum place_whose whose, uint32_t *count);
 
+/* --- explain_words.c */
+
+/* What the filters of the mask say of a cell: "lacks label tier=gold and has no room". Of several VPAs that share a
+ * cell, the first that a filter stands against says it. */
+void explain_print_miss(const struct place_snapshot *snapshot, uint32_t slot, uint32_t mask, struct buffer *into);
+
 /* --- history.c: the setters */
 
 /* What was decided before cannot be decided again. */
