@@ -25,6 +25,7 @@ struct store;
 #define RECORD_LIST(X)                                                                                                 \
 	X(PARTICIPANT, "participant", LOADED)                                                                              \
 	X(PARTICIPANT_CONFIG, "participant_config", LOADED)                                                                \
+	X(EARLY_CONFIG, "early_config", ON_DEMAND)                                                                         \
 	X(KEY, "key", LOADED)                                                                                              \
 	X(DATASET, "dataset", LOADED)                                                                                      \
 	X(FLOW, "flow", LOADED)                                                                                            \
