@@ -549,13 +549,13 @@ static void settling_is_exact(void **state)
 	(void)state;
 	assert_int_equal(place_snapshot_settle(snapshot, TEXT("p"), TEXT("t"), first, 3), STATUS_OK);
 	assert_int_equal(place_snapshot_settle(snapshot, TEXT("p"), TEXT("t"), second, 2), STATUS_OK);
-	const struct held *held = lodgings_of(&snapshot->participants, text_hash(TEXT("p")), &count);
+	const struct held *held = lodgings_of(&snapshot->participants, place_hash(TEXT("p")), &count);
 	assert_int_equal(count, 2);
 	assert_true(held[0].slot == 1 && held[0].count == 1 && held[1].slot == 2 && held[1].type == VPA_ISSUER);
 	assert_int_equal(snapshot->sketch[0], 0);
 	assert_int_not_equal(snapshot->sketch[2], 0);
 	assert_int_equal(place_snapshot_settle(snapshot, TEXT("p"), TEXT("t"), NULL, 0), STATUS_OK);
-	assert_null(lodgings_of(&snapshot->participants, text_hash(TEXT("p")), &count));
+	assert_null(lodgings_of(&snapshot->participants, place_hash(TEXT("p")), &count));
 	assert_int_equal(snapshot->sketch[1] | snapshot->sketch[2], 0);
 	place_snapshot_free(snapshot);
 }

@@ -883,6 +883,23 @@ static enum status postgres_list(void *object, struct text ctx_text, enum record
 	return status;
 }
 
+static enum status postgres_read(
+	void *object, struct text ctx_text, enum record_kind kind, struct text ids, record_visit *visit, void *context)
+{
+	struct database *database = object;
+	char *ctx = text_copy(ctx_text);
+	enum status status = ctx == NULL ? STATUS_NO_MEMORY : come_back(database);
+	const char *values[] = {ctx, record_kind_name(kind), ids.bytes};
+	if (status == STATUS_OK)
+		status = visit_rows(query(database,
+								"SELECT ctx, kind, id, revision, body FROM record WHERE ctx = $1 AND kind = $2 AND "
+								"id IN (SELECT jsonb_array_elements_text($3::jsonb)) AND body IS NOT NULL",
+								3, values),
+			visit, context);
+	free(ctx);
+	return status;
+}
+
 static bool postgres_is_healthy(const void *object)
 {
 	return ((const struct database *)object)->is_healthy;
@@ -899,4 +916,5 @@ const struct backend backend_postgres = {.open = postgres_open,
 	.poll = postgres_poll,
 	.prune = postgres_prune,
 	.list = postgres_list,
+	.read = postgres_read,
 	.is_healthy = postgres_is_healthy};

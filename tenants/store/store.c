@@ -481,11 +481,12 @@ static void run_batch(struct store *store, struct transaction *batch)
 
 /* --- listing */
 
-/* One store_list under way. */
+/* One store_list or store_read under way. */
 struct listing {
 	struct task task; /* first: its completion on a worker */
 	struct listing *next;
 	char *ctx, *after; /* after NULL: from the first */
+	char *ids;         /* store_read's, as a JSON array; NULL: it is store_list */
 	enum record_kind kind;
 	size_t limit;
 	struct worker *worker;
@@ -500,6 +501,7 @@ static void listing_free(struct listing *listing)
 	drop_news(listing->paper.first);
 	free(listing->ctx);
 	free(listing->after);
+	free(listing->ids);
 	free(listing);
 }
 
@@ -530,37 +532,30 @@ static void finish_listing(struct listing *listing, enum status status)
 		worker_post(listing->worker, &listing->task);
 }
 
+static enum status run_listing(struct store *store, struct listing *listing)
+{
+	struct text ctx = text_of(listing->ctx), after = listing->after == NULL ? TEXT_NONE : text_of(listing->after);
+	if (listing->ids != NULL)
+		return store->backend->read(
+			store->database, ctx, listing->kind, text_of(listing->ids), write_copy, &listing->paper);
+	return store->backend->list(
+		store->database, ctx, listing->kind, after, listing->limit, write_copy, &listing->paper);
+}
+
 static void run_listings(struct store *store, struct listing *listings)
 {
 	while (listings != NULL) {
 		struct listing *listing = listings;
 		listings = listing->next;
-		enum status status = store->backend->list(store->database, text_of(listing->ctx), listing->kind,
-			listing->after == NULL ? TEXT_NONE : text_of(listing->after), listing->limit, write_copy, &listing->paper);
-		finish_listing(listing, status);
+		finish_listing(listing, run_listing(store, listing));
 	}
 }
 
-void store_list(struct store *store, struct text ctx, enum record_kind kind, struct text after, size_t limit,
-	struct worker *worker, void (*done)(void *context, enum status status, const struct record *records, size_t count),
-	void *context)
+/* Takes it. */
+static void submit_listing(struct store *store, struct listing *listing)
 {
-	struct listing *listing = calloc(1, sizeof(*listing));
-	if (listing == NULL) {
-		done(context, STATUS_NO_MEMORY, NULL, 0);
-		return;
-	}
-	*listing = (struct listing){.kind = kind, .limit = limit, .worker = worker, .done = done, .context = context};
-	listing->paper.end = &listing->paper.first;
-	listing->ctx = text_copy(ctx);
-	listing->after = after.bytes == NULL ? NULL : text_copy(after);
-	bool is_taken = listing->ctx != NULL && (after.bytes == NULL || listing->after != NULL);
-	if (!is_taken) {
-		finish_listing(listing, STATUS_NO_MEMORY);
-		return;
-	}
 	pthread_mutex_lock(&store->lock);
-	is_taken = !store->is_closing && store->queued < (uint64_t)store->settings.queued_transactions;
+	bool is_taken = !store->is_closing && store->queued < (uint64_t)store->settings.queued_transactions;
 	if (is_taken) {
 		*store->listings_end = listing;
 		store->listings_end = &listing->next;
@@ -570,6 +565,63 @@ void store_list(struct store *store, struct text ctx, enum record_kind kind, str
 	pthread_mutex_unlock(&store->lock);
 	if (!is_taken)
 		finish_listing(listing, STATUS_UNAVAILABLE);
+}
+
+/* NULL: out of memory. */
+static struct listing *listing_new(struct text ctx, enum record_kind kind, struct worker *worker,
+	void (*done)(void *context, enum status status, const struct record *records, size_t count), void *context)
+{
+	struct listing *listing = calloc(1, sizeof(*listing));
+	if (listing == NULL)
+		return NULL;
+	*listing = (struct listing){.kind = kind, .worker = worker, .done = done, .context = context};
+	listing->paper.end = &listing->paper.first;
+	listing->ctx = text_copy(ctx);
+	if (listing->ctx != NULL)
+		return listing;
+	free(listing);
+	return NULL;
+}
+
+void store_list(struct store *store, struct text ctx, enum record_kind kind, struct text after, size_t limit,
+	struct worker *worker, void (*done)(void *context, enum status status, const struct record *records, size_t count),
+	void *context)
+{
+	struct listing *listing = listing_new(ctx, kind, worker, done, context);
+	if (listing == NULL) {
+		done(context, STATUS_NO_MEMORY, NULL, 0);
+		return;
+	}
+	listing->limit = limit;
+	listing->after = after.bytes == NULL ? NULL : text_copy(after);
+	if (after.bytes == NULL || listing->after != NULL)
+		submit_listing(store, listing);
+	else
+		finish_listing(listing, STATUS_NO_MEMORY);
+}
+
+void store_read(struct store *store, struct text ctx, enum record_kind kind, const struct text *ids, size_t count,
+	struct worker *worker, void (*done)(void *context, enum status status, const struct record *records, size_t count),
+	void *context)
+{
+	struct listing *listing = listing_new(ctx, kind, worker, done, context);
+	struct buffer array = {0};
+	if (listing == NULL) {
+		done(context, STATUS_NO_MEMORY, NULL, 0);
+		return;
+	}
+	buffer_append_byte(&array, '[');
+	for (size_t i = 0; i < count; i++) {
+		buffer_append(&array, i == 0 ? TEXT("") : TEXT(","));
+		buffer_append_json(&array, ids[i]);
+	}
+	buffer_append_byte(&array, ']');
+	bool is_printed = !array.failed;
+	listing->ids = buffer_take(&array);
+	if (is_printed && listing->ids != NULL)
+		submit_listing(store, listing);
+	else
+		finish_listing(listing, STATUS_NO_MEMORY);
 }
 
 static void deadline(int64_t after_ms, struct timespec *when)

@@ -137,6 +137,10 @@ void store_submit(struct store *store, struct transaction *transaction, struct w
 void store_list(struct store *store, struct text ctx, enum record_kind kind, struct text after, size_t limit,
 	struct worker *worker, void (*done)(void *context, enum status status, const struct record *records, size_t count),
 	void *context);
+/* As store_list: those of one kind of a ctx that have these ids, as many as there are, in no order. */
+void store_read(struct store *store, struct text ctx, enum record_kind kind, const struct text *ids, size_t count,
+	struct worker *worker, void (*done)(void *context, enum status status, const struct record *records, size_t count),
+	void *context);
 /* False while the database cannot be reached (readiness of the management side; the data path does not care). */
 bool store_is_healthy(const struct store *store);
 /* Finishes what is queued, stops the thread, closes. */

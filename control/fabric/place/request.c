@@ -211,7 +211,7 @@ enum { MEMBER_COUNT = sizeof(members) / sizeof(members[0]) };
 
 static uint64_t hash_of(const char *text)
 {
-	uint64_t hash = text == NULL ? 0 : text_hash(text_of(text));
+	uint64_t hash = text == NULL ? 0 : place_hash(text_of(text));
 	return text != NULL && hash == 0 ? 1 : hash;
 }
 

@@ -190,7 +190,8 @@ static void on_cell(void *context, uint32_t slot, const struct cell_record *cell
 		place_snapshot_remove(placer->snapshot, slot);
 		if (room != NULL) {
 			drop_releases(placer, room);
-			*room = (struct room){.ready = ~0U, .load = -1};
+			/* what is under way there is not: it has been overtaken, and is decided anew */
+			*room = (struct room){.ready = ~0U, .load = -1, .is_touched = room->is_touched};
 		}
 	}
 	batch_plan(placer);
@@ -323,7 +324,7 @@ static void on_profile(void *context, const struct record *record)
 		if (cell != NULL)
 			seats[found++] = (struct place_seat){cell->slot, read[i].type};
 	}
-	found = add_pending(placer, text_hash(participant), seats, found);
+	found = add_pending(placer, place_hash(participant), seats, found);
 	if (participant.length > 0 &&
 		place_snapshot_settle(placer->snapshot, participant, tenant, seats, found) != STATUS_OK)
 		abort(); /* an index that has missed a change would decide wrongly for ever */

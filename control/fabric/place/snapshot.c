@@ -236,7 +236,7 @@ const uint64_t *place_snapshot_set(const struct place_snapshot *snapshot, const 
 /* 0 is nobody. */
 static uint64_t name_hash(struct text name)
 {
-	uint64_t hash = name.length == 0 ? 0 : text_hash(name);
+	uint64_t hash = name.length == 0 ? 0 : place_hash(name);
 	return name.length > 0 && hash == 0 ? 1 : hash;
 }
 
