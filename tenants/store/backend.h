@@ -57,8 +57,8 @@ struct backend {
 	enum status (*list)(void *database, struct text ctx, enum record_kind kind, struct text after, size_t limit,
 		record_visit *visit, void *context);
 	/* As store_read; ids: a JSON array of texts, NUL-terminated. */
-	enum status (*read)(void *database, struct text ctx, enum record_kind kind, struct text ids, record_visit *visit,
-		void *context);
+	enum status (*read)(
+		void *database, struct text ctx, enum record_kind kind, struct text ids, record_visit *visit, void *context);
 	bool (*is_healthy)(const void *database);
 };
 extern const struct backend backend_sqlite, backend_postgres;
