@@ -89,6 +89,19 @@ static void ensure_bucket(struct job *job)
 	bus_bucket_ensure(bus, text_of(job->subject), on_ensured, job);
 }
 
+static void on_api(void *context, enum status status, struct text json)
+{
+	struct job *job = context;
+	job->status = status;
+	keep(job, json);
+	sem_post(&job->done);
+}
+
+static void call_api(struct job *job)
+{
+	bus_api(bus, text_of(job->subject), TEXT(""), on_api, job);
+}
+
 static void on_put(void *context, enum status status, uint64_t revision)
 {
 	struct job *job = context;
@@ -242,17 +255,22 @@ static void publish_numbers(unsigned from, unsigned to)
 
 /* --- tests */
 
-static int start(void **state)
+static struct bus *open_bus(void)
 {
-	(void)state;
 	static char *urls[1];
 	urls[0] = getenv("NATS_URL"); /* NOLINT(concurrency-mt-unsafe) */
 	const struct bus_settings settings = {
 		.urls = {urls, 1}, .inbox = (char[]){"_INBOX"}, .pending_max = 1000, .reconnect_ms = 20};
 	struct buffer error = {0};
+	struct bus *made = NULL;
+	return bus_open(&settings, worker_pool_at(pool, 0), &made, &error) == STATUS_OK ? made : NULL;
+}
+
+static int start(void **state)
+{
+	(void)state;
 	pool = worker_pool_new(1);
-	if (pool == NULL || worker_pool_start(pool) != STATUS_OK ||
-		bus_open(&settings, worker_pool_at(pool, 0), &bus, &error) != STATUS_OK)
+	if (pool == NULL || worker_pool_start(pool) != STATUS_OK || (bus = open_bus()) == NULL)
 		return -1;
 	atomic_store(&seen_count, 0);
 	return 0;
@@ -344,6 +362,147 @@ static void test_bucket(void **state)
 	assert_int_equal(job.status, STATUS_NOT_FOUND);
 }
 
+/* A bucket of somebody else's, which may not be asked directly. */
+static void test_bucket_without_direct_answers(void **state)
+{
+	(void)state;
+	assert_true(wait_state(true));
+	struct job job = {.subject = "STREAM.DELETE.KV_things"};
+	do_job(&job, call_api);
+	job = (struct job){.id = "a"};
+	do_job(&job, get);
+	assert_int_equal(job.status, STATUS_NOT_FOUND); /* no bucket at all */
+	job = (struct job){.subject = "KV_things",
+		.body = "{\"name\":\"KV_things\",\"subjects\":[\"$KV.things.>\"],\"retention\":\"limits\","
+				"\"max_msgs_per_subject\":1,\"allow_rollup_hdrs\":true}"};
+	do_job(&job, ensure_stream);
+	assert_int_equal(job.status, STATUS_OK);
+	job = (struct job){.id = "a"};
+	do_job(&job, get);
+	assert_int_equal(job.status, STATUS_NOT_FOUND);
+	job = (struct job){.id = "a", .body = "{\"x\":\"\xc3\xa4\"}", .expected = 0};
+	do_job(&job, put);
+	assert_int_equal(job.status, STATUS_OK);
+	uint64_t first = job.number;
+	job = (struct job){.id = "a"};
+	do_job(&job, get);
+	assert_int_equal(job.status, STATUS_OK);
+	assert_int_equal(job.number, first);
+	assert_string_equal(job.text, "{\"x\":\"\xc3\xa4\"}");
+	job = (struct job){.id = "b"};
+	do_job(&job, get);
+	assert_int_equal(job.status, STATUS_NOT_FOUND);
+	job = (struct job){.id = "> *"}; /* no subject is so called */
+	do_job(&job, get);
+	assert_int_equal(job.status, STATUS_NOT_FOUND);
+	job = (struct job){.id = "a"};
+	do_job(&job, purge);
+	assert_int_equal(job.status, STATUS_OK);
+	do_job(&job, get);
+	assert_int_equal(job.status, STATUS_NOT_FOUND);
+}
+
+/* Buckets that are made again and again, over another connection, while their values are asked for: 2.9.10 dies when it
+ * is asked through its API of a stream that has no store yet. The connection is never lost. */
+enum { ROUNDS = 500, QUESTIONS = 8 };
+static struct hammer {
+	struct task task;
+	sem_t done;
+	unsigned round, waiting, found, downs;
+	struct bus *maker;
+	char bucket[32]; /* another one each time: a server may still listen for one that is gone */
+	enum status worst;
+} hammer;
+
+static void on_hammer_deleted(void *context, enum status status, struct text json);
+
+static void hammer_ended(enum status status)
+{
+	struct buffer subject = {0};
+	if (status != STATUS_OK && status != STATUS_NOT_FOUND && status != STATUS_UNAVAILABLE)
+		hammer.worst = status;
+	buffer_printf(&subject, "STREAM.DELETE.KV_%s", hammer.bucket);
+	if (--hammer.waiting == 0)
+		bus_api(hammer.maker, buffer_text(&subject), TEXT(""), on_hammer_deleted, NULL);
+	buffer_free(&subject);
+}
+
+static void on_hammer_value(void *context, enum status status, struct text value, uint64_t revision)
+{
+	(void)context, (void)revision;
+	hammer.found += status == STATUS_OK && value.length > 0;
+	hammer_ended(status);
+}
+
+static void on_hammer_put(void *context, enum status status, uint64_t revision)
+{
+	(void)context, (void)revision;
+	hammer_ended(status);
+}
+
+static void on_hammer_made(void *context, enum status status, struct text error)
+{
+	(void)context, (void)error;
+	bus_bucket_put(hammer.maker, text_of(hammer.bucket), TEXT("a"), TEXT("1"), BUS_REVISION_ANY, on_hammer_put, NULL);
+	for (unsigned i = 0; i < QUESTIONS; i++)
+		bus_bucket_get(bus, text_of(hammer.bucket), TEXT("a"), on_hammer_value, NULL);
+	hammer.waiting += 1 + QUESTIONS;
+	hammer_ended(status);
+}
+
+/* All in one turn, so that the questions fall into the making. */
+static void hammer_begin(void)
+{
+	hammer.waiting = 1 + QUESTIONS;
+	snprintf(hammer.bucket, sizeof(hammer.bucket), "things%u", hammer.round);
+	bus_bucket_ensure(hammer.maker, text_of(hammer.bucket), on_hammer_made, NULL);
+	for (unsigned i = 0; i < QUESTIONS; i++)
+		bus_bucket_get(bus, text_of(hammer.bucket), TEXT("a"), on_hammer_value, NULL);
+}
+
+static void on_hammer_deleted(void *context, enum status status, struct text json)
+{
+	(void)context, (void)status, (void)json;
+	if (++hammer.round < ROUNDS && hammer.downs == 0)
+		hammer_begin();
+	else
+		sem_post(&hammer.done);
+}
+
+static void on_hammer_state(void *context, bool is_up)
+{
+	(void)context;
+	hammer.downs += !is_up;
+}
+
+static void hammer_start(struct task *task)
+{
+	if (!bus_is_up(hammer.maker)) {
+		worker_post(worker_pool_at(pool, 0), task);
+		return;
+	}
+	bus_on_state(bus, on_hammer_state, NULL);
+	hammer_begin();
+}
+
+static void test_buckets_that_come_and_go(void **state)
+{
+	(void)state;
+	hammer = (struct hammer){.task = {.run = hammer_start}, .maker = open_bus()};
+	assert_non_null(hammer.maker);
+	sem_init(&hammer.done, 0, 0);
+	assert_true(wait_state(true));
+	worker_post(worker_pool_at(pool, 0), &hammer.task);
+	while (sem_wait(&hammer.done) != 0)
+		continue;
+	sem_destroy(&hammer.done);
+	bus_close(hammer.maker);
+	assert_int_equal(hammer.downs, 0);
+	assert_int_equal(hammer.round, ROUNDS);
+	assert_int_equal(hammer.worst, STATUS_OK);
+	assert_true(hammer.found > 0);
+}
+
 static void test_requests(void **state)
 {
 	(void)state;
@@ -410,6 +569,8 @@ int main(int count, char **arguments)
 		cmocka_unit_test_setup_teardown(test_streams, start, stop),
 		cmocka_unit_test_setup_teardown(test_consumer, start, stop),
 		cmocka_unit_test_setup_teardown(test_bucket, start, stop),
+		cmocka_unit_test_setup_teardown(test_bucket_without_direct_answers, start, stop),
+		cmocka_unit_test_setup_teardown(test_buckets_that_come_and_go, start, stop),
 		cmocka_unit_test_setup_teardown(test_requests, start, stop),
 	};
 	const struct CMUnitTest broken[] = {cmocka_unit_test_setup_teardown(test_broken, start, stop)};

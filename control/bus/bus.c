@@ -81,6 +81,7 @@ struct bus {
 	struct state_watcher watchers[STATE_WATCHERS_MAX];
 	size_t watcher_count;
 	struct bus_consumer *consumers;
+	struct bus_direct *directs;
 };
 
 struct worker *bus_worker(struct bus *bus)
@@ -91,6 +92,11 @@ struct worker *bus_worker(struct bus *bus)
 struct bus_consumer **bus_consumers(struct bus *bus)
 {
 	return &bus->consumers;
+}
+
+struct bus_direct **bus_directs(struct bus *bus)
+{
+	return &bus->directs;
 }
 
 void bus_inbox(struct bus *bus, const char *kind, uint32_t number, struct buffer *into)
@@ -319,6 +325,7 @@ static void on_state(void *context, bool is_up, struct text why)
 	if (!is_up)
 		end_all(bus, STATUS_UNAVAILABLE);
 	consumers_state(bus, is_up);
+	directs_forget(bus, NULL);
 	for (size_t i = 0; i < bus->watcher_count && is_up != was_up; i++)
 		bus->watchers[i].changed(bus->watchers[i].context, is_up);
 }
@@ -390,6 +397,7 @@ static void finish(struct task *task)
 	bus->is_up = false;
 	end_all(bus, STATUS_CLOSED);
 	consumers_end(bus);
+	directs_forget(bus, NULL);
 	timer_free(bus->tick);
 	bus->tick = NULL;
 	while (bus->subscriptions != NULL) {

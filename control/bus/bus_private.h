@@ -8,10 +8,14 @@
 
 struct worker *bus_worker(struct bus *bus);
 struct bus_consumer **bus_consumers(struct bus *bus);
+struct bus_direct **bus_directs(struct bus *bus);
 /* Appends "<inbox>.<kind>.<number>": a reply subject of this bus alone. */
 void bus_inbox(struct bus *bus, const char *kind, uint32_t number, struct buffer *into);
 /* Core publish with a reply subject of the caller's own subscription. */
 bool bus_send_asking(struct bus *bus, struct text subject, struct text reply, struct text body);
+
+/* bucket.c: another server, or another stream of that name (NULL: of any), may permit other questions. */
+void directs_forget(struct bus *bus, const char *stream);
 
 /* consumer.c */
 void consumers_state(struct bus *bus, bool is_up);

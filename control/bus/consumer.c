@@ -215,7 +215,7 @@ static void on_stream(void *context, enum status status, struct text json)
 		filter = json_member_text(config, "filter_subject");
 	if ((uint64_t)last < consumer->gone_past) {
 		make_anew(consumer);
-	} else if (messages > 0 && filter.length > 0) {
+	} else if (messages > 0 && filter.length > 0) { /* never of a stream that may have no store yet: bucket.c */
 		struct buffer body = {0};
 		buffer_printf(&body, "{\"seq\":1,\"next_by_subj\":");
 		buffer_append_json(&body, filter);

@@ -25,7 +25,7 @@ def make_stream(nats):
     if "error" in answer:
         nats.api(f"STREAM.CREATE.{STREAM}", {"name": STREAM, "subjects": ["event.*"], "retention": "workqueue"})
     nats.api(f"STREAM.CREATE.KV_{BUCKET}", {"name": f"KV_{BUCKET}", "subjects": [f"$KV.{BUCKET}.>"], "max_msgs_per_subject": 1,
-        "deny_delete": True, "allow_rollup_hdrs": True, "discard": "new"})
+        "deny_delete": True, "allow_rollup_hdrs": True, "discard": "new", "allow_direct": True})
 
 
 def update(nats, id, change):

@@ -228,10 +228,8 @@ class Nats:
     # --- buckets
     def kv_get(self, bucket, key):
         """(value, revision), or (None, 0)."""
-        answer = self.api(f"STREAM.MSG.GET.KV_{bucket}", {"last_by_subj": f"$KV.{bucket}.{key}"})
-        if "error" in answer:
-            return None, 0
-        return base64.b64decode(answer["message"].get("data", "")), answer["message"]["seq"]
+        answer = self.request(f"$JS.API.DIRECT.GET.KV_{bucket}", {"last_by_subj": f"$KV.{bucket}.{key}"})
+        return (None, 0) if answer.status else (answer.body, int(answer.headers["Nats-Sequence"]))
 
     def kv_put(self, bucket, key, value, expected=None):
         headers = {} if expected is None else {"Nats-Expected-Last-Subject-Sequence": expected}

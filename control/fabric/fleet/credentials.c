@@ -42,6 +42,7 @@ static const struct grant executor_grants[] = {
 	{true, "event.>"},
 	{true, "$KV.cfm-bucket.>"},
 	{true, "$JS.API.STREAM.INFO.cfm-stream"},
+	{true, "$JS.API.STREAM.INFO.KV_cfm-bucket"},
 	{true, "$JS.API.STREAM.MSG.GET.KV_cfm-bucket"},
 	{true, "$JS.API.DIRECT.GET.KV_cfm-bucket.>"},
 };
