@@ -193,6 +193,8 @@ const struct command fabric_commands[] = {
 		"an operator's definition, in place of what the cell says of itself"},
 	{"cell remove", "NAME [--force]", 1, "DELETE", CELL, NULL, SHAPE_QUIET, NULL, remove_cell,
 		"forget it; --force: also while VPAs live on it"},
+	{"fabric participant", "TENANT PROFILE", 2, "GET", "/api/v1alpha1/tenants/{0}/participant-profiles/{1}", NULL,
+		SHAPE_OBJECT, NULL, NULL, "a participant's VPAs, where they live, and whether they are offline"},
 	{"commands of", "NAME", 1, "GET", "/api/celld/v1/commands/{0}", NULL, SHAPE_TABLE,
 		"ageMs,op,vpa,vpaEpoch,seq,sent,failed,id", NULL, "the commands that wait for one cell's answer"},
 	{"commands", "", 0, "GET", "/api/celld/v1/commands", NULL, SHAPE_TABLE, "cell,waiting,oldestAgeMs,oldestOp,isAsked",

@@ -140,6 +140,39 @@ static void what_a_body_says(void **state)
 	}
 }
 
+/* Of an intermittent cell silence is no news (F49). */
+static void who_serves_nobody_is_offline(void **state)
+{
+#define OWN(mode, health, more) ",\"celld\":{\"mode\":\"" mode "\",\"health\":\"" health "\"" more "}"
+	static const struct {
+		const char *body, *since;
+	} cases[] = {
+		{BODY("x", "active", "{}", ""), NULL},
+		{BODY("x", "active", DEFINED("x", ""), OWN("ready", "healthy", ",\"healthSince\":1000")), NULL},
+		{BODY("x", "offline", DEFINED("x", ""), OWN("ready", "suspect", ",\"healthSince\":1000")), NULL},
+		{BODY("x", "offline", DEFINED("x", ""), OWN("ready", "isolated", "")), NULL},
+		{BODY("x", "offline", DEFINED("x", ""), OWN("ready", "unreachable", ",\"healthSince\":1000")),
+			"1970-01-01T00:00:01.000Z"},
+		{BODY("x", "offline", DEFINED("x", ""), OWN("draining", "unreachable", "")), "2026-01-01T00:00:00Z"},
+		{BODY("x", "offline", DEFINED("x", ",\"connectivity\":\"intermittent\""),
+			 OWN("ready", "unreachable", ",\"healthSince\":1000")),
+			NULL},
+		{BODY("x", "offline", DEFINED("x", ",\"connectivity\":\"intermittent\""), OWN("fenced", "healthy", "")),
+			"2026-01-01T00:00:00Z"},
+		{BODY("x", "offline", DEFINED("x", ""), OWN("fenced", "healthy", "")), "2026-01-01T00:00:00Z"},
+	};
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		fixture_put(RECORD_CELL, "a", cases[i].body);
+		const char *since = cells_find(cells, TEXT("a"))->offline_since;
+		if (cases[i].since == NULL)
+			assert_null(since);
+		else
+			assert_string_equal(since, cases[i].since);
+	}
+#undef OWN
+}
+
 static void what_cannot_be_read_is_no_cell(void **state)
 {
 	static const char *const bodies[] = {"", "[", BODY("x", "active", "{}", ",\"celld\":{\"mode\":\"sideways\"}"),
@@ -218,6 +251,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(cells_are_found_in_order_and_keep_their_slots, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_external_id_means_the_defined_cell, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_a_body_says, setup, teardown),
+		cmocka_unit_test_setup_teardown(who_serves_nobody_is_offline, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_cannot_be_read_is_no_cell, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_managers_state_follows_mode_and_health, setup, teardown),
 		cmocka_unit_test_setup_teardown(values_of_ours_are_merged_and_removed, setup, teardown),

@@ -861,6 +861,70 @@ static void cells_that_have_joined_are_told(void **unused)
 	free(id);
 }
 
+/* What a replica shows of a profile, alone and in a query for that state. */
+static void must_show(size_t replica, const char *profile, const char *state, const char *since)
+{
+	char predicate[128];
+	assert_int_equal(call(replica, "GET", profiles_path(profile), NULL), 200);
+	struct json *root = answered();
+	const struct json *vpa = json_first(json_member(root, "vpas"));
+	assert_int_equal(json_count(json_member(root, "vpas")), 4);
+	for (; vpa != NULL; vpa = json_next(vpa)) {
+		assert_true(text_equals(json_member_text(vpa, "state"), text_of(state)));
+		assert_true(since == NULL || text_equals(json_member_text(vpa, "stateTimestamp"), text_of(since)));
+	}
+	json_free(root);
+	snprintf(predicate, sizeof(predicate), "{\"predicate\":\"vpas.state = '%s'\"}", state);
+	assert_int_equal(call(replica, "POST", "/api/v1alpha1/participant-profiles/query", predicate), 200);
+	assert_non_null(strstr(shot.answer, profile));
+	assert_int_equal(call(replica, "GET", profiles_path(""), NULL), 200);
+	char shown[64];
+	snprintf(shown, sizeof(shown), "\"state\":\"%s\"", state);
+	assert_non_null(strstr(shot.answer, shown));
+}
+
+/* control.md 2.5: shown, in both replicas, and nothing is written for it. */
+static void vpas_of_an_unreachable_cell_are_offline(void **unused)
+{
+	static const char body[] =
+		"{\"version\":0,\"externalId\":\"c\",\"state\":\"offline\",\"stateTimestamp\":\"2026-01-01T00:00:00Z\","
+		"\"properties\":{\"celld.definition\":{\"cellId\":\"c\",\"name\":\"n\",\"type\":\"edge\",\"region\":\"r\","
+		"\"provider\":\"p\",\"capacity\":{\"maxVPAs\":9},\"infrastructure\":{},\"labels\":{}}},"
+		"\"celld\":{\"mode\":\"%s\",\"epoch\":3,\"health\":\"%s\",\"healthSince\":1000}}";
+	static const struct {
+		const char *mode, *health, *state, *since;
+	} cases[] = {
+		{"ready", "healthy", "active", NULL},
+		{"ready", "suspect", "active", NULL},
+		{"ready", "unreachable", "offline", "1970-01-01T00:00:01.000Z"},
+		{"cordoned", "unreachable", "offline", "1970-01-01T00:00:01.000Z"},
+		{"ready", "isolated", "active", NULL},
+		{"ready", "flapping", "active", NULL},
+		{"fenced", "healthy", "offline", "2026-01-01T00:00:00Z"},
+		{"ready", "degraded", "active", NULL},
+	};
+	(void)unused;
+	const struct cell_record *cell = NULL;
+	char *profile = deploy(), *pending = NULL, record[128], text[1024];
+	assert_int_equal(take(0, response(profile, "deploy", true, "")), BUS_ACK);
+	pending = deploy();
+	snprintf(record, sizeof(record), "%s/%s", tenant, profile);
+	char *before = text_copy(text_of(fixture_body(RECORD_PARTICIPANT_PROFILE, record)));
+	cells_each(cells[0], take_first, &cell);
+	char *id = text_copy(text_of(cell->id));
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(text, sizeof(text), body, cases[i].mode, cases[i].health); /* NOLINT: a literal of this test */
+		fixture_put(RECORD_CELL, id, text);
+		must_show(i % 2, profile, cases[i].state, cases[i].since);
+		must_show(i % 2, pending, "pending", NULL); /* what is under way is not gone */
+		assert_string_equal(fixture_body(RECORD_PARTICIPANT_PROFILE, record), before);
+	}
+	free(before);
+	free(id);
+	free(profile);
+	free(pending);
+}
+
 static void a_long_query_is_read_in_turns(void **unused)
 {
 	enum { COUNT = 100 };
@@ -908,7 +972,7 @@ int main(void)
 		WORLD(responses_move_vpas_and_are_acknowledged_after_the_commit), WORLD(what_cannot_be_stored_comes_again),
 		WORLD(two_responses_at_once_are_both_taken), WORLD(the_cause_of_a_failure_is_found),
 		WORLD(nonsense_is_parked_and_an_unknown_profile_waited_for), WORLD(cells_that_have_joined_are_told),
-		WORLD(a_long_query_is_read_in_turns)};
+		WORLD(vpas_of_an_unreachable_cell_are_offline), WORLD(a_long_query_is_read_in_turns)};
 	log_threshold = LOG_ERROR;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/base/map.h"
+#include "server/base/timestamp.h"
 
 enum { OBSERVERS_MAX = 8 };
 
@@ -64,6 +65,7 @@ static void record_free(struct cell_record *cell)
 	free(cell->body);
 	free(cell->incarnation);
 	free(cell->key);
+	free(cell->offline_since);
 	free(cell);
 }
 
@@ -96,6 +98,28 @@ static bool read_own(struct cell_record *cell, const struct json *root)
 	return copy_member(own, "incarnation", &cell->incarnation) && copy_member(own, "key", &cell->key);
 }
 
+static bool is_away_at_times(const struct cell_record *cell)
+{
+	return cell->definition != NULL && cell->definition->is_intermittent;
+}
+
+/* A cell that is expected to be silent at times only alarms (control.md F49). */
+static bool read_offline(struct cell_record *cell, const struct json *root)
+{
+	int64_t since_ms;
+	char stamp[25];
+	bool is_unreachable = cell->health == CELL_UNREACHABLE && !is_away_at_times(cell);
+	struct text since = json_member_text(root, "stateTimestamp");
+	if (cell->mode != CELL_FENCED && !is_unreachable)
+		return true;
+	if (is_unreachable && json_integer(json_member(json_member(root, "celld"), "healthSince"), &since_ms)) {
+		clock_format(since_ms, stamp);
+		since = text_of(stamp);
+	}
+	cell->offline_since = text_copy(since.bytes == NULL ? TEXT(TIMESTAMP_NEVER) : since);
+	return cell->offline_since != NULL;
+}
+
 /* NULL, with a line in the log: no record of a cell. */
 static struct cell_record *record_read(const struct record *record)
 {
@@ -121,7 +145,7 @@ static struct cell_record *record_read(const struct record *record)
 	} else if (is_read && cell->external_id == NULL) {
 		cell->external_id = text_copy(TEXT(""));
 	}
-	if (!is_read || cell->external_id == NULL) {
+	if (!is_read || cell->external_id == NULL || !read_offline(cell, root)) {
 		LOG(ERROR, "cell.unreadable", log_text("cell", record->id), log_text("why", buffer_text(&error)));
 		record_free(cell);
 		cell = NULL;
@@ -388,7 +412,7 @@ char *cells_body_with(const struct cell_record *cell, const struct json *set, en
 {
 	struct json *root = NULL, *own = NULL;
 	struct buffer body = {0};
-	const char *state = state_of(mode, health, cell->definition != NULL && cell->definition->is_intermittent);
+	const char *state = state_of(mode, health, is_away_at_times(cell));
 	char stamp[25];
 	if (json_parse(text_of(cell->body), NULL, &root) != STATUS_OK)
 		return NULL;

@@ -52,6 +52,7 @@ struct cell_record {
 	enum cell_health health;            /* the last that was written down; health.h knows better */
 	int64_t epoch;                      /* grows with each join; 0: never joined */
 	char *incarnation, *key;            /* NULL: never joined. key: public nkey "U..." */
+	char *offline_since;                /* RFC 3339: unreachable or fenced, so that nobody serves its VPAs; NULL: no */
 	bool is_legacy;                     /* no definition */
 	bool is_active;                     /* its CFM state is "active": the Tenant Manager may choose it */
 	struct cell_definition *definition; /* NULL: legacy */

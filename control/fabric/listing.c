@@ -61,7 +61,7 @@ static bool page_add(struct page *page, const struct record_item *item)
 static bool print_item(struct rest_call *call, size_t index, struct buffer *into)
 {
 	const struct page *page = call->state;
-	return page->listing->print(page->items[index], into);
+	return page->listing->print(page->listing->context, page->items[index], into);
 }
 
 static void answer_page(struct rest_call *call, const struct page *page)
@@ -182,9 +182,12 @@ static void finish_scan(struct scan *scan)
 
 static bool scan_one(struct scan *scan, const struct record_item *item)
 {
+	const struct listing *listing = scan->page.listing;
 	struct json *record = record_item_json(item);
-	if (record == NULL)
+	if (record == NULL || (listing->refresh != NULL && !listing->refresh(listing->context, record))) {
+		json_free(record);
 		return false;
+	}
 	bool matches = query_matches(scan->query, record);
 	json_free(record);
 	if (!matches)

@@ -14,7 +14,11 @@ struct listing {
 	const struct query_field *fields; /* what predicates may name */
 	const char *path;                 /* of Link: "/tenants" */
 	/* Appends the record as clients see it, or nothing; false: out of memory. */
-	bool (*print)(const struct record_item *item, struct buffer *into);
+	bool (*print)(const void *context, const struct record_item *item, struct buffer *into);
+	/* Puts what is true now, and stands in no record, into the record's tree before a predicate is asked; false: out of
+	 * memory. NULL: nothing. */
+	bool (*refresh)(const void *context, struct json *record);
+	const void *context;
 };
 
 /* Answers GET with offset and limit; `listing` outlives the call. */

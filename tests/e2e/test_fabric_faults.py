@@ -1,10 +1,12 @@
 """What breaks around a fabric (control.md 3): cables, brokers, databases, managers and their clocks. One fabric on SQLite, one of two replicas on PostgreSQL."""
 import concurrent.futures
+import contextlib
 import os
 import pathlib
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
@@ -75,6 +77,11 @@ class World:
 
     def pulls(self):
         return self.cell.pull(*self.share).status == 200
+
+    def revisions(self):
+        """Of every profile's record."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.managers.state}/fabric.db?mode=ro", uri=True)) as database:
+            return dict(database.execute("SELECT id, revision FROM record WHERE kind = 'participant_profile'").fetchall())
 
     def commands(self):
         return int(next(line for line in page(self.managers).splitlines() if "commands wait" in line).split()[0])
@@ -185,18 +192,30 @@ def test_a_database_that_is_older_than_its_cells(world):
 # --- no cable at all, no manager at all
 
 def test_a_cell_cut_from_everything_serves_who_is_near(world):
-    """F4, pinned: it does not fence itself, and nobody follows it."""
-    pulling, epoch = Pulling(world), world.fleet.ok("GET", "/cells/c1")["epoch"]
+    """F4, pinned: it does not fence itself, and nobody follows it. Its VPAs are shown offline meanwhile, and no record of theirs changes."""
+    wait_up(world.fleet)
+    id = world.deploy()
+    world.wait(id, "active")
+    pulling, epoch, before = Pulling(world), world.fleet.ok("GET", "/cells/c1")["epoch"], world.revisions()
     for proxy in (world.bus, world.ingress):
         proxy.silence()
     world.fleet.wait_status("c1", "UNREACHABLE")
+    world.wait(id, "offline", 5)
+    found = world.managers.ok("POST", "/participant-profiles/query", {"predicate": "vpas.state = 'offline'"})
+    assert id in [one["id"] for one in found]
+    since = {vpa["stateTimestamp"] for vpa in world.managers.profile(world.tenant, id)["vpas"]}
+    assert since == {world.fleet.health("c1")["vpasOfflineSince"]}
+    assert f"Its VPAs: offline since {since.pop()}\n" in world.fleet.ctl("cell", "health", "c1")
+    assert "offline" in world.fleet.ctl("fabric", "participant", world.tenant, id)
     wait_for(lambda: "its heartbeats are not answered" in world.fleet.line(world.cell), 10, "what the cell says of its lease")
     assert world.cell.is_ready()
     pulling.end()
     for proxy in (world.bus, world.ingress):
         proxy.mend()
     wait_for(lambda: "not answered" not in world.fleet.line(world.cell), 20, "a lease again")
-    assert world.fleet.ok("GET", "/cells/c1")["epoch"] == epoch
+    world.wait(id, "active", 40)
+    assert world.fleet.ok("GET", "/cells/c1")["epoch"] == epoch and world.revisions() == before
+    assert "Its VPAs" not in world.fleet.ctl("cell", "health", "c1")
 
 
 def test_cells_live_without_managers(world):

@@ -135,6 +135,10 @@ static void print_json(const struct panel *panel, struct buffer *into)
 		buffer_printf(into, ",\"max\":%lld,\"percent\":%lld", (long long)panel->maximum,
 			(long long)percent(panel->used, panel->maximum));
 	buffer_append_byte(into, '}');
+	if (cell->offline_since != NULL) {
+		buffer_append(into, TEXT(",\"vpasOfflineSince\":"));
+		buffer_append_json(into, text_of(cell->offline_since));
+	}
 	if (panel->age_ms != UINT64_MAX)
 		buffer_printf(into, ",\"lastHeartbeatAgeMs\":%llu", (unsigned long long)panel->age_ms);
 	if (panel->health != NULL)
@@ -223,6 +227,8 @@ static void print_text(const struct panel *panel, struct buffer *into)
 			(long long)percent(panel->used, panel->maximum));
 	else
 		buffer_printf(into, "Capacity: %lld VPAs, without limit\n", (long long)panel->used);
+	if (cell->offline_since != NULL && text_is_line(text_of(cell->offline_since)))
+		buffer_printf(into, "Its VPAs: offline since %s\n", cell->offline_since);
 	if (panel->age_ms == UINT64_MAX)
 		buffer_append(into, TEXT("Last heartbeat: none\n"));
 	else

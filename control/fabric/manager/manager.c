@@ -8,8 +8,9 @@
 
 #include <stdlib.h>
 
-bool record_print(const struct record_item *item, struct buffer *into)
+bool record_print(const void *context, const struct record_item *item, struct buffer *into)
 {
+	(void)context;
 	buffer_append(into, item->body);
 	return !into->failed;
 }
@@ -143,9 +144,10 @@ enum status manager_open(const struct manager_settings *settings, struct state *
 		manager_free(made);
 		return status;
 	}
-	made->tenant_list = (struct listing){made->tenants, tenant_fields, "/tenants", tenant_print};
-	made->dataspace_list = (struct listing){made->dataspaces, NULL, "/dataspace-profiles", record_print};
-	made->profile_list = (struct listing){made->profiles, profile_fields, "/participant-profiles", profile_print};
+	made->tenant_list = (struct listing){made->tenants, tenant_fields, "/tenants", .print = tenant_print};
+	made->dataspace_list = (struct listing){made->dataspaces, NULL, "/dataspace-profiles", .print = record_print};
+	made->profile_list = (struct listing){
+		made->profiles, profile_fields, "/participant-profiles", profile_print, profile_refresh, cells};
 	*manager = made;
 	return STATUS_OK;
 }

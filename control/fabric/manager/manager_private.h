@@ -59,9 +59,10 @@ extern const size_t tenant_endpoint_count, cell_endpoint_count, dataspace_endpoi
 #define MANAGER_WRITE "tenant-manager-api:write"
 
 /* For the lists. */
-bool record_print(const struct record_item *item, struct buffer *into); /* the body as it is */
-bool tenant_print(const struct record_item *item, struct buffer *into);
-bool profile_print(const struct record_item *item, struct buffer *into);
+bool record_print(const void *context, const struct record_item *item, struct buffer *into); /* the body as it is */
+bool tenant_print(const void *context, const struct record_item *item, struct buffer *into);
+bool profile_print(const void *cells, const struct record_item *item, struct buffer *into);
+bool profile_refresh(const void *cells, struct json *profile);
 extern const struct query_field tenant_fields[], dataspace_fields[], profile_fields[];
 
 /* responses.c: a message of the consumer. */

@@ -69,6 +69,22 @@ bool profile_move(struct json *profile, enum vpa_event event, int64_t wall_ms,
 	return true;
 }
 
+bool profile_stand(struct json *profile, const struct cells *cells)
+{
+	const struct json *each = json_first(json_member(profile, "vpas"));
+	for (; each != NULL; each = json_next(each)) {
+		struct json *vpa = (struct json *)(uintptr_t)each;
+		const struct cell_record *cell =
+			vpa_state_of(vpa) == VPA_STATE_ACTIVE ? cells_find(cells, json_member_text(vpa, "cellId")) : NULL;
+		if (cell == NULL || cell->offline_since == NULL)
+			continue;
+		if (!set_text(vpa, "state", vpa_state_name(VPA_STATE_OFFLINE)) ||
+			!set_text(vpa, "stateTimestamp", cell->offline_since))
+			return false;
+	}
+	return true;
+}
+
 /* --- shapes */
 
 static void print_vpa_manifest(struct buffer *into, const struct json *vpa)
@@ -136,12 +152,18 @@ void profile_print_shown(struct buffer *into, const struct json *profile)
 	buffer_append_byte(into, '}');
 }
 
-bool profile_print(const struct record_item *item, struct buffer *into)
+/* For the lists. */
+bool profile_refresh(const void *cells, struct json *profile)
+{
+	return profile_stand(profile, cells);
+}
+
+bool profile_print(const void *cells, const struct record_item *item, struct buffer *into)
 {
 	struct json *profile = record_item_json(item);
-	if (profile == NULL)
-		return false;
-	profile_print_shown(into, profile);
+	bool is_printed = profile != NULL && profile_stand(profile, cells);
+	if (is_printed)
+		profile_print_shown(into, profile);
 	json_free(profile);
-	return !into->failed;
+	return is_printed && !into->failed;
 }

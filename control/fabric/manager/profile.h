@@ -1,7 +1,7 @@
 /* A participant profile's record: how its VPAs move from state to state, and how it is written down and shown. */
 #pragma once
 
-#include "server/base/json.h"
+#include "control/fabric/cells.h"
 
 /* cfm.md 1.3; locked and offline come from elsewhere (control.md 2.2.2) */
 #define VPA_STATE_LIST(X)                                                                                              \
@@ -38,6 +38,10 @@ enum vpa_state vpa_next_state(enum vpa_state state, enum vpa_event event);
  * out of memory, or `moved` says so. */
 bool profile_move(struct json *profile, enum vpa_event event, int64_t wall_ms,
 	bool (*moved)(void *context, const struct json *vpa), void *context);
+
+/* As it stands now: a VPA that is active is shown offline, since when its cell is unreachable or fenced (control.md
+ * 2.2.2, 2.5). Never stored, so a cell that comes and goes writes nothing of what lives there. False: out of memory. */
+bool profile_stand(struct json *profile, const struct cells *cells) MUST_CHECK;
 
 /* The manifest of an orchestration (cfm.md 3.2), with "cfm.vpa.data" and "cfm.participant.id" of this record. extra:
  * more members of its payload, with a comma before each; may be empty. */

@@ -34,7 +34,7 @@ static void show(struct rest_call *call)
 	const struct record_item *item = find(call);
 	if (item == NULL)
 		return;
-	if (profile_print(item, &answer))
+	if (profile_print(manager_of(call)->cells, item, &answer))
 		rest_answer(call, 200, buffer_text(&answer));
 	else
 		rest_refuse(call, STATUS_NO_MEMORY, NULL);

@@ -28,8 +28,9 @@ static void print_tenant(struct buffer *into, struct text id, const struct json 
 	print_record(into, id, properties, 0);
 }
 
-bool tenant_print(const struct record_item *item, struct buffer *into)
+bool tenant_print(const void *context, const struct record_item *item, struct buffer *into)
 {
+	(void)context;
 	static const char mark[] = "\"celld\"";
 	if (memmem(item->body.bytes, item->body.length, mark, sizeof(mark) - 1) == NULL)
 		return record_print(item, into);
@@ -97,7 +98,7 @@ static void show(struct rest_call *call)
 	struct buffer answer = {0};
 	if (item == NULL)
 		rest_refuse(call, STATUS_NOT_FOUND, NULL);
-	else if (tenant_print(item, &answer))
+	else if (tenant_print(NULL, item, &answer))
 		rest_answer(call, 200, buffer_text(&answer));
 	else
 		rest_refuse(call, STATUS_NO_MEMORY, NULL);
