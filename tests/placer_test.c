@@ -464,6 +464,71 @@ static void every_decision_is_replayed(void **state)
 	stop();
 }
 
+/* What heartbeats say (control.md 2.7.3): the idle one is better; what is not ready takes nothing. */
+struct measure {
+	const char *cell;
+	unsigned ready;
+	int load;
+};
+
+static void measure_it(void *context)
+{
+	const struct measure *measure = context;
+	placer_measure(placer, cells_find_external(cells, text_of(measure->cell))->slot, measure->ready, measure->load);
+}
+
+static void measure(const char *cell, unsigned ready, int load)
+{
+	fabric_run(&fabric, measure_it, &(struct measure){cell, ready, load});
+}
+
+static void replay_gives(struct try *try, const char *expected)
+{
+	struct json *root = place_json(try->explain);
+	struct replay again = {.try = try};
+	assert_true(json_integer(json_member(root, "process"), &again.process));
+	assert_true(json_integer(json_member(root, "snapshot"), &again.version));
+	json_free(root);
+	fabric_run(&fabric, replay, &again);
+	assert_int_equal(again.status, STATUS_OK);
+	assert_string_equal(again.chosen, expected);
+}
+
+static void what_is_measured_counts_and_is_replayed(void **state)
+{
+	enum { ALL = (1 << VPA_TYPE_COUNT) - 1, COUNT = 4 };
+	struct try *tries = calloc(COUNT, sizeof(*tries));
+	(void)state;
+	start();
+	put_cell("a", 1000, "active", "");
+	put_cell("b", 1000, "active", "");
+	for (int i = 0; i < COUNT; i++)
+		ask(&tries[i], DP ",\"vpaId\":\"v\"}");
+	measure("a", ALL, 900);
+	measure("b", ALL, 100);
+	place_all(&tries[0], 1);
+	assert_string_equal(tries[0].chosen[0], "b");
+	measure("a", ALL, 100);
+	measure("b", ALL, 900);
+	place_all(&tries[1], 1);
+	assert_string_equal(tries[1].chosen[0], "a");
+	measure("a", ALL & ~(1U << VPA_DATAPLANE), 0);
+	place_all(&tries[2], 1);
+	assert_string_equal(tries[2].chosen[0], "b");
+	measure("b", 0, 900);
+	tries[3].patience_ms = 60000;
+	fabric_run(&fabric, begin, &tries[3]);
+	fabric_settle(&fabric);
+	assert_false(tries[3].is_done);
+	measure("a", ALL, 950); /* who waited for it is placed */
+	assert_true(fabric_wait(&fabric, are_done, &(struct tries){&tries[3], 1}));
+	assert_string_equal(tries[3].chosen[0], "a");
+	for (int i = 0; i < COUNT; i++)
+		replay_gives(&tries[i], tries[i].chosen[0]);
+	tries_free(tries, COUNT);
+	stop();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -474,6 +539,7 @@ int main(void)
 		cmocka_unit_test(a_cordoned_cell_gets_nothing),
 		cmocka_unit_test(dataspace_profiles_and_participants_count),
 		cmocka_unit_test(every_decision_is_replayed),
+		cmocka_unit_test(what_is_measured_counts_and_is_replayed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,10 +30,9 @@ static void print_tenant(struct buffer *into, struct text id, const struct json 
 
 bool tenant_print(const void *context, const struct record_item *item, struct buffer *into)
 {
-	(void)context;
 	static const char mark[] = "\"celld\"";
 	if (memmem(item->body.bytes, item->body.length, mark, sizeof(mark) - 1) == NULL)
-		return record_print(item, into);
+		return record_print(context, item, into);
 	struct json *tenant = record_item_json(item);
 	if (tenant == NULL)
 		return false;

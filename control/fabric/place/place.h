@@ -95,6 +95,9 @@ struct place_standing {
  * id: its CFM id, by which a request may pin it as well as by its cellId. Copies. */
 enum status place_snapshot_put(struct place_snapshot *snapshot, uint32_t slot, struct text id,
 	const struct cell_definition *definition, const struct place_standing *standing) MUST_CHECK;
+/* Only what is measured of a cell that is there: `ready` and `load` as in its standing. */
+void place_snapshot_measure(
+	struct place_snapshot *snapshot, uint32_t slot, const struct cell_definition *definition, unsigned ready, int load);
 void place_snapshot_remove(struct place_snapshot *snapshot, uint32_t slot);
 /* Compliance that is no longer valid at this time stops counting: true when something changed. */
 bool place_snapshot_advance(struct place_snapshot *snapshot, int64_t wall_ms);

@@ -203,9 +203,12 @@ void placer_measure(struct placer *placer, uint32_t slot, unsigned ready, int lo
 	const struct cell_record *cell = cells_at(placer->cells, slot);
 	if (room == NULL || cell == NULL || (room->ready == ready && room->load == load))
 		return;
+	bool has_more = (ready & ~room->ready) != 0;
 	room->ready = ready;
 	room->load = load;
-	show_cell(placer, cell);
+	place_snapshot_measure(placer->snapshot, slot, cell->definition, ready, load);
+	if (has_more)
+		batch_plan(placer); /* somebody may have waited for it */
 }
 
 /* --- capacity */

@@ -151,16 +151,22 @@ static bool is_same_cold(const struct cold *a, const struct cold *b)
 		   memcmp(a->keys, b->keys, sizeof(a->keys)) == 0;
 }
 
+static void put_ready(
+	struct place_snapshot *snapshot, uint32_t slot, const struct cell_definition *definition, unsigned ready)
+{
+	unsigned components = definition == NULL ? ~0U : definition->components;
+	for (unsigned type = 0; type < VPA_TYPE_COUNT; type++)
+		snapshot_set_member(snapshot, slot, SET_READY + type, (components & ready & 1U << type) != 0);
+}
+
 static void put_sets(struct place_snapshot *snapshot, uint32_t slot, const struct cell_definition *definition,
 	const struct place_standing *standing)
 {
-	unsigned components = definition == NULL ? ~0U : definition->components;
 	snapshot_set_member(snapshot, slot, SET_PRESENT, true);
 	snapshot_set_member(snapshot, slot, SET_OPEN, standing->is_open);
 	snapshot_set_member(snapshot, slot, SET_DEGRADED, standing->is_degraded);
 	snapshot_set_member(snapshot, slot, SET_INTERMITTENT, definition != NULL && definition->is_intermittent);
-	for (unsigned type = 0; type < VPA_TYPE_COUNT; type++)
-		snapshot_set_member(snapshot, slot, SET_READY + type, (components & standing->ready & 1U << type) != 0);
+	put_ready(snapshot, slot, definition, standing->ready);
 }
 
 static uint32_t opinion_index(const struct place_snapshot *snapshot, const char *name)
@@ -244,6 +250,15 @@ enum status place_snapshot_put(struct place_snapshot *snapshot, uint32_t slot, s
 	free(chosen.has);
 	find_next_expiry(snapshot);
 	return STATUS_OK;
+}
+
+void place_snapshot_measure(struct place_snapshot *snapshot, uint32_t slot, const struct cell_definition *definition,
+	unsigned ready, int load)
+{
+	if (place_snapshot_cell(snapshot, slot) == NULL)
+		return;
+	put_ready(snapshot, slot, definition, ready);
+	snapshot_set_load(snapshot, slot, (int16_t)load);
 }
 
 void place_snapshot_remove(struct place_snapshot *snapshot, uint32_t slot)
