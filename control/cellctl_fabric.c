@@ -71,6 +71,14 @@ static int cell_token(const struct command *command, struct call *call)
 	return result;
 }
 
+static bool build_why(struct call *call)
+{
+	buffer_append(&call->body, TEXT("{\"why\":"));
+	buffer_append_json(&call->body, text_of(call->words[0]));
+	buffer_append_byte(&call->body, '}');
+	return true;
+}
+
 static int remove_cell(const struct command *command, struct call *call)
 {
 	struct buffer answer = {0};
@@ -207,6 +215,12 @@ const struct command fabric_commands[] = {
 	{"parked drop", "ID", 1, "DELETE", PARKED "/{0}", NULL, SHAPE_QUIET, NULL, NULL, "forget it"},
 	{"fabric status", "", 0, "GET", "/api/celld/v1/fleet", NULL, SHAPE_OBJECT, NULL, NULL,
 		"who leads, the broker, how many cells are well, which brakes are on"},
+	{"fabric freeze", "WHY", 1, "POST", "/api/celld/v1/fabric/freeze", build_why, SHAPE_QUIET, NULL, NULL,
+		"no cell is failed over until unfreeze"},
+	{"fabric unfreeze", "", 0, "POST", "/api/celld/v1/fabric/unfreeze", build_nothing, SHAPE_QUIET, NULL, NULL,
+		"that brake comes off"},
+	{"fabric adopt", "", 0, "POST", "/api/celld/v1/fabric/adopt", build_nothing, SHAPE_QUIET, NULL, NULL,
+		"the database is an older copy, and holds: epochs, terms and numbers go on above what the cells know"},
 	{"fabric audit", "", 0, "GET", "/api/celld/v1/audit", NULL, SHAPE_TABLE, "at,what,cell,detail", NULL,
 		"who was let in, refused, fenced"},
 	{"fabric init", "DIRECTORY", 1, NULL, NULL, NULL, SHAPE_QUIET, NULL, init_operator,

@@ -189,6 +189,11 @@ static void on_fenced(void *context)
 	router_fence(((struct cell *)context)->router, true);
 }
 
+static void on_applied_asked(void *context, int64_t *term, int64_t *number)
+{
+	orders_applied(context, term, number);
+}
+
 static void open_activities(struct cell *cell, struct bus *bus, struct text cell_id)
 {
 	const char *ingress = membership_ingress(cell->membership);
@@ -226,6 +231,8 @@ static enum status open_fabric(struct cell *cell, struct buffer *error)
 		.state = cell->state,
 		.vault = cell->vault,
 		.registry = cell->registry,
+		.applied = on_applied_asked,
+		.applied_context = cell->orders,
 		.fence = on_fenced,
 		.fence_context = cell};
 	if (status == STATUS_OK)

@@ -18,7 +18,9 @@ static void what_is_printed_is_read(void **state)
 	struct beat beat = {.cell = "cell-1",
 					.incarnation = "0123456789abcdef0123456789abcdef",
 					.epoch = 7,
-					.number = 90211},
+					.number = 90211,
+					.term = 3,
+					.applied = 10441},
 				read;
 	struct buffer text = {0};
 	(void)state;
@@ -42,6 +44,7 @@ static void what_is_printed_is_read(void **state)
 			 "\"cfm.issuer\":1},\"comp\":{\"cp\":[1,1],\"dp\":[2,3]},\"infra\":{\"db\":[\"ok\",2100],\"vault\":["
 			 "\"sealed\",50],"
 			 "\"nats\":[\"down\",400]},\"load\":{\"cpu\":31,\"mem\":48,\"rps\":1200,\"mbps\":310,\"conn\":8123},"
+			 "\"cmd\":{\"term\":3,\"seq\":10441},"
 			 "\"rate\":{\"cp\":10,\"dp\":1190},\"lat\":{\"cp\":[3000,9000,22000],\"dp\":[1000,4000,15000]},"
 			 "\"err\":{\"cp\":0,\"dp\":20}}");
 	assert_int_equal(beat_parse(buffer_text(&text), &read), STATUS_OK);
@@ -50,6 +53,8 @@ static void what_is_printed_is_read(void **state)
 	assert_string_equal(read.incarnation, beat.incarnation);
 	assert_int_equal(read.epoch, 7);
 	assert_int_equal(read.number, 90211);
+	assert_int_equal(read.term, 3);
+	assert_int_equal(read.applied, 10441);
 	buffer_free(&text);
 }
 
@@ -72,10 +77,12 @@ static void what_is_no_heartbeat(void **state)
 		"{\"v\":1,\"c\":\"a\",\"inc\":\"0123456789abcdef0123456789abcdef\",\"ep\":-1,\"n\":1}",
 		"{\"v\":1,\"c\":\"a\",\"inc\":\"0123456789abcdef0123456789abcdef\",\"ep\":7}",
 		"{\"v\":1,\"c\":\"a\",\"inc\":\"0123456789abcdef0123456789abcdef\",\"ep\":7.5,\"n\":1}",
-		HEAD ",\"st\":\"fine\"}", HEAD ",\"st\":1}", HEAD ",\"vpas\":[]}", HEAD ",\"vpas\":{\"cfm.issuer\":-1}}",
-		HEAD ",\"vpas\":{\"cfm.issuer\":4000000001}}", HEAD ",\"comp\":{\"cp\":[1]}}",
-		HEAD ",\"comp\":{\"cp\":[1,2,3]}}", HEAD ",\"comp\":{\"cp\":[65536,1]}}", HEAD ",\"comp\":{\"cp\":{}}}",
-		HEAD ",\"infra\":{\"db\":[\"ok\"]}}", HEAD ",\"infra\":{\"db\":[\"fine\",1]}}",
+		"{\"v\":1,\"c\":\"a\",\"inc\":\"0123456789abcdef0123456789abcdef\",\"ep\":1000000000000001,\"n\":1}",
+		HEAD ",\"cmd\":7}", HEAD ",\"cmd\":{\"seq\":-1}}", HEAD ",\"cmd\":{\"term\":\"1\"}}",
+		HEAD ",\"cmd\":{\"seq\":1000000000000001}}", HEAD ",\"st\":\"fine\"}", HEAD ",\"st\":1}", HEAD ",\"vpas\":[]}",
+		HEAD ",\"vpas\":{\"cfm.issuer\":-1}}", HEAD ",\"vpas\":{\"cfm.issuer\":4000000001}}",
+		HEAD ",\"comp\":{\"cp\":[1]}}", HEAD ",\"comp\":{\"cp\":[1,2,3]}}", HEAD ",\"comp\":{\"cp\":[65536,1]}}",
+		HEAD ",\"comp\":{\"cp\":{}}}", HEAD ",\"infra\":{\"db\":[\"ok\"]}}", HEAD ",\"infra\":{\"db\":[\"fine\",1]}}",
 		HEAD ",\"infra\":{\"db\":\"ok\"}}", HEAD ",\"load\":{\"cpu\":101}}", HEAD ",\"load\":{\"cpu\":\"1\"}}",
 		HEAD ",\"lat\":{\"cp\":[1,2]}}", HEAD ",\"err\":{\"cp\":1000001}}", HEAD ",\"rate\":{\"cp\":1.5}}"};
 	struct beat beat;

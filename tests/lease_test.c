@@ -183,6 +183,51 @@ static void a_term_never_goes_back(void **state)
 	}
 }
 
+/* F24: cells have obeyed higher terms than this database knows. */
+static void a_term_is_raised_above_what_others_know(void **state)
+{
+	(void)state;
+	start_process();
+	struct process *second = start_process();
+	pass(10000);
+	assert_int_equal(lease_term(processes[0].lease), 1);
+	lease_raise(second->lease, 41); /* it does not lead: nothing to end */
+	lease_raise(processes[0].lease, 41);
+	assert_int_equal(leaders(), 0); /* a term is one holding */
+	assert_int_equal(processes[0].losses, 1);
+	pass(1000);
+	assert_int_equal(leaders(), 1);
+	assert_int_equal(lease_term(processes[0].lease), 42);
+	assert_int_equal(lease_term(second->lease), 42);
+	lease_raise(processes[0].lease, 41); /* said again */
+	assert_int_equal(leaders(), 1);
+	/* while a renewal of the old term is on its way */
+	now_ms += 1500;
+	lease_tick(processes[0].lease);
+	lease_raise(processes[0].lease, 50);
+	fixture_run();
+	assert_int_equal(leaders(), 0);
+	pass(1000);
+	assert_int_equal(lease_term(processes[0].lease), 51);
+}
+
+/* Local health (control.md 2.5 b): what a commit takes. */
+static void a_slow_commit_is_seen_while_it_waits(void **state)
+{
+	(void)state;
+	struct process *only = start_process();
+	assert_int_equal(lease_commit_ms(only->lease), 0);
+	pass(5000);
+	assert_int_equal(lease_commit_ms(only->lease), 0);
+	now_ms += 1500;
+	lease_tick(only->lease);
+	now_ms += 700;
+	assert_int_equal(lease_commit_ms(only->lease), 700);
+	fixture_run();
+	now_ms += 300;
+	assert_int_equal(lease_commit_ms(only->lease), 700); /* until the next is quicker */
+}
+
 int main(void)
 {
 	log_threshold = LOG_ERROR;
@@ -193,6 +238,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(who_slept_is_followed, setup, teardown),
 		cmocka_unit_test_setup_teardown(who_ends_hands_over_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_term_never_goes_back, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_term_is_raised_above_what_others_know, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_slow_commit_is_seen_while_it_waits, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -210,6 +210,32 @@ static void half_of_the_cells_at_once_is_a_brake(void **state)
 	fleet_close(&fleet);
 }
 
+/* control.md 2.5 f, F24: fail-over waits for the operator, and states are said as they are. */
+static void what_others_know_is_a_brake(void **state)
+{
+	static const enum monitor_brake brakes[] = {BRAKE_FREEZE, BRAKE_BEHIND};
+	struct fleet fleet;
+	(void)state;
+	assert_true(fleet_open(&fleet, 100, 11, &calm));
+	assert_true(fleet_run(&fleet, 2 * MINUTE));
+	fleet_kill(&fleet, 0);
+	assert_true(fleet_run(&fleet, MINUTE));
+	assert_true(monitor_may_fail_over(fleet.monitor, 0, fleet.now_ms));
+	for (size_t i = 0; i < COUNT(brakes); i++) {
+		monitor_brake_set(fleet.monitor, brakes[i], true);
+		assert_int_equal(monitor_brakes(fleet.monitor, fleet.now_ms), 1u << brakes[i]);
+		assert_false(monitor_may_fail_over(fleet.monitor, 0, fleet.now_ms));
+		uint32_t other = (uint32_t)i + 1;
+		fleet_kill(&fleet, other);
+		assert_true(fleet_run(&fleet, 13000));
+		assert_int_equal(health_of(&fleet, other), CELL_UNREACHABLE);
+		monitor_brake_set(fleet.monitor, brakes[i], false);
+		assert_int_equal(monitor_brakes(fleet.monitor, fleet.now_ms), 0);
+		assert_true(monitor_may_fail_over(fleet.monitor, 0, fleet.now_ms));
+	}
+	fleet_close(&fleet);
+}
+
 static void most_of_a_zone_is_a_brake(void **state)
 {
 	static char zones[][3] = {"a", "b"};
@@ -492,6 +518,7 @@ int main(void)
 		cmocka_unit_test(a_long_pause_is_seen),
 		cmocka_unit_test(half_of_the_cells_at_once_is_a_brake),
 		cmocka_unit_test(most_of_a_zone_is_a_brake),
+		cmocka_unit_test(what_others_know_is_a_brake),
 		cmocka_unit_test(up_and_down_each_8_s_is_flapping),
 		cmocka_unit_test(a_fabric_that_slept_blames_itself),
 		cmocka_unit_test(a_fabric_that_cannot_hear_blames_itself),

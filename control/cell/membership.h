@@ -27,7 +27,11 @@ struct membership_uses {
 	struct state *state;
 	struct vault *vault;
 	struct registry *registry;
-	/* This process must not serve any more: another one of the same cell has joined. From then on for good. */
+	/* The highest term of the commands applied here, and the number of the last one; NULL: nothing is ordered here. */
+	void (*applied)(void *context, int64_t *term, int64_t *number);
+	void *applied_context;
+	/* This process must not serve any more: another one of the same cell has joined. From then on for good.
+	 */
 	void (*fence)(void *context);
 	void *fence_context;
 };

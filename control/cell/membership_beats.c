@@ -99,6 +99,10 @@ static void send_beat(struct membership *membership)
 	struct beat beat = {.epoch = membership->epoch, .number = membership->pulse.number};
 	memcpy(beat.cell, membership->definition->cell_id, strlen(membership->definition->cell_id));
 	memcpy(beat.incarnation, membership->incarnation, ID_LENGTH);
+	if (membership->uses.applied != NULL)
+		membership->uses.applied(membership->uses.applied_context, &beat.term, &beat.applied);
+	if (membership->term > beat.term)
+		beat.term = membership->term;
 	figures_fill(membership->figures, membership->bus, &beat.figures);
 	if (membership->was_lapsed)
 		beat.figures.state = BEAT_STATE_FENCED;

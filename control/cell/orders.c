@@ -330,6 +330,13 @@ void orders_fence(struct orders *orders)
 	orders->epoch = 0;
 }
 
+void orders_applied(const struct orders *orders, int64_t *term, int64_t *number)
+{
+	int64_t seq = atomic_load_explicit(&orders->figures[FIGURE_SEQ], memory_order_relaxed);
+	*term = orders->own.term;
+	*number = seq > orders->own.floor ? seq : orders->own.floor;
+}
+
 void orders_print(struct orders *orders, struct buffer *into)
 {
 	static const char *const names[] = {

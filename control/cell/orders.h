@@ -40,6 +40,8 @@ void orders_join(struct orders *orders, struct bus *bus, struct text cell_id, in
 /* No command is applied any more until the next join (this epoch is over). */
 void orders_fence(struct orders *orders);
 
+/* On the worker: the highest term of what was applied, and the number of the last of it; 0: nothing was. */
+void orders_applied(const struct orders *orders, int64_t *term, int64_t *number);
 /* From any thread, for people: {"cordoned", "draining", "prepared", "active", "tombstones", "applied", "repeated",
  * "refused", "poison", "seq", "floor"}: what lives here, what came since the start, the last seq. */
 void orders_print(struct orders *orders, struct buffer *into);

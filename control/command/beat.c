@@ -210,13 +210,26 @@ static bool read_state(const struct json *root, struct beat_figures *figures)
 	return true;
 }
 
+static bool read_count(const struct json *node, int64_t *into)
+{
+	return json_integer(node, into) && *into >= 0 && *into <= BEAT_COUNT_MAX;
+}
+
+static bool read_orders(const struct json *orders, struct beat *beat)
+{
+	const struct json *term = json_member(orders, "term"), *seq = json_member(orders, "seq");
+	return orders == NULL || (json_kind(orders) == JSON_OBJECT && (term == NULL || read_count(term, &beat->term)) &&
+								 (seq == NULL || read_count(seq, &beat->applied)));
+}
+
 static bool read_beat(const struct json *root, struct beat *beat)
 {
 	struct text cell = json_member_text(root, "c"), incarnation = json_member_text(root, "inc");
 	int64_t version;
 	if (!json_integer(json_member(root, "v"), &version) || version != 1 || !name_is_valid(cell, BEAT_CELL_MAX) ||
-		!id_is_valid(incarnation) || !json_integer(json_member(root, "ep"), &beat->epoch) || beat->epoch < 0 ||
-		!json_integer(json_member(root, "n"), &beat->number) || beat->number < 0 || !read_state(root, &beat->figures))
+		!id_is_valid(incarnation) || !read_count(json_member(root, "ep"), &beat->epoch) ||
+		!json_integer(json_member(root, "n"), &beat->number) || beat->number < 0 ||
+		!read_orders(json_member(root, "cmd"), beat) || !read_state(root, &beat->figures))
 		return false;
 	memcpy(beat->cell, cell.bytes, cell.length);
 	memcpy(beat->incarnation, incarnation.bytes, incarnation.length);
@@ -292,6 +305,7 @@ void beat_print(const struct beat *beat, struct buffer *into)
 			store_state_names[figures->store_state[i]], figures->store_us[i]);
 	buffer_printf(into, "},\"load\":{\"cpu\":%u,\"mem\":%u,\"rps\":%u,\"mbps\":%u,\"conn\":%u}", figures->cpu,
 		figures->memory, figures->requests, figures->megabits, figures->connections);
+	buffer_printf(into, ",\"cmd\":{\"term\":%lld,\"seq\":%lld}", (long long)beat->term, (long long)beat->applied);
 	print_components(figures, into, "rate", print_rate);
 	print_components(figures, into, "lat", print_latency);
 	print_components(figures, into, "err", print_errors);

@@ -5,6 +5,7 @@
  *    "vpas":{"cfm.connector":42,...},"comp":{"cp":[1,1],"dp":[2,2]},
  *    "infra":{"db":["ok",2100],"vault":["ok",50],"nats":["ok",400]},
  *    "load":{"cpu":31,"mem":48,"rps":1200,"mbps":310,"conn":8123},
+ *    "cmd":{"term":3,"seq":10441},
  *    "rate":{"cp":10,"dp":1190},"lat":{"cp":[3000,9000,22000],...},"err":{"cp":0,"dp":20}}
  *
  * v, c, inc, ep and n are needed. Members of another name are passed over: a newer cell may say more. */
@@ -14,6 +15,8 @@
 #include "tenants/participant.h"
 
 enum { BEAT_BYTES_MAX = 4096, BEAT_CELL_MAX = 64 };
+/* A larger epoch, term or number of a command is nonsense. */
+#define BEAT_COUNT_MAX INT64_C(1000000000000000)
 
 #define BEAT_COMPONENT_LIST(X)                                                                                         \
 	X(CP, "cp", "Control plane")                                                                                       \
@@ -75,6 +78,7 @@ struct beat {
 	char cell[BEAT_CELL_MAX + 1];
 	char incarnation[ID_LENGTH + 1];
 	int64_t epoch, number;
+	int64_t term, applied; /* the highest term obeyed, the number of the last command applied; 0: none */
 	struct beat_figures figures;
 };
 

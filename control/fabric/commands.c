@@ -38,8 +38,9 @@ struct commands {
 	struct bus_consumer *answers, *poison;
 	struct timer *tick, *ensure;
 	struct task start;
-	bool is_leader, has_stream;
+	bool is_leader, has_stream, is_held;
 	int64_t term;
+	int64_t adopted, shift;  /* records after this revision are numbered so much higher */
 	char run[ID_LENGTH + 1]; /* of this process */
 	uint64_t sendings, refused;
 	size_t publishing;
@@ -76,6 +77,8 @@ static void take(struct commands *commands, const struct record *record)
 	struct json *root = NULL;
 	struct buffer args = {0};
 	struct outbox_item item = {.id = record->id, .seq = record->revision};
+	if (record->revision > commands->adopted)
+		item.seq += commands->shift;
 	if (json_parse(record->body, NULL, &root) != STATUS_OK ||
 		!command_op_parse(json_member_text(root, "op"), &item.op) ||
 		!json_integer(json_member(root, "vpaEpoch"), &item.vpa_epoch)) {
@@ -174,7 +177,8 @@ static void send_item(void *context, const struct outbox_item *item)
 
 static void send_due(struct commands *commands)
 {
-	if (commands->is_leader && commands->has_stream && bus_is_up(commands->bus) && commands->publishing < SEND_MAX)
+	if (commands->is_leader && !commands->is_held && commands->has_stream && bus_is_up(commands->bus) &&
+		commands->publishing < SEND_MAX)
 		outbox_due(commands->outbox, clock_monotonic_ms(), SEND_MAX - commands->publishing, send_item, commands);
 }
 
@@ -419,6 +423,17 @@ void commands_lead(struct commands *commands, bool is_leader, int64_t term)
 	commands->term = term;
 }
 
+void commands_hold(struct commands *commands, bool is_held)
+{
+	commands->is_held = is_held;
+}
+
+void commands_adopt(struct commands *commands, int64_t revision, int64_t shift)
+{
+	commands->adopted = revision;
+	commands->shift = shift;
+}
+
 const struct outbox *commands_outbox(const struct commands *commands)
 {
 	return commands->outbox;
@@ -433,7 +448,9 @@ const struct cell_record *commands_asked(const struct commands *commands, struct
 void commands_line(const struct commands *commands, struct buffer *into)
 {
 	buffer_printf(into, "%zu commands wait for their cells", outbox_count(commands->outbox));
-	if (!commands->is_leader)
+	if (commands->is_held)
+		buffer_append(into, TEXT("; none is sent while the database is behind its cells"));
+	else if (!commands->is_leader)
 		buffer_append(into, TEXT("; another replica sends them"));
 	else if (!commands->has_stream)
 		buffer_append(into, TEXT("; there is no stream to send them to"));

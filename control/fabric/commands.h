@@ -1,8 +1,9 @@
 /* Commands on their way to cells (control.md 2.6). Written in the transaction of their cause, kept until the cell has
  * answered that their effect is there, sent again until then by the leading replica.
  *
- * Records: COMMAND (id: cmdId) {"cell", "vpa", "vpaEpoch", "op", "at", "args"}; its revision is the command's seq. What
- * a cell refuses for good, or fails at ten times, becomes a PARKED record (parked.h). */
+ * Records: COMMAND (id: cmdId) {"cell", "vpa", "vpaEpoch", "op", "at", "args"}; its revision is the command's seq
+ * (and more: commands_adopt). What a cell refuses for good, or fails at ten times, becomes a PARKED record (parked.h).
+ */
 #pragma once
 
 #include "control/bus/bus.h"
@@ -20,6 +21,13 @@ void commands_free(struct commands *commands);
 
 /* Only the leader of this term sends; all hear answers. Not leading at first. On the worker. */
 void commands_lead(struct commands *commands, bool is_leader, int64_t term);
+
+/* None is sent while they are held, whoever leads. */
+void commands_hold(struct commands *commands, bool is_held);
+/* Cells have applied commands that this database has forgotten: those written after this revision are numbered so much
+ * higher, and so are newer to every cell. What is older keeps its number: a cell that went on says so, and it is parked
+ * for the operator. */
+void commands_adopt(struct commands *commands, int64_t revision, int64_t shift);
 
 /* Adds the command to the transaction; `args`: the JSON text of an object. A legacy cell gets none: nothing is added.
  * False: out of memory. */

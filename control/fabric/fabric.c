@@ -238,6 +238,21 @@ static int64_t used_of(void *context, const struct cell_record *cell)
 	return placer_used(((const struct fabric *)context)->placer, cell, NULL);
 }
 
+static void on_measured(void *context, uint32_t slot, unsigned ready, int load)
+{
+	placer_measure(((const struct fabric *)context)->placer, slot, ready, load);
+}
+
+static void on_held(void *context, bool is_held)
+{
+	commands_hold(((const struct fabric *)context)->commands, is_held);
+}
+
+static void on_adopted(void *context, int64_t revision, int64_t shift)
+{
+	commands_adopt(((const struct fabric *)context)->commands, revision, shift);
+}
+
 static void on_leadership(void *context, bool leads)
 {
 	struct fabric *fabric = context;
@@ -252,11 +267,16 @@ enum status fabric_watch_cells(struct fabric *fabric, const struct fleet_setting
 		.access = fabric->access,
 		.own = own,
 		.used = used_of,
-		.used_context = fabric};
+		.measured = on_measured,
+		.placer_context = fabric,
+		.held = on_held,
+		.adopted = on_adopted,
+		.orders_context = fabric};
 	enum status status = fleet_open(settings, &bus_settings->urls, &uses, &fabric->fleet, error);
 	if (status != STATUS_OK)
 		return status;
 	fleet_observe(fabric->fleet, on_leadership, fabric);
+	rest_guard(fabric->rest, "/api/v1alpha1", fleet_refusal, fabric->fleet);
 	status = queues_open(fabric->state, fabric->cells, fabric->bus, text_of(fabric->settings->stream),
 		&settings->activities, &fabric->queues);
 	if (status != STATUS_OK)
@@ -315,6 +335,8 @@ void fabric_handle(void *context, struct exchange *exchange)
 
 void fabric_lines(const struct fabric *fabric, struct buffer *into)
 {
+	if (fabric->fleet != NULL)
+		fleet_lines(fabric->fleet, into);
 	bus_line(fabric->bus, into);
 	buffer_append_byte(into, '\n');
 	letters_line(fabric->letters, into);

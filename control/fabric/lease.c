@@ -25,7 +25,8 @@ struct lease {
 	bool is_ours, is_free; /* free: nobody holds it */
 	uint64_t seen_ms;
 	/* what we did */
-	uint64_t submitted_ms, until_ms;
+	uint64_t submitted_ms, until_ms, commit_ms;
+	int64_t floor; /* terms up to it are others' */
 	bool is_busy, is_held, is_released;
 	struct observer observers[OBSERVERS_MAX];
 	size_t observer_count;
@@ -99,7 +100,8 @@ static void on_put(void *context, enum status status, int64_t revision)
 	struct lease *lease = context;
 	(void)revision; /* the record was seen before */
 	lease->is_busy = false;
-	if (status != STATUS_OK || !lease->is_ours || lease->is_released)
+	lease->commit_ms = lease->clock() - lease->submitted_ms;
+	if (status != STATUS_OK || !lease->is_ours || lease->is_released || lease->term <= lease->floor)
 		return;
 	lease->until_ms = lease->submitted_ms + TTL_MS - MARGIN_MS;
 	if (lease->clock() < lease->until_ms)
@@ -136,8 +138,20 @@ void lease_tick(struct lease *lease)
 		if (now - lease->submitted_ms >= RENEW_MS)
 			put(lease, lease->self, lease->term);
 	} else if (lease->is_free || lease->is_ours || now - lease->seen_ms >= TTL_MS + lease->stagger_ms) {
-		put(lease, lease->self, lease->term + 1);
+		put(lease, lease->self, (lease->term > lease->floor ? lease->term : lease->floor) + 1);
 	}
+}
+
+void lease_raise(struct lease *lease, int64_t term)
+{
+	lease->floor = term > lease->floor ? term : lease->floor;
+	if (lease->term <= lease->floor)
+		say(lease, false);
+}
+
+uint64_t lease_commit_ms(const struct lease *lease)
+{
+	return lease->is_busy ? lease->clock() - lease->submitted_ms : lease->commit_ms;
 }
 
 void lease_release(struct lease *lease)

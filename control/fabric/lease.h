@@ -18,4 +18,8 @@ void lease_release(struct lease *lease);
 bool lease_is_held(const struct lease *lease);
 /* Grows with each holder; stands in every command. 0: nobody has held it. */
 int64_t lease_term(const struct lease *lease);
+/* Terms above this one are good (others know it): who leads begins another. From any state, on the worker or before. */
+void lease_raise(struct lease *lease, int64_t term);
+/* How long its last change took to commit, or has waited by now: 0 while nothing was changed. */
+uint64_t lease_commit_ms(const struct lease *lease);
 void lease_free(struct lease *lease);

@@ -20,6 +20,9 @@ struct rest {
 	const char *unasked; /* the base of those who are asked for no token; NULL: none is */
 	struct table tables[TABLES_MAX];
 	size_t count;
+	const char *guarded; /* a base; NULL: none */
+	const char *(*refusal)(const void *context);
+	const void *refusal_context;
 };
 
 /* --- tokens */
@@ -249,11 +252,28 @@ static enum status keep_arguments(struct held_call *call, const struct text *arg
 	return query.bytes != NULL && call->query.bytes == NULL ? STATUS_NO_MEMORY : STATUS_OK;
 }
 
+/* Why this may not be changed now; NULL: it may, or nothing is changed. */
+static const char *refusal_of(const struct rest *rest, const struct table *table, const struct rest_endpoint *endpoint)
+{
+	struct text path = text_of(endpoint->path), query = TEXT("/query");
+	bool is_query =
+		path.length > query.length && text_equals(text_slice(path, path.length - query.length, path.length), query);
+	if (rest->guarded == NULL || strcmp(table->base, rest->guarded) != 0 || strcmp(endpoint->method, "GET") == 0 ||
+		is_query)
+		return NULL;
+	return rest->refusal(rest->refusal_context);
+}
+
 static void start(const struct rest *rest, struct exchange *exchange, const struct table *table,
 	const struct rest_endpoint *endpoint, const struct text *arguments)
 {
 	if (!allow(rest, table, endpoint, exchange))
 		return;
+	const char *why = refusal_of(rest, table, endpoint);
+	if (why != NULL) {
+		rest_say(exchange, 503, text_of(why));
+		return;
+	}
 	struct held_call *call = call_new(exchange, endpoint, table->context);
 	enum status status = call == NULL ? STATUS_NO_MEMORY : keep_arguments(call, arguments);
 	if (call == NULL)
@@ -300,6 +320,13 @@ enum status rest_open(struct access *access, struct rest **rest)
 void rest_ask_nobody(struct rest *rest, const char *base)
 {
 	rest->unasked = base;
+}
+
+void rest_guard(struct rest *rest, const char *base, const char *(*refusal)(const void *context), const void *context)
+{
+	rest->guarded = base;
+	rest->refusal = refusal;
+	rest->refusal_context = context;
 }
 
 void rest_free(struct rest *rest)

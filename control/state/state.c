@@ -19,6 +19,7 @@ struct state {
 	pthread_t loader; /* the thread that opened: what it hears is the load, before any worker runs */
 	struct watcher watchers[WATCHERS_MAX];
 	size_t count;
+	int64_t revision; /* the newest that was told */
 };
 
 /* A record on its way to the worker, its texts behind it; kind RECORD_KIND_COUNT: the end of a batch. */
@@ -31,6 +32,8 @@ struct news {
 
 static void tell(struct state *state, const struct record *record)
 {
+	if (record->revision > state->revision)
+		state->revision = record->revision;
 	for (size_t i = 0; i < state->count; i++) {
 		if (state->watchers[i].kind == record->kind)
 			state->watchers[i].on_record(state->watchers[i].context, record);
@@ -139,6 +142,11 @@ void state_submit(struct state *state, struct transaction *transaction,
 	void (*done)(void *context, enum status status, int64_t revision), void *context)
 {
 	store_submit(state->store, transaction, state_worker(state), done, context);
+}
+
+int64_t state_revision(const struct state *state)
+{
+	return state->revision;
 }
 
 struct store *state_store(struct state *state)

@@ -26,5 +26,7 @@ bool state_put(
 bool state_delete(struct transaction *transaction, enum record_kind kind, struct text id, int64_t expected);
 void state_submit(struct state *state, struct transaction *transaction,
 	void (*done)(void *context, enum status status, int64_t revision), void *context);
+/* The newest revision that the watchers were told of. On the worker. */
+int64_t state_revision(const struct state *state);
 struct store *state_store(struct state *state);
 struct worker *state_worker(struct state *state);

@@ -42,6 +42,7 @@ struct store;
 	X(TOKEN, "token", PASSING)                                                                                         \
 	X(DATA_PLANE, "data_plane", LOADED)                                                                                \
 	X(CELL_STATE, "cell_state", LOADED)                                                                                \
+	X(BRAKE, "brake", LOADED)                                                                                          \
 	X(VPA, "vpa", LOADED)                                                                                              \
 	X(TENANT, "tenant", LOADED)                                                                                        \
 	X(CELL, "cell", LOADED)                                                                                            \

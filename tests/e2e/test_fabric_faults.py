@@ -148,45 +148,74 @@ def test_a_cell_cut_from_the_broker_is_isolated_and_serves(world):
 # --- a database from yesterday
 
 def test_a_database_that_is_older_than_its_cells(world):
-    """F24: the manager does not go on as if nothing had been, and says so."""
-    epoch = world.fleet.ok("GET", "/cells/c1")["epoch"]
-    id = world.first
-    world.managers.stop()
-    kept = world.managers.folder / "kept"
-    shutil.copytree(world.managers.state, kept)
-    world.managers.start()
-    world.cell.kill()
-    world.cell.start()
-    wait_for(lambda: world.fleet.ok("GET", "/cells/c1")["epoch"] == epoch + 1, 20, "another epoch")
-    wait_for(lambda: world.fleet.line(world.cell).startswith(f"c1: joined, epoch {epoch + 1}"), 20, "a cell that knows it")
+    """F24: the manager does not run on as if nothing had been. It orders nothing until an operator says that the older copy holds; then numbers,
+    terms and epochs go on above what the cells know, without a restart of any."""
+    fleet, managers, cell, epoch, id = world.fleet, world.managers, world.cell, world.fleet.ok("GET", "/cells/c1")["epoch"], world.first
+    path = f"/tenants/{world.tenant}/participant-profiles/{id}"
+
+    def behind():
+        return [one["why"] for one in fleet.ok("GET", "/fleet")["brakeDetails"] if one["brake"] == "behind"]
+    managers.stop()
+    kept = managers.folder / "kept"
+    shutil.copytree(managers.state, kept)
+    for _ in range(2):  # terms that will be forgotten
+        managers.start()
+        wait_for(lambda: fleet.ok("GET", "/fleet")["leads"], 10, "a leader")
+        managers.stop()
+    managers.start()
+    cell.kill()
+    cell.start()
+    wait_for(lambda: fleet.line(cell).startswith(f"c1: joined, epoch {epoch + 1}"), 20, "another epoch")
     for _ in range(40):  # commits that will be forgotten
-        world.managers.tenant()
-    world.managers.ok("DELETE", f"/tenants/{world.tenant}/participant-profiles/{id}")
+        managers.tenant()
+    managers.ok("DELETE", path)
     world.wait(id, "disposed")
     wait_for(lambda: world.commands() == 0, 20, "every answer")
-    world.managers.stop()
-    shutil.rmtree(world.managers.state)
-    shutil.move(kept, world.managers.state)
-    world.managers.start()
-    said = f"the cell has epoch {epoch + 1}, and its record {epoch}"
-    wait_for(lambda: said in world.fleet.ctl("cell", "health", "c1"), 20, "what the panel says")
-    assert world.fleet.ok("GET", "/fleet")["aheadCells"] == ["c1"]
-    assert [line for line in world.managers.log_lines() if line["event"] == "cell.heartbeat_refused" and line["why"] == "ahead"]
-    wait_for(lambda: "the manager's records are older than this cell" in world.fleet.line(world.cell), 20, "what the cell says")
-    assert world.pulls() and not world.fleet.health("c1")["failoverEligible"]
-    # the way out: the cell joins again, above both
-    world.cell.kill()
-    world.cell.start()
-    wait_for(lambda: world.fleet.ok("GET", "/cells/c1")["epoch"] == epoch + 2, 20, "an epoch above both")
-    wait_for(lambda: world.fleet.ok("GET", "/fleet")["aheadCells"] == [], 20, "an end of it")
-    wait_for(lambda: re.fullmatch(r"c1: joined, epoch \d+, ready; connected to \S+, round trip \S+ ms", world.fleet.line(world.cell)), 10, "a lease again")
-    # commands with numbers that the cell knows are not taken for done
-    world.managers.ok("DELETE", f"/tenants/{world.tenant}/participant-profiles/{id}")
-    def passed():
-        return [one for one in world.fleet.ok("GET", "/parked") if "the database is an older copy" in one["reason"]]
-    wait_for(lambda: len(passed()) == 4, 30, "commands that are parked")
-    for one in world.fleet.ok("GET", "/parked"):
-        world.fleet.ctl("parked", "drop", one["id"])
+    wait_for(lambda: re.match(r"c1: joined, epoch \d+, ready;", fleet.line(cell)), 20, "a lease of that term")
+    term = fleet.ok("GET", "/fleet")["term"]
+    managers.stop()
+    shutil.rmtree(managers.state)
+    shutil.move(kept, managers.state)
+    managers.start()
+    wait_for(behind, 20, "a brake")
+    assert re.match(r"c1 knows (epoch|term|command) \d+, the records \d+$", behind()[0])
+    wait_for(lambda: f"the cell has epoch {epoch + 1}, and its record {epoch}" in fleet.ctl("cell", "health", "c1"), 20, "what the panel says")
+    assert fleet.ok("GET", "/fleet")["aheadCells"] == ["c1"] and "cellctl fabric adopt" in fleet.ctl("fabric", "status")
+    wait_for(lambda: "the manager's records are older than this cell" in fleet.line(cell), 20, "what the cell says")
+    assert world.pulls() and not fleet.health("c1")["failoverEligible"]
+    # nothing is changed, ordered or let in, by whatever process
+    managers.stop()
+    managers.start()
+    assert behind() and "! no fail-over: the database is older than what the cells know" in page(managers)
+    for method, where, body in (("DELETE", path, None), ("POST", "/tenants", {}), ("POST", "/activity-definitions", {"type": "other"})):
+        status, _, answer = managers.call(method, where, body)
+        assert status == 503 and "cellctl fabric adopt" in answer["message"]
+    assert managers.states(world.tenant, id) == {"active"}, "what the copy says can be read"
+    assert managers.call("POST", "/participant-profiles/query", {"predicate": "true"})[0] == 200
+    other = fleet.cell("c2").start()
+    wait_for(lambda: "the database is older than what the cells know" in fleet.line(other), 10, "why it is not let in")
+    fleet.ctl("cell", "cordon", "c1")
+    wait_for(lambda: fleet.ok("GET", "/fleet")["leads"] and world.commands() == 1, 10, "a command that waits")
+    assert "none is sent while the database is behind its cells" in page(managers)
+    time.sleep(2)  # it would have been sent long ago
+    assert world.commands() == 1 and fleet.ok("GET", "/parked") == []
+    # the operator's word
+    fleet.ctl("fabric", "adopt")
+    wait_for(lambda: fleet.ok("GET", "/fleet")["aheadCells"] == [] and not behind(), 20, "an end of it")
+    assert "the database is not behind its cells" in fleet.ctl("fabric", "adopt", check=False)
+    wait_for(lambda: world.commands() == 0, 30, "the answer to what had waited")
+    wait_for(lambda: re.match(rf"c1: joined, epoch {epoch + 1}, cordoned; connected to \S+, round trip \S+ ms$", fleet.line(cell)), 20, "a lease again, of the same epoch")
+    assert fleet.ok("GET", "/fleet")["term"] > term and fleet.ok("GET", "/cells/c1")["epoch"] == epoch + 1
+    fleet.ctl("cell", "uncordon", "c1")
+    fleet.wait_status("c2", "HEALTHY", 30)
+    other.stop()
+    fleet.ctl("cell", "remove", "c2", "--force")
+    # commands are newer to the cell than what was forgotten: done, not taken for done
+    managers.ok("DELETE", path)
+    world.wait(id, "disposed")
+    wait_for(lambda: world.commands() == 0, 20, "every answer")
+    assert fleet.ok("GET", "/parked") == [] and not behind()
+    assert {"fabric.behind", "fabric.adopted", "cell.epoch_adopted"} <= {one["what"] for one in fleet.ok("GET", "/audit")}
 
 
 # --- no cable at all, no manager at all

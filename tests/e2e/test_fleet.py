@@ -1,8 +1,10 @@
 """Cells join, are watched, and are told from impostors (control.md 2.3-2.5, F1, F2, F6, F37, F39, F40)."""
+import itertools
 import json
 import re
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -301,6 +303,75 @@ def test_a_flood_of_heartbeats_hurts_nobody_else(fleet):
     fleet.wait_status(loud, "HEALTHY", 40)
     assert calm.is_ready()
     client.close()
+
+
+# --- brakes
+
+def test_an_operator_freezes_fail_over(fleet):
+    """control.md 2.5 f: shown to all, with his words, until he takes it off."""
+    def page():
+        return fleet.cfmd.request("GET", "/", port=fleet.cfmd.admin_port)[2].decode()
+
+    def details():
+        return {one["brake"]: one["why"] for one in fleet.ok("GET", "/fleet")["brakeDetails"]}
+    assert fleet.api("POST", "/fabric/freeze", {})[0] == 400 and fleet.api("POST", "/fabric/freeze", {"why": "a\nb"})[0] == 400
+    assert "nothing is frozen" in fleet.ctl("fabric", "unfreeze", check=False)
+    fleet.ctl("fabric", "freeze", "the racks are being moved")
+    assert details()["freeze"] == "the racks are being moved" and "an operator has frozen it" in fleet.ctl("fabric", "status")
+    assert "! no fail-over: an operator has frozen it (cellctl fabric unfreeze): the racks are being moved" in page()
+    wait_for(lambda: 'celld_fabric_brake{brake="freeze"} 1' in fleet.cfmd.request("GET", "/metrics", port=fleet.cfmd.admin_port)[2].decode(), 5, "a metric")
+    wait_for(lambda: [line for line in fleet.cfmd.log_lines() if line["event"] == "fabric.brake" and line["brake"] == "freeze" and line["on"]], 5, "a line in the log")
+    fleet.ctl("fabric", "unfreeze")
+    assert "freeze" not in details() and "frozen" not in page()
+    wait_for(lambda: [line for line in fleet.cfmd.log_lines() if line["event"] == "fabric.brake" and line["brake"] == "freeze" and not line["on"]], 5, "another line")
+    audit = [(one["what"], one.get("detail")) for one in fleet.ok("GET", "/audit")]
+    assert ("fabric.frozen", "the racks are being moved") in audit and ("fabric.unfrozen", None) in audit
+
+
+# --- what placement hears of it
+
+class Beating(threading.Thread):
+    """Heartbeats in the name of a cell that is no more, with the figures that the test wants."""
+
+    def __init__(self, fleet, name):
+        super().__init__(daemon=True)
+        shown = fleet.ok("GET", f"/cells/{name}")
+        self.client, self.is_over, self.cpu, self.planes = fleet.broker.client(), threading.Event(), 0, 1
+        self.subject, self.beat = f"celld.hb.{name}", {"v": 1, "c": name, "inc": shown["incarnation"], "ep": shown["epoch"], "st": "ok"}
+        self.start()
+
+    def run(self):
+        for number in itertools.count(10**6):
+            self.client.publish(self.subject, {**self.beat, "n": number, "comp": {"cp": [self.planes, 1], "dp": [1, 1]},
+                "load": {"cpu": self.cpu, "mem": 0, "rps": 0, "mbps": 0, "conn": 0}})
+            if self.is_over.wait(0.2):
+                return
+
+    def end(self):
+        self.is_over.set()
+        self.join(10)
+        self.client.close()
+
+
+def test_placement_sees_what_heartbeats_measure(fleet):
+    """control.md 2.7.2, 2.7.3: the load is the balance score, what is not ready takes nothing of its type."""
+    name = "cell-measured"
+    fleet.join(name).kill()
+    beating = Beating(fleet, name)
+
+    def place(type):
+        """(The cells chosen, the balance score, why not.)"""
+        answer = fleet.ok("POST", "/placements", {"type": type, "require": {"cell": name}})
+        top = answer["explain"].get("top")
+        return answer["chosen"], top[0]["parts"]["balance"] if top else None, answer["explain"]["reason"]
+    beating.cpu = 44
+    wait_for(lambda: place("cfm.dataplane")[1] == 600, 60, "the load in the score, in steps of 50")
+    beating.planes = 0
+    wait_for(lambda: place("cfm.connector")[2].endswith(f"{name} has no cfm.connector ready"), 30, "no control plane, no connector")
+    wait_for(lambda: place("cfm.dataplane")[:2] == ([name], 600), 30, "what has no control plane still has data planes")
+    beating.cpu, beating.planes = 88, 1
+    wait_for(lambda: place("cfm.dataplane")[1] == 150 and place("cfm.connector")[0] == [name], 60, "another load, and all of it ready")
+    beating.end()
 
 
 # --- the broker

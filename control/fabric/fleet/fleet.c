@@ -71,6 +71,7 @@ enum status fleet_open(const struct fleet_settings *settings, const struct setti
 	}
 	lease_observe(made->lease, on_lease, made);
 	cells_observe(uses->cells, watch_cell_changed, made);
+	brakes_open(made);
 	metric_add_source(fleet_render_metrics, made);
 	if (made->credentials == NULL)
 		LOG(WARNING, "fabric.no_credentials",
@@ -90,6 +91,8 @@ enum status fleet_serve(struct fleet *fleet, struct rest *rest)
 		status = rest_add(rest, base, admission_endpoints, admission_endpoint_count, fleet);
 	if (status == STATUS_OK)
 		status = rest_add(rest, base, panel_endpoints, panel_endpoint_count, fleet);
+	if (status == STATUS_OK)
+		status = rest_add(rest, base, brake_endpoints, brake_endpoint_count, fleet);
 	return status;
 }
 
@@ -124,6 +127,8 @@ static void on_tick(void *context)
 	int64_t wall_ms = clock_wall_ms();
 	lease_tick(fleet->lease);
 	watch_tick(fleet, now_ms);
+	behind_tick(fleet);
+	brakes_tick(fleet, now_ms);
 	own_credentials_tick(fleet->uses.own, fleet->bus, wall_ms);
 	if (lease_is_held(fleet->lease) && now_ms - fleet->swept_ms >= SWEEP_MS) {
 		fleet->swept_ms = now_ms;
@@ -164,9 +169,22 @@ void fleet_free(struct fleet *fleet)
 	lease_free(fleet->lease);
 	join_tokens_free(fleet->tokens);
 	credentials_free(fleet->credentials);
+	brakes_close(fleet);
 	free(fleet->probe_networks);
+	for (uint32_t i = 0; i < fleet->watched_count; i++)
+		behind_forget(&fleet->watched[i]);
 	free(fleet->watched);
 	free(fleet);
+}
+
+const char *fleet_refusal(const void *fleet)
+{
+	return brakes_refusal(fleet);
+}
+
+void fleet_lines(const struct fleet *fleet, struct buffer *into)
+{
+	brakes_lines(fleet, clock_boot_ms(), into);
 }
 
 bool fleet_leads(const struct fleet *fleet)

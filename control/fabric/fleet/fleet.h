@@ -22,7 +22,14 @@ struct fleet_uses {
 	struct own_credentials *own; /* NULL: none */
 	/* How many VPAs are booked on the cell. */
 	int64_t (*used)(void *context, const struct cell_record *cell);
-	void *used_context;
+	/* What its heartbeats say has changed: for which types of VPA something is ready (bits), its load (0 ... 1000). */
+	void (*measured)(void *context, uint32_t slot, unsigned ready, int load);
+	void *placer_context; /* of both */
+	/* Commands are held back, or go again: at load, and with each change of that brake. */
+	void (*held)(void *context, bool is_held);
+	/* An older copy of the database holds: commands written after this revision are numbered so much higher. */
+	void (*adopted)(void *context, int64_t revision, int64_t shift);
+	void *orders_context; /* of both */
 };
 
 struct fleet;
@@ -41,6 +48,10 @@ void fleet_stop(struct fleet *fleet);
 /* After the worker and the bus have stopped. */
 void fleet_free(struct fleet *fleet);
 
+/* Why nothing may be changed now, for people; NULL: it may. (The database is older than its cells.) */
+const char *fleet_refusal(const void *fleet);
+/* What is not usual, a line each, for the page. */
+void fleet_lines(const struct fleet *fleet, struct buffer *into);
 bool fleet_leads(const struct fleet *fleet);
 int64_t fleet_term(const struct fleet *fleet); /* stands in each command */
 /* At most 3, before fleet_start: told when leadership is gained and lost. */

@@ -431,7 +431,10 @@ static void join(struct rest_call *call)
 	}
 	attempt->call = call;
 	attempt->fleet = call->context;
-	if (join_request_read(call->body, &attempt->request, &error) != STATUS_OK) {
+	if (brakes_refusal(attempt->fleet) != NULL) {
+		rest_refuse_with(call, 503, brakes_refusal(attempt->fleet));
+		attempt_free(attempt);
+	} else if (join_request_read(call->body, &attempt->request, &error) != STATUS_OK) {
 		rest_refuse_with(call, 400, error.bytes == NULL ? "the request cannot be read" : error.bytes);
 		attempt_free(attempt);
 	} else {

@@ -49,7 +49,7 @@ static void append_cell(struct fleet *fleet, const struct cell_record *cell, boo
 	buffer_printf(into, ",\"id\":\"%s\",\"mode\":\"%s\",\"health\":\"%s\"", cell->id, cell_mode_name(cell->mode),
 		cell_health_name(now));
 	append_own(cell, into);
-	buffer_printf(into, ",\"vpas\":%lld", (long long)fleet->uses.used(fleet->uses.used_context, cell));
+	buffer_printf(into, ",\"vpas\":%lld", (long long)fleet->uses.used(fleet->uses.placer_context, cell));
 	if (cell->definition != NULL)
 		buffer_printf(into, ",\"maxVPAs\":%lld", (long long)cell->definition->max_vpas);
 	if (age != UINT64_MAX)
@@ -210,7 +210,7 @@ static void remove_cell(struct rest_call *call)
 	struct buffer answer = {0};
 	if (cell == NULL)
 		return;
-	if (fleet->uses.used(fleet->uses.used_context, cell) > 0 &&
+	if (fleet->uses.used(fleet->uses.placer_context, cell) > 0 &&
 		!text_equals(rest_parameter(call, "force"), TEXT("true"))) {
 		rest_refuse_with(call, 409, "VPAs live in the cell; drain it first, or force");
 		return;
@@ -231,7 +231,7 @@ static void warn_of_room(
 	struct rest_call *call, const struct cell_record *cell, const struct cell_definition *definition)
 {
 	struct fleet *fleet = call->context;
-	int64_t used = fleet->uses.used(fleet->uses.used_context, cell);
+	int64_t used = fleet->uses.used(fleet->uses.placer_context, cell);
 	struct buffer warning = {0};
 	if (used <= definition->max_vpas)
 		return;

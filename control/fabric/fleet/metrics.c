@@ -62,7 +62,7 @@ static void render_capacity(
 	(void)figures;
 	begin(scrape, name, cell);
 	buffer_append(scrape->into, TEXT(",dim=\"vpas\",kind=\"used\""));
-	end(scrape, scrape->fleet->uses.used(scrape->fleet->uses.used_context, cell));
+	end(scrape, scrape->fleet->uses.used(scrape->fleet->uses.placer_context, cell));
 	if (cell->definition == NULL)
 		return;
 	begin(scrape, name, cell);

@@ -27,7 +27,7 @@ static struct panel gather(struct fleet *fleet, const struct cell_record *cell)
 		.health = monitor_health(fleet->monitor, cell->slot),
 		.figures = monitor_figures(fleet->monitor, cell->slot),
 		.age_ms = monitor_age_ms(fleet->monitor, cell->slot, now_ms),
-		.used = fleet->uses.used(fleet->uses.used_context, cell),
+		.used = fleet->uses.used(fleet->uses.placer_context, cell),
 		.maximum = cell->definition == NULL ? -1 : cell->definition->max_vpas,
 		.brakes = monitor_brakes(fleet->monitor, now_ms),
 		.may_fail_over = monitor_may_fail_over(fleet->monitor, cell->slot, now_ms),
@@ -92,20 +92,6 @@ static void append_figures(const struct beat_figures *figures, struct buffer *in
 		figures->cpu, figures->memory, figures->requests, figures->megabits, figures->connections);
 }
 
-static void append_brakes(unsigned brakes, struct buffer *into)
-{
-	bool is_first = true;
-	buffer_append(into, TEXT(",\"brakes\":["));
-	for (int i = 0; i < BRAKE_COUNT; i++) {
-		if ((brakes >> i & 1) == 0)
-			continue;
-		buffer_append(into, is_first ? TEXT("") : TEXT(","));
-		buffer_append_json(into, text_of(monitor_brake_text((enum monitor_brake)i)));
-		is_first = false;
-	}
-	buffer_append_byte(into, ']');
-}
-
 static void append_faults(const struct health *health, struct buffer *into)
 {
 	bool is_first = true;
@@ -146,7 +132,7 @@ static void print_json(const struct panel *panel, struct buffer *into)
 	if (panel->ahead != 0)
 		buffer_printf(into, ",\"aheadEpoch\":%lld", (long long)panel->ahead);
 	append_faults(panel->health, into);
-	append_brakes(panel->brakes, into);
+	brakes_print(panel->fleet, clock_boot_ms(), into);
 	buffer_printf(into, ",\"failoverEligible\":%s", panel->may_fail_over ? "true" : "false");
 	if (panel->figures != NULL)
 		append_figures(panel->figures, into);
@@ -193,8 +179,8 @@ static void print_faults(const struct panel *panel, struct buffer *into)
 {
 	if (panel->ahead != 0)
 		buffer_printf(into,
-			"  ! the cell has epoch %lld, and its record %lld: is the database an older copy? "
-			"Until it joins again, its heartbeats are not answered\n",
+			"  ! the cell has epoch %lld, and its record %lld: the database is an older copy. "
+			"Its heartbeats are not answered until an operator says that the copy holds: cellctl fabric adopt\n",
 			(long long)panel->ahead, (long long)panel->cell->epoch);
 	for (int i = 0; panel->health != NULL && i < FAULT_COUNT; i++) {
 		if ((panel->health->faults >> i & 1) != 0)
@@ -309,7 +295,7 @@ static void show_fleet(struct rest_call *call)
 	for (int i = 0; i <= CELL_FLAPPING; i++)
 		buffer_printf(&text, "%s\"%s\":%u", i == 0 ? "" : ",", cell_health_name((enum cell_health)i), by_health[i]);
 	buffer_append_byte(&text, '}');
-	append_brakes(monitor_brakes(fleet->monitor, clock_boot_ms()), &text);
+	brakes_print(fleet, clock_boot_ms(), &text);
 	buffer_append(&text, TEXT(",\"aheadCells\":["));
 	cells_each(fleet->uses.cells, append_ahead, &(struct ahead){fleet, &text, true});
 	buffer_append_byte(&text, ']');

@@ -7,7 +7,7 @@
 #include "server/client.h"
 
 #define SUBJECT "celld.hb."
-enum { PROBE_MS = 1500, SLOW_BUS_US = 1000000, CATCH_UP_MS = 1000 };
+enum { PROBE_MS = 1500, SLOW_BUS_US = 1000000, SLOW_COMMIT_MS = 1000, CATCH_UP_MS = 1000 };
 
 static struct watched *watched_of(struct fleet *fleet, uint32_t slot)
 {
@@ -47,6 +47,14 @@ static void answer(struct fleet *fleet, const struct bus_message *message, const
 	buffer_free(&text);
 }
 
+/* Every replica hears and places, so each tells its own placer. */
+static void measure(struct fleet *fleet, const struct cell_record *cell, const struct beat *beat, uint64_t now_ms)
+{
+	struct gauge *gauge = &watched_of(fleet, cell->slot)->gauge;
+	if (gauge_hear(gauge, &beat->figures, cell->definition, now_ms))
+		fleet->uses.measured(fleet->uses.placer_context, cell->slot, gauge->ready, gauge->load);
+}
+
 static void on_beat(void *context, const struct bus_message *message)
 {
 	struct fleet *fleet = context;
@@ -70,8 +78,11 @@ static void on_beat(void *context, const struct bus_message *message)
 		return;
 	}
 	enum monitor_verdict verdict = monitor_beat(fleet->monitor, cell, &beat, now_ms);
+	behind_hear(fleet, watched_of(fleet, cell->slot), cell, &beat, now_ms);
 	fleet->verdicts[verdict]++;
 	tell_refused(fleet, cell, verdict);
+	if (verdict == BEAT_GRANTED)
+		measure(fleet, cell, &beat, now_ms);
 	answer(fleet, message, cell, &beat, verdict);
 }
 
@@ -237,7 +248,7 @@ void watch_cell_changed(void *context, uint32_t slot, const struct cell_record *
 static bool can_hear(const struct fleet *fleet)
 {
 	return fleet->bus != NULL && bus_is_up(fleet->bus) && bus_round_trip_us(fleet->bus) < SLOW_BUS_US &&
-		   store_is_healthy(state_store(fleet->uses.state));
+		   store_is_healthy(state_store(fleet->uses.state)) && lease_commit_ms(fleet->lease) < SLOW_COMMIT_MS;
 }
 
 static bool keep_queues(void *context, const struct cell_record *cell)

@@ -45,6 +45,7 @@ struct monitor {
 	uint32_t zone_count, zones_braked;
 	uint32_t cells, down;
 	uint64_t ticked_ms, trusted_ms, grace_until_ms, local_until_ms;
+	unsigned set; /* brakes, as bits */
 	bool leads, is_deaf;
 };
 
@@ -251,6 +252,11 @@ void monitor_lead(struct monitor *monitor, bool leads, uint64_t now_ms)
 	monitor->leads = leads;
 }
 
+void monitor_brake_set(struct monitor *monitor, enum monitor_brake brake, bool is_on)
+{
+	monitor->set = is_on ? monitor->set | 1U << brake : monitor->set & ~(1U << brake);
+}
+
 void monitor_trust(struct monitor *monitor, bool can_hear, uint64_t now_ms)
 {
 	if (can_hear && monitor->is_deaf)
@@ -393,7 +399,8 @@ uint64_t monitor_age_ms(const struct monitor *monitor, uint32_t slot, uint64_t n
 unsigned monitor_brakes(const struct monitor *monitor, uint64_t now_ms)
 {
 	bool is_mass = monitor->down >= MASS_LEAST && monitor->down * 100 >= monitor->cells * MASS_PCT;
-	return (unsigned)!monitor->leads << BRAKE_FOLLOWER | (unsigned)is_grace(monitor, now_ms) << BRAKE_GRACE |
+	return monitor->set | (unsigned)!monitor->leads << BRAKE_FOLLOWER |
+		   (unsigned)is_grace(monitor, now_ms) << BRAKE_GRACE |
 		   (unsigned)(monitor->is_deaf || now_ms < monitor->local_until_ms) << BRAKE_LOCAL |
 		   (unsigned)is_mass << BRAKE_MASS | (unsigned)(monitor->zones_braked > 0) << BRAKE_ZONE;
 }

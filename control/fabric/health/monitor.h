@@ -12,13 +12,17 @@ struct monitor_settings {
 	int64_t fail_over_ms;     /* unreachable for so long: 20 s */
 };
 
-/* Why nothing of weight may follow from health now, as bits. */
+/* Why nothing of weight may follow from health now, as bits: no cell is eligible for fail-over while one is on
+ * (control.md 2.5). States go on to say what is heard of a cell, silent ones are placed on no more, and their VPAs are
+ * shown offline: only who may be wrong himself (LOCAL, GRACE, FOLLOWER) judges nobody by his silence. */
 #define MONITOR_BRAKE_LIST(X)                                                                                          \
 	X(FOLLOWER, "follower", "this process does not lead the fabric")                                                   \
 	X(GRACE, "grace", "too early after a start or a change of leader")                                                 \
 	X(LOCAL, "local", "this process itself was late or cut off a moment ago")                                          \
 	X(MASS, "mass", "30 % or more of all cells are silent at once")                                                    \
-	X(ZONE, "zone", "55 % or more of a zone's cells are silent at once")
+	X(ZONE, "zone", "55 % or more of a zone's cells are silent at once")                                               \
+	X(FREEZE, "freeze", "an operator has frozen it (cellctl fabric unfreeze)")                                         \
+	X(BEHIND, "behind", "the database is older than what the cells know (cellctl fabric adopt)")
 enum monitor_brake {
 #define MONITOR_BRAKE_MEMBER(name, word, text) BRAKE_##name,
 	MONITOR_BRAKE_LIST(MONITOR_BRAKE_MEMBER)
@@ -55,6 +59,8 @@ void monitor_free(struct monitor *monitor);
 void monitor_update(struct monitor *monitor, uint32_t slot, const struct cell_record *cell, uint64_t now_ms);
 /* Leading begins: everything is as the records say, and grace begins. */
 void monitor_lead(struct monitor *monitor, bool leads, uint64_t now_ms);
+/* FREEZE, BEHIND: what others know. */
+void monitor_brake_set(struct monitor *monitor, enum monitor_brake brake, bool is_on);
 /* Whether this process can hear at all: its own connection, its own database. */
 void monitor_trust(struct monitor *monitor, bool can_hear, uint64_t now_ms);
 

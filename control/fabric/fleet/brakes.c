@@ -1,0 +1,218 @@
+/* Brakes that stay until an operator takes them off: his own, and the one of a database that is an older copy
+ * (control.md 2.5 f, F24). Records BRAKE, for all replicas: "freeze"   {"at", "why"}: no fail-over "behind"   {"at",
+ * "why"}: what the fabric knows is older than what its cells know: nothing is ordered any more "adopted"  {"at",
+ * "term", "shift"}: the operator's word that the older copy is what holds from here on: terms above "term" are good,
+ * and commands written after this record are numbered "shift" higher than the record says Every brake that goes on or
+ * comes off is a line in the log. */
+#include <stdlib.h>
+
+#include "control/fabric/fleet/fleet_private.h"
+#include "control/fabric/rest_submit.h"
+#include "server/base/clock.h"
+#include "server/base/log.h"
+
+enum { WHY_MAX = 200 };
+
+static void stand_free(struct standing_brake *brake)
+{
+	free(brake->why);
+	free(brake->at);
+	*brake = (struct standing_brake){.revision = 0};
+}
+
+static struct standing_brake *standing_of(struct fleet *fleet, struct text id)
+{
+	return text_equals(id, TEXT(BRAKE_FREEZE_ID))   ? &fleet->freeze
+		   : text_equals(id, TEXT(BRAKE_BEHIND_ID)) ? &fleet->behind
+													: NULL;
+}
+
+static void take_adoption(struct fleet *fleet, const struct record *record, const struct json *root)
+{
+	int64_t term = 0, shift = 0;
+	json_integer(json_member(root, "term"), &term);
+	json_integer(json_member(root, "shift"), &shift);
+	fleet->shift = shift;
+	lease_raise(fleet->lease, term);
+	fleet->uses.adopted(fleet->uses.orders_context, record->revision, shift);
+}
+
+static void on_record(void *context, const struct record *record)
+{
+	struct fleet *fleet = context;
+	struct standing_brake *brake = standing_of(fleet, record->id);
+	struct json *root = NULL;
+	if (record->body.bytes != NULL && json_parse(record->body, NULL, &root) != STATUS_OK)
+		LOG(ERROR, "brake.unreadable", log_text("id", record->id));
+	if (brake != NULL) {
+		stand_free(brake);
+		if (root != NULL) {
+			struct text why = json_member_text(root, "why"), at = json_member_text(root, "at");
+			*brake = (struct standing_brake){record->revision, text_copy(why), text_copy(at)};
+		}
+		monitor_brake_set(fleet->monitor, BRAKE_FREEZE, fleet->freeze.revision != 0);
+		monitor_brake_set(fleet->monitor, BRAKE_BEHIND, fleet->behind.revision != 0);
+		fleet->uses.held(fleet->uses.orders_context, fleet->behind.revision != 0);
+	} else if (root != NULL && text_equals(record->id, TEXT(BRAKE_ADOPTED_ID))) {
+		take_adoption(fleet, record, root);
+	}
+	json_free(root);
+}
+
+void brakes_open(struct fleet *fleet)
+{
+	state_watch(fleet->uses.state, RECORD_BRAKE, on_record, NULL, fleet);
+}
+
+void brakes_close(struct fleet *fleet)
+{
+	stand_free(&fleet->freeze);
+	stand_free(&fleet->behind);
+}
+
+bool brake_put(struct transaction *transaction, const char *id, struct text why, int64_t expected)
+{
+	struct buffer body = {0};
+	char stamp[25];
+	clock_format(clock_wall_ms(), stamp);
+	buffer_printf(&body, "{\"at\":\"%s\",\"why\":", stamp);
+	buffer_append_json(&body, why);
+	buffer_append_byte(&body, '}');
+	bool is_put = !body.failed && state_put(transaction, RECORD_BRAKE, text_of(id), buffer_text(&body), expected);
+	buffer_free(&body);
+	return is_put;
+}
+
+const char *brakes_refusal(const struct fleet *fleet)
+{
+	return fleet->behind.revision == 0
+			   ? NULL
+			   : "the database is older than what the cells know; an operator must say whether it holds: "
+				 "cellctl fabric adopt";
+}
+
+/* --- who is told */
+
+static void tell(struct fleet *fleet, enum monitor_brake brake, bool is_on, uint64_t now_ms)
+{
+	/* a follower, or who has just begun, is not news for anybody to act upon */
+	bool is_usual = brake == BRAKE_FOLLOWER || brake == BRAKE_GRACE;
+	struct text name = text_of(monitor_brake_name(brake)), why = text_of(monitor_brake_text(brake));
+	int64_t on_ms = is_on ? 0 : (int64_t)(now_ms - fleet->brake_since_ms[brake]);
+	if (is_usual || !is_on)
+		LOG(INFO, "fabric.brake", log_text("brake", name), log_bool("on", is_on), log_number("was_on_ms", on_ms),
+			log_text("why", why));
+	else
+		LOG(ERROR, "fabric.brake", log_text("brake", name), log_bool("on", is_on), log_text("why", why));
+}
+
+void brakes_tick(struct fleet *fleet, uint64_t now_ms)
+{
+	unsigned brakes = monitor_brakes(fleet->monitor, now_ms), changed = brakes ^ fleet->brakes_told;
+	for (unsigned i = 0; i < BRAKE_COUNT && changed != 0; i++) {
+		if ((changed >> i & 1) == 0)
+			continue;
+		tell(fleet, (enum monitor_brake)i, (brakes >> i & 1) != 0, now_ms);
+		fleet->brake_since_ms[i] = now_ms;
+	}
+	fleet->brakes_told = brakes;
+}
+
+/* Of a brake that is on, why it is: of an operator's, his own words. */
+static struct text words_of(const struct fleet *fleet, enum monitor_brake brake)
+{
+	const struct standing_brake *standing = brake == BRAKE_FREEZE   ? &fleet->freeze
+											: brake == BRAKE_BEHIND ? &fleet->behind
+																	: NULL;
+	return standing == NULL || standing->why == NULL ? TEXT("") : text_of(standing->why);
+}
+
+void brakes_print(const struct fleet *fleet, uint64_t now_ms, struct buffer *into)
+{
+	unsigned brakes = monitor_brakes(fleet->monitor, now_ms);
+	const char *between = "";
+	buffer_append(into, TEXT(",\"brakes\":["));
+	for (int i = 0; i < BRAKE_COUNT; i++) {
+		if ((brakes >> i & 1) == 0)
+			continue;
+		buffer_append(into, text_of(between));
+		buffer_append_json(into, text_of(monitor_brake_text((enum monitor_brake)i)));
+		between = ",";
+	}
+	between = "";
+	buffer_append(into, TEXT("],\"brakeDetails\":["));
+	for (int i = 0; i < BRAKE_COUNT; i++) {
+		bool is_told = (fleet->brakes_told >> i & 1) != 0;
+		if ((brakes >> i & 1) == 0)
+			continue;
+		buffer_printf(into, "%s{\"brake\":\"%s\",\"onMs\":%llu,\"why\":", between,
+			monitor_brake_name((enum monitor_brake)i),
+			(unsigned long long)(is_told ? now_ms - fleet->brake_since_ms[i] : 0));
+		buffer_append_json(into, words_of(fleet, (enum monitor_brake)i));
+		buffer_append_byte(into, '}');
+		between = ",";
+	}
+	buffer_append_byte(into, ']');
+}
+
+void brakes_lines(const struct fleet *fleet, uint64_t now_ms, struct buffer *into)
+{
+	unsigned brakes = monitor_brakes(fleet->monitor, now_ms);
+	for (int i = 0; i < BRAKE_COUNT; i++) {
+		if (i == BRAKE_FOLLOWER || (brakes >> i & 1) == 0)
+			continue;
+		struct text words = words_of(fleet, (enum monitor_brake)i);
+		bool has_words = words.length > 0 && text_is_line(words);
+		buffer_printf(into, "! no fail-over: %s%s%.*s\n", monitor_brake_text((enum monitor_brake)i),
+			has_words ? ": " : "", has_words ? (int)words.length : 0, has_words ? words.bytes : "");
+	}
+}
+
+/* --- the operator's hand */
+
+static void freeze(struct rest_call *call)
+{
+	struct fleet *fleet = call->context;
+	struct text why = json_member_text(call->body, "why");
+	struct buffer answer = {0};
+	struct transaction *transaction = NULL;
+	if (why.length == 0 || why.length > WHY_MAX || !text_is_line(why)) {
+		rest_refuse(call, STATUS_INVALID, "why: must be one line of 1 to 200 bytes");
+		return;
+	}
+	char *detail = text_copy(why);
+	if (detail != NULL)
+		transaction = transaction_new();
+	if (transaction != NULL && (!brake_put(transaction, BRAKE_FREEZE_ID, why, REVISION_ANY) ||
+								   !fleet_audit(transaction, "fabric.frozen", TEXT(""), detail))) {
+		transaction_free(transaction);
+		transaction = NULL;
+	}
+	free(detail);
+	rest_submit(call, fleet->uses.state, transaction, 204, &answer);
+}
+
+static void unfreeze(struct rest_call *call)
+{
+	struct fleet *fleet = call->context;
+	struct buffer answer = {0};
+	if (fleet->freeze.revision == 0) {
+		rest_refuse_with(call, 409, "nothing is frozen");
+		return;
+	}
+	struct transaction *transaction = transaction_new();
+	if (transaction != NULL &&
+		(!state_delete(transaction, RECORD_BRAKE, TEXT(BRAKE_FREEZE_ID), fleet->freeze.revision) ||
+			!fleet_audit(transaction, "fabric.unfrozen", TEXT(""), NULL))) {
+		transaction_free(transaction);
+		transaction = NULL;
+	}
+	rest_submit(call, fleet->uses.state, transaction, 204, &answer);
+}
+
+const struct rest_endpoint brake_endpoints[] = {
+	{"POST", "/fabric/freeze", FLEET_WRITE, true, freeze},
+	{"POST", "/fabric/unfreeze", FLEET_WRITE, false, unfreeze},
+	{"POST", "/fabric/adopt", FLEET_WRITE, false, behind_adopt},
+};
+const size_t brake_endpoint_count = sizeof(brake_endpoints) / sizeof(brake_endpoints[0]);
