@@ -138,7 +138,7 @@ static enum status open_router(struct cell *cell)
 		{TEXT("/api/v1"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, false, {"dp", dp_signaling, cell->dp}},
 		{TEXT("/api/cell/v1/participants"), ROUTE_CELL, 0, LISTENER_PUBLIC, false, {"dp", dp_manage, cell->dp}},
 		{TEXT("/api/cell/v1/participants"), ROUTE_CELL, 0, LISTENER_ADMIN, false, {"dp", dp_manage, cell->dp}},
-		{TEXT("/api/cell/v1/status"), ROUTE_CELL, 0, LISTENER_PUBLIC, false, {"admin", admin_status, admin}},
+		{TEXT("/api/cell/v1/status"), ROUTE_PROCESS, 0, LISTENER_PUBLIC, false, {"admin", admin_status, admin}},
 		{TEXT("/api/cell/v1/status"), ROUTE_CELL, 0, LISTENER_ADMIN, false, {"admin", admin_status, admin}},
 		{TEXT("/api/mgmt/v5beta/participants"), ROUTE_CELL, 0, LISTENER_PUBLIC, false,
 			{"cp", management_handle, cell->management}},
@@ -184,9 +184,17 @@ static enum status forbid_admin_listeners(struct cell *cell)
 
 /* --- the fabric */
 
+static void on_still(void *context)
+{
+	(void)context; /* what was under way has ended */
+}
+
+/* Another process of this cell owns its tenants now: none is served here, and nothing is done for one by itself. */
 static void on_fenced(void *context)
 {
-	router_fence(((struct cell *)context)->router, true);
+	struct cell *cell = context;
+	router_fence(cell->router, true);
+	dp_stop(cell->dp, on_still, NULL);
 }
 
 static void on_applied_asked(void *context, int64_t *term, int64_t *number)

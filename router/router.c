@@ -233,7 +233,8 @@ void router_handle(void *context, struct exchange *exchange)
 		if (!rule_matches(rule, exchange, canonical))
 			continue;
 		exchange->meter = router->rule_meters[i];
-		if (exchange->listener == LISTENER_PUBLIC && atomic_load_explicit(&router->is_fenced, memory_order_acquire)) {
+		if (exchange->listener == LISTENER_PUBLIC && rule->kind != ROUTE_PROCESS &&
+			atomic_load_explicit(&router->is_fenced, memory_order_acquire)) {
 			exchange->note = TEXT("fenced");
 			refuse(exchange, 503);
 			return;

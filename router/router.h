@@ -19,6 +19,7 @@ struct router;
 enum route_kind {
 	ROUTE_TENANT, /* {ctx} follows the prefix; needs an ACTIVATED participant with `vpa` */
 	ROUTE_CELL,   /* no ctx; the runtime finds its own way */
+	ROUTE_PROCESS /* the same, and nothing of a tenant: tells an operator how this process is, fenced or not */
 };
 struct route_rule {
 	struct text prefix; /* "/api/public" */
@@ -33,8 +34,9 @@ struct route_rule {
 enum status router_open(struct registry *registry, struct worker_pool *pool, const struct tenant_settings *tenants,
 	const struct router_settings *settings, const struct route_rule *rules, size_t count,
 	struct router **router) MUST_CHECK;
-/* From any thread. Fenced: another process has taken this cell's place; the public listeners answer 503 to everything.
- */
+/* From any thread. Fenced: another process has taken this cell's place, and all that its tenants have, whatever becomes
+ * of their class at the end of a lease (control.md 2.3, 2.9.1): the public listeners answer 503 to whatever is a
+ * tenant's. */
 void router_fence(struct router *router, bool is_fenced);
 /* What the requests of a runtime took (histogram) and how many failed, label component="cp", "dp", "cs". */
 #define ROUTER_TIME_METRIC "celld_component_seconds"

@@ -246,6 +246,7 @@ static int set_up(void **state)
 		{TEXT("/api/public"), ROUTE_TENANT, VPA_DATAPLANE, LISTENER_PUBLIC, true, RUNTIME("dp")},
 		{TEXT("/api/dsp"), ROUTE_TENANT, VPA_CONNECTOR, LISTENER_PUBLIC, false, RUNTIME("cp")},
 		{TEXT("/api/mgmt/participants"), ROUTE_CELL, 0, LISTENER_PUBLIC, false, RUNTIME("mgmt")},
+		{TEXT("/api/status"), ROUTE_PROCESS, 0, LISTENER_PUBLIC, false, RUNTIME("status")},
 		{TEXT("/metrics"), ROUTE_CELL, 0, LISTENER_ADMIN, false, RUNTIME("metrics")},
 		{TEXT("/"), ROUTE_CELL, 0, LISTENER_ADMIN, false, RUNTIME("page")},
 	};
@@ -400,6 +401,34 @@ static void the_header_of_anybody_else_means_nothing(void **state)
 	}
 }
 
+/* Another process has this cell's tenants (control.md 2.3, F37): nothing of theirs is served, what tells an operator of
+ * this process is. */
+static void a_fenced_process_serves_no_tenant(void **state)
+{
+	static const struct {
+		const char *path;
+		int before, fenced;
+	} cases[] = {{"/api/public/" A "/x", 200, 503}, {"/api/mgmt/participants", 200, 503}, {"/api/status", 200, 200},
+		{"/api/public/" E "/x", 404, 503}, {"/api/nothing", 404, 404}};
+	(void)state;
+	for (int round = 0; round < 3; round++) {
+		router_fence(router, round == 1);
+		for (size_t i = 0; i < COUNT(cases); i++) {
+			struct shot shot;
+			request(&shot, cases[i].path, 1);
+			assert_int_equal(handle(&shot), round == 1 ? cases[i].fenced : cases[i].before);
+			leave(&shot);
+		}
+	}
+	struct shot shot;
+	router_fence(router, true);
+	request(&shot, "/metrics", 1);
+	shot.exchange.listener = LISTENER_ADMIN;
+	assert_int_equal(handle(&shot), 200);
+	leave(&shot);
+	router_fence(router, false);
+}
+
 static void the_admin_listener_has_its_own_paths(void **state)
 {
 	(void)state;
@@ -525,6 +554,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(requests_reach_their_runtime_and_no_other, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_header_of_anybody_else_means_nothing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_fenced_process_serves_no_tenant, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_admin_listener_has_its_own_paths, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(states_open_and_close_the_way, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(hosts_move_with_the_configuration, set_up, tear_down),

@@ -30,7 +30,7 @@ struct membership_uses {
 	/* The highest term of the commands applied here, and the number of the last one; NULL: nothing is ordered here. */
 	void (*applied)(void *context, int64_t *term, int64_t *number);
 	void *applied_context;
-	/* This process must not serve any more: another one of the same cell has joined. From then on for good.
+	/* This process must not serve any tenant any more: another one of the same cell has joined. From then on for good.
 	 */
 	void (*fence)(void *context);
 	void *fence_context;

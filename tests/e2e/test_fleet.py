@@ -231,6 +231,8 @@ def test_a_clone_fences_the_one_before(fleet):
     name = "cell-clone"
     first = fleet.join(name)
     first.participant("c" * 32)
+    share = first.shared_file("c" * 32, "data", b"x" * 100)
+    assert first.pull(*share).status == 200
     clone = fleet.cell(name, folder="clone-of-it", token=False)
     clone.state.mkdir()
     (clone.state / "cell.nk").write_bytes((first.state / "cell.nk").read_bytes())
@@ -239,7 +241,9 @@ def test_a_clone_fences_the_one_before(fleet):
     wait_for(lambda: fleet.line(first) == f"{name}: fenced: another process of this cell has joined", 10, "the first to fence itself")
     wait_for(lambda: fleet.line(clone).startswith(f"{name}: joined, epoch 2"), 5, "the clone")
     assert first.admin("/healthz/ready") == (503, '{"status":"fenced: another process of this cell has joined"}')
-    assert first.call("GET", "/api/mgmt/v5beta/participants")[0] == 503, "it serves nobody any more"
+    assert first.call("GET", "/api/mgmt/v5beta/participants")[0] == 503 and first.pull(*share).status == 503, "it serves nobody any more"
+    status, said = first.call("GET", "/api/cell/v1/status")
+    assert status == 200 and said["fabric"] == f"{name}: fenced: another process of this cell has joined", "and says so to its operator"
     assert [line for line in fleet.cfmd.log_lines() if line["event"] == "cell.heartbeat_refused" and line["why"] == "stale"], "and the fabric says so"
     first.stop()
     assert fleet.status(name) == "HEALTHY"

@@ -83,6 +83,8 @@ static bool may_send(const struct push *push, uint64_t *wait_ms)
 	int64_t now_ms = worker_wall_ms(push->home->worker);
 	const struct dataset *dataset = dp_find(push->dp, DP_DATASETS, text_of(push->ctx), text_of(terms->dataset));
 	*wait_ms = 0;
+	if (atomic_load_explicit(&push->dp->is_stopping, memory_order_relaxed))
+		return false;
 	if (dataset_external(dataset) != NULL) /* somebody else sends */
 		return false;
 	if (!dp_serves(registry_find(push->dp->registry, text_of(push->ctx))))
