@@ -588,6 +588,35 @@ static void an_external_id_is_given_once_even_at_the_same_moment(void **unused)
 	run_all();
 	leave();
 	assert_int_equal(fixture_count(RECORD_CELL), 2);
+	/* two replicas, neither of which has heard of the other's: the record decides */
+	static struct exchange both[2];
+	memset(&shot, 0, sizeof(shot));
+	for (size_t i = 0; i < 2; i++) {
+		shot.body = TEXT("{\"state\":\"active\",\"externalId\":\"twice\"}");
+		both[i] = (struct exchange){.method = TEXT("POST"), .target = TEXT("/api/v1alpha1/cells")};
+		rest_handle(rests[i], &both[i]);
+	}
+	run_all();
+	assert_int_equal(shot.given, 2);
+	assert_int_equal(both[0].status, 201);
+	assert_int_equal(both[1].status, 409);
+	for (size_t i = 0; i < 2; i++)
+		both[i].on_close(&both[i], STATUS_OK);
+	assert_int_equal(fixture_count(RECORD_CELL), 3);
+	assert_int_equal(fixture_count(RECORD_CELL_NAME), 2); /* the world's cell has none */
+	/* given back with the cell, by whichever replica; a cell from before has nothing to give */
+	const struct cell_record *taken = cells_find_external(cells[1], TEXT("twice"));
+	char path[128];
+	snprintf(path, sizeof(path), "/api/v1alpha1/cells/%s", taken->id);
+	assert_int_equal(call(1, "DELETE", path, NULL), 200);
+	assert_int_equal(fixture_count(RECORD_CELL_NAME), 1);
+	assert_int_equal(call(0, "POST", "/api/v1alpha1/cells", "{\"state\":\"active\",\"externalId\":\"twice\"}"), 201);
+	fixture_put(RECORD_CELL, "old",
+		"{\"version\":0,\"externalId\":\"older\",\"state\":\"active\","
+		"\"stateTimestamp\":\"2026-01-01T00:00:00Z\",\"properties\":{}}");
+	assert_int_equal(call(0, "POST", "/api/v1alpha1/cells", "{\"state\":\"active\",\"externalId\":\"older\"}"), 409);
+	assert_int_equal(call(1, "DELETE", "/api/v1alpha1/cells/old", NULL), 200);
+	assert_int_equal(call(1, "POST", "/api/v1alpha1/cells", "{\"state\":\"active\",\"externalId\":\"older\"}"), 201);
 }
 
 static void a_tenant_with_a_participant_on_its_way_stays(void **unused)

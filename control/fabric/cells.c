@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "control/fabric/cell_names.h"
 #include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/base/map.h"
@@ -41,6 +42,7 @@ struct cells {
 	bool is_loaded; /* before it, `sorted` is in the order of loading */
 	struct observer observers[OBSERVERS_MAX];
 	size_t observer_count;
+	struct cell_names *names;
 };
 
 const char *cell_mode_name(enum cell_mode mode)
@@ -315,7 +317,7 @@ enum status cells_open(struct state *state, struct cells **cells)
 		return STATUS_NO_MEMORY;
 	made->by_id = map_new();
 	made->by_external = map_new();
-	if (made->by_id == NULL || made->by_external == NULL) {
+	if (made->by_id == NULL || made->by_external == NULL || cell_names_open(state, &made->names) != STATUS_OK) {
 		cells_free(made);
 		return STATUS_NO_MEMORY;
 	}
@@ -334,6 +336,7 @@ void cells_free(struct cells *cells)
 		map_free(cells->by_id);
 	if (cells->by_external != NULL)
 		map_free(cells->by_external);
+	cell_names_free(cells->names);
 	free(cells->sorted);
 	free(cells->slots);
 	free(cells);
@@ -372,6 +375,22 @@ void cells_observe(
 {
 	must(cells->observer_count < OBSERVERS_MAX);
 	cells->observers[cells->observer_count++] = (struct observer){changed, context};
+}
+
+static bool is_gone(const void *cells, struct text id)
+{
+	return cells_find(cells, id) == NULL;
+}
+
+bool cells_take_name(
+	const struct cells *cells, struct transaction *transaction, struct text external_id, struct text id)
+{
+	return cell_name_take(cells->names, transaction, external_id, id, is_gone, cells);
+}
+
+bool cells_give_name(const struct cells *cells, struct transaction *transaction, const struct cell_record *cell)
+{
+	return cell_name_give(cells->names, transaction, text_of(cell->external_id), text_of(cell->id));
 }
 
 /* --- bodies */

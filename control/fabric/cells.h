@@ -72,6 +72,12 @@ void cells_each(const struct cells *cells, bool (*visit)(void *context, const st
 /* Told after the index changed; `cell` NULL: the one at `slot` has gone. At most 8, before store_load. */
 void cells_observe(
 	struct cells *cells, void (*changed)(void *context, uint32_t slot, const struct cell_record *cell), void *context);
+/* For the transaction that makes, or deletes, a cell: takes its external id, which no other cell of any replica gets
+ * meanwhile (CONFLICT), or gives it back. "": it has none. False: out of memory. */
+bool cells_take_name(
+	const struct cells *cells, struct transaction *transaction, struct text external_id, struct text id) MUST_CHECK;
+bool cells_give_name(
+	const struct cells *cells, struct transaction *transaction, const struct cell_record *cell) MUST_CHECK;
 /* The body with other values of ours and the CFM state that follows from mode and health, its timestamp set: what a
  * transaction puts with expected = cell->revision. "set" is merged into "celld" (members of null are removed). NULL:
  * out of memory. */

@@ -46,6 +46,7 @@ struct store;
 	X(VPA, "vpa", LOADED)                                                                                              \
 	X(TENANT, "tenant", LOADED)                                                                                        \
 	X(CELL, "cell", LOADED)                                                                                            \
+	X(CELL_NAME, "cell_name", LOADED)                                                                                  \
 	X(CELL_CAPACITY, "cell_capacity", LOADED)                                                                          \
 	X(JOIN_TOKEN, "join_token", LOADED)                                                                                \
 	X(DATASPACE_PROFILE, "dataspace_profile", LOADED)                                                                  \

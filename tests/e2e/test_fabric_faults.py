@@ -478,6 +478,36 @@ def test_who_loses_the_race_for_a_record_tries_again(replicas):
     wait_for(lambda: replicas.used(cell) == 0, 30, "room again")
 
 
+def test_a_name_is_one_cells_whoever_lets_it_in(replicas):
+    """Both replicas at once: cells that are made with one external id, and a cell that joins by it."""
+    def make(replica, name):
+        return replica.call("POST", "/cells", {"externalId": name, "state": "active", "stateTimestamp": "2026-01-01T00:00:00Z"})[0]
+
+    def named(name):
+        """As both of them know it."""
+        return [[one["id"] for one in replica.ok("GET", "/cells") if one.get("externalId") == name] for replica in (replicas.first, replicas.second)]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for i in range(15):
+            asked = [pool.submit(make, (replicas.first, replicas.second)[j % 2], f"one-of-{i}") for j in range(8)]
+            assert sorted(one.result() for one in asked) == [201] + 7 * [409], i
+            wait_for(lambda: len(named(f"one-of-{i}")[0]) == 1 and named(f"one-of-{i}")[0] == named(f"one-of-{i}")[1], 10, "one cell, known to both")
+    # given back by one, taken by the other
+    replicas.first.ok("DELETE", f"/cells/{named('one-of-0')[0][0]}")
+    wait_for(lambda: named("one-of-0") == [[], []], 10, "both to know")
+    assert make(replicas.second, "one-of-0") == 201
+    # a join at one while the other makes it
+    for i in range(3):
+        name = f"joining-{i}"
+        cell = replicas.fleet.cell(name)
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            asked = pool.submit(lambda: [make(replicas.second, name) for _ in range(40)])
+            cell.start()
+            made = asked.result()
+        assert set(made) <= {201, 409} and made.count(201) <= 1, made
+        wait_for(lambda: len(named(name)[0]) == 1 and named(name)[0] == named(name)[1], 20, "one cell of that name")
+        cell.stop()
+
+
 def test_a_leader_without_its_database_leads_no_more(replicas):
     """F8: it can be heard by the cells all the while. Nobody else begins before it has ended."""
     cell = replicas.fleet.cell("c1").start()

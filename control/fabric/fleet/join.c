@@ -82,7 +82,7 @@ static bool refuse_audited(struct attempt *attempt, int status, const char *mess
 	return refuse(attempt, status, message);
 }
 
-/* Two replicas that let the same new cell in make the same id, and one of them a conflict. */
+/* A new cell's id follows from its name. */
 static bool make_id(struct text cell_id, char id[UUID_LENGTH + 1])
 {
 	uint8_t digest[DIGEST_BYTES];
@@ -363,7 +363,9 @@ static bool build(struct attempt *attempt, struct transaction *transaction)
 {
 	const struct cell_record *cell = attempt->cell;
 	char *body = build_body(attempt);
-	bool is_built = body != NULL &&
+	bool has_name = cell != NULL || cells_take_name(attempt->fleet->uses.cells, transaction, attempt->request.cell_id,
+										text_of(attempt->id));
+	bool is_built = body != NULL && has_name &&
 					state_put(transaction, RECORD_CELL, text_of(cell == NULL ? attempt->id : cell->id), text_of(body),
 						cell == NULL ? REVISION_ABSENT : cell->revision) &&
 					fleet_audit(transaction, attempt->is_approved ? "cell.joined" : "cell.registered",

@@ -217,6 +217,7 @@ static void remove_cell(struct rest_call *call)
 	}
 	struct transaction *transaction = transaction_new();
 	if (transaction != NULL && (!state_delete(transaction, RECORD_CELL, text_of(cell->id), cell->revision) ||
+								   !cells_give_name(fleet->uses.cells, transaction, cell) ||
 								   !fleet_audit(transaction, "cell.removed", text_of(cell->external_id), NULL))) {
 		transaction_free(transaction);
 		transaction = NULL;

@@ -256,6 +256,8 @@ static void store(struct rest_call *call, const struct new_cell *cell)
 	enum status status = coming == NULL || transaction == NULL
 							 ? STATUS_NO_MEMORY
 							 : manager_put(transaction, RECORD_CELL, text_of(id), &record, REVISION_ABSENT);
+	if (status == STATUS_OK && !cells_take_name(manager->cells, transaction, cell->external_id, text_of(id)))
+		status = STATUS_NO_MEMORY;
 	if (status == STATUS_OK)
 		status = json_parse(buffer_text(&record), NULL, &body);
 	if (status == STATUS_OK && cell->external_id.length > 0)
@@ -316,7 +318,8 @@ static void delete_cell(struct rest_call *call)
 		return;
 	}
 	struct transaction *transaction = transaction_new();
-	if (transaction != NULL && !state_delete(transaction, RECORD_CELL, text_of(cell->id), cell->revision)) {
+	if (transaction != NULL && (!state_delete(transaction, RECORD_CELL, text_of(cell->id), cell->revision) ||
+								   !cells_give_name(manager->cells, transaction, cell))) {
 		transaction_free(transaction);
 		transaction = NULL;
 	}
