@@ -22,4 +22,6 @@ void consumers_state(struct bus *bus, bool is_up);
 /* The stream has just been made: whoever waits for it, or keeps a consumer of it, need not wait longer. */
 void consumers_stream(struct bus *bus, struct text stream);
 void consumers_tick(struct bus *bus, uint64_t now_ms);
+/* A message of this consumer has been answered. */
+void consumers_answered(struct bus *bus, struct text stream, struct text name);
 void consumers_end(struct bus *bus);
