@@ -1,15 +1,13 @@
 /* A cell joins (control.md 2.3): GET /join/nonce, then POST /join until it is let in. */
 #include <stdlib.h>
 
-#include "control/bus/join_request.h"
-#include "control/fabric/fleet/fleet_private.h"
+#include "control/fabric/fleet/join_private.h"
 #include "server/base/clock.h"
 #include "server/base/id.h"
 #include "server/base/log.h"
 #include "tenants/jose/digest.h"
 
 #define NONCE_SCOPE "celld-fabric:join"
-#define DEFINITION "celld.definition"
 enum { NONCE_S = 120, PENDING_MS = 2000 };
 
 /* --- the nonce: a short-lived token of ours, so that every replica knows it and nobody remembers it */
@@ -46,18 +44,6 @@ static bool is_own_nonce(const struct fleet *fleet, const struct join_request *r
 }
 
 /* --- one attempt */
-
-struct attempt {
-	struct rest_call *call;
-	struct fleet *fleet;
-	struct join_request request;
-	const struct cell_record *cell; /* NULL: not known yet */
-	const struct join_token *token; /* NULL: none was sent, or it is not needed */
-	struct json *definition;        /* what is to be stored; NULL: as it is */
-	bool is_approved;
-	char id[UUID_LENGTH + 1];
-	int64_t epoch; /* that it gets */
-};
 
 static bool refuse(struct attempt *attempt, int status, const char *message)
 {
@@ -194,97 +180,6 @@ static bool read_definition(struct attempt *attempt)
 	return is_read;
 }
 
-static const struct json *stored_definition(const struct json *body)
-{
-	return json_member(json_member(body, "properties"), DEFINITION);
-}
-
-static bool is_definition_of_cell(const struct json *body)
-{
-	return stored_definition(body) == NULL ||
-		   text_equals(json_member_text(json_member(body, "celld"), "definedBy"), TEXT("cell"));
-}
-
-/* The body with the cell's own definition, if it is the cell's to give; takes attempt->definition. */
-static bool set_definition(struct attempt *attempt, struct json *body)
-{
-	const struct json *attested = json_member(stored_definition(body), "compliance");
-	bool is_set = true;
-	if (!is_definition_of_cell(body))
-		return true;
-	if (attested != NULL)
-		is_set = json_set(attempt->definition, "compliance", json_copy(attested));
-	struct json *properties =
-		json_member(body, "properties") == NULL ? json_object_new() : json_copy(json_member(body, "properties"));
-	is_set = is_set && json_set(properties, DEFINITION, attempt->definition);
-	if (is_set)
-		attempt->definition = NULL;
-	return json_set(body, "properties", properties) && is_set;
-}
-
-/* The record as it is, or as a new one begins. */
-static struct json *base_body(const struct attempt *attempt)
-{
-	struct json *body = NULL;
-	struct buffer text = {0};
-	char stamp[25];
-	if (attempt->cell != NULL)
-		return json_parse(text_of(attempt->cell->body), NULL, &body) == STATUS_OK ? body : NULL;
-	clock_format(clock_wall_ms(), stamp);
-	buffer_append(&text, TEXT("{\"version\":0,\"externalId\":"));
-	buffer_append_json(&text, attempt->request.cell_id);
-	buffer_printf(&text, ",\"state\":\"pending\",\"stateTimestamp\":\"%s\",\"properties\":{}}", stamp);
-	if (text.failed || json_parse(buffer_text(&text), NULL, &body) != STATUS_OK)
-		body = NULL;
-	buffer_free(&text);
-	return body;
-}
-
-static enum cell_mode next_mode(const struct attempt *attempt)
-{
-	enum cell_mode mode = attempt->cell == NULL ? CELL_REGISTERING : attempt->cell->mode;
-	if (!attempt->is_approved)
-		return mode;
-	return mode == CELL_CORDONED || mode == CELL_DRAINING ? mode : CELL_READY;
-}
-
-/* What is set of ours. NULL: out of memory. */
-static struct json *build_own(const struct attempt *attempt, const struct json *body)
-{
-	struct json *set = json_object_new();
-	bool is_made =
-		json_add_text(set, "key", attempt->request.nkey) && json_add_bool(set, "approved", attempt->is_approved);
-	if (is_definition_of_cell(body))
-		is_made = json_add_text(set, "definedBy", TEXT("cell")) && is_made;
-	if (attempt->is_approved)
-		is_made = json_add_integer(set, "epoch", attempt->epoch) &&
-				  json_add_text(set, "incarnation", attempt->request.incarnation) &&
-				  json_add_integer(set, "joinedAt", clock_wall_ms()) && is_made;
-	if (is_made)
-		return set;
-	json_free(set);
-	return NULL;
-}
-
-static char *build_body(struct attempt *attempt)
-{
-	struct json *base = base_body(attempt), *set = base == NULL ? NULL : build_own(attempt, base);
-	struct buffer text = {0};
-	char *body = NULL;
-	if (set != NULL && set_definition(attempt, base)) {
-		json_print(base, &text);
-		struct cell_record record =
-			attempt->cell == NULL ? (struct cell_record){.health = CELL_UNKNOWN} : *attempt->cell;
-		record.body = text.bytes;
-		if (!text.failed)
-			body = cells_body_with(&record, set, next_mode(attempt), record.health, clock_wall_ms());
-	}
-	json_free(base);
-	json_free(set);
-	buffer_free(&text);
-	return body;
-}
-
 /* --- the answer */
 
 static void append_urls(const struct setting_texts *urls, struct buffer *into)
@@ -362,7 +257,7 @@ static void on_stored(void *context, enum status status, int64_t revision)
 static bool build(struct attempt *attempt, struct transaction *transaction)
 {
 	const struct cell_record *cell = attempt->cell;
-	char *body = build_body(attempt);
+	char *body = join_body(attempt);
 	bool has_name = cell != NULL || cells_take_name(attempt->fleet->uses.cells, transaction, attempt->request.cell_id,
 										text_of(attempt->id));
 	bool is_built = body != NULL && has_name &&
