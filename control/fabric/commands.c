@@ -1,12 +1,9 @@
 /* Records become the outbox, the outbox becomes messages, answers delete records. */
-#include "control/fabric/commands.h"
-
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "control/fabric/outbox.h"
-#include "control/fabric/parked.h"
+#include "control/fabric/commands_private.h"
 #include "server/base/clock.h"
 #include "server/base/id.h"
 #include "server/base/log.h"
@@ -14,8 +11,6 @@
 enum {
 	TICK_MS = 20,
 	SEND_MAX = 1024, /* on their way to the stream at once */
-	FAILURES_MAX = 10,
-	RETRY_MS = 500,
 	ENSURE_MS = 2000,
 	CHECK_MS = 10000, /* somebody may delete a stream */
 	AWAY_MS = 5000    /* a cell that has never joined, or is not reachable, is not asked */
@@ -29,22 +24,6 @@ static const char command_stream[] =
 static const char event_stream[] =
 	"{\"name\":\"celld-evt\",\"subjects\":[\"celld.evt.*.>\",\"celld.ack.*\"],\"retention\":\"limits\","
 	"\"storage\":\"file\",\"max_age\":604800000000000,\"max_bytes\":134217728}";
-
-struct commands {
-	struct state *state;
-	struct cells *cells;
-	struct bus *bus;
-	struct outbox *outbox;
-	struct bus_consumer *answers, *poison;
-	struct timer *tick, *ensure;
-	struct task start;
-	bool is_leader, has_stream, is_held;
-	int64_t term;
-	int64_t adopted, shift;  /* records after this revision are numbered so much higher */
-	char run[ID_LENGTH + 1]; /* of this process */
-	uint64_t sendings, refused;
-	size_t publishing;
-};
 
 /* --- writing */
 
@@ -124,8 +103,8 @@ static void on_published(void *context, enum status status, uint64_t sequence, b
 	commands->publishing--;
 	if (status == STATUS_UNAVAILABLE || status == STATUS_NOT_FOUND) { /* no stream, or no broker */
 		commands->has_stream = false;
-		timer_set(commands->ensure, RETRY_MS);
-		outbox_put_off(commands->outbox, text_of(sending->id), clock_monotonic_ms(), RETRY_MS);
+		timer_set(commands->ensure, COMMANDS_RETRY_MS);
+		outbox_put_off(commands->outbox, text_of(sending->id), clock_monotonic_ms(), COMMANDS_RETRY_MS);
 	} else if (status != STATUS_OK) { /* a full stream, a slow one: again when it is due */
 		commands->refused++;
 	}
@@ -197,151 +176,6 @@ static void on_batch(void *context)
 		send_due(commands);
 }
 
-/* --- answers */
-
-/* A change that follows from an answer; the message is acknowledged after its commit. */
-struct closing {
-	struct commands *commands;
-	char reply[];
-};
-
-static void on_closed(void *context, enum status status, int64_t revision)
-{
-	struct closing *closing = context;
-	(void)revision;
-	bool is_over = status == STATUS_OK || status == STATUS_NOT_FOUND;
-	bus_answer(closing->commands->bus, text_of(closing->reply), is_over ? BUS_ACK : BUS_NAK, is_over ? 0 : RETRY_MS);
-	free(closing);
-}
-
-/* Takes the transaction (NULL: out of memory). */
-static void close_with(struct commands *commands, struct transaction *transaction, bool is_whole, struct text reply)
-{
-	struct closing *closing = is_whole ? malloc(sizeof(*closing) + reply.length + 1) : NULL;
-	if (closing == NULL) {
-		transaction_free(transaction);
-		bus_answer(commands->bus, reply, BUS_NAK, RETRY_MS);
-		return;
-	}
-	closing->commands = commands;
-	memcpy(closing->reply, reply.bytes, reply.length);
-	closing->reply[reply.length] = 0;
-	state_submit(commands->state, transaction, on_closed, closing);
-}
-
-static void finish(struct commands *commands, const struct command_answer *answer, struct text reply)
-{
-	struct transaction *transaction = transaction_new();
-	bool is_whole = transaction != NULL && state_delete(transaction, RECORD_COMMAND, answer->id, REVISION_ANY);
-	close_with(commands, transaction, is_whole, reply);
-}
-
-static void append_reason(const struct outbox_item *item, const struct command_answer *answer, struct buffer *reason)
-{
-	if (answer->status == COMMAND_STATUS_DONE)
-		buffer_printf(reason,
-			"the cell has applied command %" PRId64 " already, and this one is %" PRId64
-			": the database is an older copy",
-			answer->applied_seq, item->seq);
-	else
-		buffer_printf(reason, "the cell says %s: %.*s",
-			answer->status == COMMAND_STATUS_REJECTED ? "rejected" : "failed, again and again",
-			TEXT_ARGUMENTS(answer->code));
-}
-
-static void park(struct commands *commands, const struct outbox_item *item, const struct command_answer *answer,
-	struct text body, struct text reply)
-{
-	struct transaction *transaction = transaction_new();
-	struct buffer record = {0}, subject = {0}, reason = {0};
-	buffer_append(&record, TEXT("{\"cell\":"));
-	buffer_append_json(&record, item->cell);
-	buffer_append(&record, TEXT(",\"vpa\":"));
-	buffer_append_json(&record, item->vpa);
-	buffer_printf(&record, ",\"vpaEpoch\":%" PRId64 ",\"op\":\"%s\",\"at\":%" PRId64 ",\"args\":%.*s}", item->vpa_epoch,
-		command_op_name(item->op), item->at_ms, TEXT_ARGUMENTS(item->args));
-	buffer_printf(&subject, "celld.cmd.%.*s.%s", TEXT_ARGUMENTS(item->cell), command_op_lane(item->op));
-	append_reason(item, answer, &reason);
-	bool is_whole =
-		transaction != NULL && !record.failed && !subject.failed && !reason.failed &&
-		state_delete(transaction, RECORD_COMMAND, item->id, REVISION_ANY) &&
-		parked_add(transaction, buffer_text(&subject), reason.bytes, body, buffer_text(&record), clock_wall_ms());
-	LOG(ERROR, "command.parked", log_text("id", item->id), log_text("cell", item->cell), log_text("vpa", item->vpa),
-		log_text("reason", buffer_text(&reason)));
-	close_with(commands, transaction, is_whole, reply);
-	buffer_free(&record);
-	buffer_free(&subject);
-	buffer_free(&reason);
-}
-
-static void park_poison(
-	struct commands *commands, const struct bus_message *message, struct text subject, const char *reason)
-{
-	struct transaction *transaction = transaction_new();
-	bool is_whole =
-		transaction != NULL && parked_add(transaction, subject, reason, message->body, TEXT_NONE, clock_wall_ms());
-	LOG(ERROR, "command.poison", log_text("subject", subject), log_text("reason", text_of(reason)));
-	close_with(commands, transaction, is_whole, message->reply);
-}
-
-/* A cell could not read a message that came as a command. */
-static void on_poison(void *context, const struct bus_message *message)
-{
-	struct text subject = bus_message_header(message, TEXT("Celld-Subject"));
-	struct text why = bus_message_header(message, TEXT("Celld-Reason"));
-	char reason[200];
-	snprintf(reason, sizeof(reason), "the cell cannot read it: %.*s", (int)(why.length > 100 ? 100 : why.length),
-		why.length > 0 ? why.bytes : "");
-	park_poison(context, message, subject.length > 0 ? subject : message->subject, reason);
-}
-
-static void judge(struct commands *commands, const struct command_answer *answer, const struct bus_message *message)
-{
-	const struct outbox_item *item = outbox_find(commands->outbox, answer->id);
-	uint64_t now_ms = clock_monotonic_ms();
-	if (item == NULL || item->seq != answer->seq || !text_equals(item->cell, answer->cell)) {
-		bus_answer(commands->bus, message->reply, BUS_ACK, 0); /* answered before, or none of ours */
-		return;
-	}
-	switch (answer->status) {
-	case COMMAND_STATUS_DONE:
-		if (answer->applied_seq > item->seq) /* it was not this one that was done */
-			park(commands, item, answer, message->body, message->reply);
-		else
-			finish(commands, answer, message->reply);
-		return;
-	case COMMAND_STATUS_RETRY:
-		outbox_put_off(commands->outbox, answer->id, now_ms, RETRY_MS);
-		break;
-	case COMMAND_STATUS_FAILED:
-		if (outbox_fail(commands->outbox, answer->id, now_ms) < FAILURES_MAX)
-			break;
-		park(commands, item, answer, message->body, message->reply);
-		return;
-	case COMMAND_STATUS_REJECTED:
-		park(commands, item, answer, message->body, message->reply);
-		return;
-	}
-	bus_answer(commands->bus, message->reply, BUS_ACK, 0);
-}
-
-static void on_answer(void *context, const struct bus_message *message)
-{
-	struct commands *commands = context;
-	struct command_answer answer;
-	/* a cell may speak for itself alone: its subject is what the broker has checked */
-	struct text from = text_slice(message->subject, sizeof("celld.ack.") - 1, message->subject.length);
-	if (command_answer_parse(message->body, &answer) != STATUS_OK) {
-		park_poison(commands, message, message->subject, "an answer that makes no sense");
-		return;
-	}
-	if (text_equals(from, answer.cell))
-		judge(commands, &answer, message);
-	else
-		park_poison(commands, message, message->subject, "an answer in the name of another cell");
-	command_answer_free(&answer);
-}
-
 /* --- streams and consumers */
 
 /* What could not be had is asked for again, as long as there is a broker. */
@@ -404,13 +238,13 @@ static void start(struct task *task)
 		.waits_for_stream = true};
 	commands->tick = timer_new(state_worker(commands->state), on_tick, commands);
 	commands->ensure = timer_new(state_worker(commands->state), ensure_streams, commands);
-	commands->answers = bus_consume(commands->bus, &settings, on_answer, commands);
+	commands->answers = bus_consume(commands->bus, &settings, commands_on_answer, commands);
 	const struct bus_consumer_settings poison = {.stream = TEXT("celld-evt"),
 		.durable = TEXT("cfm-poison"),
 		.config = TEXT("{\"ack_policy\":\"explicit\",\"filter_subject\":\"celld.evt.*.poison\"}"),
 		.batch = 16,
 		.waits_for_stream = true};
-	commands->poison = bus_consume(commands->bus, &poison, on_poison, commands);
+	commands->poison = bus_consume(commands->bus, &poison, commands_on_poison, commands);
 	if (commands->tick == NULL || commands->ensure == NULL || commands->answers == NULL || commands->poison == NULL)
 		abort();
 	timer_set(commands->tick, TICK_MS);
