@@ -203,6 +203,15 @@ static void ask_info(struct bucket_get *get)
 	buffer_free(&subject);
 }
 
+static enum status judge_direct(const struct bus_message *message, uint64_t *sequence)
+{
+	struct text number = bus_message_header(message, TEXT("Nats-Sequence"));
+	if (message->status == DIRECT_NOT_FOUND || (message->status == 0 && is_deletion(message->headers)))
+		return STATUS_NOT_FOUND;
+	return message->status == 0 && text_to_unsigned(number, INT64_MAX, sequence) == STATUS_OK ? STATUS_OK
+																							  : STATUS_PROTOCOL;
+}
+
 static void on_direct_value(void *context, enum status status, const struct bus_message *message)
 {
 	struct bucket_get *get = context;
@@ -213,14 +222,8 @@ static void on_direct_value(void *context, enum status status, const struct bus_
 		ask_info(get);
 		return;
 	}
-	if (status == STATUS_OK && message->status == DIRECT_NOT_FOUND)
-		status = STATUS_NOT_FOUND;
-	else if (status == STATUS_OK &&
-			 (message->status != 0 || text_to_unsigned(bus_message_header(message, TEXT("Nats-Sequence")), INT64_MAX,
-										  &sequence) != STATUS_OK))
-		status = STATUS_PROTOCOL;
-	else if (status == STATUS_OK && is_deletion(message->headers))
-		status = STATUS_NOT_FOUND;
+	if (status == STATUS_OK)
+		status = judge_direct(message, &sequence);
 	get_end(get, status, status == STATUS_OK ? message->body : TEXT(""), sequence);
 }
 

@@ -60,6 +60,7 @@ def test_metrics_name_the_cell(fleet):
 
 def test_the_manager_shows_the_cell_as_before(fleet):
     fleet.join("cell-shape")
+    wait_for(lambda: state_of(fleet, "cell-shape") == "active", 10, "the record, which follows what is heard")
     [found] = [one for one in fleet.cfmd.ok("GET", "/cells") if one["externalId"] == "cell-shape"]
     assert sorted(found) == ["externalId", "id", "properties", "state", "stateTimestamp", "version"]
     assert found["state"] == "active" and found["properties"]["celld.definition"]["cellId"] == "cell-shape"

@@ -150,13 +150,13 @@ static bool adopt_cell(void *context, const struct cell_record *cell)
 
 static bool put_adoption(struct fleet *fleet, struct transaction *transaction)
 {
-	int64_t term = lease_term(fleet->lease), missing = fleet->heard_number - newest_number(fleet);
+	int64_t known = lease_term(fleet->lease), missing = fleet->heard_number - newest_number(fleet);
+	int64_t term = fleet->heard_term > known ? fleet->heard_term : known;
+	int64_t shift = missing > 0 ? fleet->shift + missing : fleet->shift;
 	struct buffer body = {0};
 	char stamp[25];
 	clock_format(clock_wall_ms(), stamp);
-	buffer_printf(&body, "{\"at\":\"%s\",\"term\":%lld,\"shift\":%lld}", stamp,
-		(long long)(fleet->heard_term > term ? fleet->heard_term : term),
-		(long long)(fleet->shift + (missing > 0 ? missing : 0)));
+	buffer_printf(&body, "{\"at\":\"%s\",\"term\":%lld,\"shift\":%lld}", stamp, (long long)term, (long long)shift);
 	bool is_put =
 		!body.failed && state_put(transaction, RECORD_BRAKE, TEXT(BRAKE_ADOPTED_ID), buffer_text(&body), REVISION_ANY);
 	buffer_free(&body);
