@@ -322,7 +322,7 @@ def test_an_operator_freezes_fail_over(fleet):
     assert fleet.api("POST", "/fabric/freeze", {})[0] == 400 and fleet.api("POST", "/fabric/freeze", {"why": "a\nb"})[0] == 400
     assert "nothing is frozen" in fleet.ctl("fabric", "unfreeze", check=False)
     fleet.ctl("fabric", "freeze", "the racks are being moved")
-    assert details()["freeze"] == "the racks are being moved" and "an operator has frozen it" in fleet.ctl("fabric", "status")
+    assert details()["freeze"] == "the racks are being moved" and any("since" in one for one in fleet.ok("GET", "/fleet")["brakeDetails"]) and "an operator has frozen it" in fleet.ctl("fabric", "status")
     assert "! no fail-over: an operator has frozen it (cellctl fabric unfreeze): the racks are being moved" in page()
     wait_for(lambda: 'celld_fabric_brake{brake="freeze"} 1' in fleet.cfmd.request("GET", "/metrics", port=fleet.cfmd.admin_port)[2].decode(), 5, "a metric")
     wait_for(lambda: [line for line in fleet.cfmd.log_lines() if line["event"] == "fabric.brake" and line["brake"] == "freeze" and line["on"]], 5, "a line in the log")

@@ -118,13 +118,31 @@ void brakes_tick(struct fleet *fleet, uint64_t now_ms)
 	fleet->brakes_told = brakes;
 }
 
+/* NULL: it is no record. */
+static const struct standing_brake *record_of(const struct fleet *fleet, enum monitor_brake brake)
+{
+	return brake == BRAKE_FREEZE ? &fleet->freeze : brake == BRAKE_BEHIND ? &fleet->behind : NULL;
+}
+
 /* Of a brake that is on, why it is: of an operator's, his own words. */
 static struct text words_of(const struct fleet *fleet, enum monitor_brake brake)
 {
-	const struct standing_brake *standing = brake == BRAKE_FREEZE   ? &fleet->freeze
-											: brake == BRAKE_BEHIND ? &fleet->behind
-																	: NULL;
-	return standing == NULL || standing->why == NULL ? TEXT("") : text_of(standing->why);
+	const struct standing_brake *record = record_of(fleet, brake);
+	return record == NULL || record->why == NULL ? TEXT("") : text_of(record->why);
+}
+
+static void print_details(const struct fleet *fleet, enum monitor_brake brake, uint64_t now_ms, struct buffer *into)
+{
+	const struct standing_brake *record = record_of(fleet, brake);
+	bool is_told = (fleet->brakes_told >> brake & 1) != 0;
+	buffer_printf(into, "{\"brake\":\"%s\",\"onMs\":%llu,\"why\":", monitor_brake_name(brake),
+		(unsigned long long)(is_told ? now_ms - fleet->brake_since_ms[brake] : 0));
+	buffer_append_json(into, words_of(fleet, brake));
+	if (record != NULL && record->at != NULL) {
+		buffer_append(into, TEXT(",\"since\":"));
+		buffer_append_json(into, text_of(record->at));
+	}
+	buffer_append_byte(into, '}');
 }
 
 void brakes_print(const struct fleet *fleet, uint64_t now_ms, struct buffer *into)
@@ -142,14 +160,10 @@ void brakes_print(const struct fleet *fleet, uint64_t now_ms, struct buffer *int
 	between = "";
 	buffer_append(into, TEXT("],\"brakeDetails\":["));
 	for (int i = 0; i < BRAKE_COUNT; i++) {
-		bool is_told = (fleet->brakes_told >> i & 1) != 0;
 		if ((brakes >> i & 1) == 0)
 			continue;
-		buffer_printf(into, "%s{\"brake\":\"%s\",\"onMs\":%llu,\"why\":", between,
-			monitor_brake_name((enum monitor_brake)i),
-			(unsigned long long)(is_told ? now_ms - fleet->brake_since_ms[i] : 0));
-		buffer_append_json(into, words_of(fleet, (enum monitor_brake)i));
-		buffer_append_byte(into, '}');
+		buffer_append(into, text_of(between));
+		print_details(fleet, (enum monitor_brake)i, now_ms, into);
 		between = ",";
 	}
 	buffer_append_byte(into, ']');
