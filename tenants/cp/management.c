@@ -490,16 +490,16 @@ static void list(struct call *call, struct text body)
 /* --- dispatch */
 
 static const struct endpoint endpoints[] = {
-	{"POST", 0, NULL, NULL, true, create},
-	{"GET", 0, NULL, NULL, false, list},
-	{"GET", 1, NULL, NULL, false, show},
-	{"PUT", 1, NULL, NULL, true, replace},
-	{"DELETE", 1, NULL, NULL, false, delete},
-	{"GET", 2, "config", NULL, false, config_show},
-	{"PUT", 2, "config", NULL, true, config_change},
-	{"PATCH", 2, "config", NULL, true, config_change},
-	{"PUT", 2, "dataplanes", "dataplanes", true, data_plane_put},
-	{"DELETE", 3, "dataplanes", "dataplanes", false, data_plane_delete},
+	{"POST", 0, true, NULL, NULL, create},
+	{"GET", 0, false, NULL, NULL, list},
+	{"GET", 1, false, NULL, NULL, show},
+	{"PUT", 1, true, NULL, NULL, replace},
+	{"DELETE", 1, false, NULL, NULL, delete},
+	{"GET", 2, false, "config", NULL, config_show},
+	{"PUT", 2, true, "config", NULL, config_change},
+	{"PATCH", 2, true, "config", NULL, config_change},
+	{"PUT", 2, true, "dataplanes", "dataplanes", data_plane_put},
+	{"DELETE", 3, false, "dataplanes", "dataplanes", data_plane_delete},
 };
 
 static void on_whole_body(struct exchange *exchange, struct text body)

@@ -20,10 +20,10 @@ enum { CALL_ATTEMPTS_MAX = 5 }; /* while others are faster */
 struct call;
 struct endpoint {
 	const char *method;
-	unsigned segments;    /* behind /participants: ctx, tail, id */
+	unsigned segments; /* behind /participants: ctx, tail, id */
+	bool has_body;
 	const char *tail;     /* NULL: none */
 	const char *resource; /* NULL: management-api:admin is needed; else management-api:<resource>:write of this ctx */
-	bool has_body;
 	void (*run)(struct call *call, struct text body);
 };
 
