@@ -60,12 +60,12 @@ static struct ledger_item *item_add(struct pm *pm, struct text id)
 
 static void count(struct pm *pm, const struct ledger_item *item, int by)
 {
-	enum tally_place place = item->is_requested                       ? TALLY_ORDERED
-							 : item->state == ORCHESTRATION_COMPLETED ? TALLY_COMPLETED
-							 : item->state == ORCHESTRATION_ERRORED   ? TALLY_ERRORED
-																	  : TALLY_RUNNING;
+	enum pm_tally_place place = item->is_requested                       ? PM_TALLY_ORDERED
+								: item->state == ORCHESTRATION_COMPLETED ? PM_TALLY_COMPLETED
+								: item->state == ORCHESTRATION_ERRORED   ? PM_TALLY_ERRORED
+																		 : PM_TALLY_RUNNING;
 	if (item->revision != 0)
-		tally_count(pm->tally, text_of(item->type), place, by);
+		pm_tally_count(pm->tally, text_of(item->type), place, by);
 }
 
 static void item_fill(struct ledger_item *item, const struct orchestration *orchestration, int64_t revision)

@@ -107,7 +107,7 @@ enum status pm_open(const struct pm_settings *settings, const struct pm_base *ba
 	made->plan.cell_name = cell_name;
 	made->plan.context = made;
 	made->bucket = text_of(base->bucket);
-	made->tally = tally_new();
+	made->tally = pm_tally_new();
 	buffer_printf(&made->bucket_stream, "KV_%s", base->bucket);
 	if (hooks != NULL)
 		made->hooks = *hooks;
@@ -137,7 +137,7 @@ void pm_free(struct pm *pm)
 	ledger_free(pm);
 	definitions_free(pm->definitions);
 	free(pm->listing);
-	tally_free(pm->tally);
+	pm_tally_free(pm->tally);
 	buffer_free(&pm->bucket_stream);
 	free(pm->refused);
 	free(pm);
@@ -145,7 +145,7 @@ void pm_free(struct pm *pm)
 
 void pm_render_metrics(const struct pm *pm, struct buffer *into)
 {
-	tally_render(pm->tally, into);
+	pm_tally_render(pm->tally, into);
 }
 
 void pm_line(const struct pm *pm, struct buffer *into)
