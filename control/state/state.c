@@ -19,6 +19,7 @@ struct state {
 	pthread_t loader; /* the thread that opened: what it hears is the load, before any worker runs */
 	struct watcher watchers[WATCHERS_MAX];
 	size_t count;
+	bool is_watched[RECORD_KIND_COUNT];
 };
 
 /* A record on its way to the worker, its texts behind it; kind RECORD_KIND_COUNT: the end of a batch. */
@@ -81,7 +82,7 @@ static void post(struct state *state, const struct record *record)
 static void on_record(void *context, const struct record *record)
 {
 	struct state *state = context;
-	if (record->ctx.length != 0)
+	if (record->ctx.length != 0 || !state->is_watched[record->kind])
 		return;
 	if (pthread_equal(pthread_self(), state->loader))
 		tell(state, record);
@@ -121,6 +122,7 @@ void state_watch(struct state *state, enum record_kind kind,
 {
 	if (state->count == WATCHERS_MAX)
 		abort();
+	state->is_watched[kind] = true;
 	state->watchers[state->count++] = (struct watcher){kind, on_record_, on_batch_, context};
 }
 
