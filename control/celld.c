@@ -28,12 +28,7 @@
 /* Everything configurable. */
 struct settings {
 	struct program_settings program;
-	struct server_settings server;
-	struct limits limits;
-	struct client_settings client;
-	struct store_settings store;
 	struct vault_settings vault;
-	struct access_settings access;
 	struct tenant_settings tenant;
 	struct router_settings router;
 	struct dp_settings dp;
@@ -69,12 +64,7 @@ struct cell {
 static void describe(struct program_settings *program)
 {
 	struct settings *settings = (struct settings *)program;
-	program_section(program, "server", server_settings_table, server_settings_count, &settings->server);
-	program_section(program, "limits", limits_settings, limits_setting_count, &settings->limits);
-	program_section(program, "client", client_settings_table, client_settings_count, &settings->client);
-	program_section(program, "store", store_settings_table, store_settings_count, &settings->store);
 	program_section(program, "vault", vault_settings_table, vault_settings_count, &settings->vault);
-	program_section(program, "access", access_settings_table, access_settings_count, &settings->access);
 	program_section(program, "tenant", tenant_settings_table, tenant_settings_count, &settings->tenant);
 	program_section(program, "router", router_settings_table, router_settings_count, &settings->router);
 	program_section(program, "dp", dp_settings_table, dp_settings_count, &settings->dp);
@@ -106,10 +96,10 @@ static bool complete(struct program_settings *program, const struct program_opti
 	if (!check_texts(settings, options->config, error))
 		return false;
 	if (options->workers > 0)
-		settings->server.workers = options->workers;
-	return program_default_path(&settings->store.file, options, "cell.db") &&
+		settings->program.server.workers = options->workers;
+	return program_default_path(&settings->program.store.file, options, "cell.db") &&
 		   program_default_path(&settings->vault.directory, options, "vault") &&
-		   program_default_path(&settings->access.key_file, options, "cell.key") &&
+		   program_default_path(&settings->program.access.key_file, options, "cell.key") &&
 		   program_default_path(&settings->dp.source_root, options, "sources") &&
 		   program_default_path(&settings->fabric.key_file, options, "cell.nk") &&
 		   program_default_path(&settings->dp.cell_file, options, "cell.id");
@@ -120,8 +110,8 @@ static bool complete(struct program_settings *program, const struct program_opti
 static unsigned worker_count(const struct settings *settings)
 {
 	cpu_set_t cores;
-	if (settings->server.workers > 0)
-		return (unsigned)settings->server.workers;
+	if (settings->program.server.workers > 0)
+		return (unsigned)settings->program.server.workers;
 	CPU_ZERO(&cores);
 	int count = sched_getaffinity(0, sizeof(cores), &cores) == 0 ? CPU_COUNT(&cores) : 1;
 	return count < 1 ? 1 : count > WORKERS_MAX ? WORKERS_MAX : (unsigned)count;
@@ -182,9 +172,9 @@ static bool is_participant(void *context, struct text sub)
 /* Whatever networks a tenant may reach: the admin listeners are not for upstream calls. */
 static enum status forbid_admin_listeners(struct cell *cell)
 {
-	const struct listener_settings *listeners = cell->settings->server.listeners.items;
+	const struct listener_settings *listeners = cell->settings->program.server.listeners.items;
 	enum status status = STATUS_OK;
-	for (size_t i = 0; i < cell->settings->server.listeners.count && status == STATUS_OK; i++) {
+	for (size_t i = 0; i < cell->settings->program.server.listeners.count && status == STATUS_OK; i++) {
 		struct text address = text_of(listeners[i].address);
 		if (listeners[i].role == LISTENER_ADMIN && !text_starts_with(address, TEXT("unix:")))
 			status = client_pool_forbid(cell->client, address, (uint16_t)server_port(cell->server, i));
@@ -254,11 +244,11 @@ static enum status open_cell(void *context, struct program_settings *program, st
 	cell->pool = worker_pool_new(worker_count(settings));
 	enum status status = cell->pool == NULL ? STATUS_NO_MEMORY : STATUS_OK;
 	if (status == STATUS_OK)
-		status = store_open(&settings->store, cell->pool, &cell->store, error);
+		status = store_open(&settings->program.store, cell->pool, &cell->store, error);
 	if (status == STATUS_OK)
 		status = vault_open(&settings->vault, &cell->vault, error);
 	if (status == STATUS_OK)
-		status = access_open(&settings->access, cell->pool, &cell->access, error);
+		status = access_open(&settings->program.access, cell->pool, &cell->access, error);
 	if (status == STATUS_OK)
 		status = registry_open(cell->store, cell->pool, &settings->tenant, &cell->registry);
 	if (status == STATUS_OK)
@@ -266,7 +256,7 @@ static enum status open_cell(void *context, struct program_settings *program, st
 	cell->admin = (struct admin){
 		.store = cell->store, .registry = cell->registry, .access = cell->access, .started_ms = clock_wall_ms()};
 	if (status == STATUS_OK)
-		status = client_pool_open(cell->pool, &settings->client, &cell->client, error);
+		status = client_pool_open(cell->pool, &settings->program.client, &cell->client, error);
 	if (status == STATUS_OK)
 		status = management_open(cell->store, cell->vault, cell->registry, cell->access, &cell->management);
 	if (status == STATUS_OK)
@@ -281,7 +271,8 @@ static enum status open_cell(void *context, struct program_settings *program, st
 		status = open_fabric(cell, error);
 	cell->handler = (struct handler){router_handle, cell->router};
 	if (status == STATUS_OK)
-		status = server_open(cell->pool, &settings->server, &settings->limits, &cell->handler, &cell->server, error);
+		status = server_open(
+			cell->pool, &settings->program.server, &settings->program.limits, &cell->handler, &cell->server, error);
 	if (status == STATUS_OK)
 		status = forbid_admin_listeners(cell);
 	if (status == STATUS_OK)
@@ -340,26 +331,17 @@ static void close_cell(void *context)
 static void say_ready(void *context, uint64_t started_ms)
 {
 	const struct cell *cell = context;
-	program_say_listeners(&cell->settings->server, cell->server);
+	program_say_listeners(&cell->settings->program.server, cell->server);
 	LOG(INFO, "cell.ready", log_text("version", TEXT(CELLD_VERSION)),
 		log_number("workers", worker_pool_count(cell->pool)),
 		log_number("participants", registry_count(cell->registry)),
 		log_number("ms", clock_monotonic_ms() - started_ms));
 }
 
-/* A broken certificate or key set leaves everything as it was. */
-static enum status apply(void *context, struct program_settings *program, struct buffer *error)
+static struct program_reloaded reloaded(void *context)
 {
-	struct cell *cell = context;
-	const struct settings *settings = (struct settings *)program;
-	enum status status = server_check_certificates(cell->server, &settings->server, error);
-	if (status == STATUS_OK)
-		status = access_reload(cell->access, error);
-	if (status == STATUS_OK)
-		status = server_reload_certificates(cell->server, &settings->server, error);
-	if (status == STATUS_OK)
-		status = server_change_limits(cell->server, &settings->limits);
-	return status;
+	const struct cell *cell = context;
+	return (struct program_reloaded){cell->server, cell->access};
 }
 
 static void drain(void *context, void (*done)(void *context), void *done_context)
@@ -371,8 +353,6 @@ static void drain(void *context, void (*done)(void *context), void *done_context
 
 int main(int count, char **arguments)
 {
-	static const char *const reloaded[][2] = {{"limits", NULL}, {"server", "certificate_file"}, {"server", "key_file"},
-		{"server", "client_ca_file"}, {NULL, NULL}};
 	struct cell cell = {0};
 	const struct program program = {.name = "celld",
 		.summary = "one cell",
@@ -384,7 +364,6 @@ int main(int count, char **arguments)
 		.complete = complete,
 		.open = open_cell,
 		.say_ready = say_ready,
-		.apply = apply,
 		.reloaded = reloaded,
 		.drain = drain,
 		.close = close_cell,

@@ -15,11 +15,6 @@
 /* Everything configurable. */
 struct settings {
 	struct program_settings program;
-	struct server_settings server;
-	struct limits limits;
-	struct client_settings client;
-	struct store_settings store;
-	struct access_settings access;
 	struct bus_settings nats;
 	struct fabric_settings fabric;
 	struct fleet_settings cells;
@@ -48,11 +43,6 @@ struct cfmd {
 static void describe(struct program_settings *program)
 {
 	struct settings *settings = (struct settings *)program;
-	program_section(program, "server", server_settings_table, server_settings_count, &settings->server);
-	program_section(program, "limits", limits_settings, limits_setting_count, &settings->limits);
-	program_section(program, "client", client_settings_table, client_settings_count, &settings->client);
-	program_section(program, "store", store_settings_table, store_settings_count, &settings->store);
-	program_section(program, "access", access_settings_table, access_settings_count, &settings->access);
 	program_section(program, "nats", bus_settings_table, bus_settings_count, &settings->nats);
 	program_section(program, "fabric", fabric_settings_table, fabric_settings_count, &settings->fabric);
 	program_section(program, "cells", fleet_settings_table, fleet_settings_count, &settings->cells);
@@ -80,15 +70,15 @@ static bool complete(struct program_settings *program, const struct program_opti
 {
 	struct settings *settings = (struct settings *)program;
 	const char *file = options->config == NULL ? "defaults" : options->config;
-	if (settings->server.workers > 1) {
+	if (settings->program.server.workers > 1) {
 		buffer_printf(error, "%s: server.workers: cfmd runs on one worker; allowed: 0, 1", file);
 		return false;
 	}
-	settings->server.workers = 1;
+	settings->program.server.workers = 1;
 	return complete_activities(&settings->cells.activities) &&
-		   program_default_path(&settings->store.file, options, "fabric.db") &&
+		   program_default_path(&settings->program.store.file, options, "fabric.db") &&
 		   program_default_path(&settings->cells.own_key_file, options, "cfmd.nk") &&
-		   program_default_path(&settings->access.key_file, options, "cfm.key");
+		   program_default_path(&settings->program.access.key_file, options, "cfm.key");
 }
 
 /* --- requests */
@@ -138,11 +128,11 @@ static enum status open_cfmd(void *context, struct program_settings *program, st
 	cfmd->pool = worker_pool_new(1);
 	enum status status = cfmd->pool == NULL ? STATUS_NO_MEMORY : STATUS_OK;
 	if (status == STATUS_OK)
-		status = store_open(&settings->store, cfmd->pool, &cfmd->store, error);
+		status = store_open(&settings->program.store, cfmd->pool, &cfmd->store, error);
 	if (status == STATUS_OK)
-		status = access_open(&settings->access, cfmd->pool, &cfmd->access, error);
+		status = access_open(&settings->program.access, cfmd->pool, &cfmd->access, error);
 	if (status == STATUS_OK)
-		status = client_pool_open(cfmd->pool, &settings->client, &cfmd->client, error);
+		status = client_pool_open(cfmd->pool, &settings->program.client, &cfmd->client, error);
 	if (status == STATUS_OK)
 		status = own_credentials_open(&settings->cells, &settings->nats, &cfmd->own, error);
 	if (status == STATUS_OK)
@@ -154,7 +144,8 @@ static enum status open_cfmd(void *context, struct program_settings *program, st
 		status = fabric_watch_cells(cfmd->fabric, &settings->cells, &settings->nats, cfmd->own, error);
 	cfmd->handler = (struct handler){handle, cfmd};
 	if (status == STATUS_OK)
-		status = server_open(cfmd->pool, &settings->server, &settings->limits, &cfmd->handler, &cfmd->server, error);
+		status = server_open(
+			cfmd->pool, &settings->program.server, &settings->program.limits, &cfmd->handler, &cfmd->server, error);
 	if (status == STATUS_OK)
 		status = store_load(cfmd->store, error);
 	if (status == STATUS_OK)
@@ -166,26 +157,17 @@ static enum status open_cfmd(void *context, struct program_settings *program, st
 static void say_ready(void *context, uint64_t started_ms)
 {
 	const struct cfmd *cfmd = context;
-	program_say_listeners(&cfmd->settings->server, cfmd->server);
+	program_say_listeners(&cfmd->settings->program.server, cfmd->server);
 	LOG(INFO, "fabric.ready", log_text("version", TEXT(CELLD_VERSION)),
 		log_bool("tenantManager", cfmd->settings->fabric.tenant_manager),
 		log_bool("provisionManager", cfmd->settings->fabric.provision_manager),
 		log_number("ms", clock_monotonic_ms() - started_ms));
 }
 
-/* A broken certificate or key set leaves everything as it was. */
-static enum status apply(void *context, struct program_settings *program, struct buffer *error)
+static struct program_reloaded reloaded(void *context)
 {
-	struct cfmd *cfmd = context;
-	const struct settings *settings = (struct settings *)program;
-	enum status status = server_check_certificates(cfmd->server, &settings->server, error);
-	if (status == STATUS_OK)
-		status = access_reload(cfmd->access, error);
-	if (status == STATUS_OK)
-		status = server_reload_certificates(cfmd->server, &settings->server, error);
-	if (status == STATUS_OK)
-		status = server_change_limits(cfmd->server, &settings->limits);
-	return status;
+	const struct cfmd *cfmd = context;
+	return (struct program_reloaded){cfmd->server, cfmd->access};
 }
 
 static void drain(void *context, void (*done)(void *context), void *done_context)
@@ -240,8 +222,6 @@ static void close_cfmd(void *context)
 
 int main(int count, char **arguments)
 {
-	static const char *const reloaded[][2] = {{"limits", NULL}, {"server", "certificate_file"}, {"server", "key_file"},
-		{"server", "client_ca_file"}, {NULL, NULL}};
 	struct cfmd cfmd = {0};
 	const struct program program = {.name = "cfmd",
 		.summary = "Tenant Manager, Provision Manager and fabric",
@@ -252,7 +232,6 @@ int main(int count, char **arguments)
 		.complete = complete,
 		.open = open_cfmd,
 		.say_ready = say_ready,
-		.apply = apply,
 		.reloaded = reloaded,
 		.drain = drain,
 		.close = close_cfmd,

@@ -61,12 +61,22 @@ static void settings_free(struct program_settings *settings)
 	free(settings);
 }
 
+static void describe(struct program_settings *settings)
+{
+	program_section(settings, "server", server_settings_table, server_settings_count, &settings->server);
+	program_section(settings, "limits", limits_settings, limits_setting_count, &settings->limits);
+	program_section(settings, "client", client_settings_table, client_settings_count, &settings->client);
+	program_section(settings, "store", store_settings_table, store_settings_count, &settings->store);
+	program_section(settings, "access", access_settings_table, access_settings_count, &settings->access);
+}
+
 /* NULL, with one line in `error`. */
 static struct program_settings *settings_load(
 	const struct program *program, const struct program_options *options, struct buffer *error)
 {
 	struct program_settings *settings = calloc(1, program->settings_size);
 	if (settings != NULL) {
+		describe(settings);
 		program->describe(settings);
 		program_section(settings, "log", log_settings_table, log_settings_count, &settings->log);
 		if (config_load(options->config, settings->sections, settings->count, error) == STATUS_OK &&
@@ -112,16 +122,30 @@ static const char *event_name(const struct program *program, const char *verb)
 
 /* --- reload */
 
-static bool is_reloaded(const struct program *program, const char *section, const char *key)
+/* {section, key or NULL for all of it} that is put into force without a restart. */
+static bool is_reloaded(const char *section, const char *key)
 {
-	if (strcmp(section, "log") == 0 && strcmp(key, "level") == 0)
-		return true;
-	for (size_t i = 0; program->reloaded[i][0] != NULL; i++) {
-		const char *const *one = program->reloaded[i];
-		if (strcmp(one[0], section) == 0 && (one[1] == NULL || strcmp(one[1], key) == 0))
+	static const char *const reloaded[][2] = {{"limits", NULL}, {"log", "level"}, {"server", "certificate_file"},
+		{"server", "key_file"}, {"server", "client_ca_file"}};
+	for (size_t i = 0; i < sizeof(reloaded) / sizeof(reloaded[0]); i++) {
+		if (strcmp(reloaded[i][0], section) == 0 && (reloaded[i][1] == NULL || strcmp(reloaded[i][1], key) == 0))
 			return true;
 	}
 	return false;
+}
+
+/* All of it or nothing: a broken certificate or key set leaves everything as it was. */
+static enum status apply(const struct program *program, const struct program_settings *settings, struct buffer *error)
+{
+	struct program_reloaded reloaded = program->reloaded(program->context);
+	enum status status = server_check_certificates(reloaded.server, &settings->server, error);
+	if (status == STATUS_OK)
+		status = access_reload(reloaded.access, error);
+	if (status == STATUS_OK)
+		status = server_reload_certificates(reloaded.server, &settings->server, error);
+	if (status == STATUS_OK)
+		status = server_change_limits(reloaded.server, &settings->limits);
+	return status;
 }
 
 static void tell_what_waits(
@@ -131,7 +155,7 @@ static void tell_what_waits(
 		const struct setting_section *section = &now->sections[i];
 		for (size_t j = 0; j < section->count; j++) {
 			const struct setting *setting = &section->settings[j];
-			if (!is_reloaded(program, section->name, setting->key) &&
+			if (!is_reloaded(section->name, setting->key) &&
 				!config_is_same(setting, section->target, next->sections[i].target))
 				LOG(WARNING, event_name(program, "setting_waits"), log_text("section", text_of(section->name)),
 					log_text("key", text_of(setting->key)), log_text("until", TEXT("the next start")));
@@ -144,7 +168,7 @@ static void reload(
 {
 	struct buffer error = {0};
 	struct program_settings *settings = settings_load(program, options, &error);
-	enum status status = settings == NULL ? STATUS_INVALID : program->apply(program->context, settings, &error);
+	enum status status = settings == NULL ? STATUS_INVALID : apply(program, settings, &error);
 	if (status == STATUS_OK) {
 		log_threshold = (enum log_level)settings->log.level;
 		tell_what_waits(program, now, settings);

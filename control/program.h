@@ -2,7 +2,10 @@
 #pragma once
 
 #include "server/base/config.h"
+#include "server/client.h"
 #include "server/server.h"
+#include "tenants/access.h"
+#include "tenants/store/store.h"
 
 enum { PROGRAM_SECTIONS_MAX = 24, EXIT_CONFIG = 2 };
 
@@ -14,11 +17,16 @@ struct log_settings {
 extern const struct setting log_settings_table[];
 extern const size_t log_settings_count;
 
-/* What the settings of each program begin with. */
+/* What the settings of each program begin with: what all of them have. */
 struct program_settings {
 	struct setting_section sections[PROGRAM_SECTIONS_MAX];
 	size_t count;
 	struct log_settings log;
+	struct server_settings server;
+	struct limits limits;
+	struct client_settings client;
+	struct store_settings store;
+	struct access_settings access;
 };
 
 struct program_options {
@@ -34,17 +42,18 @@ struct program {
 	const char *state_help;     /* what lies in the state directory */
 	bool has_workers;           /* --workers is an option */
 	size_t settings_size;       /* of a struct that begins with struct program_settings */
-	/* Names the sections with program_section. */
+	/* Names the sections beside those of all programs with program_section. */
 	void (*describe)(struct program_settings *settings);
 	/* What the tables cannot say; false with one line in `error` (left empty: out of memory). */
 	bool (*complete)(struct program_settings *settings, const struct program_options *options, struct buffer *error);
 	/* Borrows the settings until close. On failure close follows. The log is open. */
 	enum status (*open)(void *context, struct program_settings *settings, struct buffer *error);
 	void (*say_ready)(void *context, uint64_t started_ms);
-	/* New settings: all of them or none. */
-	enum status (*apply)(void *context, struct program_settings *settings, struct buffer *error);
-	/* {section, key or NULL for all of it} that apply puts into force; ended by {NULL}. */
-	const char *const (*reloaded)[2];
+	/* What new settings are put into force on: limits, certificates, the identity provider's keys. */
+	struct program_reloaded {
+		struct server *server;
+		struct access *access;
+	} (*reloaded)(void *context);
 	/* First signal to end: no new work; done is called once, from any thread. */
 	void (*drain)(void *context, void (*done)(void *context), void *done_context);
 	/* Also what is half open. */

@@ -57,6 +57,15 @@ struct client_response {
 	size_t header_count;
 	int64_t length; /* -1: unknown */
 };
+/* The first of that name (lower-case), or none. */
+static inline struct text client_response_header(const struct client_response *response, struct text name)
+{
+	for (size_t i = 0; i < response->header_count; i++) {
+		if (text_equals(response->headers[i].name, name))
+			return response->headers[i].value;
+	}
+	return TEXT_NONE;
+}
 
 /* All called on the call's worker, never from inside client_call_start. */
 struct client_events {

@@ -1,7 +1,6 @@
 /* Who may call the management APIs. */
 #include "tenants/access.h"
 
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +13,7 @@
 #include "tenants/jose/jws.h"
 #include "tenants/vault/safe_file.h"
 
-enum { KEYS_MAX = 64, JWKS_BYTES_MAX = 1024 * 1024, KEY_BYTES_MAX = 16 * 1024, LEEWAY_S = 30, SUBJECT_SHOWN = 128 };
+enum { KEY_BYTES_MAX = 16 * 1024, LEEWAY_S = 30, SUBJECT_SHOWN = 128 };
 #define LIFETIME_MAX_S ((int64_t)366 * 24 * 3600)
 
 static const struct text cell_issuer = {"urn:celld:cell", 14};
@@ -23,12 +22,38 @@ static const struct text bearer = {"bearer", 6};
 const struct setting access_settings_table[] = {
 	{.key = "jwks_file",
 		.kind = SETTING_TEXT,
-		.offset = offsetof(struct access_settings, jwks_file),
+		.offset = offsetof(struct access_settings, provider.jwks_file),
 		.help = "JWK set of the identity provider whose tokens are accepted; read at start and on SIGHUP"},
+	{.key = "jwks_url",
+		.kind = SETTING_TEXT,
+		.offset = offsetof(struct access_settings, provider.jwks_url),
+		.help = "instead of jwks_file: the set's address, fetched at start, every refresh_ms, and for unknown keys"},
+	{.key = "discovery_url",
+		.kind = SETTING_TEXT,
+		.offset = offsetof(struct access_settings, provider.discovery_url),
+		.help = "instead of both: the address of the provider's discovery document, which names issuer and key set"},
 	{.key = "issuer",
 		.kind = SETTING_TEXT,
-		.offset = offsetof(struct access_settings, issuer),
-		.help = "the iss these tokens must have; required with jwks_file"},
+		.offset = offsetof(struct access_settings, provider.issuer),
+		.help = "the iss these tokens must have; required with jwks_file and jwks_url"},
+	{.key = "audience",
+		.kind = SETTING_TEXT,
+		.offset = offsetof(struct access_settings, provider.audience),
+		.help = "what these tokens must be meant for; null: it is not looked at"},
+	{.key = "audience_claim",
+		.kind = SETTING_TEXT,
+		.offset = offsetof(struct access_settings, provider.audience_claim),
+		.preset = "aud",
+		.minimum = 1,
+		.maximum = 64,
+		.help = "the claim that must be or hold the audience"},
+	{.key = "refresh_ms",
+		.kind = SETTING_MILLISECONDS,
+		.offset = offsetof(struct access_settings, provider.refresh_ms),
+		.preset = "5 min",
+		.minimum = 1000,
+		.maximum = 24 * 3600 * 1000,
+		.help = "how often keys are fetched again"},
 	{.key = "key_file",
 		.kind = SETTING_TEXT,
 		.offset = offsetof(struct access_settings, key_file),
@@ -37,61 +62,24 @@ const struct setting access_settings_table[] = {
 };
 const size_t access_settings_count = sizeof(access_settings_table) / sizeof(access_settings_table[0]);
 
-/* Keys of the identity provider: one immutable version. */
-struct trust {
-	size_t count;
-	struct key *keys[KEYS_MAX];
-};
-
 struct access {
-	struct worker_pool *pool;
-	char *jwks_file, *issuer;
 	struct key *own;
-	_Atomic(struct trust *) trust;
+	struct provider *provider;
 	bool (*is_participant)(void *context, struct text sub);
 	void *participants;
 };
 
 /* --- opening */
 
-static void trust_free(void *object)
-{
-	struct trust *trust = object;
-	if (trust == NULL)
-		return;
-	for (size_t i = 0; i < trust->count; i++)
-		key_free(trust->keys[i]);
-	free(trust);
-}
-
-static enum status read_file(const char *path, size_t limit, bool private, struct buffer *content)
+static enum status read_file(const char *path, struct buffer *content)
 {
 	int folder;
 	const char *name;
 	enum status status = safe_file_split(path, &folder, &name);
 	if (status != STATUS_OK)
 		return status;
-	status = safe_file_read(folder, name, limit, private, content);
+	status = safe_file_read(folder, name, KEY_BYTES_MAX, true, content);
 	close(folder);
-	return status;
-}
-
-static enum status trust_load(const char *file, struct trust **trust, struct buffer *error)
-{
-	struct buffer content = {.bytes = NULL};
-	struct trust *made = calloc(1, sizeof(*made));
-	if (made == NULL)
-		return STATUS_NO_MEMORY;
-	enum status status = file == NULL ? STATUS_OK : read_file(file, JWKS_BYTES_MAX, false, &content);
-	if (file != NULL && status == STATUS_OK)
-		status = keys_from_jwks(buffer_text(&content), made->keys, KEYS_MAX, &made->count);
-	buffer_free(&content);
-	if (status == STATUS_OK) {
-		*trust = made;
-		return STATUS_OK;
-	}
-	buffer_printf(error, "access.jwks_file: %s: %s", file, status_text(status));
-	free(made);
 	return status;
 }
 
@@ -142,11 +130,11 @@ static enum status own_key_load(const char *file, bool create, struct key **key,
 		buffer_append(error, TEXT("access.key_file: not set"));
 		return STATUS_INVALID;
 	}
-	enum status status = read_file(file, KEY_BYTES_MAX, true, &content);
+	enum status status = read_file(file, &content);
 	if (status == STATUS_NOT_FOUND && create) {
 		status = create_key(file);
 		if (status == STATUS_OK)
-			status = read_file(file, KEY_BYTES_MAX, true, &content);
+			status = read_file(file, &content);
 	}
 	if (status == STATUS_OK)
 		status = name_key(buffer_text(&content), key);
@@ -160,44 +148,25 @@ static enum status own_key_load(const char *file, bool create, struct key **key,
 	return status;
 }
 
-static bool copy_setting(const char *from, char **into)
-{
-	*into = from == NULL ? NULL : text_copy(text_of(from));
-	return from == NULL || *into != NULL;
-}
-
 enum status access_open(
 	const struct access_settings *settings, struct worker_pool *pool, struct access **access, struct buffer *error)
 {
-	if (settings->jwks_file != NULL && (settings->issuer == NULL || settings->issuer[0] == 0)) {
-		buffer_append(error, TEXT("access.issuer: required with access.jwks_file"));
-		return STATUS_INVALID;
-	}
-	if (settings->issuer != NULL && text_equals(text_of(settings->issuer), cell_issuer)) {
+	const char *issuer = settings->provider.issuer;
+	if (issuer != NULL && text_equals(text_of(issuer), cell_issuer)) {
 		buffer_append(error, TEXT("access.issuer: the cell's own issuer cannot be the identity provider's"));
 		return STATUS_INVALID;
 	}
 	struct access *made = calloc(1, sizeof(*made));
 	if (made == NULL)
 		return STATUS_NO_MEMORY;
-	made->pool = pool;
-	atomic_init(&made->trust, NULL);
-	struct trust *trust = NULL;
-	enum status status =
-		copy_setting(settings->jwks_file, &made->jwks_file) && copy_setting(settings->issuer, &made->issuer)
-			? STATUS_OK
-			: STATUS_NO_MEMORY;
+	enum status status = own_key_load(settings->key_file, pool != NULL, &made->own, error);
 	if (status == STATUS_OK)
-		status = own_key_load(settings->key_file, pool != NULL, &made->own, error);
+		status = provider_open(&settings->provider, pool, &made->provider, error);
 	if (status == STATUS_OK)
-		status = trust_load(made->jwks_file, &trust, error);
-	if (status != STATUS_OK) {
+		*access = made;
+	else
 		access_close(made);
-		return status;
-	}
-	atomic_store(&made->trust, trust);
-	*access = made;
-	return STATUS_OK;
+	return status;
 }
 
 void access_know_participants(
@@ -209,26 +178,15 @@ void access_know_participants(
 
 enum status access_reload(struct access *access, struct buffer *error)
 {
-	struct trust *trust = NULL;
-	enum status status = trust_load(access->jwks_file, &trust, error);
-	if (status != STATUS_OK)
-		return status;
-	struct trust *old = atomic_exchange(&access->trust, trust);
-	if (access->pool != NULL)
-		worker_pool_retire(access->pool, trust_free, old);
-	else
-		trust_free(old);
-	return STATUS_OK;
+	return provider_reload(access->provider, error);
 }
 
 void access_close(struct access *access)
 {
 	if (access == NULL)
 		return;
-	trust_free(atomic_load(&access->trust));
+	provider_close(access->provider);
 	key_free(access->own);
-	free(access->jwks_file);
-	free(access->issuer);
 	free(access);
 }
 
@@ -288,26 +246,6 @@ static struct text caller_token(const struct exchange *exchange)
 	return is_key ? exchange_header(exchange, key) : access_bearer(exchange);
 }
 
-/* The own key for its kid; else the provider's key of that kid, or its only key when the token names none. */
-static const struct key *key_for(struct access *access, const struct jws *jws, struct text *issuer)
-{
-	if (jws->kid.bytes != NULL && text_equals(jws->kid, key_id(access->own))) {
-		*issuer = cell_issuer;
-		return access->own;
-	}
-	const struct trust *trust = atomic_load_explicit(&access->trust, memory_order_acquire);
-	if (trust->count == 0)
-		return NULL;
-	*issuer = text_of(access->issuer);
-	if (jws->kid.bytes == NULL)
-		return trust->count == 1 ? trust->keys[0] : NULL;
-	for (size_t i = 0; i < trust->count; i++) {
-		if (text_equals(jws->kid, key_id(trust->keys[i])))
-			return trust->keys[i];
-	}
-	return NULL;
-}
-
 enum status access_verify(struct access *access, struct text token, struct jws *jws)
 {
 	struct token_rules rules = {.need_expiry = true, .leeway_s = LEEWAY_S, .now_s = clock_wall_ms() / 1000};
@@ -315,11 +253,15 @@ enum status access_verify(struct access *access, struct text token, struct jws *
 	enum status status = jws_parse(token, jws);
 	if (status != STATUS_OK)
 		return status;
-	const struct key *key = key_for(access, jws, &rules.issuer);
+	bool is_own = jws->kid.bytes != NULL && text_equals(jws->kid, key_id(access->own));
+	const struct key *key = is_own ? access->own : provider_find(access->provider, jws->kid, &rules.issuer);
+	if (is_own)
+		rules.issuer = cell_issuer;
 	status = key == NULL ? STATUS_UNAUTHORIZED : jws_verify(jws, key);
 	if (status == STATUS_OK)
 		status = token_check(jws->claims, &rules, &expires_s);
-	if (status == STATUS_OK && json_member_text(jws->claims, "sub").length == 0)
+	if (status == STATUS_OK && (json_member_text(jws->claims, "sub").length == 0 ||
+								   (!is_own && !provider_audience_matches(access->provider, jws->claims))))
 		status = STATUS_UNAUTHORIZED;
 	if (status != STATUS_OK)
 		jws_free(jws);

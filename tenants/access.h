@@ -1,4 +1,4 @@
-/* Who may call the management APIs: bearer JWTs signed by the cell's own key or by a key of a configured JWK set, with
+/* Who may call the management APIs: bearer JWTs signed by the cell's own key or by a key of the identity provider, with
  * scopes <api>[:<resource>|:*]:<action> (cfm.md 6.5): read < write < admin, a wider scope satisfies a narrower one,
  * <api>:admin reaches every participant, otherwise sub must be the ctx of the path. */
 #pragma once
@@ -6,14 +6,14 @@
 #include "server/base/config.h"
 #include "server/exchange.h"
 #include "tenants/jose/jws.h"
+#include "tenants/provider.h"
 #include "tenants/scope.h"
 
 /* Section "access". */
 struct access_settings {
-	char *jwks_file; /* read at start and on SIGHUP */
-	char *issuer;    /* expected iss of those; the cell's own tokens have iss = "urn:celld:cell" */
-	char *key_file;  /* the cell's own signing key (PEM or DER PKCS#8, created mode 0400 on first start); default <state
-						directory>/cell.key */
+	struct provider_settings provider; /* issuer: not the cell's own, "urn:celld:cell" */
+	char *key_file; /* the cell's own signing key (PEM or DER PKCS#8, created mode 0400 on first start); default <state
+					   directory>/cell.key */
 };
 extern const struct setting access_settings_table[];
 extern const size_t access_settings_count;
@@ -27,7 +27,7 @@ enum status access_open(const struct access_settings *settings, struct worker_po
  * set: all are. */
 void access_know_participants(
 	struct access *access, bool (*is_participant)(void *context, struct text sub), void *context);
-/* Reads jwks_file again, on the thread that opened; on failure the keys of before stay. */
+/* Reads jwks_file again (or fetches again, later), on the thread that opened; on failure the keys of before stay. */
 enum status access_reload(struct access *access, struct buffer *error) MUST_CHECK;
 /* After the workers have stopped. */
 void access_close(struct access *access);

@@ -54,12 +54,6 @@ struct address_rules participant_address_rules(const struct participant *partici
 
 /* --- configuration entries: each is a text; `error` gets one line that names the entry */
 
-static enum status wrong(struct buffer *error, const char *entry, const char *what)
-{
-	buffer_printf(error, "%s: %s", entry, what);
-	return STATUS_INVALID;
-}
-
 static const struct {
 	const char *entry;
 	size_t offset;
@@ -79,11 +73,11 @@ static enum status read_limits(const struct json *entries, struct tenant_limits 
 		if (value.bytes == NULL)
 			continue;
 		if (text_to_unsigned(value, (uint64_t)1 << 50, &number) != STATUS_OK || number == 0)
-			return wrong(error, limit_entries[i].entry, "must be a decimal number above 0");
+			return buffer_invalid(error, limit_entries[i].entry, "must be a decimal number above 0");
 		*(int64_t *)(void *)((char *)limits + limit_entries[i].offset) = (int64_t)number;
 	}
 	if (limits->weight > 1000)
-		return wrong(error, "celld.weight", "must be 1 to 1000");
+		return buffer_invalid(error, "celld.weight", "must be 1 to 1000");
 	return STATUS_OK;
 }
 
@@ -94,7 +88,8 @@ static enum status read_networks(const struct json *entries, struct participant 
 	size_t count = 0;
 	for (bool done = rest.length == 0; text_next_part(&rest, ',', &part, &done);) {
 		if (count == NETWORKS_MAX || network_parse(text_trim(part), &networks[count]) != STATUS_OK)
-			return wrong(error, "celld.http.allow", "must be a comma list of at most 64 networks like 10.1.0.0/16");
+			return buffer_invalid(
+				error, "celld.http.allow", "must be a comma list of at most 64 networks like 10.1.0.0/16");
 		count++;
 	}
 	if (count == 0)
@@ -128,7 +123,7 @@ static enum status read_hosts(const struct json *entries, struct participant *pa
 	for (bool done = false; text_next_part(&rest, ',', &part, &done);) {
 		part = text_trim(part);
 		if (participant->host_count == HOSTS_MAX || !is_host(part))
-			return wrong(error, "celld.hosts", "must be a comma list of at most 32 lower-case host names");
+			return buffer_invalid(error, "celld.hosts", "must be a comma list of at most 32 lower-case host names");
 		participant->hosts[participant->host_count] = text_copy(part);
 		if (participant->hosts[participant->host_count++] == NULL)
 			return STATUS_NO_MEMORY;
@@ -146,7 +141,7 @@ static enum status read_vpas(const struct json *entries, struct participant *par
 	for (bool done = false; text_next_part(&rest, ',', &part, &done);) {
 		enum vpa_type type;
 		if (!vpa_type_parse(text_trim(part), &type))
-			return wrong(error, "celld.vpas",
+			return buffer_invalid(error, "celld.vpas",
 				"must be a comma list of cfm.connector, cfm.credentialservice, cfm.dataplane, cfm.issuer");
 		participant->vpas |= 1U << type;
 	}
@@ -159,7 +154,7 @@ static enum status read_flag(const struct json *entries, const char *entry, bool
 	*flag = text_equals(value, TEXT("true"));
 	return value.bytes == NULL || *flag || text_equals(value, TEXT("false"))
 			   ? STATUS_OK
-			   : wrong(error, entry, "must be \"true\" or \"false\"");
+			   : buffer_invalid(error, entry, "must be \"true\" or \"false\"");
 }
 
 /* A comma list of words. */
@@ -172,7 +167,7 @@ static enum status read_list(const struct json *entries, const char *entry, char
 	for (bool done = false; is_good && text_next_part(&rest, ',', &part, &done);)
 		is_good = text_trim(part).length > 0;
 	if (!is_good)
-		return wrong(error, entry, "must be a comma list of at most 8192 bytes");
+		return buffer_invalid(error, entry, "must be a comma list of at most 8192 bytes");
 	*list = text_copy(value);
 	return *list == NULL ? STATUS_NO_MEMORY : STATUS_OK;
 }
@@ -218,7 +213,7 @@ static enum status read_region(const struct json *entries, struct participant *p
 		return STATUS_OK;
 	for (size_t i = 0; i < region.length; i++) {
 		if ((unsigned char)region.bytes[i] < 0x21 || (unsigned char)region.bytes[i] > 0x7e || region.length > 128)
-			return wrong(error, "celld.region", "must be 1 to 128 visible ASCII characters");
+			return buffer_invalid(error, "celld.region", "must be 1 to 128 visible ASCII characters");
 	}
 	participant->region = text_copy(region);
 	return participant->region == NULL ? STATUS_NO_MEMORY : STATUS_OK;

@@ -89,7 +89,7 @@ static void write_jwks(const struct key *key)
 static enum status open_access(struct worker_pool *workers, char *jwks, char *issuer, struct access **access)
 {
 	struct buffer error = {.bytes = NULL};
-	const struct access_settings settings = {.jwks_file = jwks, .issuer = issuer, .key_file = key_file};
+	const struct access_settings settings = {.provider = {.jwks_file = jwks, .issuer = issuer}, .key_file = key_file};
 	enum status status = access_open(&settings, workers, access, &error);
 	assert_int_equal(status != STATUS_OK, error.length > 0);
 	buffer_free(&error);
@@ -330,6 +330,8 @@ static void test_authorization_header(void **state)
 	buffer_free(&value);
 }
 
+static const char *more_claims = ""; /* each with a comma before it */
+
 /* A header value with a token signed by `key`; exp is `lifetime_s` from now. */
 static struct buffer made_token(const struct key *key, const char *kid, const char *iss, int64_t lifetime_s)
 {
@@ -342,7 +344,7 @@ static struct buffer made_token(const struct key *key, const char *kid, const ch
 	buffer_printf(&claims, "{\"iss\":\"%s\",\"sub\":\"p1\",\"scope\":\"management-api:read\"", iss);
 	if (lifetime_s != 0)
 		buffer_printf(&claims, ",\"exp\":%lld", (long long)(clock_wall_ms() / 1000 + lifetime_s));
-	buffer_append_byte(&claims, '}');
+	buffer_printf(&claims, "%s}", more_claims);
 	assert_int_equal(jws_input(buffer_text(&header), buffer_text(&claims), &token), STATUS_OK);
 	assert_int_equal(key_sign(key, buffer_text(&token), signature), STATUS_OK);
 	assert_int_equal(jws_append_signature(&token, (struct text){(char *)signature, 64}), STATUS_OK);
@@ -423,6 +425,89 @@ static void test_reload(void **state)
 	key_free(next);
 }
 
+/* Tokens of the provider must be meant for us; the cell's own are. */
+static void test_audience(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *claim, *more; /* claim NULL: the default */
+		bool is_taken;
+	} cases[] = {
+		{NULL, "", false},
+		{NULL, ",\"aud\":\"edcv\"", true},
+		{NULL, ",\"aud\":\"edc\"", false},
+		{NULL, ",\"aud\":\"edcv2\"", false},
+		{NULL, ",\"aud\":\"\"", false},
+		{NULL, ",\"aud\":[\"other\",\"edcv\"]", true},
+		{NULL, ",\"aud\":[\"other\"]", false},
+		{NULL, ",\"aud\":[]", false},
+		{NULL, ",\"aud\":{\"edcv\":1}", false},
+		{NULL, ",\"azp\":\"edcv\"", false},
+		{"azp", ",\"azp\":\"edcv\"", true},
+		{"azp", ",\"azp\":\"other\",\"aud\":\"edcv\"", false},
+	};
+	struct key *own = own_key();
+	char kid[KEY_THUMBPRINT_LENGTH + 1], audience[] = "edcv";
+	struct access *all = access_under_test;
+	assert_int_equal(key_thumbprint(own, kid), STATUS_OK);
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct buffer error = {0};
+		const struct access_settings settings = {.provider = {.jwks_file = jwks_file,
+													 .issuer = issuer,
+													 .audience = audience,
+													 .audience_claim = (char *)(uintptr_t)cases[i].claim},
+			.key_file = key_file};
+		assert_int_equal(access_open(&settings, pool, &access_under_test, &error), STATUS_OK);
+		more_claims = cases[i].more;
+		if (takes(provider, "p1", issuer, 60) != cases[i].is_taken)
+			fail_msg("%s: must%s be taken", cases[i].more, cases[i].is_taken ? "" : " not");
+		more_claims = "";
+		assert_true(takes(own, kid, "urn:celld:cell", 60));
+		access_close(access_under_test);
+	}
+	access_under_test = all;
+	key_free(own);
+}
+
+/* One place for keys, an issuer where none is told, addresses that are some. */
+static void test_sources(void **state)
+{
+	(void)state;
+	static char url[] = "https://idp.example/keys", discovery[] = "http://idp.example/.well-known/openid-configuration",
+				bad[] = "ftp://idp.example";
+	const struct {
+		struct provider_settings provider;
+		enum status status;
+		const char *error;
+	} cases[] = {
+		{{.jwks_url = url, .issuer = issuer}, STATUS_OK, NULL},
+		{{.discovery_url = discovery}, STATUS_OK, NULL},
+		{{.discovery_url = discovery, .issuer = issuer}, STATUS_OK, NULL},
+		{{.jwks_url = url}, STATUS_INVALID, "access.issuer: required with access.jwks_url"},
+		{{.jwks_url = url, .discovery_url = discovery, .issuer = issuer}, STATUS_INVALID, "access: only one of"},
+		{{.jwks_file = jwks_file, .jwks_url = url, .issuer = issuer}, STATUS_INVALID, "access: only one of"},
+		{{.jwks_url = bad, .issuer = issuer}, STATUS_INVALID, "access.jwks_url"},
+		{{.discovery_url = bad}, STATUS_INVALID, "access.discovery_url"},
+	};
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct worker_pool *workers = worker_pool_new(1);
+		const struct access_settings settings = {.provider = cases[i].provider, .key_file = key_file};
+		struct access *access = NULL, *all = access_under_test;
+		struct buffer error = {0};
+		assert_int_equal(access_open(&settings, workers, &access, &error), cases[i].status);
+		if (cases[i].error != NULL) {
+			assert_ptr_equal(strstr(error.bytes, cases[i].error), error.bytes);
+		} else { /* nothing is believed before the keys are there */
+			access_under_test = access;
+			assert_false(takes(provider, "p1", issuer, 60));
+			access_under_test = all;
+		}
+		access_close(access);
+		worker_pool_free(workers);
+		buffer_free(&error);
+	}
+}
+
 static void test_opening(void **state)
 {
 	(void)state;
@@ -468,6 +553,8 @@ int main(void)
 		cmocka_unit_test(test_issuers),
 		cmocka_unit_test(test_reload),
 		cmocka_unit_test(test_opening),
+		cmocka_unit_test(test_audience),
+		cmocka_unit_test(test_sources),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -27,7 +27,8 @@ static const char full[] =
 	"\"report 7\"},{\"id\":\"iso27001\"}],\"taints\":[{\"key\":\"dedicated\",\"value\":\"acme\",\"effect\":\"NoPlace\"}"
 	"],\"components\":[\"cfm.connector\",\"cfm.dataplane\"],\"endpoints\":{\"ingress\":\"https://eu1.example.org\","
 	"\"peer\":\"https://eu1.int:9443\",\"health\":\"https://eu1.example.org/healthz\"},\"connectivity\":"
-	"\"intermittent\",\"failoverGroup\":\"eu-prod\",\"versions\":{\"cell\":\"1.4.0\",\"protocol\":3}}";
+	"\"intermittent\",\"failoverGroup\":\"eu-prod\",\"versions\":{\"cell\":\"1.4.0\",\"protocol\":3},\"scores\":{"
+	"\"cost\":250,\"external.gpu\":1000}}";
 
 static enum status parse(
 	const char *body, struct cell_definition **definition, struct buffer *error, struct buffer *warning)
@@ -64,6 +65,10 @@ static void test_full(void **state)
 	assert_int_equal(cell->compliance[0].valid_until_ms, 1814400000000);
 	assert_true(cell->compliance[1].valid_until_ms == INT64_MAX);
 	assert_string_equal(cell->taints[0].value, "acme");
+	assert_int_equal(cell->score_count, 2);
+	assert_string_equal(cell->scores[0].name, "cost");
+	assert_int_equal(cell->scores[0].value, 250);
+	assert_string_equal(cell->scores[1].name, "external.gpu");
 	assert_int_equal(cell->components, 1U << VPA_CONNECTOR | 1U << VPA_DATAPLANE);
 	assert_string_equal(cell->ingress, "https://eu1.example.org");
 	assert_true(cell->is_intermittent);
@@ -128,6 +133,11 @@ static void test_refused(void **state)
 			"compliance.validUntil:"},
 		{"{" SEED "," ROOM ",\"compliance\":{}}", "compliance:"},
 		{"{" SEED "," ROOM ",\"taints\":[{\"key\":\"k\",\"effect\":\"NoExecute\"}]}", "taints.effect:"},
+		{"{" SEED "," ROOM ",\"scores\":[]}", "scores:"},
+		{"{" SEED "," ROOM ",\"scores\":{\"price\":1}}", "scores:"},
+		{"{" SEED "," ROOM ",\"scores\":{\"external.\":1}}", "scores:"},
+		{"{" SEED "," ROOM ",\"scores\":{\"cost\":1001}}", "scores.cost:"},
+		{"{" SEED "," ROOM ",\"scores\":{\"external.gpu\":-1}}", "scores.external.gpu:"},
 		{"{" SEED "," ROOM ",\"components\":[]}", "components:"},
 		{"{" SEED "," ROOM ",\"components\":[\"cfm.proxy\"]}", "components:"},
 		{"{" SEED "," ROOM ",\"endpoints\":{\"ingress\":\"eu1.example.org\"}}", "endpoints.ingress:"},

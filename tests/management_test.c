@@ -15,6 +15,7 @@
 #include "server/answer.h"
 #include "server/base/log.h"
 #include "tenants/cp/management.h"
+#include "tenants/provider_keys.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -50,6 +51,25 @@ void worker_pool_retire(struct worker_pool *of, void (*release)(void *object), v
 {
 	(void)of;
 	release(object);
+}
+
+/* No identity provider is asked here. */
+enum status provider_keys_open(struct worker_pool *of, const struct provider_source *source,
+	enum status (*take)(void *context, struct text jwks, struct text issuer, struct buffer *error), void *context,
+	struct provider_keys **keys)
+{
+	(void)of, (void)source, (void)take, (void)context, (void)keys;
+	return STATUS_UNAVAILABLE;
+}
+
+void provider_keys_ask(struct provider_keys *keys)
+{
+	(void)keys;
+}
+
+void provider_keys_free(struct provider_keys *keys)
+{
+	(void)keys;
 }
 
 /* Runs one task, waiting for it. */
@@ -237,7 +257,6 @@ static const struct {
 } life[] = {
 	{"GET", "/" A, NULL, 404, "[{\"message\":\"there is no such participant context\",\"type\":\"ObjectNotFound\""},
 	{"GET", "/" A "/config", NULL, 404, "ObjectNotFound"},
-	{"PATCH", "/" A "/config", "{}", 404, "ObjectNotFound"},
 	{"PUT", "/" A, "{}", 404, "ObjectNotFound"},
 	{"DELETE", "/" A, NULL, 404, "ObjectNotFound"},
 	/* cfm.md 4.4 B1: exactly 200, an IdResponse */
@@ -490,6 +509,99 @@ static void leftovers_of_a_cut_delete_go(void **state)
 	}
 }
 
+/* Agents work side by side: a configuration may come before its participant, and is its own from the first moment. */
+static const struct {
+	const char *method, *rest, *body;
+	int status;
+	const char *part;
+} early[] = {
+	{"PATCH", "/" A "/config", "{\"entries\":{\"one\":\"1\",\"two\":\"2\"},\"privateEntries\":{\"secret\":\"value\"}}",
+		204, ""},
+	{"PATCH", "/" A "/config", "{\"entries\":{\"one\":null,\"celld.weight\":\"7\"}}", 204, ""},
+	{"PATCH", "/" A "/config", "{\"entries\":{\"celld.weight\":\"0\"}}", 400, "\"path\":\"entries\""},
+	{"GET", "/" A "/config", NULL, 200, "\"entries\":{\"two\":\"2\",\"celld.weight\":\"7\"},\"privateEntries\":{}"},
+	{"GET", "/" A, NULL, 404, "ObjectNotFound"},
+	{"GET", "", NULL, 200, "[]"},
+	{"GET", "/" B "/config", NULL, 404, "ObjectNotFound"},
+	{"POST", "", PARTICIPANT(A, ",\"state\":\"ACTIVATED\""), 200, A},
+	{"GET", "/" A "/config", NULL, 200, "\"entries\":{\"two\":\"2\",\"celld.weight\":\"7\"},\"privateEntries\":{}"},
+	{"PATCH", "/" A "/config", "{\"entries\":{\"three\":\"3\"}}", 204, ""},
+	{"GET", "/" A "/config", NULL, 200, "\"two\":\"2\",\"celld.weight\":\"7\",\"three\":\"3\""},
+	/* it came once: a namesake of later has nothing of it */
+	{"DELETE", "/" A, NULL, 200, ""},
+	{"POST", "", PARTICIPANT(A, ""), 200, A},
+	{"GET", "/" A "/config", NULL, 200, "\"entries\":{}"},
+	/* one that is not wanted goes as a participant does */
+	{"PUT", "/" B "/config", "{\"entries\":{\"b\":\"1\"},\"privateEntries\":{\"secret\":\"b\"}}", 204, ""},
+	{"DELETE", "/" B, NULL, 404, "ObjectNotFound"},
+	{"GET", "/" B "/config", NULL, 404, "ObjectNotFound"},
+	{"POST", "", PARTICIPANT(B, ""), 200, B},
+	{"GET", "/" B "/config", NULL, 200, "\"entries\":{}"},
+};
+
+static void configurations_may_come_first(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(early); i++) {
+		int status = call(early[i].method, early[i].rest, early[i].body);
+		if (status != early[i].status || strstr(shot.body, early[i].part) == NULL)
+			fail_msg("%zu: %s %s: %d %s", i, early[i].method, early[i].rest, status, shot.body);
+		bool is_waiting = i < 7;
+		assert_int_equal(secret_status("early." A, "config.secret"), is_waiting ? STATUS_OK : STATUS_NOT_FOUND);
+		assert_int_equal(secret_status(A, "config.secret"), is_waiting || i > 10 ? STATUS_NOT_FOUND : STATUS_OK);
+	}
+	assert_int_equal(secret_status(B, "config.secret"), STATUS_NOT_FOUND);
+	assert_int_equal(secret_status("early." B, "config.secret"), STATUS_NOT_FOUND);
+}
+
+/* The participant is made between the reading of what came early and the writing: its own has the entry then. */
+static void the_participant_may_come_meanwhile(void **state)
+{
+	(void)state;
+	sqlite3 *other = NULL;
+	assert_int_equal(sqlite3_open(database, &other), SQLITE_OK);
+	begin("PATCH", "/" A "/config", "{\"entries\":{\"a\":\"1\"},\"privateEntries\":{\"s\":\"1\"}}", admin_token);
+	turn(); /* read: there is nothing */
+	assert_int_equal(
+		sqlite3_exec(other,
+			"BEGIN IMMEDIATE; UPDATE meta SET value = value + 1 WHERE name = 'revision';"
+			"INSERT INTO record (ctx, kind, id, revision, body) SELECT '" A "', 'participant', 'participant',"
+			" value, '{\"identity\":\"did:web:x\",\"state\":\"ACTIVATED\",\"properties\":{},\"createdAt\":1}'"
+			" FROM meta WHERE name = 'revision'; COMMIT",
+			NULL, NULL, NULL),
+		SQLITE_OK);
+	while (shot.status == 0)
+		turn();
+	assert_int_equal(shot.status, 204);
+	shot.exchange.on_close(&shot.exchange, STATUS_OK);
+	assert_int_equal(call("GET", "/" A "/config", NULL), 200);
+	assert_non_null(strstr(shot.body, "{\"a\":\"1\"}"));
+	assert_int_equal(secret_status(A, "config.s"), STATUS_OK);
+	assert_int_equal(secret_status("early." A, "config.s"), STATUS_NOT_FOUND);
+	sqlite3_close(other);
+}
+
+/* What nobody came for within a day goes when another one comes. */
+static void early_ones_grow_old(void **state)
+{
+	(void)state;
+	sqlite3 *other = NULL;
+	assert_int_equal(
+		call("PATCH", "/" B "/config", "{\"entries\":{\"a\":\"1\"},\"privateEntries\":{\"s\":\"1\"}}"), 204);
+	assert_int_equal(call("PATCH", "/" C "/config", "{\"entries\":{\"a\":\"1\"}}"), 204);
+	assert_int_equal(sqlite3_open(database, &other), SQLITE_OK);
+	assert_int_equal(
+		sqlite3_exec(other,
+			"UPDATE record SET body = replace(body, '\"at\":', '\"at\":1,\"then\":') WHERE id = '" B ".config'", NULL,
+			NULL, NULL),
+		SQLITE_OK);
+	sqlite3_close(other);
+	assert_int_equal(call("PATCH", "/" A "/config", "{\"entries\":{\"a\":\"1\"}}"), 204);
+	assert_int_equal(call("GET", "/" B "/config", NULL), 404);
+	assert_int_equal(call("GET", "/" C "/config", NULL), 200);
+	assert_int_equal(secret_status("early." B, "config.s"), STATUS_NOT_FOUND);
+}
+
 /* The caller leaves at once; what it asked for is done all the same, and nothing answers it. */
 static void callers_may_leave(void **state)
 {
@@ -556,6 +668,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(lists_come_in_pages_by_id, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(secrets_live_as_long_as_their_entry, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(leftovers_of_a_cut_delete_go, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(configurations_may_come_first, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_participant_may_come_meanwhile, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(early_ones_grow_old, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(callers_may_leave, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_merge_that_comes_second_merges_again, set_up, tear_down),
 	};

@@ -15,9 +15,11 @@
 #include "control/fabric/orchestration/pm.h"
 #include "control/fabric/parked.h"
 #include "server/answer.h"
+#include "server/base/clock.h"
 #include "server/base/id.h"
 #include "server/base/log.h"
 #include "state_fixture.h"
+#include "tenants/provider_keys.h"
 
 /* --- the worker: tasks in a list */
 
@@ -50,6 +52,25 @@ static void run_all(void)
 		}
 		fixture_run();
 	}
+}
+
+/* No identity provider is asked here. */
+enum status provider_keys_open(struct worker_pool *of, const struct provider_source *source,
+	enum status (*take)(void *context, struct text jwks, struct text issuer, struct buffer *error), void *context,
+	struct provider_keys **keys)
+{
+	(void)of, (void)source, (void)take, (void)context, (void)keys;
+	return STATUS_UNAVAILABLE;
+}
+
+void provider_keys_ask(struct provider_keys *keys)
+{
+	(void)keys;
+}
+
+void provider_keys_free(struct provider_keys *keys)
+{
+	(void)keys;
 }
 
 /* --- the engine's side of one exchange */
@@ -262,7 +283,11 @@ void placer_place(struct placer *unused, const struct placement *placement)
 	for (unsigned i = 0; i <= placer.builds; i++) { /* another was faster */
 		transaction_free(transaction);
 		transaction = transaction_new();
-		assert_true(placement->build(placement->context, choices, transaction));
+		if (placement->build(placement->context, choices, transaction))
+			continue;
+		transaction_free(transaction);
+		placement->done(placement->context, STATUS_INTERNAL, TEXT_NONE, TEXT_NONE, TEXT_NONE);
+		return;
 	}
 	struct placed *placed = malloc(sizeof(*placed));
 	placed->placement = *placement;
@@ -582,6 +607,92 @@ static void a_tenant_with_a_participant_on_its_way_stays(void **unused)
 	assert_int_equal(call(0, "DELETE", path, NULL), 400);
 }
 
+/* Both at one moment, each in a replica that has not heard of the other: the tenant goes and has no participant, or
+ * stays with it. */
+static void a_tenant_goes_with_nobody_of_another_replica_in_it(void **unused)
+{
+	char path[128];
+	(void)unused;
+	snprintf(path, sizeof(path), "/api/v1alpha1/tenants/%s", tenant);
+	for (unsigned order = 0; order < 2; order++) {
+		struct exchange calls[2];
+		memset(&shot, 0, sizeof(shot));
+		for (unsigned i = 0; i < 2; i++) {
+			bool is_delete = i != order;
+			calls[i] = (struct exchange){.method = is_delete ? TEXT("DELETE") : TEXT("POST"),
+				.target = text_of(is_delete ? path : profiles_path(""))};
+			shot.body = TEXT("{\"identifier\":\"did:web:a\"}");
+			rest_handle(rests[is_delete ? 1 : 0], &calls[i]);
+		}
+		run_all();
+		assert_int_equal(shot.given, 2);
+		for (unsigned i = 0; i < 2; i++)
+			calls[i].on_close(&calls[i], STATUS_OK);
+		bool is_deployed = order == 0; /* whoever comes to its commit first */
+		assert_int_equal(calls[order].status, is_deployed ? 202 : 409);
+		assert_int_equal(calls[1 - order].status, is_deployed ? 400 : 200);
+		assert_int_equal(fixture_count(RECORD_PARTICIPANT_PROFILE), is_deployed);
+		assert_int_equal(fixture_count(RECORD_TENANT), is_deployed);
+		if (!is_deployed)
+			break;
+		/* it stays, and is as before */
+		for (size_t i = 0; i < 2; i++) {
+			assert_int_equal(call(i, "GET", path, NULL), 200);
+			assert_null(strstr(shot.answer, "celld"));
+		}
+		free(deploy());
+		assert_int_equal(fixture_count(RECORD_PARTICIPANT_PROFILE), 2);
+		close_world(NULL);
+		open_world(NULL);
+		snprintf(path, sizeof(path), "/api/v1alpha1/tenants/%s", tenant);
+	}
+}
+
+/* A process died between the two commits of a deletion. */
+static void a_deletion_that_was_cut_off_is_forgotten(void **unused)
+{
+	char path[128], body[256];
+	(void)unused;
+	snprintf(path, sizeof(path), "/api/v1alpha1/tenants/%s", tenant);
+	snprintf(body, sizeof(body), "{\"id\":\"%s\",\"version\":0,\"properties\":{\"n\":1},\"celld\":{\"going\":%lld}}",
+		tenant, (long long)clock_wall_ms());
+	fixture_put(RECORD_TENANT, tenant, body);
+	assert_int_equal(call(0, "POST", profiles_path(""), "{\"identifier\":\"did:web:a\"}"), 409);
+	assert_int_equal(call(0, "GET", path, NULL), 200);
+	assert_null(strstr(shot.answer, "celld"));
+	assert_int_equal(call(0, "GET", "/api/v1alpha1/tenants", NULL), 200);
+	assert_null(strstr(shot.answer, "celld"));
+	snprintf(body, sizeof(body), "{\"id\":\"%s\",\"version\":0,\"celld\":{\"going\":%lld}}", tenant,
+		(long long)clock_wall_ms() - 61000);
+	fixture_put(RECORD_TENANT, tenant, body);
+	free(deploy());
+	assert_int_equal(call(1, "DELETE", path, NULL), 400);
+}
+
+/* The tenant changes while its participant is placed: once more, with what the tenant says now. */
+static void a_tenant_that_changes_meanwhile_is_read_again(void **unused)
+{
+	char path[128];
+	(void)unused;
+	snprintf(path, sizeof(path), "/api/v1alpha1/tenants/%s", tenant);
+	struct exchange calls[2] = {{.method = TEXT("PATCH"), .target = text_of(path)}, {.method = TEXT("POST")}};
+	memset(&shot, 0, sizeof(shot));
+	shot.body = TEXT("{\"properties\":{\"celld.placement\":{\"require\":{\"region\":[\"north\"]}}}}");
+	rest_handle(rests[1], &calls[0]);
+	calls[1].target = text_of(profiles_path(""));
+	shot.body = TEXT("{\"identifier\":\"did:web:a\"}");
+	rest_handle(rests[0], &calls[1]);
+	assert_null(strstr(placer.request, "north"));
+	run_all();
+	for (unsigned i = 0; i < 2; i++)
+		calls[i].on_close(&calls[i], STATUS_OK);
+	assert_int_equal(calls[0].status, 200);
+	assert_int_equal(calls[1].status, 202);
+	assert_int_equal(placer.asked, 2);
+	assert_non_null(strstr(placer.request, "north"));
+	assert_int_equal(fixture_count(RECORD_PARTICIPANT_PROFILE), 1);
+}
+
 static void one_of_all_dataspaces_is_enough_when_none_is_named(void **unused)
 {
 	char wanted[64], body[160];
@@ -791,7 +902,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {WORLD(what_is_written_together_is_there_together),
 		WORLD(a_caller_that_leaves_does_not_take_the_call_along), WORLD(a_change_by_another_replica_is_seen_and_kept),
 		WORLD(an_external_id_is_given_once_even_at_the_same_moment),
-		WORLD(a_tenant_with_a_participant_on_its_way_stays), WORLD(one_of_all_dataspaces_is_enough_when_none_is_named),
+		WORLD(a_tenant_with_a_participant_on_its_way_stays), WORLD(a_tenant_goes_with_nobody_of_another_replica_in_it),
+		WORLD(a_deletion_that_was_cut_off_is_forgotten), WORLD(a_tenant_that_changes_meanwhile_is_read_again),
+		WORLD(one_of_all_dataspaces_is_enough_when_none_is_named),
 		WORLD(responses_move_vpas_and_are_acknowledged_after_the_commit), WORLD(what_cannot_be_stored_comes_again),
 		WORLD(two_responses_at_once_are_both_taken), WORLD(the_cause_of_a_failure_is_found),
 		WORLD(nonsense_is_parked_and_an_unknown_profile_waited_for), WORLD(cells_that_have_joined_are_told),

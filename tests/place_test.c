@@ -138,6 +138,13 @@ static void requests_are_strict(void **state)
 		{CP ",\"spread\":[{\"topologyKey\":\"zone\",\"when\":\"Never\"}]}", "spread.when:"},
 		{CP ",\"strategy\":\"best\"}", "strategy:"},
 		{CP ",\"class\":\"gold\"}", "class:"},
+		{CP ",\"weights\":{\"cost\":4,\"external.gpu\":7}}", NULL},
+		{CP ",\"weights\":{\"cost\":4,\"external.gpu\":8}}", "weights:"},
+		{CP ",\"weights\":{\"headroom\":1}}", "weights:"},
+		{CP ",\"weights\":{\"external.a b\":1}}", "weights:"},
+		{CP ",\"weights\":{\"cost\":0}}", "weights:"},
+		{CP ",\"weights\":{\"cost\":12}}", "weights:"},
+		{CP ",\"weights\":[\"cost\"]}", "weights:"},
 		{CP ",\"tolerations\":[{\"value\":\"v\"}]}", "tolerations.key: is missing"},
 		{CP ",\"prefer\":{\"near\":{\"region\":\"r\"}}}", "prefer.near.region: unknown member"},
 	};
@@ -273,6 +280,79 @@ static void better_cells_win(void **state)
 			place_snapshot_free(snapshot);
 		}
 	}
+}
+
+/* Of three cells that are alike but for what they say: nothing by default, and each name for itself. */
+static void what_cells_say_counts_when_it_is_asked_for(void **state)
+{
+	static const struct {
+		const char *ask;
+		int64_t slot; /* -1: the tie decides */
+		int part;     /* of the chosen, of what is asked for first */
+	} cases[] = {
+		{DP ",\"vpaId\":\"v\"}", -1, 0},
+		{DP ",\"weights\":{\"cost\":1}}", 0, 900},
+		{DP ",\"weights\":{\"external.gpu\":1}}", 1, 700},
+		{DP ",\"weights\":{\"external.gpu\":2,\"cost\":1}}", 1, 700},
+		{DP ",\"weights\":{\"cost\":5,\"external.gpu\":2}}", 0, 900},
+		{DP ",\"weights\":{\"external.solar\":11}}", 2, 1},
+		{DP ",\"weights\":{\"external.unheard\":11}}", -1, 0},
+	};
+	struct place_snapshot *snapshot = place_snapshot_new();
+	struct place_decision decision;
+	(void)state;
+	place_cell(snapshot, 0, "c0", 10, "\"scores\":{\"cost\":100}", PLACE_OPEN);
+	place_cell(snapshot, 1, "c1", 10, "\"scores\":{\"cost\":500,\"external.gpu\":700}", PLACE_OPEN);
+	place_cell(snapshot, 2, "c2", 10, "\"scores\":{\"external.solar\":1}", PLACE_OPEN);
+	place_cell(snapshot, 100, "c100", 10, "", PLACE_OPEN); /* the columns have grown */
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct place_request *request = place_ask(cases[i].ask);
+		const struct place_request *one = request;
+		struct buffer text = {0};
+		int64_t part = 0;
+		place_decide(snapshot, &one, 1, &decision);
+		if (decision.is_tie != (cases[i].slot < 0) || (cases[i].slot >= 0 && decision.slot != cases[i].slot))
+			fail_msg("%s: slot %d", cases[i].ask, (int)decision.slot);
+		place_explain(snapshot, &decision, &(struct place_telling){.cells = 4}, &text);
+		struct json *root = place_json(text.bytes);
+		const struct json *parts = json_member(json_first(json_member(root, "top")), "parts");
+		assert_int_equal(json_count(parts), PLACE_SCORE_COUNT + request->weight_count);
+		if (request->weight_count > 0) {
+			assert_true(json_integer(json_member(parts, request->weights[0].name), &part));
+			assert_int_equal(part, cases[i].part);
+		}
+		json_free(root);
+		buffer_free(&text);
+		place_request_free(request);
+	}
+	place_snapshot_free(snapshot);
+}
+
+/* What a cell says may change: what was decided before is decided again all the same. */
+static void what_cells_have_said_is_kept(void **state)
+{
+	struct place_snapshot *snapshot = place_snapshot_new();
+	struct place_request *request = place_ask(DP ",\"weights\":{\"cost\":5}}");
+	const struct place_request *one = request;
+	struct place_decision decision;
+	(void)state;
+	place_cell(snapshot, 0, "c0", 10, "\"scores\":{\"cost\":100}", PLACE_OPEN);
+	place_cell(snapshot, 1, "c1", 10, "\"scores\":{\"cost\":500}", PLACE_OPEN);
+	uint64_t version = place_snapshot_version(snapshot);
+	place_cell(snapshot, 0, "c0", 10, "\"scores\":{\"cost\":900}", PLACE_OPEN);
+	place_decide(snapshot, &one, 1, &decision);
+	assert_int_equal(decision.slot, 1);
+	assert_true(place_snapshot_rewind(snapshot, version));
+	place_decide(snapshot, &one, 1, &decision);
+	assert_int_equal(decision.slot, 0);
+	place_snapshot_return(snapshot);
+	place_decide(snapshot, &one, 1, &decision);
+	assert_int_equal(decision.slot, 1);
+	place_cell(snapshot, 1, "c1", 10, "", PLACE_OPEN); /* it says nothing more */
+	place_decide(snapshot, &one, 1, &decision);
+	assert_int_equal(decision.slot, 0);
+	place_request_free(request);
+	place_snapshot_free(snapshot);
 }
 
 static void packing_turns_headroom_round(void **state)
@@ -469,13 +549,13 @@ static void settling_is_exact(void **state)
 	(void)state;
 	assert_int_equal(place_snapshot_settle(snapshot, TEXT("p"), TEXT("t"), first, 3), STATUS_OK);
 	assert_int_equal(place_snapshot_settle(snapshot, TEXT("p"), TEXT("t"), second, 2), STATUS_OK);
-	const struct held *held = lodgings_of(&snapshot->participants, text_hash(TEXT("p")), &count);
+	const struct held *held = lodgings_of(&snapshot->participants, place_hash(TEXT("p")), &count);
 	assert_int_equal(count, 2);
 	assert_true(held[0].slot == 1 && held[0].count == 1 && held[1].slot == 2 && held[1].type == VPA_ISSUER);
 	assert_int_equal(snapshot->sketch[0], 0);
 	assert_int_not_equal(snapshot->sketch[2], 0);
 	assert_int_equal(place_snapshot_settle(snapshot, TEXT("p"), TEXT("t"), NULL, 0), STATUS_OK);
-	assert_null(lodgings_of(&snapshot->participants, text_hash(TEXT("p")), &count));
+	assert_null(lodgings_of(&snapshot->participants, place_hash(TEXT("p")), &count));
 	assert_int_equal(snapshot->sketch[1] | snapshot->sketch[2], 0);
 	place_snapshot_free(snapshot);
 }
@@ -654,6 +734,8 @@ int main(void)
 		cmocka_unit_test(the_nearest_miss_is_named),
 		cmocka_unit_test(an_explanation_is_whole),
 		cmocka_unit_test(better_cells_win),
+		cmocka_unit_test(what_cells_say_counts_when_it_is_asked_for),
+		cmocka_unit_test(what_cells_have_said_is_kept),
 		cmocka_unit_test(packing_turns_headroom_round),
 		cmocka_unit_test(ties_are_broken_by_names_alone),
 		cmocka_unit_test(a_participant_spans_cells),

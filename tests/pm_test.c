@@ -184,6 +184,30 @@ static size_t ended(const struct world *world, enum orchestration_state state, c
 	return count;
 }
 
+static void run(struct world *world, void (*what)(void *context))
+{
+	fabric_run(&world->fabric, what, world);
+}
+
+static void wait_until(struct world *world, bool (*is)(void *context))
+{
+	assert_true(fabric_wait(&world->fabric, is, world));
+}
+
+static void order_one(struct world *world)
+{
+	world->id = "o-1";
+	run(world, order);
+}
+
+/* Ordered, and agents are there that do it. */
+static void deploy(struct world *world)
+{
+	world->deploy_outcome = ACTIVITY_COMPLETE;
+	run(world, add_executors);
+	order_one(world);
+}
+
 static const char *response = "event.cfm-orchestration-response";
 
 static bool is_deployed(void *context)
@@ -198,11 +222,8 @@ static void from_the_order_to_the_response(void **state)
 	struct world world;
 	(void)state;
 	open_world(&world, 1, &settings);
-	world.id = "o-1";
-	world.deploy_outcome = ACTIVITY_COMPLETE;
-	fabric_run(&world.fabric, add_executors, &world);
-	fabric_run(&world.fabric, order, &world);
-	assert_true(fabric_wait(&world.fabric, is_deployed, &world));
+	deploy(&world);
+	wait_until(&world, is_deployed);
 	assert_int_equal(world.deployed, 2);
 	assert_non_null(find_body(&world, response, "\"manifestId\":\"o-1\",\"correlationId\":\"profile\""));
 	assert_non_null(find_body(&world, response, "\"success\":true"));
@@ -223,9 +244,9 @@ static void what_cannot_be_started_is_answered(void **state)
 	open_world(&world, 1, &settings);
 	world.subject = "event.cfm-orchestration";
 	world.body = "{\"id\":\"o-1\",\"correlationId\":\"profile\",\"orchestrationType\":\"unknown\"}";
-	fabric_run(&world.fabric, publish, &world);
-	fabric_run(&world.fabric, publish, &world); /* twice: answered once */
-	assert_true(fabric_wait(&world.fabric, is_refused, &world));
+	run(&world, publish);
+	run(&world, publish); /* twice: answered once */
+	wait_until(&world, is_refused);
 	assert_non_null(find_body(&world, response, "\"success\":false,\"errorDetail\":\"no orchestration definition"));
 	close_world(&world);
 }
@@ -243,10 +264,10 @@ static void a_manifest_that_is_none_is_parked(void **state)
 	open_world(&world, 1, &settings);
 	world.subject = "event.cfm-orchestration";
 	world.body = "{\"id\":\"o-1\"";
-	fabric_run(&world.fabric, publish, &world);
+	run(&world, publish);
 	world.body = "{\"id\":\"> *\",\"correlationId\":\"c\",\"orchestrationType\":\"t\"}";
-	fabric_run(&world.fabric, publish, &world);
-	assert_true(fabric_wait(&world.fabric, is_parked, &world));
+	run(&world, publish);
+	wait_until(&world, is_parked);
 	close_world(&world);
 }
 
@@ -295,10 +316,10 @@ static void an_error_is_compensated_once(void **state)
 	(void)state;
 	open_world(&world, 2, &settings);
 	world.deploy_outcome = ACTIVITY_FATAL;
-	fabric_run(&world.fabric, add_executors, &world);
-	fabric_run(&world.fabric, order_all, &world);
-	assert_true(fabric_wait(&world.fabric, are_all_compensated, &world));
-	fabric_run(&world.fabric, count_compensations, &world);
+	run(&world, add_executors);
+	run(&world, order_all);
+	wait_until(&world, are_all_compensated);
+	run(&world, count_compensations);
 	assert_int_equal(world.disposed, 2 * RACES);
 	close_world(&world);
 }
@@ -322,9 +343,9 @@ static bool has_message(void *context)
 static void settle_and_wipe(struct world *world, const char *subject)
 {
 	world->subject = subject;
-	assert_true(fabric_wait(&world->fabric, has_message, world));
-	fabric_run(&world->fabric, wipe, world);
-	assert_true(fabric_wait(&world->fabric, has_message, world));
+	wait_until(world, has_message);
+	run(world, wipe);
+	wait_until(world, has_message);
 }
 
 static void what_the_broker_lost_comes_back(void **state)
@@ -332,13 +353,12 @@ static void what_the_broker_lost_comes_back(void **state)
 	struct world world;
 	(void)state;
 	open_world(&world, 1, &settings);
-	world.id = "o-1";
 	world.deploy_outcome = ACTIVITY_COMPLETE;
-	fabric_run(&world.fabric, order, &world);
+	order_one(&world);
 	settle_and_wipe(&world, "event.x"); /* value and message of the first step */
 	settle_and_wipe(&world, "event.x"); /* and again */
-	fabric_run(&world.fabric, add_executors, &world);
-	assert_true(fabric_wait(&world.fabric, is_deployed, &world));
+	run(&world, add_executors);
+	wait_until(&world, is_deployed);
 	assert_int_equal(world.deployed, 2);
 	close_world(&world);
 }
@@ -360,12 +380,11 @@ static void a_lost_message_is_sent_again(void **state)
 	struct world world;
 	(void)state;
 	open_world(&world, 1, &settings);
-	world.id = "o-1";
-	fabric_run(&world.fabric, order, &world);
+	order_one(&world);
 	world.subject = "event.x";
-	assert_true(fabric_wait(&world.fabric, has_message, &world));
-	fabric_run(&world.fabric, purge_queue, &world);
-	assert_true(fabric_wait(&world.fabric, has_message, &world));
+	wait_until(&world, has_message);
+	run(&world, purge_queue);
+	wait_until(&world, has_message);
 	close_world(&world);
 }
 
@@ -385,18 +404,17 @@ static void what_takes_too_long_ends_as_failed(void **state)
 	(void)state;
 	hasty.orchestration_ms = 300;
 	open_world(&world, 1, &hasty);
-	world.id = "o-1";
-	fabric_run(&world.fabric, order, &world);
+	order_one(&world);
 	world.subject = "event.x";
-	assert_true(fabric_wait(&world.fabric, has_message, &world));
-	fabric_run(&world.fabric, purge_queue, &world);
+	wait_until(&world, has_message);
+	run(&world, purge_queue);
 	/* no agent of x is there until it has failed */
 	for (int i = 0; i < 1000 && ended(&world, ORCHESTRATION_ERRORED, DEPLOY) == 0; i++)
 		usleep(2000);
 	hasty.orchestration_ms = 60000;
 	world.pms[0]->settings.orchestration_ms = 60000;
-	fabric_run(&world.fabric, add_executors, &world);
-	assert_true(fabric_wait(&world.fabric, is_failed_and_undone, &world));
+	run(&world, add_executors);
+	wait_until(&world, is_failed_and_undone);
 	assert_int_equal(world.deployed, 0);
 	close_world(&world);
 }
@@ -421,13 +439,10 @@ static void a_response_nobody_took_is_sent_again(void **state)
 	struct world world;
 	(void)state;
 	open_world(&world, 1, &settings);
-	world.id = "o-1";
-	world.deploy_outcome = ACTIVITY_COMPLETE;
-	fabric_run(&world.fabric, add_executors, &world);
-	fabric_run(&world.fabric, order, &world);
-	assert_true(fabric_wait(&world.fabric, is_deployed, &world));
-	fabric_run(&world.fabric, forget_answer, &world);
-	assert_true(fabric_wait(&world.fabric, is_resent, &world));
+	deploy(&world);
+	wait_until(&world, is_deployed);
+	run(&world, forget_answer);
+	wait_until(&world, is_resent);
 	close_world(&world);
 }
 
@@ -445,11 +460,8 @@ static void finished_values_leave_the_bucket(void **state)
 	(void)state;
 	brief.retention_ms = 0;
 	open_world(&world, 1, &brief);
-	world.id = "o-1";
-	world.deploy_outcome = ACTIVITY_COMPLETE;
-	fabric_run(&world.fabric, add_executors, &world);
-	fabric_run(&world.fabric, order, &world);
-	assert_true(fabric_wait(&world.fabric, is_purged, &world));
+	deploy(&world);
+	wait_until(&world, is_purged);
 	assert_int_equal(ended(&world, ORCHESTRATION_COMPLETED, DEPLOY), 1); /* the record stays */
 	close_world(&world);
 }
@@ -475,13 +487,10 @@ static void a_disposal_finds_what_it_needs(void **state)
 	struct world world;
 	(void)state;
 	open_world(&world, 1, &settings);
-	world.id = "o-1";
-	world.deploy_outcome = ACTIVITY_COMPLETE;
-	fabric_run(&world.fabric, add_executors, &world);
-	fabric_run(&world.fabric, order, &world);
-	assert_true(fabric_wait(&world.fabric, is_deployed, &world));
-	fabric_run(&world.fabric, dispose, &world);
-	assert_true(fabric_wait(&world.fabric, is_disposing, &world));
+	deploy(&world);
+	wait_until(&world, is_deployed);
+	run(&world, dispose);
+	wait_until(&world, is_disposing);
 	const char *value = find_body(&world, "$KV.cfm-bucket.o-2", "\"undo one\"");
 	assert_non_null(strstr(value, "\"cfm.vpa.state\":{\"holderPid\":\"h\"},\"holderPid\":\"h\","
 								  "\"participantContextId\":{},\"cfm.vpa.credentials\":[]"));

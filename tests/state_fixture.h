@@ -30,6 +30,7 @@ struct fixture_change {
 	enum record_kind kind;
 	char *id, *body; /* body NULL: delete */
 	int64_t expected;
+	bool is_condition; /* nothing is changed */
 };
 struct transaction {
 	struct fixture_change changes[FIXTURE_CHANGES];
@@ -75,7 +76,15 @@ void transaction_free(struct transaction *transaction)
 static inline bool fixture_change(
 	struct transaction *transaction, enum record_kind kind, struct text id, char *body, int64_t expected)
 {
-	transaction->changes[transaction->count++] = (struct fixture_change){kind, text_copy(id), body, expected};
+	transaction->changes[transaction->count++] = (struct fixture_change){kind, text_copy(id), body, expected, false};
+	return true;
+}
+
+bool transaction_expect(
+	struct transaction *transaction, struct text ctx, enum record_kind kind, struct text id, int64_t expected)
+{
+	(void)ctx;
+	transaction->changes[transaction->count++] = (struct fixture_change){kind, text_copy(id), NULL, expected, true};
 	return true;
 }
 
@@ -161,6 +170,8 @@ static inline enum status fixture_judge(const struct transaction *transaction)
 		const struct fixture_record *record = fixture_find(change->kind, change->id);
 		if (change->expected == REVISION_ANY && (change->body != NULL || record != NULL))
 			continue;
+		if (record == NULL && change->is_condition && change->expected == REVISION_ABSENT)
+			continue;
 		if (record == NULL && (change->body == NULL || change->expected > 0))
 			return STATUS_NOT_FOUND;
 		if (record != NULL && change->expected != record->revision)
@@ -199,8 +210,11 @@ static inline void fixture_run(void)
 		enum status status = fixture.is_down ? STATUS_UNAVAILABLE : fixture_judge(next.transaction);
 		if (status == STATUS_OK) {
 			fixture.revision++;
-			for (size_t i = 0; i < next.transaction->count; i++)
+			for (size_t i = 0; i < next.transaction->count; i++) {
+				if (next.transaction->changes[i].is_condition)
+					continue;
 				fixture_apply(&next.transaction->changes[i], fixture.revision);
+			}
 			fixture_tell_batch();
 		}
 		if (!next.state->is_dead)
@@ -212,7 +226,7 @@ static inline void fixture_run(void)
 /* As somebody else writes it. */
 static inline void fixture_put(enum record_kind kind, const char *id, const char *body)
 {
-	const struct fixture_change change = {kind, text_copy(text_of(id)), text_copy(text_of(body)), REVISION_ANY};
+	const struct fixture_change change = {kind, text_copy(text_of(id)), text_copy(text_of(body)), REVISION_ANY, false};
 	fixture_apply(&change, ++fixture.revision);
 	fixture_tell_batch();
 	free(change.id);

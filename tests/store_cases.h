@@ -431,21 +431,71 @@ static void on_page(void *context, enum status status, const struct record *reco
 	suite_on_done(&page->outcome, status, 0);
 }
 
+static void page_open(struct page *page)
+{
+	*page = (struct page){.count = 0};
+	pthread_mutex_init(&page->outcome.lock, NULL);
+	pthread_cond_init(&page->outcome.changed, NULL);
+}
+
+static void page_wait(struct page *page)
+{
+	pthread_mutex_lock(&page->outcome.lock);
+	while (!page->outcome.is_done)
+		pthread_cond_wait(&page->outcome.changed, &page->outcome.lock);
+	pthread_mutex_unlock(&page->outcome.lock);
+	assert_int_equal(page->outcome.status, STATUS_OK);
+	pthread_cond_destroy(&page->outcome.changed);
+	pthread_mutex_destroy(&page->outcome.lock);
+}
+
 static void assert_page(struct seen *seen, const char *ctx, const char *after, size_t limit, const char *expected)
 {
-	struct page page = {.count = 0};
-	pthread_mutex_init(&page.outcome.lock, NULL);
-	pthread_cond_init(&page.outcome.changed, NULL);
+	struct page page;
+	page_open(&page);
 	store_list(seen->store, text_of(ctx), RECORD_RECEIPT, after == NULL ? TEXT_NONE : text_of(after), limit, NULL,
 		on_page, &page);
-	pthread_mutex_lock(&page.outcome.lock);
-	while (!page.outcome.is_done)
-		pthread_cond_wait(&page.outcome.changed, &page.outcome.lock);
-	pthread_mutex_unlock(&page.outcome.lock);
-	assert_int_equal(page.outcome.status, STATUS_OK);
+	page_wait(&page);
 	assert_string_equal(page.line, expected);
-	pthread_cond_destroy(&page.outcome.changed);
-	pthread_mutex_destroy(&page.outcome.lock);
+}
+
+static void what_is_asked_for_by_its_ids_is_read(void **state)
+{
+	static const struct {
+		const char *ids[4], *expected; /* each once, in whatever order */
+		size_t count;
+	} cases[] = {{{"a"}, "a 1;", 1}, {{"b", "none", "a"}, "a 1;b 2;", 2}, {{"gone"}, "", 0}, {{NULL}, "", 0},
+		{{"q\"uo{te},\\", "a", "a"}, "a 1;q\"uo{te},\\ 3;", 2}, {{"%", "A", ""}, "", 0}};
+	struct seen *seen = suite_start();
+	(void)state;
+	assert_int_equal(put(seen, "", RECORD_FLOW, "a", "1"), STATUS_OK);
+	assert_int_equal(put(seen, "", RECORD_FLOW, "b", "2"), STATUS_OK);
+	assert_int_equal(put(seen, "", RECORD_FLOW, "q\"uo{te},\\", "3"), STATUS_OK);
+	assert_int_equal(put(seen, "", RECORD_FLOW, "gone", "4"), STATUS_OK);
+	assert_int_equal(put(seen, "", RECORD_KEY, "none", "5"), STATUS_OK);
+	struct transaction *transaction = transaction_new();
+	assert_true(transaction_delete(transaction, TEXT(""), RECORD_FLOW, TEXT("gone"), REVISION_ANY));
+	struct outcome *deleted = suite_submit(seen, transaction); /* what was submitted before is seen */
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct text ids[4];
+		struct page page;
+		size_t count = 0;
+		while (count < 4 && cases[i].ids[count] != NULL) {
+			ids[count] = text_of(cases[i].ids[count]);
+			count++;
+		}
+		page_open(&page);
+		store_read(seen->store, TEXT(""), RECORD_FLOW, ids, count, NULL, on_page, &page);
+		page_wait(&page);
+		assert_int_equal(page.count, cases[i].count);
+		for (const char *at = page.line; *at != 0; at = strchr(at, ';') + 1) {
+			char one[64];
+			snprintf(one, sizeof(one), "%.*s", (int)(strchr(at, ';') + 1 - at), at);
+			assert_non_null(strstr(cases[i].expected, one));
+		}
+	}
+	assert_int_equal(suite_wait(deleted, NULL), STATUS_OK);
+	suite_stop(seen);
 }
 
 static void what_is_read_on_demand_is_told_to_nobody(void **state)
@@ -529,5 +579,6 @@ static void what_passes_is_told_of_and_leaves_no_trace(void **state)
 		SUITE_CASE(closing_finishes_what_waits), SUITE_CASE(two_processes_see_each_other_in_order),                    \
 		SUITE_CASE(of_one_expected_revision_one_process_wins), SUITE_CASE(what_is_refused_hides_nothing_of_others),    \
 		SUITE_CASE(an_old_schema_is_brought_up_and_a_newer_one_refused),                                               \
-		SUITE_CASE(what_is_read_on_demand_is_told_to_nobody), SUITE_CASE(what_passes_is_told_of_and_leaves_no_trace),  \
-		SUITE_CASE(records_of_a_newer_program_are_left_alone), SUITE_CASE(a_held_lock_refuses_and_its_end_heals)
+		SUITE_CASE(what_is_asked_for_by_its_ids_is_read), SUITE_CASE(what_is_read_on_demand_is_told_to_nobody),        \
+		SUITE_CASE(what_passes_is_told_of_and_leaves_no_trace), SUITE_CASE(records_of_a_newer_program_are_left_alone), \
+		SUITE_CASE(a_held_lock_refuses_and_its_end_heals)

@@ -50,12 +50,6 @@ static const struct member {
 	{"token", offsetof(struct join_request, token), is_token, true, "must be a join token"},
 };
 
-static enum status wrong(struct buffer *error, const char *member, const char *what)
-{
-	buffer_printf(error, "%s: %s", member, what);
-	return STATUS_INVALID;
-}
-
 /* 0 when it is not there. */
 static bool read_epoch(const struct json *node, int64_t *epoch)
 {
@@ -82,17 +76,17 @@ enum status join_request_read(const struct json *body, struct join_request *requ
 		if (value == NULL && members[i].is_optional)
 			continue;
 		if (text.bytes == NULL || !members[i].is_valid(text))
-			return wrong(error, members[i].name, members[i].what);
+			return buffer_invalid(error, members[i].name, members[i].what);
 		memcpy((char *)request + members[i].offset, &text, sizeof(text));
 	}
 	if (json_kind(request->definition) != JSON_OBJECT)
-		return wrong(error, "definition", "must be an object");
+		return buffer_invalid(error, "definition", "must be an object");
 	if (!speaks(json_member(body, "protocolVersions")))
-		return wrong(error, "protocolVersions", "must hold 1");
+		return buffer_invalid(error, "protocolVersions", "must hold 1");
 	if (!read_epoch(json_member(body, "epoch"), &request->epoch))
-		return wrong(error, "epoch", "must be a number of 0 or more");
+		return buffer_invalid(error, "epoch", "must be a number of 0 or more");
 	if (!read_epoch(json_member(body, "lastEpoch"), &request->last_epoch))
-		return wrong(error, "lastEpoch", "must be a number of 0 or more");
+		return buffer_invalid(error, "lastEpoch", "must be a number of 0 or more");
 	return STATUS_OK;
 }
 

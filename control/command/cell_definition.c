@@ -5,9 +5,10 @@
 #include <stdlib.h>
 
 #include "control/command/fields.h"
+#include "server/base/id.h"
 #include "server/base/timestamp.h"
 
-enum { LABELS_MAX = 64, TEXT_MAX = 16 * 1024, NAME_MAX_BYTES = 128, LONG_MAX_BYTES = 512 };
+enum { TEXT_MAX = 16 * 1024, NAME_MAX_BYTES = 128, LONG_MAX_BYTES = 512 };
 #define CAPACITY_MAX 2000000000
 
 #define AT(member) .is_kept = true, .offset = offsetof(struct cell_definition, member)
@@ -65,29 +66,28 @@ static enum status read_cell_id(const struct json *value, const char *path, void
 	return definition->cell_id != NULL ? STATUS_OK : STATUS_NO_MEMORY;
 }
 
+/* At least one. */
+static size_t room_of(const struct json *list)
+{
+	size_t count = json_count(list);
+	return count < FIELD_ITEMS_MAX ? count + 1 : FIELD_ITEMS_MAX;
+}
+
+static bool add_label(void *context, struct text key, struct text text)
+{
+	struct cell_definition *definition = context;
+	struct cell_label *label = &definition->labels[definition->label_count++];
+	*label = (struct cell_label){text_copy(key), text_copy(text)};
+	return label->key != NULL && label->value != NULL;
+}
+
 static enum status read_labels(const struct json *value, const char *path, void *target, struct buffer *error)
 {
 	struct cell_definition *definition = target;
-	size_t room = json_count(value);
-	if (json_kind(value) != JSON_OBJECT || room > LABELS_MAX)
-		return field_wrong(error, path, "must be an object of at most 64 texts");
-	definition->labels = calloc(room + 1, sizeof(*definition->labels));
+	definition->labels = calloc(room_of(value), sizeof(*definition->labels));
 	if (definition->labels == NULL)
 		return STATUS_NO_MEMORY;
-	for (const struct json *item = json_first(value); item != NULL; item = json_next(item)) {
-		struct text key = text_of(json_name(item)), text = json_text(item);
-		if (key.length == 0 || key.length > NAME_MAX_BYTES || !text_is_line(key))
-			return field_wrong(error, path, "a label's name must have 1 to 128 bytes");
-		if (text.bytes == NULL || text.length > NAME_MAX_BYTES || !text_is_line(text)) {
-			buffer_printf(error, "%s.%s: must be a text of at most 128 bytes", path, key.bytes);
-			return STATUS_INVALID;
-		}
-		struct cell_label *label = &definition->labels[definition->label_count++];
-		*label = (struct cell_label){text_copy(key), text_copy(text)};
-		if (label->key == NULL || label->value == NULL)
-			return STATUS_NO_MEMORY;
-	}
-	return STATUS_OK;
+	return fields_each_text(value, path, NAME_MAX_BYTES, add_label, definition, error);
 }
 
 struct attestation_fields {
@@ -113,9 +113,10 @@ static bool until_of(const char *text, int64_t *wall_ms)
 	return true;
 }
 
-static enum status read_attestation(
-	const struct json *item, const char *path, struct cell_attestation *into, struct buffer *error)
+static enum status read_attestation(void *context, const struct json *item, const char *path, struct buffer *error)
 {
+	struct cell_definition *definition = context;
+	struct cell_attestation *into = &definition->compliance[definition->compliance_count];
 	struct attestation_fields read = {0};
 	size_t count = sizeof(attestation_fields) / sizeof(attestation_fields[0]);
 	enum status status = fields_read(attestation_fields, count, item, path, &read, error);
@@ -126,6 +127,7 @@ static enum status read_attestation(
 	if (status == STATUS_OK) {
 		into->id = read.id;
 		read.id = NULL;
+		definition->compliance_count++;
 	}
 	fields_free(attestation_fields, count, &read);
 	return status;
@@ -134,18 +136,10 @@ static enum status read_attestation(
 static enum status read_compliance(const struct json *value, const char *path, void *target, struct buffer *error)
 {
 	struct cell_definition *definition = target;
-	size_t room = json_count(value);
-	if (json_kind(value) != JSON_ARRAY || room > FIELD_ITEMS_MAX)
-		return field_wrong(error, path, "must be an array of at most 64 objects");
-	definition->compliance = calloc(room + 1, sizeof(*definition->compliance));
+	definition->compliance = calloc(room_of(value), sizeof(*definition->compliance));
 	if (definition->compliance == NULL)
 		return STATUS_NO_MEMORY;
-	enum status status = STATUS_OK;
-	for (const struct json *item = json_first(value); item != NULL && status == STATUS_OK; item = json_next(item)) {
-		status = read_attestation(item, path, &definition->compliance[definition->compliance_count], error);
-		definition->compliance_count += status == STATUS_OK;
-	}
-	return status;
+	return fields_each(value, path, FIELD_ITEMS_MAX, read_attestation, definition, error);
 }
 
 struct taint_fields {
@@ -157,8 +151,9 @@ static const struct field taint_fields[] = {
 	NAME("effect", .is_required = true, .is_kept = true, .offset = offsetof(struct taint_fields, effect)),
 };
 
-static enum status read_taint(const struct json *item, const char *path, struct cell_taint *into, struct buffer *error)
+static enum status read_taint(void *context, const struct json *item, const char *path, struct buffer *error)
 {
+	struct cell_definition *definition = context;
 	struct taint_fields read = {0};
 	size_t count = sizeof(taint_fields) / sizeof(taint_fields[0]);
 	enum status status = fields_read(taint_fields, count, item, path, &read, error);
@@ -167,6 +162,7 @@ static enum status read_taint(const struct json *item, const char *path, struct 
 		status = STATUS_INVALID;
 	}
 	if (status == STATUS_OK) {
+		struct cell_taint *into = &definition->taints[definition->taint_count++];
 		*into = (struct cell_taint){read.key, read.value != NULL ? read.value : text_copy(TEXT(""))};
 		read.key = read.value = NULL;
 		status = into->value != NULL ? STATUS_OK : STATUS_NO_MEMORY;
@@ -178,32 +174,63 @@ static enum status read_taint(const struct json *item, const char *path, struct 
 static enum status read_taints(const struct json *value, const char *path, void *target, struct buffer *error)
 {
 	struct cell_definition *definition = target;
-	size_t room = json_count(value);
-	if (json_kind(value) != JSON_ARRAY || room > FIELD_ITEMS_MAX)
-		return field_wrong(error, path, "must be an array of at most 64 objects");
-	definition->taints = calloc(room + 1, sizeof(*definition->taints));
+	definition->taints = calloc(room_of(value), sizeof(*definition->taints));
 	if (definition->taints == NULL)
 		return STATUS_NO_MEMORY;
-	enum status status = STATUS_OK;
-	for (const struct json *item = json_first(value); item != NULL && status == STATUS_OK; item = json_next(item))
-		status = read_taint(item, path, &definition->taints[definition->taint_count++], error);
-	return status;
+	return fields_each(value, path, FIELD_ITEMS_MAX, read_taint, definition, error);
 }
 
-static enum status read_components(const struct json *value, const char *path, void *target, struct buffer *error)
+bool cell_score_name_is_valid(struct text name)
+{
+	static const struct text external = {"external.", 9};
+	return text_equals(name, TEXT("cost")) ||
+		   (text_starts_with(name, external) &&
+			   name_is_valid(text_slice(name, external.length, name.length), NAME_MAX_BYTES));
+}
+
+static enum status read_scores(const struct json *value, const char *path, void *target, struct buffer *error)
 {
 	struct cell_definition *definition = target;
-	definition->components = 0;
+	size_t room = json_count(value);
+	if (json_kind(value) != JSON_OBJECT || room > CELL_SCORES_MAX)
+		return field_wrong(error, path, "must be an object of at most 16 numbers");
+	definition->scores = calloc(room + 1, sizeof(*definition->scores));
+	if (definition->scores == NULL)
+		return STATUS_NO_MEMORY;
+	for (const struct json *item = json_first(value); item != NULL; item = json_next(item)) {
+		struct cell_score *score = &definition->scores[definition->score_count];
+		if (!cell_score_name_is_valid(text_of(json_name(item))))
+			return field_wrong(error, path, "each must be called cost, or external. and a name");
+		if (!json_integer(item, &score->value) || score->value < 0 || score->value > 1000) {
+			buffer_printf(error, "%s.%s: must be a number from 0 to 1000", path, json_name(item));
+			return STATUS_INVALID;
+		}
+		score->name = text_copy(text_of(json_name(item)));
+		if (score->name == NULL)
+			return STATUS_NO_MEMORY;
+		definition->score_count++;
+	}
+	return STATUS_OK;
+}
+
+enum status cell_types_read(const struct json *value, const char *path, unsigned *types, struct buffer *error)
+{
+	*types = 0;
 	for (const struct json *item = json_first(value); item != NULL; item = json_next(item)) {
 		enum vpa_type type;
 		if (!vpa_type_parse(json_text(item), &type))
 			return field_wrong(
 				error, path, "each must be cfm.connector, cfm.credentialservice, cfm.dataplane or cfm.issuer");
-		definition->components |= 1U << type;
+		*types |= 1U << type;
 	}
-	if (json_kind(value) != JSON_ARRAY || definition->components == 0)
+	if (json_kind(value) != JSON_ARRAY || *types == 0)
 		return field_wrong(error, path, "must be an array with at least one type of VPA");
 	return STATUS_OK;
+}
+
+static enum status read_components(const struct json *value, const char *path, void *target, struct buffer *error)
+{
+	return cell_types_read(value, path, &((struct cell_definition *)target)->components, error);
 }
 
 static enum status read_geo(const struct json *value, const char *path, void *target, struct buffer *error)
@@ -275,6 +302,7 @@ static const struct field members[] = {
 	LINES("jurisdictions", AT(jurisdictions)),
 	READ("compliance", read_compliance),
 	READ("taints", read_taints),
+	READ("scores", read_scores),
 	READ("components", read_components),
 	OBJECT("endpoints", endpoints),
 	READ("connectivity", read_connectivity),
@@ -352,6 +380,9 @@ void cell_definition_free(struct cell_definition *definition)
 		free(definition->taints[i].key);
 		free(definition->taints[i].value);
 	}
+	for (size_t i = 0; i < definition->score_count; i++)
+		free(definition->scores[i].name);
+	free(definition->scores);
 	free(definition->labels);
 	free(definition->compliance);
 	free(definition->taints);

@@ -29,6 +29,15 @@ struct cell_attestation {
 struct cell_taint {
 	char *key, *value; /* effect: NoPlace, the only one */
 };
+/* What a cell says of itself for placements that ask for it: "cost" (1000: the dearest) or "external.<name>" (1000: the
+ * best); 0 ... 1000 (control.md 2.7.3). */
+struct cell_score {
+	char *name;
+	int64_t value;
+};
+enum { CELL_SCORES_MAX = 16 };
+/* Is it "cost" or "external.<name>"? */
+bool cell_score_name_is_valid(struct text name);
 
 /* Owned; immutable. Texts are never NULL where the member is required, else NULL when absent. */
 struct cell_definition {
@@ -47,6 +56,8 @@ struct cell_definition {
 	size_t compliance_count;
 	struct cell_taint *taints;
 	size_t taint_count;
+	struct cell_score *scores;
+	size_t score_count;
 	unsigned components; /* bit per enum vpa_type; all when not said */
 	char *ingress;       /* endpoints.ingress: base URL of its public listener, or NULL */
 	bool is_intermittent;
@@ -55,6 +66,9 @@ struct cell_definition {
 	char *text;       /* the JSON as it is stored and shown: currentVPAs left out */
 };
 
+/* An array of types of VPA, as bits; INVALID with the line that begins with `path`. */
+enum status cell_types_read(
+	const struct json *value, const char *path, unsigned *types, struct buffer *error) MUST_CHECK;
 /* *warning (may stay empty): a currentVPAs that was sent and is not ours to take (control.md 2.2.1). */
 enum status cell_definition_parse(const struct json *object, struct cell_definition **definition, struct buffer *error,
 	struct buffer *warning) MUST_CHECK;

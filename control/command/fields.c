@@ -162,6 +162,41 @@ enum status fields_read(const struct field *fields, size_t count, const struct j
 	return STATUS_OK;
 }
 
+enum status fields_each(const struct json *value, const char *path, size_t most,
+	enum status (*each)(void *context, const struct json *item, const char *path, struct buffer *error), void *context,
+	struct buffer *error)
+{
+	enum status status = STATUS_OK;
+	if (json_kind(value) != JSON_ARRAY || json_count(value) > most) {
+		buffer_printf(error, "%s: must be an array of at most %zu objects", path, most);
+		return STATUS_INVALID;
+	}
+	for (const struct json *item = json_first(value); item != NULL && status == STATUS_OK; item = json_next(item))
+		status = each(context, item, path, error);
+	return status;
+}
+
+enum status fields_each_text(const struct json *value, const char *path, size_t longest,
+	bool (*each)(void *context, struct text name, struct text text), void *context, struct buffer *error)
+{
+	if (json_kind(value) != JSON_OBJECT || json_count(value) > FIELD_ITEMS_MAX)
+		return field_wrong(error, path, "must be an object of at most 64 texts");
+	for (const struct json *item = json_first(value); item != NULL; item = json_next(item)) {
+		struct text name = text_of(json_name(item)), text = json_text(item);
+		if (name.length == 0 || name.length > longest || !text_is_line(name)) {
+			buffer_printf(error, "%s: each name must have 1 to %zu bytes", path, longest);
+			return STATUS_INVALID;
+		}
+		if (text.bytes == NULL || text.length > longest || !text_is_line(text)) {
+			buffer_printf(error, "%s.%s: must be a text of at most %zu bytes", path, name.bytes, longest);
+			return STATUS_INVALID;
+		}
+		if (!each(context, name, text))
+			return STATUS_NO_MEMORY;
+	}
+	return STATUS_OK;
+}
+
 static void list_free(struct field_list *list)
 {
 	for (size_t i = 0; i < list->count; i++)

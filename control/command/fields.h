@@ -37,6 +37,14 @@ struct field {
 /* INVALID with the line in `error`, or NO_MEMORY. What was read so far stays in `target` for the caller to free. */
 enum status fields_read(const struct field *fields, size_t count, const struct json *object, const char *path,
 	void *target, struct buffer *error) MUST_CHECK;
+/* An array of at most `most` objects, each read by `each` until one is wrong. */
+enum status fields_each(const struct json *value, const char *path, size_t most,
+	enum status (*each)(void *context, const struct json *item, const char *path, struct buffer *error), void *context,
+	struct buffer *error) MUST_CHECK;
+/* An object of at most FIELD_ITEMS_MAX texts without control bytes, they and their names of at most `longest` bytes;
+ * false of `each`: out of memory. */
+enum status fields_each_text(const struct json *value, const char *path, size_t longest,
+	bool (*each)(void *context, struct text name, struct text text), void *context, struct buffer *error) MUST_CHECK;
 /* "PATH: WHAT" into error. Returns INVALID. */
 enum status field_wrong(struct buffer *error, const char *path, const char *what);
 /* Frees the texts and lists the table keeps. */

@@ -14,6 +14,7 @@
 #include "control/fabric/place/placements.h"
 #include "control/fabric/queues.h"
 #include "server/base/log.h"
+#include "server/base/metric.h"
 
 #define FABRIC(name, kind_, ...)                                                                                       \
 	{                                                                                                                  \
@@ -29,6 +30,8 @@ const struct setting fabric_settings_table[] = {
 	FABRIC(bucket, SETTING_TEXT, .preset = "cfm-bucket", .minimum = 1, .maximum = 128,
 		.help = "the key-value bucket of orchestrations"),
 	FABRIC(setup_stream, SETTING_BOOL, .preset = "true", .help = "create the stream when it is missing"),
+	FABRIC(authentication, SETTING_BOOL, .preset = "true",
+		.help = "ask for tokens below /api/v1alpha1; false: something before the listeners must do so"),
 };
 const size_t fabric_settings_count = sizeof(fabric_settings_table) / sizeof(fabric_settings_table[0]);
 
@@ -168,6 +171,20 @@ bool fabric_is_refused(const struct fabric *fabric)
 	return fabric != NULL && fabric->is_refused;
 }
 
+/* What waits, and what the provision manager counts. On the worker: it serves the scrape. */
+static void render_metrics(void *context, struct buffer *into)
+{
+	const struct fabric *fabric = context;
+	buffer_printf(into,
+		"# HELP celld_letters_waiting messages to agents and managers that the broker has not taken yet\n"
+		"# TYPE celld_letters_waiting gauge\ncelld_letters_waiting %zu\n"
+		"# HELP celld_parked_messages messages that make no sense and wait for the operator\n"
+		"# TYPE celld_parked_messages gauge\ncelld_parked_messages %zu\n",
+		letters_waiting(fabric->letters), parked_count(fabric->parked));
+	if (fabric->pm != NULL)
+		pm_render_metrics(fabric->pm, into);
+}
+
 enum status fabric_open(const struct fabric_settings *settings, const struct pm_settings *pm_settings,
 	struct store *store, struct worker_pool *pool, struct access *access, struct bus *bus, struct fabric **fabric,
 	struct buffer *error)
@@ -203,6 +220,11 @@ enum status fabric_open(const struct fabric_settings *settings, const struct pm_
 		fabric_free(made);
 		return status;
 	}
+	if (!settings->authentication) {
+		rest_ask_nobody(made->rest, "/api/v1alpha1");
+		LOG(WARNING, "fabric.no_authentication", log_text("below", TEXT("/api/v1alpha1")));
+	}
+	metric_add_source(render_metrics, made);
 	worker_pool_on_start(pool, on_start, made);
 	worker_pool_on_stop(pool, on_stop, made);
 	*fabric = made;

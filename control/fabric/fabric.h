@@ -12,7 +12,8 @@
 struct fabric_settings {
 	bool tenant_manager, provision_manager; /* the roles */
 	char *stream, *bucket;
-	bool setup_stream; /* create the stream when it is missing */
+	bool setup_stream;   /* create the stream when it is missing */
+	bool authentication; /* false: the managers' APIs ask for no token (cfm.md 2.2); the operator's own always do */
 };
 extern const struct setting fabric_settings_table[];
 extern const size_t fabric_settings_count;

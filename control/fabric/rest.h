@@ -35,6 +35,8 @@ void rest_free(struct rest *rest);
  * base. INVALID: too many, or a path with too many arguments. */
 enum status rest_add(
 	struct rest *rest, const char *base, const struct rest_endpoint *endpoints, size_t count, void *context) MUST_CHECK;
+/* Whoever calls below this base is asked for no token: something before the listeners does. The text outlives it. */
+void rest_ask_nobody(struct rest *rest, const char *base);
 /* The server's handler: unknown path 404, known path with another method 405, 401 and 403 as cfm.md 2.2 says. */
 void rest_handle(void *rest, struct exchange *exchange);
 

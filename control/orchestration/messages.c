@@ -73,12 +73,6 @@ static bool is_absent(const struct json *node)
 	return node == NULL || json_kind(node) == JSON_NULL;
 }
 
-static enum status wrong(struct buffer *error, const char *name, const char *what)
-{
-	buffer_printf(error, "%s: %s", name, what);
-	return STATUS_INVALID;
-}
-
 static enum status read_members(
 	const struct member *members, size_t count, const struct json *object, void *target, struct buffer *error)
 {
@@ -89,13 +83,13 @@ static enum status read_members(
 		bool (*is_valid)(struct text value) = member->is_valid != NULL ? member->is_valid : is_line;
 		if (is_absent(node) || (value.bytes != NULL && value.length == 0)) {
 			if (member->is_required)
-				return wrong(error, member->name, "is required");
+				return buffer_invalid(error, member->name, "is required");
 			continue;
 		}
 		if (value.bytes == NULL)
-			return wrong(error, member->name, "must be a text");
+			return buffer_invalid(error, member->name, "must be a text");
 		if (!is_valid(value))
-			return wrong(error, member->name, "is no name");
+			return buffer_invalid(error, member->name, "is no name");
 		*(struct text *)((char *)target + member->offset) = value;
 	}
 	return STATUS_OK;
@@ -111,7 +105,7 @@ static enum status read_object(
 	if (is_absent(node))
 		return STATUS_OK;
 	if (json_kind(node) != JSON_OBJECT)
-		return wrong(error, name, "must be an object");
+		return buffer_invalid(error, name, "must be an object");
 	*into = node;
 	return STATUS_OK;
 }
@@ -158,9 +152,9 @@ enum status activity_message_parse(struct text body, struct activity_message *me
 	*message = (struct activity_message){.orchestration_id = json_member_text(root, "orchestrationID")};
 	status = read_object(root, "activity", &message->activity, error);
 	if (status == STATUS_OK && !message_id_is_valid(message->orchestration_id))
-		status = wrong(error, "orchestrationID", "must be the key of an orchestration");
+		status = buffer_invalid(error, "orchestrationID", "must be the key of an orchestration");
 	if (status == STATUS_OK && message->activity == NULL)
-		status = wrong(error, "activity", "is required");
+		status = buffer_invalid(error, "activity", "is required");
 	if (status == STATUS_OK)
 		status = READ_MEMBERS(activity_members, message->activity, message, error);
 	if (status != STATUS_OK)
@@ -180,7 +174,7 @@ enum status response_parse(struct text body, struct response *response, struct b
 	status = READ_MEMBERS(response_members, root, response, error);
 	const struct json *success = json_member(root, "success");
 	if (status == STATUS_OK && !is_absent(success) && !json_bool(success, &response->is_success))
-		status = wrong(error, "success", "must be true or false");
+		status = buffer_invalid(error, "success", "must be true or false");
 	if (status == STATUS_OK)
 		status = read_object(root, "properties", &response->properties, error);
 	if (status != STATUS_OK)

@@ -20,6 +20,8 @@ enum { MESSAGE_NAME_MAX = 255 };
 struct manifest {
 	struct text id, correlation_id, type;
 	const struct json *payload; /* an object, or NULL */
+	/* W3C trace context, of the message's headers (cfm.md 3.1): borrowed, absent when there is none; never printed */
+	struct text traceparent, tracestate;
 	struct json *root;
 };
 struct activity_message {

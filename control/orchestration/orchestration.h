@@ -5,6 +5,9 @@
 
 #include "control/orchestration/messages.h"
 
+/* {"traceparent", "tracestate"?}: of whoever asked for it. */
+#define ORCHESTRATION_TRACE "originTraceContext"
+
 /* In the order of their numbers on the wire. */
 enum orchestration_state {
 	ORCHESTRATION_INITIALIZED,

@@ -147,3 +147,9 @@ void buffer_free(struct buffer *buffer)
 	free(buffer->bytes);
 	*buffer = (struct buffer){0};
 }
+
+enum status buffer_invalid(struct buffer *buffer, const char *name, const char *what)
+{
+	buffer_printf(buffer, "%s: %s", name, what);
+	return STATUS_INVALID;
+}

@@ -85,6 +85,8 @@ void buffer_append(struct buffer *buffer, struct text text);
 void buffer_append_byte(struct buffer *buffer, char byte);
 void buffer_append_number(struct buffer *buffer, int64_t number);
 void buffer_printf(struct buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* "name: what", what is wrong with a setting or a member. INVALID. */
+enum status buffer_invalid(struct buffer *buffer, const char *name, const char *what);
 /* A quoted JSON string; every byte that is not valid UTF-8 or is a control becomes an escape. */
 void buffer_append_json(struct buffer *buffer, struct text text);
 struct text buffer_text(const struct buffer *buffer);

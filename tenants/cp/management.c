@@ -57,7 +57,7 @@ static void call_free(struct call *call)
 	buffer_free(&call->answer);
 	json_free(call->body);
 	json_free(call->secrets);
-	transaction_free(call->transaction);
+	early_config_free(call->early);
 	free(call);
 }
 
@@ -172,25 +172,9 @@ bool participant_print_record(
 	return !into->failed;
 }
 
-/* Whatever the vault still has of a namesake (its delete was cut off by a crash) must not be inherited. Another create
- * of the same ctx is no danger: its clearing was asked for before ours is answered, and the vault keeps the order. */
-static void on_cleared(void *context, enum status status, struct text result)
-{
-	struct call *call = context;
-	(void)result;
-	if (!call_resumes(call))
-		return;
-	if (status != STATUS_OK) {
-		call_refuse_status(call, status);
-		return;
-	}
-	struct transaction *transaction = call->transaction;
-	call->transaction = NULL;
-	call_submit(call, transaction, on_stored);
-}
-
 static void say_created(struct call *call, int64_t created_ms)
 {
+	buffer_clear(&call->answer);
 	buffer_printf(&call->answer,
 		"{\"@context\":" MANAGEMENT_CONTEXT ",\"@type\":\"IdResponse\",\"@id\":\"%s\",\"createdAt\":%lld}", call->ctx,
 		(long long)created_ms);
@@ -209,6 +193,75 @@ static void create_again(struct call *call, const struct participant *participan
 	}
 	say_created(call, participant->created_ms);
 	call_finish(call);
+}
+
+static void store_participant(struct call *call);
+
+static void on_taken(void *context, enum status status, struct early_config *early)
+{
+	struct call *call = context;
+	early_config_free(call->early);
+	call->early = early;
+	if (!call_resumes(call))
+		return;
+	if (status == STATUS_OK)
+		store_participant(call);
+	else
+		call_refuse_status(call, status);
+}
+
+/* CONFLICT: another was as fast, or there is a configuration that came before. */
+static void on_created(void *context, enum status status, int64_t revision)
+{
+	struct call *call = context;
+	(void)revision;
+	if (status == STATUS_OK && call->early != NULL)
+		early_config_forget(call->vault, text_of(call->ctx));
+	if (!call_resumes(call))
+		return;
+	const struct participant *participant =
+		status == STATUS_CONFLICT ? registry_find(call->registry, text_of(call->ctx)) : NULL;
+	if (participant != NULL) {
+		create_again(call, participant);
+	} else if (status == STATUS_CONFLICT && ++call->attempts < CALL_ATTEMPTS_MAX) {
+		call->is_pending = true;
+		early_config_take(call->store, call->vault, text_of(call->ctx), call->worker, on_taken, call);
+	} else if (status == STATUS_OK) {
+		call_finish(call);
+	} else {
+		call_refuse_status(call, status);
+	}
+}
+
+static void store_participant(struct call *call)
+{
+	struct buffer record = {0};
+	struct transaction *transaction = transaction_new();
+	bool is_made = transaction != NULL && participant_print_record(call->body, NULL, call->created_ms, &record) &&
+				   transaction_put(transaction, text_of(call->ctx), RECORD_PARTICIPANT, TEXT("participant"),
+					   buffer_text(&record), REVISION_ABSENT) &&
+				   early_config_adopt(transaction, text_of(call->ctx), call->early, NULL);
+	buffer_free(&record);
+	if (is_made) {
+		call_submit(call, transaction, on_created);
+	} else {
+		transaction_free(transaction);
+		call_refuse_status(call, STATUS_NO_MEMORY);
+	}
+}
+
+/* Whatever the vault still has of a namesake (its delete was cut off by a crash) must not be inherited. Another create
+ * of the same ctx is no danger: its clearing was asked for before ours is answered, and the vault keeps the order. */
+static void on_cleared(void *context, enum status status, struct text result)
+{
+	struct call *call = context;
+	(void)result;
+	if (!call_resumes(call))
+		return;
+	if (status == STATUS_OK)
+		store_participant(call);
+	else
+		call_refuse_status(call, status);
 }
 
 static void create(struct call *call, struct text body)
@@ -230,20 +283,8 @@ static void create(struct call *call, struct text body)
 		create_again(call, participant);
 		return;
 	}
-	int64_t now_ms = clock_wall_ms();
-	struct buffer record = {0};
-	struct transaction *transaction = transaction_new();
-	bool is_made = transaction != NULL && participant_print_record(call->body, NULL, now_ms, &record) &&
-				   transaction_put(transaction, text_of(call->ctx), RECORD_PARTICIPANT, TEXT("participant"),
-					   buffer_text(&record), REVISION_ABSENT);
-	buffer_free(&record);
-	say_created(call, now_ms);
-	if (!is_made) {
-		transaction_free(transaction);
-		call_refuse_status(call, STATUS_NO_MEMORY);
-		return;
-	}
-	call->transaction = transaction;
+	call->created_ms = clock_wall_ms();
+	say_created(call, call->created_ms);
 	call->is_pending = true;
 	vault_forget(call->vault, text_of(call->ctx), call->worker, on_cleared, call);
 }
@@ -342,7 +383,8 @@ static void on_deleted(void *context, enum status status, int64_t revision)
 		call_refuse_status(call, status);
 }
 
-/* Nothing to delete; but an earlier delete may have been cut off before the vault forgot. */
+/* Nothing to delete; but an earlier delete may have been cut off before the vault forgot, and a configuration may have
+ * come for one that never did. */
 static void on_leftovers_forgotten(void *context, enum status status, struct text result)
 {
 	struct call *call = context;
@@ -351,22 +393,33 @@ static void on_leftovers_forgotten(void *context, enum status status, struct tex
 		call_refuse_status(call, status == STATUS_OK ? STATUS_NOT_FOUND : status);
 }
 
-static void delete (struct call *call, struct text body)
+static void on_leftovers_deleted(void *context, enum status status, int64_t revision)
 {
-	(void)body;
-	if (registry_find(call->registry, text_of(call->ctx)) == NULL) {
-		call->is_pending = true;
+	struct call *call = context;
+	(void)revision;
+	if (status == STATUS_OK) {
+		early_config_forget(call->vault, text_of(call->ctx));
 		vault_forget(call->vault, text_of(call->ctx), call->worker, on_leftovers_forgotten, call);
 		return;
 	}
+	if (call_resumes(call))
+		call_refuse_status(call, status);
+}
+
+static void delete (struct call *call, struct text body)
+{
+	(void)body;
+	bool is_there = registry_find(call->registry, text_of(call->ctx)) != NULL;
 	struct transaction *transaction = transaction_new();
-	if (transaction == NULL || !transaction_delete_ctx(transaction, text_of(call->ctx))) {
+	bool is_made = transaction != NULL && (is_there ? transaction_delete_ctx(transaction, text_of(call->ctx))
+													: early_config_drop(transaction, text_of(call->ctx)));
+	if (!is_made) {
 		transaction_free(transaction);
 		call_refuse_status(call, STATUS_NO_MEMORY);
 		return;
 	}
 	call->status = 200;
-	call_submit(call, transaction, on_deleted);
+	call_submit(call, transaction, is_there ? on_deleted : on_leftovers_deleted);
 }
 
 /* --- the list */

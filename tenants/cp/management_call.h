@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "tenants/cp/early_config.h"
 #include "tenants/cp/management.h"
 
 #define MANAGEMENT_CONTEXT "[\"https://w3id.org/edc/connector/management/v2\"]"
@@ -13,6 +14,8 @@ struct management {
 	struct registry *registry;
 	struct access *access;
 };
+
+enum { CALL_ATTEMPTS_MAX = 5 }; /* while others are faster */
 
 struct call;
 struct endpoint {
@@ -38,9 +41,11 @@ struct call {
 	int status; /* of the answer when all goes well */
 	struct buffer answer;
 	struct json *body;
-	struct transaction *transaction; /* waits for the vault */
-	struct json *secrets;            /* {name: text, or null to delete} */
-	const struct json *secret;       /* the next that goes to the vault */
+	struct json *secrets;       /* {name: text, or null to delete} */
+	const struct json *secret;  /* the next that goes to the vault */
+	struct early_config *early; /* what came before the participant; NULL: not looked for */
+	bool is_early;              /* the participant has yet to come */
+	int64_t created_ms;         /* of a participant on its way */
 	unsigned attempts;
 };
 

@@ -5,7 +5,7 @@
 #include "tenants/cp/management_call.h"
 #include "tenants/participant_build.h"
 
-enum { ATTEMPTS_MAX = 5, ALIAS_MAX = 160 };
+enum { ALIAS_MAX = 160 };
 
 /* The record: {"entries":{...},"privateEntries":[names]}; private values are in the vault alone */
 
@@ -62,11 +62,11 @@ static bool is_patch(const struct call *call)
 	return strcmp(call->endpoint->method, "PATCH") == 0;
 }
 
-static struct json *merged_config(const struct call *call, const struct participant *participant)
+/* before: as the record has it; NULL: there is none. */
+static struct json *merged_config(const struct call *call, const struct json *before)
 {
-	struct json *before = NULL, *config = json_object_new();
-	if (is_patch(call) && participant->config != NULL &&
-		json_parse(text_of(participant->config), NULL, &before) != STATUS_OK)
+	struct json *config = json_object_new();
+	if (!is_patch(call))
 		before = NULL;
 	struct json *entries = before == NULL ? json_object_new() : json_copy(json_member(before, "entries"));
 	struct json *names = json_array_new();
@@ -75,22 +75,36 @@ static struct json *merged_config(const struct call *call, const struct particip
 		set_private_names(names, json_member(before, "privateEntries"), json_member(call->body, "privateEntries"));
 	is_made = json_add(config, "entries", entries) && is_made;
 	is_made = json_add(config, "privateEntries", names) && is_made;
-	json_free(before);
 	if (is_made)
 		return config;
 	json_free(config);
 	return NULL;
 }
 
+/* NULL: it has none. */
+static struct json *config_of(const struct participant *participant)
+{
+	struct json *config = NULL;
+	if (participant->config != NULL && json_parse(text_of(participant->config), NULL, &config) != STATUS_OK)
+		config = NULL;
+	return config;
+}
+
+static void change_begin(struct call *call);
 static void store_config(struct call *call);
 
 static void on_config_stored(void *context, enum status status, int64_t revision)
 {
 	struct call *call = context;
 	(void)revision;
+	if (status == STATUS_OK && call->is_early)
+		early_config_forget_old(call->vault, call->early);
 	if (!call_resumes(call))
 		return;
-	if (status == STATUS_CONFLICT && ++call->attempts < ATTEMPTS_MAX)
+	bool is_overtaken = status == STATUS_CONFLICT && ++call->attempts < CALL_ATTEMPTS_MAX;
+	if (is_overtaken && call->is_early)
+		change_begin(call); /* the participant has come, or another's early merge */
+	else if (is_overtaken)
 		store_config(call); /* somebody else's merge came first: merge into theirs */
 	else if (status == STATUS_OK)
 		call_finish(call);
@@ -98,28 +112,40 @@ static void on_config_stored(void *context, enum status status, int64_t revision
 		call_refuse_status(call, status);
 }
 
+/* participant NULL: it has yet to come. */
+static bool put_config(struct call *call, struct transaction *transaction, const struct participant *participant,
+	const struct json *config)
+{
+	struct buffer text = {0};
+	if (participant == NULL)
+		return early_config_put(transaction, text_of(call->ctx), call->early, config);
+	json_print(config, &text);
+	bool is_put = !text.failed && transaction_put(transaction, text_of(call->ctx), RECORD_PARTICIPANT_CONFIG,
+									  TEXT("config"), buffer_text(&text), participant->config_revision);
+	buffer_free(&text);
+	return is_put;
+}
+
 static void store_config(struct call *call)
 {
-	const struct participant *participant = call_participant(call);
-	if (participant == NULL)
+	const struct participant *participant = call->is_early ? NULL : call_participant(call);
+	if (participant == NULL && !call->is_early)
 		return;
-	struct json *config = merged_config(call, participant);
-	struct buffer text = {0}, error = {0};
-	if (config != NULL)
-		json_print(config, &text);
-	enum status status = config == NULL || text.failed ? STATUS_NO_MEMORY : participant_check_config(config, &error);
-	json_free(config);
+	struct json *stored = participant == NULL ? NULL : config_of(participant);
+	struct json *config = merged_config(call, participant == NULL ? call->early->config : stored);
+	struct buffer error = {0};
+	enum status status = config == NULL ? STATUS_NO_MEMORY : participant_check_config(config, &error);
 	struct transaction *transaction = status == STATUS_OK ? transaction_new() : NULL;
 	if (status == STATUS_INVALID)
 		call_refuse(call, 400, "ValidationFailure", error.bytes, "entries");
-	else if (transaction == NULL || !transaction_put(transaction, text_of(call->ctx), RECORD_PARTICIPANT_CONFIG,
-										TEXT("config"), buffer_text(&text), participant->config_revision)) {
+	else if (transaction == NULL || !put_config(call, transaction, participant, config)) {
 		transaction_free(transaction);
 		call_refuse_status(call, STATUS_NO_MEMORY);
 	} else {
 		call_submit(call, transaction, on_config_stored);
 	}
-	buffer_free(&text);
+	json_free(stored);
+	json_free(config);
 	buffer_free(&error);
 }
 
@@ -145,71 +171,114 @@ static void keep_private_entries(struct call *call)
 		store_config(call);
 		return;
 	}
-	char alias[ALIAS_MAX + 16];
+	char alias[ALIAS_MAX + 16], room[EARLY_NAME_ROOM];
 	int length = snprintf(alias, sizeof(alias), "config.%s", json_name(call->secret));
-	struct text name = {alias, (size_t)length};
+	struct text name = {alias, (size_t)length},
+				owner = call->is_early ? early_config_vault(text_of(call->ctx), room) : text_of(call->ctx);
 	call->is_pending = true;
 	if (json_kind(call->secret) == JSON_NULL)
-		vault_delete(call->vault, text_of(call->ctx), name, call->worker, on_private_entry, call);
+		vault_delete(call->vault, owner, name, call->worker, on_private_entry, call);
 	else
-		vault_secret_put(
-			call->vault, text_of(call->ctx), name, json_text(call->secret), call->worker, on_private_entry, call);
+		vault_secret_put(call->vault, owner, name, json_text(call->secret), call->worker, on_private_entry, call);
 }
 
 /* What the body gives; a replacing one deletes the others. */
-static struct json *list_secrets(const struct call *call, const struct participant *participant)
+static struct json *list_secrets(const struct call *call, const struct json *before)
 {
 	const struct json *given = json_member(call->body, "privateEntries");
-	struct json *secrets = given == NULL ? json_object_new() : json_copy(given), *before = NULL;
-	if (is_patch(call) || participant->config == NULL ||
-		json_parse(text_of(participant->config), NULL, &before) != STATUS_OK)
-		return secrets;
+	struct json *secrets = given == NULL ? json_object_new() : json_copy(given);
 	bool is_made = secrets != NULL;
-	const struct json *name = json_first(json_member(before, "privateEntries"));
+	const struct json *name = is_patch(call) ? NULL : json_first(json_member(before, "privateEntries"));
 	for (; name != NULL && is_made; name = json_next(name)) {
 		char *text = text_copy(json_text(name));
 		is_made = text != NULL && (json_member(secrets, text) != NULL || json_add_null(secrets, text));
 		free(text);
 	}
-	json_free(before);
 	if (is_made)
 		return secrets;
 	json_free(secrets);
 	return NULL;
 }
 
+/* Secrets first: a name without its value would be believed. */
+static void change_secrets(struct call *call, const struct json *before)
+{
+	json_free(call->secrets);
+	call->secrets = list_secrets(call, before);
+	call->secret = json_first(call->secrets);
+	if (call->secrets == NULL)
+		call_refuse_status(call, STATUS_NO_MEMORY);
+	else
+		keep_private_entries(call);
+}
+
+/* Nothing is kept for the participant: what the vault has under that name is a leftover, and gone. */
+static void on_early_cleared(void *context, enum status status, struct text result)
+{
+	struct call *call = context;
+	(void)result;
+	if (!call_resumes(call))
+		return;
+	if (status == STATUS_OK)
+		change_secrets(call, NULL);
+	else
+		call_refuse_status(call, status);
+}
+
+static void on_early_read(void *context, enum status status, struct early_config *early)
+{
+	struct call *call = context;
+	char room[EARLY_NAME_ROOM];
+	early_config_free(call->early);
+	call->early = early;
+	if (!call_resumes(call))
+		return;
+	if (status != STATUS_OK) {
+		call_refuse_status(call, status);
+	} else if (early->config != NULL) {
+		change_secrets(call, early->config);
+	} else {
+		call->is_pending = true;
+		vault_forget(call->vault, early_config_vault(text_of(call->ctx), room), call->worker, on_early_cleared, call);
+	}
+}
+
+static void change_begin(struct call *call)
+{
+	const struct participant *participant = registry_find(call->registry, text_of(call->ctx));
+	call->is_early = participant == NULL;
+	if (participant == NULL) {
+		call->is_pending = true;
+		early_config_read(call->store, text_of(call->ctx), call->worker, on_early_read, call);
+		return;
+	}
+	if (call->early != NULL)
+		early_config_forget(call->vault, text_of(call->ctx)); /* it came while we were at it */
+	struct json *before = config_of(participant);
+	change_secrets(call, before);
+	json_free(before);
+}
+
 void config_change(struct call *call, struct text body)
 {
-	const struct participant *participant = call_parse(call, body) ? call_participant(call) : NULL;
-	if (participant == NULL)
+	if (!call_parse(call, body))
 		return;
 	const char *wrong = wrong_config_member(call->body, call->ctx);
 	struct buffer error = {0};
-	if (wrong != NULL)
+	if (wrong != NULL) {
 		call_refuse(call, 400, "ValidationFailure", "is not what a ParticipantContextConfig has here", wrong);
-	else if (participant_check_config(call->body, &error) == STATUS_INVALID)
+	} else if (participant_check_config(call->body, &error) == STATUS_INVALID) {
 		call_refuse(call, 400, "ValidationFailure", error.bytes, "entries");
-	else {
+	} else {
 		call->status = 204;
-		call->secrets = list_secrets(call, participant);
-		call->secret = json_first(call->secrets);
-		if (call->secrets == NULL)
-			call_refuse_status(call, STATUS_NO_MEMORY);
-		else
-			keep_private_entries(call);
+		change_begin(call);
 	}
 	buffer_free(&error);
 }
 
-void config_show(struct call *call, struct text body)
+/* config NULL: it is empty. */
+static void show(struct call *call, const struct json *config)
 {
-	(void)body;
-	const struct participant *participant = call_participant(call);
-	if (participant == NULL)
-		return;
-	struct json *config = NULL;
-	if (participant->config != NULL && json_parse(text_of(participant->config), NULL, &config) != STATUS_OK)
-		config = NULL;
 	buffer_printf(&call->answer,
 		"{\"@context\":" MANAGEMENT_CONTEXT ",\"@type\":\"ParticipantContextConfig\",\"identity\":\"%s\",\"entries\":",
 		call->ctx);
@@ -218,7 +287,32 @@ void config_show(struct call *call, struct text body)
 	else
 		json_print(json_member(config, "entries"), &call->answer);
 	buffer_append(&call->answer, TEXT(",\"privateEntries\":{}}"));
-	json_free(config);
 	call->status = 200;
 	call_finish(call);
+}
+
+static void on_early_shown(void *context, enum status status, struct early_config *early)
+{
+	struct call *call = context;
+	call->early = early;
+	if (!call_resumes(call))
+		return;
+	if (status != STATUS_OK || early->config == NULL)
+		call_refuse_status(call, status == STATUS_OK ? STATUS_NOT_FOUND : status);
+	else
+		show(call, early->config);
+}
+
+void config_show(struct call *call, struct text body)
+{
+	(void)body;
+	const struct participant *participant = registry_find(call->registry, text_of(call->ctx));
+	if (participant == NULL) {
+		call->is_pending = true;
+		early_config_read(call->store, text_of(call->ctx), call->worker, on_early_shown, call);
+		return;
+	}
+	struct json *config = config_of(participant);
+	show(call, config);
+	json_free(config);
 }

@@ -6,13 +6,12 @@
 #include "server/base/clock.h"
 #include "tenants/cp/management_call.h"
 
-enum { ATTEMPTS_MAX = 5 };
-
 struct provision {
 	struct management *management;
 	struct worker *worker;
 	char ctx[ID_LENGTH + 1];
 	char *identity;
+	struct early_config *early; /* what came before the participant; NULL: not looked for */
 	unsigned attempts;
 	void (*done)(void *context, enum status status);
 	void *context;
@@ -21,6 +20,7 @@ struct provision {
 static void finish(struct provision *provision, enum status status)
 {
 	provision->done(provision->context, status);
+	early_config_free(provision->early);
 	free(provision->identity);
 	free(provision);
 }
@@ -62,15 +62,34 @@ static struct provision *begin(struct management *management, struct text ctx, s
 }
 
 static void ensure(struct provision *provision);
+static void submit(struct provision *provision, const struct participant *before);
 
+static void on_taken(void *context, enum status status, struct early_config *early)
+{
+	struct provision *provision = context;
+	early_config_free(provision->early);
+	provision->early = early;
+	if (status == STATUS_OK)
+		submit(provision, NULL);
+	else
+		finish(provision, status);
+}
+
+/* CONFLICT: somebody did the same, or changed it: look again; or there is a configuration that came before. */
 static void on_stored(void *context, enum status status, int64_t revision)
 {
 	struct provision *provision = context;
+	const struct management *management = provision->management;
+	struct text ctx = text_of(provision->ctx);
 	(void)revision;
-	if (status == STATUS_CONFLICT && ++provision->attempts < ATTEMPTS_MAX)
-		ensure(provision); /* somebody did the same, or changed it: look again */
-	else
+	if (status == STATUS_OK && provision->early != NULL)
+		early_config_forget(management->vault, ctx);
+	if (status != STATUS_CONFLICT || ++provision->attempts == CALL_ATTEMPTS_MAX)
 		finish(provision, status);
+	else if (registry_find(management->registry, ctx) == NULL)
+		early_config_take(management->store, management->vault, ctx, provision->worker, on_taken, provision);
+	else
+		ensure(provision);
 }
 
 static bool put_participant(
@@ -92,17 +111,14 @@ static bool put_participant(
 }
 
 /* As the agents set them; entries that are there already stay. */
-static bool put_config(struct transaction *transaction, const struct provision *provision)
+static bool put_config(
+	struct transaction *transaction, const struct provision *provision, const struct early_config *early)
 {
-	struct buffer config = {0};
-	buffer_append(&config, TEXT("{\"entries\":{\"edc.iam.issuer.id\":"));
-	buffer_append_json(&config, text_of(provision->identity));
-	buffer_append(&config, TEXT(",\"edc.participant.id\":"));
-	buffer_append_json(&config, text_of(provision->identity));
-	buffer_append(&config, TEXT("},\"privateEntries\":[]}"));
-	bool is_put = !config.failed && transaction_put(transaction, text_of(provision->ctx), RECORD_PARTICIPANT_CONFIG,
-										TEXT("config"), buffer_text(&config), REVISION_ABSENT);
-	buffer_free(&config);
+	struct json *entries = json_object_new();
+	bool is_put = json_add_text(entries, "edc.iam.issuer.id", text_of(provision->identity)) &&
+				  json_add_text(entries, "edc.participant.id", text_of(provision->identity)) &&
+				  early_config_adopt(transaction, text_of(provision->ctx), early, entries);
+	json_free(entries);
 	return is_put;
 }
 
@@ -110,7 +126,8 @@ static void submit(struct provision *provision, const struct participant *before
 {
 	struct transaction *transaction = transaction_new();
 	bool is_whole = transaction != NULL && put_participant(transaction, provision, before) &&
-					((before != NULL && before->config != NULL) || put_config(transaction, provision));
+					((before != NULL && before->config != NULL) ||
+						put_config(transaction, provision, before == NULL ? provision->early : NULL));
 	if (!is_whole) {
 		transaction_free(transaction);
 		finish(provision, STATUS_NO_MEMORY);
@@ -165,6 +182,8 @@ static void on_removed(void *context, enum status status, int64_t revision)
 {
 	struct provision *provision = context;
 	(void)revision;
+	if (status == STATUS_OK)
+		early_config_forget(provision->management->vault, text_of(provision->ctx));
 	if (status == STATUS_OK || status == STATUS_NOT_FOUND)
 		vault_forget(provision->management->vault, text_of(provision->ctx), provision->worker, on_forgotten, provision);
 	else
@@ -176,7 +195,8 @@ void provision_remove(
 {
 	struct provision *provision = begin(management, ctx, TEXT(""), done, context);
 	struct transaction *transaction = id_is_valid(ctx) ? transaction_new() : NULL;
-	if (transaction == NULL || !transaction_delete_ctx(transaction, text_of(provision->ctx))) {
+	if (transaction == NULL || !transaction_delete_ctx(transaction, text_of(provision->ctx)) ||
+		!early_config_drop(transaction, text_of(provision->ctx))) {
 		transaction_free(transaction);
 		finish_later(provision, id_is_valid(ctx) ? STATUS_NO_MEMORY : STATUS_INVALID);
 		return;

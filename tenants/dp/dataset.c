@@ -50,12 +50,6 @@ struct text property(const struct json *properties, const char *name)
 	return json_member_text(properties, expanded);
 }
 
-static enum status wrong(struct buffer *error, const char *member, const char *what)
-{
-	buffer_printf(error, "%s: %s", member, what);
-	return STATUS_INVALID;
-}
-
 static enum status check_members(const struct json *object, const char *const *known, struct buffer *error)
 {
 	for (const struct json *value = json_first(object); value != NULL; value = json_next(value)) {
@@ -63,7 +57,7 @@ static enum status check_members(const struct json *object, const char *const *k
 		while (known[i] != NULL && strcmp(known[i], json_name(value)) != 0)
 			i++;
 		if (known[i] == NULL)
-			return wrong(error, json_name(value), "unknown member");
+			return buffer_invalid(error, json_name(value), "unknown member");
 	}
 	return STATUS_OK;
 }
@@ -92,10 +86,10 @@ static bool is_part_path(struct text path)
 static enum status check_properties(const struct json *properties, struct buffer *error)
 {
 	if (properties == NULL || json_kind(properties) != JSON_OBJECT)
-		return wrong(error, "properties", "must be an object");
+		return buffer_invalid(error, "properties", "must be an object");
 	for (const struct json *value = json_first(properties); value != NULL; value = json_next(value)) {
 		if (json_kind(value) != JSON_STRING)
-			return wrong(error, json_name(value), "must be a string");
+			return buffer_invalid(error, json_name(value), "must be a string");
 	}
 	return STATUS_OK;
 }
@@ -107,10 +101,10 @@ static enum status bind_part(
 	part->has_version = version.bytes != NULL;
 	for (size_t i = 0; part->has_version && i < version.length; i++) {
 		if ((unsigned char)version.bytes[i] < 0x21 || (unsigned char)version.bytes[i] > 0x7e)
-			return wrong(error, "version", "must be visible ASCII characters");
+			return buffer_invalid(error, "version", "must be visible ASCII characters");
 	}
 	if (part->has_version && (version.length == 0 || version.length > VERSION_MAX))
-		return wrong(error, "version", "must be 1 to 128 characters");
+		return buffer_invalid(error, "version", "must be 1 to 128 characters");
 	return binding_make(text_of(dataset->ctx), text_of(dataset->id), part->path, version, part->binding);
 }
 
@@ -119,14 +113,14 @@ static enum status build_part(const struct json *body, const struct dataset *dat
 {
 	struct text type = json_member_text(body, "type");
 	if (type.bytes == NULL)
-		return wrong(error, "type", "is missing");
+		return buffer_invalid(error, "type", "is missing");
 	const struct source_driver *driver = NULL;
 	for (size_t i = 0; i < sizeof(drivers) / sizeof(drivers[0]); i++) {
 		if (text_equals(type, text_of(drivers[i]->type)))
 			driver = drivers[i];
 	}
 	if (driver == NULL)
-		return wrong(error, "type", "must be \"file\", \"http\", \"s3\" or \"external\"");
+		return buffer_invalid(error, "type", "must be \"file\", \"http\", \"s3\" or \"external\"");
 	const struct json *properties = json_member(body, "properties");
 	enum status status = check_properties(properties, error);
 	if (status == STATUS_OK)
@@ -144,7 +138,7 @@ static enum status build_sink(const struct json *body, struct dataset *dataset, 
 	if (sink == NULL)
 		return STATUS_OK;
 	if (json_kind(sink) != JSON_OBJECT)
-		return wrong(error, "sink", "must be an object");
+		return buffer_invalid(error, "sink", "must be an object");
 	enum status status = check_members(sink, known, error);
 	const struct sink_driver *driver = sink_driver_find(json_member_text(sink, "type"));
 	if (status == STATUS_OK && driver == NULL) {
@@ -165,13 +159,13 @@ static enum status build_named_part(const struct json *body, const struct datase
 {
 	static const char *const known[] = {"path", "type", "properties", NULL};
 	if (json_kind(body) != JSON_OBJECT)
-		return wrong(error, "parts", "must hold objects");
+		return buffer_invalid(error, "parts", "must hold objects");
 	enum status status = check_members(body, known, error);
 	if (status != STATUS_OK)
 		return status;
 	struct text path = json_member_text(body, "path");
 	if (!is_part_path(path))
-		return wrong(error, "path", "must be empty or like \"/files\"");
+		return buffer_invalid(error, "path", "must be empty or like \"/files\"");
 	char *copy = text_copy(path);
 	if (copy == NULL)
 		return STATUS_NO_MEMORY;
@@ -191,11 +185,12 @@ static enum status build_parts(const struct json *body, struct dataset *dataset,
 	const struct json *parts = json_member(body, "parts");
 	size_t count = parts == NULL ? 1 : json_count(parts);
 	if (parts != NULL && (json_kind(parts) != JSON_ARRAY || count == 0 || count > PARTS_MAX))
-		return wrong(error, "parts", "must be an array of 1 to 32 objects");
+		return buffer_invalid(error, "parts", "must be an array of 1 to 32 objects");
 	if (parts != NULL && (json_member(body, "type") != NULL || json_member(body, "properties") != NULL))
-		return wrong(error, "type", "stands in each part when there are parts");
+		return buffer_invalid(error, "type", "stands in each part when there are parts");
 	if (parts == NULL && json_member(body, "type") == NULL && json_member(body, "sink") != NULL)
-		return json_member(body, "properties") == NULL ? STATUS_OK : wrong(error, "properties", "belongs to a type");
+		return json_member(body, "properties") == NULL ? STATUS_OK
+													   : buffer_invalid(error, "properties", "belongs to a type");
 	dataset->parts = calloc(count, sizeof(dataset->parts[0]));
 	if (dataset->parts == NULL)
 		return STATUS_NO_MEMORY;
@@ -210,7 +205,7 @@ static enum status build_parts(const struct json *body, struct dataset *dataset,
 			return status;
 		for (const struct dataset_part *other = dataset->parts; other < into; other++) {
 			if (text_equals(other->path, into->path))
-				return wrong(error, "path", "must be there once");
+				return buffer_invalid(error, "path", "must be there once");
 		}
 	}
 	qsort(dataset->parts, count, sizeof(dataset->parts[0]), by_length);
@@ -224,12 +219,12 @@ static enum status build_methods(const struct json *body, struct dataset *datase
 	if (allowed == NULL)
 		return STATUS_OK;
 	if (json_kind(allowed) != JSON_ARRAY)
-		return wrong(error, "allowedMethods", "must be an array");
+		return buffer_invalid(error, "allowedMethods", "must be an array");
 	dataset->methods = 0;
 	for (const struct json *item = json_first(allowed); item != NULL; item = json_next(item)) {
 		enum method method;
 		if (!method_parse(json_text(item), &method))
-			return wrong(error, "allowedMethods", "must be of GET, HEAD, POST, PUT, DELETE, PATCH");
+			return buffer_invalid(error, "allowedMethods", "must be of GET, HEAD, POST, PUT, DELETE, PATCH");
 		dataset->methods |= 1U << method;
 	}
 	return STATUS_OK;
@@ -241,7 +236,7 @@ enum status dataset_build(struct text ctx, struct text id, const struct json *bo
 	static const char *const known[] = {
 		"id", "type", "properties", "parts", "sink", "allowedMethods", "createdAt", NULL};
 	if (body == NULL || json_kind(body) != JSON_OBJECT)
-		return wrong(error, "body", "must be a JSON object");
+		return buffer_invalid(error, "body", "must be a JSON object");
 	enum status status = check_members(body, known, error);
 	if (status != STATUS_OK)
 		return status;

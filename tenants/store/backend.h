@@ -74,6 +74,9 @@ struct backend {
 	/* As store_list. */
 	enum status (*list)(void *database, struct text ctx, enum record_kind kind, struct text after, size_t limit,
 		record_visit *visit, void *context);
+	/* As store_read; ids: a JSON array of texts, NUL-terminated. */
+	enum status (*read)(
+		void *database, struct text ctx, enum record_kind kind, struct text ids, record_visit *visit, void *context);
 	bool (*is_healthy)(const void *database);
 };
 extern const struct backend backend_sqlite, backend_postgres;

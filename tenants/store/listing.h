@@ -1,4 +1,4 @@
-/* One store_list under way: private to this folder. */
+/* One store_list or store_read under way: private to this folder. */
 #pragma once
 
 #include "tenants/store/news.h"
@@ -7,6 +7,7 @@ struct listing {
 	struct task task; /* first: its completion on a worker */
 	struct listing *next;
 	char *ctx, *after; /* after NULL: from the first */
+	char *ids;         /* store_read's, as a JSON array; NULL: it is store_list */
 	enum record_kind kind;
 	size_t limit;
 	struct worker *worker;
@@ -16,8 +17,11 @@ struct listing {
 	struct newspaper paper;
 };
 
-/* Owns copies of `asked`'s ctx and after. NULL: out of memory. */
-struct listing *listing_new(struct text ctx, struct text after, const struct listing *asked);
+/* With a copy of ctx. NULL: out of memory. */
+struct listing *listing_new(struct text ctx, const struct listing *asked);
+/* Copies of what it is to read; false: out of memory. */
+bool listing_after(struct listing *listing, struct text after); /* absent: from the first */
+bool listing_ids(struct listing *listing, const struct text *ids, size_t count);
 /* Reads what it asks for, and finishes it. */
 void listing_run(struct listing *listing, const struct backend *backend, void *database);
 /* Tells the asker, on its worker, and frees it. */

@@ -370,6 +370,21 @@ static enum status postgres_list(void *object, struct text ctx, enum record_kind
 	return status == STATUS_OK ? ask_rows(database, &question, visit, context) : status;
 }
 
+static enum status postgres_read(
+	void *object, struct text ctx, enum record_kind kind, struct text ids, record_visit *visit, void *context)
+{
+	static const struct statement read = {
+		.sql = "SELECT ctx, kind, id, revision, body FROM record WHERE ctx = $1 AND kind = $2 AND "
+			   "id IN (SELECT jsonb_array_elements_text($3::text::jsonb)) AND body IS NOT NULL"};
+	struct database *database = object;
+	struct question question = {.statement = &read};
+	parameters_text(&question.parameters, ctx);
+	parameters_text(&question.parameters, text_of(record_kind_name(kind)));
+	parameters_text(&question.parameters, ids);
+	enum status status = connection_come_back(&database->connection);
+	return status == STATUS_OK ? ask_rows(database, &question, visit, context) : status;
+}
+
 static bool postgres_is_healthy(const void *object)
 {
 	return ((const struct database *)object)->connection.is_healthy;
@@ -392,4 +407,5 @@ const struct backend backend_postgres = {.open = postgres_open,
 	.drop = postgres_drop,
 	.of_ctx = postgres_of_ctx,
 	.list = postgres_list,
+	.read = postgres_read,
 	.is_healthy = postgres_is_healthy};

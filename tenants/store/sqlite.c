@@ -17,6 +17,8 @@
 	X(DROP, "DELETE FROM record WHERE ctx = ?1 AND kind = ?2 AND id = ?3")                                             \
 	X(DROP_KIND, "DELETE FROM record WHERE ctx = ?1 AND kind = ?2")                                                    \
 	X(LIST, "SELECT * FROM record WHERE ctx = ?1 AND kind = ?2 AND id > ?3 AND body NOTNULL ORDER BY id LIMIT ?4")     \
+	X(READ, "SELECT * FROM record WHERE ctx = ?1 AND kind = ?2 AND id IN (SELECT value FROM json_each(?3)) AND body "  \
+			"NOTNULL")                                                                                                 \
 	X(AFTER, "SELECT ctx, kind, id, revision, body FROM record WHERE revision > ?1 ORDER BY revision")                 \
 	X(NEWEST, "SELECT value FROM meta WHERE name = 'revision'")                                                        \
 	X(PRUNED, "SELECT value FROM meta WHERE name = 'pruned'")                                                          \
@@ -413,6 +415,17 @@ static enum status sqlite_list(void *object, struct text ctx, enum record_kind k
 	return visit_rows(database, statement, visit, context);
 }
 
+static enum status sqlite_read(
+	void *object, struct text ctx, enum record_kind kind, struct text ids, record_visit *visit, void *context)
+{
+	struct database *database = object;
+	sqlite3_stmt *statement = use(database, STATEMENT_READ);
+	bind(statement, 1, ctx);
+	bind(statement, 2, text_of(record_kind_name(kind)));
+	bind(statement, 3, ids);
+	return visit_rows(database, statement, visit, context);
+}
+
 static bool sqlite_is_healthy(const void *object)
 {
 	return ((const struct database *)object)->is_healthy;
@@ -433,4 +446,5 @@ const struct backend backend_sqlite = {.open = sqlite_open,
 	.drop = sqlite_drop,
 	.of_ctx = sqlite_of_ctx,
 	.list = sqlite_list,
+	.read = sqlite_read,
 	.is_healthy = sqlite_is_healthy};

@@ -282,16 +282,9 @@ static void run_listings(struct store *store, struct listing *listings)
 	}
 }
 
-void store_list(struct store *store, struct text ctx, enum record_kind kind, struct text after, size_t limit,
-	struct worker *worker, void (*done)(void *context, enum status status, const struct record *records, size_t count),
-	void *context)
+/* Takes it. */
+static void submit_listing(struct store *store, struct listing *listing)
 {
-	struct listing *listing = listing_new(ctx, after,
-		&(struct listing){.kind = kind, .limit = limit, .worker = worker, .done = done, .context = context});
-	if (listing == NULL) {
-		done(context, STATUS_NO_MEMORY, NULL, 0);
-		return;
-	}
 	pthread_mutex_lock(&store->lock);
 	bool is_taken = !store->is_closing && store->queued < (uint64_t)store->settings.queued_transactions;
 	if (is_taken) {
@@ -303,6 +296,34 @@ void store_list(struct store *store, struct text ctx, enum record_kind kind, str
 	pthread_mutex_unlock(&store->lock);
 	if (!is_taken)
 		listing_finish(listing, STATUS_UNAVAILABLE);
+}
+
+void store_list(struct store *store, struct text ctx, enum record_kind kind, struct text after, size_t limit,
+	struct worker *worker, void (*done)(void *context, enum status status, const struct record *records, size_t count),
+	void *context)
+{
+	struct listing *listing = listing_new(
+		ctx, &(struct listing){.kind = kind, .limit = limit, .worker = worker, .done = done, .context = context});
+	if (listing == NULL)
+		done(context, STATUS_NO_MEMORY, NULL, 0);
+	else if (listing_after(listing, after))
+		submit_listing(store, listing);
+	else
+		listing_finish(listing, STATUS_NO_MEMORY);
+}
+
+void store_read(struct store *store, struct text ctx, enum record_kind kind, const struct text *ids, size_t count,
+	struct worker *worker, void (*done)(void *context, enum status status, const struct record *records, size_t count),
+	void *context)
+{
+	struct listing *listing =
+		listing_new(ctx, &(struct listing){.kind = kind, .worker = worker, .done = done, .context = context});
+	if (listing == NULL)
+		done(context, STATUS_NO_MEMORY, NULL, 0);
+	else if (listing_ids(listing, ids, count))
+		submit_listing(store, listing);
+	else
+		listing_finish(listing, STATUS_NO_MEMORY);
 }
 
 static void deadline(int64_t after_ms, struct timespec *when)

@@ -25,6 +25,7 @@ struct store;
 #define RECORD_LIST(X)                                                                                                 \
 	X(PARTICIPANT, "participant", LOADED)                                                                              \
 	X(PARTICIPANT_CONFIG, "participant_config", LOADED)                                                                \
+	X(EARLY_CONFIG, "early_config", ON_DEMAND)                                                                         \
 	X(KEY, "key", LOADED)                                                                                              \
 	X(DATASET, "dataset", LOADED)                                                                                      \
 	X(FLOW, "flow", LOADED)                                                                                            \
@@ -134,6 +135,10 @@ void store_submit(struct store *store, struct transaction *transaction, struct w
  * database gives ids, at most `limit`. `done` runs on `worker` (NULL: on the store's thread) exactly once; the records
  * are borrowed for the call. What was submitted before by the same thread is seen. */
 void store_list(struct store *store, struct text ctx, enum record_kind kind, struct text after, size_t limit,
+	struct worker *worker, void (*done)(void *context, enum status status, const struct record *records, size_t count),
+	void *context);
+/* As store_list: those of one kind of a ctx that have these ids, as many as there are, in no order. */
+void store_read(struct store *store, struct text ctx, enum record_kind kind, const struct text *ids, size_t count,
 	struct worker *worker, void (*done)(void *context, enum status status, const struct record *records, size_t count),
 	void *context);
 /* False while the database cannot be reached (readiness of the management side; the data path does not care). */

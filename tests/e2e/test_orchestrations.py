@@ -405,6 +405,24 @@ def test_the_existing_order_of_a_disposal_works(server, own_managers, agents):
     nats.close()
 
 
+def test_a_trace_goes_on(server, own_managers):  # noqa: F811
+    """cfm.md 1.4, 3.1: who asked is in the value, and in the headers of what follows; never in what clients are shown."""
+    cfmd = own_managers(server.url, QUICK).start()
+    define(cfmd, ["one"], [activity("a", "one")])
+    nats = server.client()
+    wait_for(lambda: "error" not in nats.api(f"STREAM.INFO.{STREAM}"))
+    trace = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate": "vendor=1"}
+    for id, headers, expected in (("with", trace, trace), ("without", {}, None), ("bad", {"traceparent": "x" * 600}, None)):
+        nats.js_publish("event.cfm-orchestration", {"id": id, "correlationId": "p", "orchestrationType": DEPLOY}, headers=headers)
+        wait_for(lambda: value_of(nats, id))
+        assert value_of(nats, id).get("originTraceContext") == expected
+        nats.consumer(STREAM, "one", "event.one")
+        message = wait_for(lambda: next((one for one in nats.pull(STREAM, "one", 10, 1) if one.json()["orchestrationID"] == id), None), what="the activity")
+        assert {name: value for name, value in message.headers.items() if name in trace} == (expected or {})
+        assert "originTraceContext" not in cfmd.ok("GET", f"/orchestrations/{id}")
+    nats.close()
+
+
 def test_a_full_disk_of_the_broker(own_managers, tmp_path, agents):
     """F16: what cannot be stored waits, and goes on when there is room."""
     server = NatsServer(tmp_path / "full", config="").start()

@@ -9,7 +9,7 @@
 #include "control/fabric/manager/wire.h"
 #include "server/base/clock.h"
 
-enum { DATASPACES_MAX = PLAN_LAYERS_MAX - 2 };
+enum { DATASPACES_MAX = PLAN_LAYERS_MAX - 2, CHANGES_MAX = 5 };
 
 /* On its way from the call to the answer. */
 struct deployment {
@@ -22,7 +22,9 @@ struct deployment {
 	size_t dataspace_count;
 	bool is_selected; /* the request names them: a cell must have all of them; else one, as in the existing manager */
 	size_t attempt;
-	char *cell; /* what the request pins; NULL: nothing */
+	unsigned changes;          /* of the tenant, while we were at it */
+	enum status tenant_status; /* why nothing can be built for it; OK: it can */
+	char *cell;                /* what the request pins; NULL: nothing */
 	char profile_id[UUID_LENGTH + 1], manifest_id[UUID_LENGTH + 1];
 	struct vpa_plan plan;
 	struct buffer answer, line;
@@ -184,6 +186,9 @@ static bool build(void *context, const struct cell_record *const *choices, struc
 	struct deployment *deployment = context;
 	struct buffer credentials = {0}, record = {0};
 	struct json *profile = NULL;
+	deployment->tenant_status = manager_expect_tenant(deployment->manager, deployment->call->arguments[0], transaction);
+	if (deployment->tenant_status != STATUS_OK)
+		return false;
 	print_credentials(&credentials, deployment);
 	print_profile(&record, deployment, choices, &credentials);
 	bool is_built = !record.failed && json_parse(buffer_text(&record), NULL, &profile) == STATUS_OK &&
@@ -204,21 +209,23 @@ static bool build(void *context, const struct cell_record *const *choices, struc
 
 static void place(struct deployment *deployment);
 
-static void done(void *context, enum status status, struct text decision_id, struct text explain, struct text line)
+/* With the tenant as it is now: what it says of placement may have changed. False: it is gone. */
+static bool read_tenant(struct deployment *deployment)
 {
-	struct deployment *deployment = context;
+	json_free(deployment->tenant);
+	deployment->tenant = manager_tenant(deployment->manager, deployment->call->arguments[0]);
+	return deployment->tenant != NULL;
+}
+
+static void answer(struct deployment *deployment, enum status status, struct text line)
+{
 	struct buffer why = {0};
-	(void)decision_id;
-	(void)explain;
-	bool has_more = !deployment->is_selected && deployment->dataspace_count > 1 &&
-					deployment->attempt < deployment->dataspace_count;
-	if (status == STATUS_NOT_FOUND && has_more) {
-		deployment->attempt++;
-		place(deployment);
-		return;
-	}
 	if (status == STATUS_OK) {
 		rest_answer(deployment->call, 202, buffer_text(&deployment->answer));
+	} else if (deployment->tenant_status == STATUS_INVALID) {
+		rest_refuse(deployment->call, STATUS_CONFLICT, NULL); /* the tenant is about to go */
+	} else if (record_index_find(deployment->manager->tenants, deployment->call->arguments[0]) == NULL) {
+		rest_refuse(deployment->call, STATUS_NOT_FOUND, NULL);
 	} else if (status == STATUS_NOT_FOUND) {
 		buffer_append(&why, TEXT("no active cell found: "));
 		buffer_append(&why, line);
@@ -227,6 +234,24 @@ static void done(void *context, enum status status, struct text decision_id, str
 		rest_refuse(deployment->call, status, NULL);
 	}
 	buffer_free(&why);
+}
+
+static void done(void *context, enum status status, struct text decision_id, struct text explain, struct text line)
+{
+	struct deployment *deployment = context;
+	(void)decision_id;
+	(void)explain;
+	bool has_more = !deployment->is_selected && deployment->dataspace_count > 1 &&
+					deployment->attempt < deployment->dataspace_count;
+	bool is_again = status == STATUS_NOT_FOUND && has_more;
+	deployment->attempt += is_again;
+	if (status == STATUS_CONFLICT && ++deployment->changes < CHANGES_MAX)
+		is_again = read_tenant(deployment);
+	if (is_again) {
+		place(deployment);
+		return;
+	}
+	answer(deployment, status, line);
 	deployment_free(deployment);
 }
 

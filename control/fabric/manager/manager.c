@@ -143,7 +143,7 @@ enum status manager_open(const struct manager_settings *settings, struct state *
 		manager_free(made);
 		return status;
 	}
-	made->tenant_list = (struct listing){made->tenants, tenant_fields, "/tenants", record_print};
+	made->tenant_list = (struct listing){made->tenants, tenant_fields, "/tenants", tenant_print};
 	made->dataspace_list = (struct listing){made->dataspaces, NULL, "/dataspace-profiles", record_print};
 	made->profile_list = (struct listing){made->profiles, profile_fields, "/participant-profiles", profile_print};
 	*manager = made;

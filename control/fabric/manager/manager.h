@@ -2,7 +2,8 @@
  * them (cfm.md 2.3), the manifests it sends and the responses it takes (cfm.md 3.2-3.4).
  *
  * Records (ctx ""):
- *   TENANT (id: UUID): the tenant as clients see it.
+ *   TENANT (id: UUID): the tenant as clients see it; and, which is not shown, "celld" {"going": since when (ms)} while
+ *   it is being deleted.
  *   DATASPACE_PROFILE (id: UUID): the same.
  *   CELL: see cells.h.
  *   PARTICIPANT_PROFILE (id: "<tenant>/<profile>"): the profile as clients see it, with "dataspaceProfileIds", each VPA

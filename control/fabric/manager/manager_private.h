@@ -46,6 +46,9 @@ bool manager_order(
 	const struct manager *manager, struct transaction *transaction, struct text id, struct text manifest);
 /* NULL: none; json_free it. */
 struct json *manager_tenant(const struct manager *manager, struct text id);
+/* Expects that the tenant is there, as it is now, and not about to go: INVALID: it is. NOT_FOUND: there is none. */
+enum status manager_expect_tenant(
+	const struct manager *manager, struct text id, struct transaction *transaction) MUST_CHECK;
 /* NULL: this tenant has none of that id. */
 const struct record_item *profile_find(const struct manager *manager, struct text tenant, struct text profile);
 
@@ -57,6 +60,7 @@ extern const size_t tenant_endpoint_count, cell_endpoint_count, dataspace_endpoi
 
 /* For the lists. */
 bool record_print(const struct record_item *item, struct buffer *into); /* the body as it is */
+bool tenant_print(const struct record_item *item, struct buffer *into);
 bool profile_print(const struct record_item *item, struct buffer *into);
 extern const struct query_field tenant_fields[], dataspace_fields[], profile_fields[];
 

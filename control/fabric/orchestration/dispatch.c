@@ -78,10 +78,25 @@ static bool is_lost(const struct dispatching *dispatching, struct text id)
 	return lost != NULL;
 }
 
+/* Of whoever asked for the orchestration; how many there are. */
+static size_t trace_of(const struct orchestration *orchestration, struct bus_header headers[2])
+{
+	static const char *const names[] = {"traceparent", "tracestate"};
+	const struct json *trace = json_member(orchestration->root, ORCHESTRATION_TRACE);
+	size_t count = 0;
+	for (size_t i = 0; i < 2; i++) {
+		struct text value = json_member_text(trace, names[i]);
+		if (value.length > 0 && text_is_line(value)) /* it may be another manager's */
+			headers[count++] = (struct bus_header){text_of(names[i]), value};
+	}
+	return count;
+}
+
 static void send_one(struct dispatching *dispatching, const struct json *activity)
 {
 	struct text id = dispatching->orchestration.id, activity_id = json_member_text(activity, "id");
 	struct buffer subject = {0}, message_id = {0}, body = {0};
+	struct bus_header headers[2];
 	subject_of(activity, &subject);
 	activity_message_print(id, activity, &body);
 	/* the same of all replicas that see the same value */
@@ -91,8 +106,8 @@ static void send_one(struct dispatching *dispatching, const struct json *activit
 		buffer_printf(&message_id, ".%u", dispatching->item->doubts);
 	if (!subject.failed && !message_id.failed && !body.failed) {
 		dispatching->awaited++;
-		bus_publish(dispatching->pm->base.bus, buffer_text(&subject), buffer_text(&message_id), NULL, 0,
-			buffer_text(&body), on_sent, dispatching);
+		bus_publish(dispatching->pm->base.bus, buffer_text(&subject), buffer_text(&message_id), headers,
+			trace_of(&dispatching->orchestration, headers), buffer_text(&body), on_sent, dispatching);
 	} else {
 		dispatching->has_unsent = true;
 	}
@@ -183,6 +198,7 @@ static void on_value(void *context, enum status status, struct text value, uint6
 	if (!orchestration_is_finished(&now) && json_count(dispatching->lost) > 0) {
 		LOG(WARNING, "activity.resent", log_text("orchestration", now.id),
 			log_number("activities", json_count(dispatching->lost)));
+		tally_event(pm->tally, TALLY_ACTIVITY_RESENT, json_count(dispatching->lost));
 		send_step(dispatching);
 	} else {
 		finish(dispatching);

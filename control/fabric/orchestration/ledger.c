@@ -58,6 +58,16 @@ static struct ledger_item *item_add(struct pm *pm, struct text id)
 	return item;
 }
 
+static void count(struct pm *pm, const struct ledger_item *item, int by)
+{
+	enum tally_place place = item->is_requested                       ? TALLY_ORDERED
+							 : item->state == ORCHESTRATION_COMPLETED ? TALLY_COMPLETED
+							 : item->state == ORCHESTRATION_ERRORED   ? TALLY_ERRORED
+																	  : TALLY_RUNNING;
+	if (item->revision != 0)
+		tally_count(pm->tally, text_of(item->type), place, by);
+}
+
 static void item_fill(struct ledger_item *item, const struct orchestration *orchestration, int64_t revision)
 {
 	const struct json *own = json_member(orchestration->root, "celld");
@@ -87,8 +97,10 @@ static void on_record(void *context, const struct record *record)
 	struct orchestration orchestration;
 	struct buffer error = {0};
 	if (record->body.bytes == NULL) {
-		if (item != NULL)
+		if (item != NULL) {
+			count(pm, item, -1);
 			item->revision = 0;
+		}
 		return;
 	}
 	if (item == NULL)
@@ -99,10 +111,14 @@ static void on_record(void *context, const struct record *record)
 		buffer_free(&error);
 		return;
 	}
-	if (copy_text(&item->type, orchestration.type) && copy_text(&item->correlation_id, orchestration.correlation_id))
+	count(pm, item, -1);
+	if (copy_text(&item->type, orchestration.type) && copy_text(&item->correlation_id, orchestration.correlation_id)) {
 		item_fill(item, &orchestration, record->revision);
-	else
+		count(pm, item, 1);
+	} else {
+		item->revision = 0;
 		LOG(ERROR, "orchestration.unreadable", log_text("orchestration", record->id), log_text("why", TEXT("memory")));
+	}
 	orchestration_free(&orchestration);
 	buffer_free(&error);
 }

@@ -12,7 +12,9 @@ struct taking {
 	struct orchestration orchestration; /* the bucket's value; our member is added */
 	int64_t revision, at_us;            /* at 0: not known */
 	unsigned clashes;
-	char *reply; /* NULL: nobody waits */
+	char *reply;                 /* NULL: nobody waits */
+	struct orchestration before; /* the record that was changed; root NULL: there was none */
+	int64_t since_ms;            /* when its step began */
 };
 
 static void finish(struct taking *taking, enum bus_verdict verdict)
@@ -20,6 +22,7 @@ static void finish(struct taking *taking, enum bus_verdict verdict)
 	if (taking->reply != NULL)
 		(void)bus_answer(taking->pm->base.bus, text_of(taking->reply), verdict, RETRY_MS);
 	orchestration_free(&taking->orchestration);
+	orchestration_free(&taking->before);
 	free(taking->reply);
 	free(taking);
 }
@@ -127,17 +130,14 @@ static bool follow_error(
 /* --- taking in */
 
 /* Our member as the record has it. */
-static bool keep_own(const struct pm *pm, const struct ledger_item *item, struct orchestration *into)
+static bool keep_own(struct taking *taking)
 {
-	struct orchestration before;
-	if (item == NULL)
-		return ledger_own_flag(into, "foreign");
-	if (!ledger_read(pm, item, &before))
-		return false;
-	struct json *own = json_copy(ledger_own(&before));
-	orchestration_free(&before);
+	struct json *root = taking->orchestration.root;
+	if (taking->before.root == NULL)
+		return ledger_own_flag(&taking->orchestration, "foreign");
+	struct json *own = json_copy(ledger_own(&taking->before));
 	json_remove(own, "requested");
-	if (json_set(into->root, "celld", own))
+	if (json_set(root, "celld", own))
 		return true;
 	json_free(own);
 	return false;
@@ -148,14 +148,10 @@ static size_t completed_count(const struct orchestration *orchestration)
 	return json_count(json_member(orchestration->root, "completed"));
 }
 
-static bool has_moved(const struct pm *pm, const struct ledger_item *item, const struct orchestration *now)
+static bool has_moved(const struct taking *taking)
 {
-	struct orchestration before;
-	if (item == NULL || !ledger_read(pm, item, &before))
-		return true;
-	bool has = completed_count(&before) != completed_count(now) || before.state != now->state;
-	orchestration_free(&before);
-	return has;
+	const struct orchestration *before = &taking->before, *now = &taking->orchestration;
+	return before->root == NULL || completed_count(before) != completed_count(now) || before->state != now->state;
 }
 
 static struct transaction *record_of(struct taking *taking, const struct ledger_item *item)
@@ -166,11 +162,10 @@ static struct transaction *record_of(struct taking *taking, const struct ledger_
 	bool is_new_error =
 		orchestration->state == ORCHESTRATION_ERRORED && (item == NULL || item->state != ORCHESTRATION_ERRORED);
 	bool is_ours = orchestration_value(orchestration, "celld.manager") != NULL;
-	bool is_put = transaction != NULL && keep_own(pm, item, orchestration) &&
+	bool is_put = transaction != NULL && keep_own(taking) &&
 				  ledger_own_number(orchestration, "revision", taking->revision) &&
 				  (taking->at_us == 0 || ledger_own_number(orchestration, "at", taking->at_us)) &&
-				  (!has_moved(pm, item, orchestration) ||
-					  ledger_own_number(orchestration, "since", worker_wall_ms(pm->worker))) &&
+				  (!has_moved(taking) || ledger_own_number(orchestration, "since", worker_wall_ms(pm->worker))) &&
 				  (!is_new_error || !is_ours || ledger_tell(transaction, orchestration)) &&
 				  follow_error(pm, transaction, orchestration, is_new_error, item != NULL && item->settle_at_ms > 0) &&
 				  ledger_put(transaction, orchestration, item != NULL ? item->revision : REVISION_ABSENT);
@@ -182,16 +177,35 @@ static struct transaction *record_of(struct taking *taking, const struct ledger_
 
 static void take(struct taking *taking);
 
+/* What has come to its end by this change. */
+static void count_ends(struct taking *taking)
+{
+	struct pm *pm = taking->pm;
+	const struct orchestration *now = &taking->orchestration,
+							   *before = taking->before.root == NULL ? NULL : &taking->before;
+	const struct ledger_item *item = ledger_find(pm, now->id);
+	if (item == NULL || before == NULL)
+		return; /* another manager's: it counts */
+	tally_compare(pm->tally, before, now, taking->since_ms, worker_wall_ms(pm->worker));
+	if (orchestration_is_finished(now) && !orchestration_is_finished(before))
+		tally_ended(pm->tally, now->type, now->state == ORCHESTRATION_COMPLETED ? "completed" : "errored",
+			item->ended_ms - item->created_ms);
+	if (item->is_compensated && json_member(json_member(before->root, "celld"), "compensation") == NULL)
+		tally_event(pm->tally, TALLY_COMPENSATION, 1);
+}
+
 static void on_stored(void *context, enum status status, int64_t revision)
 {
 	struct taking *taking = context;
 	(void)revision;
-	if (status == STATUS_OK)
+	if (status == STATUS_OK) {
+		count_ends(taking);
 		finish(taking, BUS_ACK);
-	else if (status == STATUS_CONFLICT && ++taking->clashes < PM_CLASHES_MAX)
+	} else if (status == STATUS_CONFLICT && ++taking->clashes < PM_CLASHES_MAX) {
 		take(taking);
-	else
+	} else {
 		finish(taking, BUS_NAK);
+	}
 }
 
 static bool is_known(const struct taking *taking, const struct ledger_item *item)
@@ -212,7 +226,11 @@ static void take(struct taking *taking)
 		finish(taking, BUS_ACK);
 		return;
 	}
-	struct transaction *transaction = record_of(taking, item);
+	orchestration_free(&taking->before);
+	taking->before = (struct orchestration){0};
+	taking->since_ms = item == NULL ? 0 : item->since_ms;
+	bool is_read = item == NULL || ledger_read(taking->pm, item, &taking->before);
+	struct transaction *transaction = is_read ? record_of(taking, item) : NULL;
 	if (transaction != NULL)
 		state_submit(taking->pm->base.state, transaction, on_stored, taking);
 	else
@@ -272,30 +290,42 @@ void pm_mirror_take(struct pm *pm, struct text value, uint64_t revision)
 
 /* --- later */
 
+struct compensating {
+	struct pm *pm;
+	struct ledger_item *item;
+};
+
 static void on_compensated(void *context, enum status status, int64_t revision)
 {
-	struct ledger_item *item = context;
-	(void)status, (void)revision; /* CONFLICT: another was faster, or the next sweep tries again */
-	item->is_busy = false;
+	struct compensating *compensating = context;
+	(void)revision; /* CONFLICT: another was faster, or the next sweep tries again */
+	compensating->item->is_busy = false;
+	if (status == STATUS_OK && compensating->item->is_compensated)
+		tally_event(compensating->pm->tally, TALLY_COMPENSATION, 1);
+	free(compensating);
 }
 
 void pm_compensate(struct pm *pm, struct ledger_item *item)
 {
 	struct orchestration orchestration;
 	struct transaction *transaction = transaction_new();
-	if (transaction == NULL || !ledger_read(pm, item, &orchestration)) {
+	struct compensating *compensating = malloc(sizeof(*compensating));
+	if (transaction == NULL || compensating == NULL || !ledger_read(pm, item, &orchestration)) {
 		transaction_free(transaction);
+		free(compensating);
 		return;
 	}
+	*compensating = (struct compensating){pm, item};
 	enum status status = STATUS_OK;
 	if (is_compensable(&orchestration))
 		status = pm_compensation_add(pm, transaction, &orchestration);
 	json_remove(ledger_own(&orchestration), "settleAt");
 	if (status != STATUS_NO_MEMORY && ledger_put(transaction, &orchestration, item->revision)) {
 		item->is_busy = true;
-		state_submit(pm->base.state, transaction, on_compensated, item);
+		state_submit(pm->base.state, transaction, on_compensated, compensating);
 	} else {
 		transaction_free(transaction);
+		free(compensating);
 	}
 	orchestration_free(&orchestration);
 }

@@ -226,11 +226,14 @@ static void retry_item(struct rest_call *call, struct ledger_item *item)
 static void on_stored(void *context, enum status status, int64_t revision)
 {
 	struct rest_call *call = context;
+	const struct pm *pm = call->context;
 	(void)revision;
-	if (status == STATUS_OK)
+	if (status == STATUS_OK) {
+		tally_event(pm->tally, TALLY_COMPENSATION, 1);
 		rest_answer(call, 202, TEXT_NONE);
-	else
+	} else {
 		rest_refuse(call, status, NULL);
+	}
 	rest_release(call);
 }
 

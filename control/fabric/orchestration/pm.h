@@ -57,6 +57,8 @@ enum status pm_open(const struct pm_settings *settings, const struct pm_base *ba
 	struct pm **pm, struct buffer *error) MUST_CHECK;
 /* After the worker has stopped. */
 void pm_free(struct pm *pm);
+/* Its series, as text of Prometheus. On the worker. */
+void pm_render_metrics(const struct pm *pm, struct buffer *into);
 /* One line for people. */
 void pm_line(const struct pm *pm, struct buffer *into);
 

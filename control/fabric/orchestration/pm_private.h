@@ -3,6 +3,7 @@
 
 #include "control/fabric/orchestration/pm.h"
 #include "control/fabric/orchestration/steps.h"
+#include "control/fabric/orchestration/tally.h"
 #include "control/fabric/record_index.h"
 
 #define PM_BASE "/api/v1alpha1"
@@ -35,6 +36,7 @@ struct pm {
 	struct steps_settings plan;
 	struct steps_service *services;
 	struct record_index *index;
+	struct tally *tally;
 	struct map *by_id;
 	struct ledger_item *items;
 	struct bus_consumer *manifests, *mirror;

@@ -9,12 +9,14 @@ enum {
 	RETRY_MS = 1000,
 	HEARING_MS = 300, /* a definition may have come to another replica just now: */
 	HEARINGS_MAX = 5, /* deliveries before its absence is believed */
+	TRACE_MAX = 512,  /* bytes of a trace's context that are handed on */
 };
 
 struct starting {
 	struct pm *pm;
 	struct json *root; /* the manifest's own copy */
 	struct manifest manifest;
+	char *traceparent, *tracestate; /* NULL: none */
 	unsigned tries;
 	void (*done)(void *context, enum status status, const struct ledger_item *item, const char *why);
 	void *context;
@@ -25,6 +27,8 @@ static void finish(struct starting *starting, enum status status, const char *wh
 {
 	starting->done(starting->context, status, starting->item, why);
 	json_free(starting->root);
+	free(starting->traceparent);
+	free(starting->tracestate);
 	free(starting);
 }
 
@@ -104,11 +108,21 @@ static struct json *data_of(const struct pm *pm, const struct manifest *manifest
 
 static void start_run(struct starting *starting);
 
+static void count_start(const struct starting *starting)
+{
+	const struct ledger_item *item = starting->item;
+	tally_started(starting->pm->tally, text_of(item->type));
+	if (item->ended_ms != 0) /* there was nothing to do */
+		tally_ended(starting->pm->tally, text_of(item->type), "completed", 0);
+}
+
 static void on_stored(void *context, enum status status, int64_t revision)
 {
 	struct starting *starting = context;
 	(void)revision;
 	starting->item = ledger_find(starting->pm, starting->manifest.id);
+	if (status == STATUS_OK && starting->item != NULL)
+		count_start(starting);
 	if (status == STATUS_CONFLICT && ++starting->tries < STARTS_MAX)
 		start_run(starting);
 	else if (status != STATUS_OK || starting->item == NULL)
@@ -117,6 +131,21 @@ static void on_stored(void *context, enum status status, int64_t revision)
 		finish(starting, STATUS_OK, NULL); /* there was nothing to do */
 	else
 		pm_dispatch(starting->pm, starting->item, on_dispatched, starting);
+}
+
+/* As the existing manager keeps it, for whoever goes on with the orchestration. */
+static bool add_trace(const struct starting *starting, struct orchestration *orchestration)
+{
+	struct json *trace = starting->traceparent == NULL ? NULL : json_object_new();
+	if (starting->traceparent == NULL)
+		return true;
+	bool is_added =
+		json_add_text(trace, "traceparent", text_of(starting->traceparent)) &&
+		(starting->tracestate == NULL || json_add_text(trace, "tracestate", text_of(starting->tracestate))) &&
+		json_set(orchestration->root, ORCHESTRATION_TRACE, trace);
+	if (!is_added)
+		json_free(trace);
+	return is_added;
 }
 
 /* The planned value as a record; NULL: out of memory. */
@@ -133,6 +162,7 @@ static struct transaction *record_of(
 		return NULL;
 	}
 	bool is_put =
+		add_trace(starting, &orchestration) &&
 		ledger_own_number(&orchestration, "since", worker_wall_ms(starting->pm->worker)) &&
 		(compensates.bytes == NULL || ledger_own_text(&orchestration, "compensates", compensates)) &&
 		ledger_put(transaction, &orchestration, starting->item != NULL ? starting->item->revision : REVISION_ABSENT) &&
@@ -188,6 +218,12 @@ static void start_run(struct starting *starting)
 	buffer_free(&error);
 }
 
+/* NULL: there is none that could be handed on. */
+static char *trace_copy(struct text text)
+{
+	return text.length > 0 && text.length <= TRACE_MAX && text_is_line(text) ? text_copy(text) : NULL;
+}
+
 void pm_start(struct pm *pm, const struct manifest *manifest,
 	void (*done)(void *context, enum status status, const struct ledger_item *item, const char *why), void *context)
 {
@@ -201,6 +237,8 @@ void pm_start(struct pm *pm, const struct manifest *manifest,
 	} else {
 		starting->pm = pm;
 		starting->root = starting->manifest.root;
+		starting->traceparent = trace_copy(manifest->traceparent);
+		starting->tracestate = trace_copy(manifest->tracestate);
 		starting->done = done;
 		starting->context = context;
 		start_run(starting);
@@ -275,6 +313,7 @@ static void refuse(struct pm *pm, const struct manifest *manifest, const char *w
 		return;
 	}
 	*refusal = (struct refusal){pm, reply};
+	tally_ended(pm->tally, manifest->type, "refused", 0);
 	state_submit(pm->base.state, transaction, on_refused, refusal);
 }
 
@@ -337,6 +376,8 @@ void pm_on_manifest(void *context, const struct bus_message *message)
 	if (bus_delivery_parse(message->reply, &delivery) == STATUS_OK)
 		arrival->deliveries = delivery.deliveries;
 	enum status status = manifest_parse(message->body, &arrival->manifest, &error);
+	arrival->manifest.traceparent = bus_message_header(message, TEXT("traceparent"));
+	arrival->manifest.tracestate = bus_message_header(message, TEXT("tracestate"));
 	if (status == STATUS_OK)
 		pm_start(pm, &arrival->manifest, on_started, arrival);
 	else if (status == STATUS_NO_MEMORY)

@@ -42,6 +42,10 @@ enum place_score {
 		PLACE_SCORE_COUNT
 };
 const char *place_score_name(enum place_score score);
+/* "cost" and "external.<name>" weigh what the request says ("weights"), nothing by default; all of them so much at
+ * most, for a total must fit its column. A cell that says nothing of itself has part 0, as the dearest has. Of so many
+ * names what cells say is heard. */
+enum { PLACE_WEIGHTS_MAX = 11, PLACE_OPINIONS_MAX = 64 };
 
 /* What a cell has room for: VPAs in all, VPAs of each type, each resource. */
 enum {

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-enum { WANTS_MAX = 64, TERMS_MAX = 16, ID_MAX = 512, DEMAND_MAX = 1000000000, TEXT_MAX = 16 * 1024 };
+enum { WANTS_MAX = 64, ID_MAX = 512, DEMAND_MAX = 1000000000, TEXT_MAX = 16 * 1024 };
 
 enum place_attribute place_key_attribute(enum place_key key)
 {
@@ -61,24 +61,18 @@ static enum status read_wants(
 	return status;
 }
 
+static bool add_label(void *context, struct text key, struct text text)
+{
+	struct buffer pair = {0};
+	buffer_printf(&pair, "%s=%s", key.bytes, text.bytes);
+	bool is_added = !pair.failed && add_want(context, PLACE_LABEL, buffer_text(&pair)) == STATUS_OK;
+	buffer_free(&pair);
+	return is_added;
+}
+
 static enum status read_labels(const struct json *value, const char *path, struct wants *wants, struct buffer *error)
 {
-	if (json_kind(value) != JSON_OBJECT || json_count(value) > WANTS_MAX)
-		return field_wrong(error, path, "must be an object of at most 64 texts");
-	enum status status = STATUS_OK;
-	for (const struct json *item = json_first(value); item != NULL && status == STATUS_OK; item = json_next(item)) {
-		struct text key = text_of(json_name(item)), text = json_text(item);
-		struct buffer pair = {0};
-		if (key.length == 0 || key.length > ID_MAX || text.bytes == NULL || text.length > ID_MAX ||
-			!text_is_line(key) || !text_is_line(text)) {
-			buffer_printf(error, "%s.%s: must be a text of at most 512 bytes", path, key.bytes);
-			return STATUS_INVALID;
-		}
-		buffer_printf(&pair, "%s=%s", key.bytes, text.bytes);
-		status = pair.failed ? STATUS_NO_MEMORY : add_want(wants, PLACE_LABEL, buffer_text(&pair));
-		buffer_free(&pair);
-	}
-	return status;
+	return fields_each_text(value, path, ID_MAX, add_label, wants, error);
 }
 
 #define READ_WANTS(function, member, kind)                                                                             \
@@ -117,20 +111,6 @@ static enum status read_preferred_labels(const struct json *value, const char *p
 
 /* --- words */
 
-static enum status read_types(const struct json *value, const char *path, unsigned *types, struct buffer *error)
-{
-	*types = 0;
-	for (const struct json *item = json_first(value); item != NULL; item = json_next(item)) {
-		enum vpa_type type;
-		if (!vpa_type_parse(json_text(item), &type))
-			return field_wrong(error, path, "each must be a type of VPA, as cfm.dataplane");
-		*types |= 1U << type;
-	}
-	if (json_kind(value) != JSON_ARRAY || *types == 0)
-		return field_wrong(error, path, "must be an array of types of VPA");
-	return STATUS_OK;
-}
-
 static enum status read_type(const struct json *value, const char *path, void *target, struct buffer *error)
 {
 	struct place_request *request = target;
@@ -142,7 +122,7 @@ static enum status read_type(const struct json *value, const char *path, void *t
 
 static enum status read_components(const struct json *value, const char *path, void *target, struct buffer *error)
 {
-	return read_types(value, path, &((struct place_request *)target)->components, error);
+	return cell_types_read(value, path, &((struct place_request *)target)->components, error);
 }
 
 static enum status read_class(const struct json *value, const char *path, void *target, struct buffer *error)
@@ -163,227 +143,6 @@ static enum status read_strategy(const struct json *value, const char *path, voi
 		return field_wrong(error, path, "must be spread, pack or balanced");
 	((struct place_request *)target)->strategy = (enum place_strategy)found;
 	return STATUS_OK;
-}
-
-static bool find_key(struct text text, enum place_key *key)
-{
-	static const char *const names[] = {
-#define PLACE_KEY_NAME(name, text, attribute) text,
-		PLACE_KEY_LIST(PLACE_KEY_NAME)
-#undef PLACE_KEY_NAME
-	};
-	int found = text_find_word(text, names, PLACE_KEY_COUNT);
-	if (found < 0)
-		return false;
-	*key = (enum place_key)found;
-	return true;
-}
-
-/* --- terms: tolerations, affinity, spread */
-
-/* An array of at most 16 objects; each is read by `read`. */
-static enum status read_terms(const struct json *value, const char *path, struct place_request *request,
-	enum status (*read)(const struct json *item, const char *path, struct place_request *request, struct buffer *error),
-	struct buffer *error)
-{
-	if (json_kind(value) != JSON_ARRAY || json_count(value) > TERMS_MAX)
-		return field_wrong(error, path, "must be an array of at most 16 objects");
-	enum status status = STATUS_OK;
-	for (const struct json *item = json_first(value); item != NULL && status == STATUS_OK; item = json_next(item))
-		status = read(item, path, request, error);
-	return status;
-}
-
-/* Room for one more of `size` bytes; NULL: out of memory. Zeroed. */
-static void *add_term(void **items, size_t *count, size_t size)
-{
-	char *more = realloc(*items, (*count + 1) * size);
-	if (more == NULL)
-		return NULL;
-	*items = more;
-	return memset(more + size * (*count)++, 0, size);
-}
-
-static enum status read_toleration(
-	const struct json *item, const char *path, struct place_request *request, struct buffer *error)
-{
-	static const struct field fields[] = {
-		{.name = "key",
-			.kind = FIELD_LINE,
-			.is_required = true,
-			.minimum = 1,
-			.maximum = ID_MAX,
-			.is_kept = true,
-			.offset = offsetof(struct toleration, key)},
-		{.name = "value",
-			.kind = FIELD_LINE,
-			.maximum = ID_MAX,
-			.is_kept = true,
-			.offset = offsetof(struct toleration, value)},
-	};
-	struct toleration *made =
-		add_term((void **)&request->tolerations, &request->toleration_count, sizeof(*request->tolerations));
-	return made == NULL ? STATUS_NO_MEMORY : fields_read(fields, 2, item, path, made, error);
-}
-
-static enum status read_tolerations(const struct json *value, const char *path, void *target, struct buffer *error)
-{
-	return read_terms(value, path, target, read_toleration, error);
-}
-
-struct affinity_fields {
-	char *to, *key;
-	struct affinity made;
-};
-
-static enum status read_affinity_types(const struct json *value, const char *path, void *target, struct buffer *error)
-{
-	return read_types(value, path, &((struct affinity_fields *)target)->made.types, error);
-}
-
-static enum status read_hard(const struct json *value, const char *path, void *target, struct buffer *error)
-{
-	return json_bool(value, &((struct affinity_fields *)target)->made.is_hard)
-			   ? STATUS_OK
-			   : field_wrong(error, path, "must be true or false");
-}
-
-static const struct field affinity_fields[] = {
-	{.name = "to",
-		.kind = FIELD_LINE,
-		.is_required = true,
-		.minimum = 1,
-		.maximum = ID_MAX,
-		.is_kept = true,
-		.offset = offsetof(struct affinity_fields, to)},
-	{.name = "topologyKey",
-		.kind = FIELD_LINE,
-		.is_required = true,
-		.minimum = 1,
-		.maximum = ID_MAX,
-		.is_kept = true,
-		.offset = offsetof(struct affinity_fields, key)},
-	{.name = "types", .kind = FIELD_READ, .read = read_affinity_types},
-	{.name = "hard", .kind = FIELD_READ, .read = read_hard},
-};
-
-static enum status judge_affinity(struct affinity_fields *read, const char *path, struct buffer *error)
-{
-	static const char *const whose[] = {"participant:self", "tenant:self", "standby:self"};
-	int found = text_find_word(text_of(read->to), whose, 3);
-	if (found < 0) {
-		buffer_printf(error, "%s.to: must be participant:self, tenant:self or standby:self", path);
-		return STATUS_INVALID;
-	}
-	if (!find_key(text_of(read->key), &read->made.key)) {
-		buffer_printf(error, "%s.topologyKey: must be cell, region, provider, zone, site or powerDomain", path);
-		return STATUS_INVALID;
-	}
-	read->made.whose = (enum place_whose)found;
-	return STATUS_OK;
-}
-
-static enum status read_affinity_term(
-	const struct json *item, const char *path, struct place_request *request, bool is_anti, struct buffer *error)
-{
-	enum { COUNT = sizeof(affinity_fields) / sizeof(affinity_fields[0]) };
-	struct affinity_fields read = {.made = {.types = (1U << VPA_TYPE_COUNT) - 1, .is_anti = is_anti}};
-	enum status status = fields_read(affinity_fields, COUNT, item, path, &read, error);
-	if (status == STATUS_OK)
-		status = judge_affinity(&read, path, error);
-	if (status == STATUS_OK) {
-		struct affinity *made =
-			add_term((void **)&request->affinities, &request->affinity_count, sizeof(*request->affinities));
-		status = made == NULL ? STATUS_NO_MEMORY : STATUS_OK;
-		if (made != NULL)
-			*made = read.made;
-	}
-	fields_free(affinity_fields, COUNT, &read);
-	return status;
-}
-
-static enum status read_near_term(
-	const struct json *item, const char *path, struct place_request *request, struct buffer *error)
-{
-	return read_affinity_term(item, path, request, false, error);
-}
-
-static enum status read_apart_term(
-	const struct json *item, const char *path, struct place_request *request, struct buffer *error)
-{
-	return read_affinity_term(item, path, request, true, error);
-}
-
-static enum status read_affinity(const struct json *value, const char *path, void *target, struct buffer *error)
-{
-	return read_terms(value, path, target, read_near_term, error);
-}
-
-static enum status read_anti_affinity(const struct json *value, const char *path, void *target, struct buffer *error)
-{
-	return read_terms(value, path, target, read_apart_term, error);
-}
-
-struct spread_fields {
-	char *key, *when;
-	int64_t max_skew;
-};
-static const struct field spread_fields[] = {
-	{.name = "topologyKey",
-		.kind = FIELD_LINE,
-		.is_required = true,
-		.minimum = 1,
-		.maximum = ID_MAX,
-		.is_kept = true,
-		.offset = offsetof(struct spread_fields, key)},
-	{.name = "maxSkew",
-		.kind = FIELD_INTEGER,
-		.minimum = 1,
-		.maximum = 1000,
-		.is_kept = true,
-		.offset = offsetof(struct spread_fields, max_skew)},
-	{.name = "when",
-		.kind = FIELD_LINE,
-		.minimum = 1,
-		.maximum = ID_MAX,
-		.is_kept = true,
-		.offset = offsetof(struct spread_fields, when)},
-};
-
-static enum status judge_spread(
-	const struct spread_fields *read, const char *path, struct spread *made, struct buffer *error)
-{
-	static const char *const words[] = {"ScheduleAnyway", "DoNotSchedule"};
-	int when = read->when == NULL ? 0 : text_find_word(text_of(read->when), words, 2);
-	if (!find_key(text_of(read->key), &made->key)) {
-		buffer_printf(error, "%s.topologyKey: must be cell, region, provider, zone, site or powerDomain", path);
-		return STATUS_INVALID;
-	}
-	if (when < 0) {
-		buffer_printf(error, "%s.when: must be DoNotSchedule or ScheduleAnyway", path);
-		return STATUS_INVALID;
-	}
-	made->max_skew = read->max_skew;
-	made->is_hard = when == 1;
-	return STATUS_OK;
-}
-
-static enum status read_spread_term(
-	const struct json *item, const char *path, struct place_request *request, struct buffer *error)
-{
-	enum { COUNT = sizeof(spread_fields) / sizeof(spread_fields[0]) };
-	struct spread_fields read = {.max_skew = 1};
-	struct spread *made = add_term((void **)&request->spreads, &request->spread_count, sizeof(*request->spreads));
-	enum status status = made == NULL ? STATUS_NO_MEMORY : fields_read(spread_fields, COUNT, item, path, &read, error);
-	if (status == STATUS_OK)
-		status = judge_spread(&read, path, made, error);
-	fields_free(spread_fields, COUNT, &read);
-	return status;
-}
-
-static enum status read_spread(const struct json *value, const char *path, void *target, struct buffer *error)
-{
-	return read_terms(value, path, target, read_spread_term, error);
 }
 
 /* --- the tables */
@@ -437,21 +196,22 @@ static const struct field members[] = {
 	READ("type", read_type, .is_required = true),
 	READ("class", read_class),
 	OBJECT("require", require),
-	READ("tolerations", read_tolerations),
+	READ("tolerations", request_read_tolerations),
 	OBJECT("prefer", prefer),
-	READ("affinity", read_affinity),
-	READ("antiAffinity", read_anti_affinity),
-	READ("spread", read_spread),
+	READ("affinity", request_read_affinity),
+	READ("antiAffinity", request_read_anti_affinity),
+	READ("spread", request_read_spread),
 	OBJECT("demand", demand),
 	LINE("current", AT(current)),
 	NUMBER("standby", 8, AT(standby)),
 	READ("strategy", read_strategy),
+	READ("weights", request_read_weights),
 };
 enum { MEMBER_COUNT = sizeof(members) / sizeof(members[0]) };
 
 static uint64_t hash_of(const char *text)
 {
-	uint64_t hash = text == NULL ? 0 : text_hash(text_of(text));
+	uint64_t hash = text == NULL ? 0 : place_hash(text_of(text));
 	return text != NULL && hash == 0 ? 1 : hash;
 }
 
@@ -511,6 +271,9 @@ void place_request_free(struct place_request *request)
 		free(request->tolerations[i].key);
 		free(request->tolerations[i].value);
 	}
+	for (size_t i = 0; i < request->weight_count; i++)
+		free(request->weights[i].name);
+	free(request->weights);
 	free(request->tolerations);
 	free(request->affinities);
 	free(request->spreads);

@@ -55,6 +55,13 @@ struct spread {
 	bool is_hard; /* DoNotSchedule */
 };
 
+/* How much what cells say of themselves counts: "cost", "external.<name>". */
+struct weigh {
+	char *name;
+	uint64_t hash;
+	int weight;
+};
+
 struct place_request {
 	int references;
 	char *vpa_id, *participant, *tenant, *cell, *current; /* NULL: not said */
@@ -75,9 +82,18 @@ struct place_request {
 	size_t affinity_count;
 	struct spread *spreads;
 	size_t spread_count;
+	struct weigh *weights;
+	size_t weight_count;
 	int64_t demand[CELL_RESOURCE_COUNT];
 	char *text;
 };
+
+/* --- request_terms.c: readers of members, for the table */
+enum status request_read_tolerations(const struct json *value, const char *path, void *target, struct buffer *error);
+enum status request_read_affinity(const struct json *value, const char *path, void *target, struct buffer *error);
+enum status request_read_anti_affinity(const struct json *value, const char *path, void *target, struct buffer *error);
+enum status request_read_spread(const struct json *value, const char *path, void *target, struct buffer *error);
+enum status request_read_weights(const struct json *value, const char *path, void *target, struct buffer *error);
 
 /* Stable across processes and machines: ties are broken by it. */
 uint64_t place_hash(struct text text);

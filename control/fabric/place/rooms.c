@@ -334,7 +334,7 @@ static void on_profile(void *context, const struct record *record)
 		if (cell != NULL)
 			seats[found++] = (struct place_seat){cell->slot, read[i].type};
 	}
-	found = add_pending(placer, text_hash(participant), seats, found);
+	found = add_pending(placer, place_hash(participant), seats, found);
 	if (participant.length > 0 &&
 		place_snapshot_settle(placer->snapshot, participant, tenant, seats, found) != STATUS_OK)
 		abort(); /* an index that has missed a change would decide wrongly for ever */

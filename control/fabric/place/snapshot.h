@@ -24,10 +24,10 @@ enum place_set {
 /* A change that can be undone, and then done again: it holds the other state. */
 struct past {
 	uint64_t version; /* before the change */
-	enum { PAST_ROW, PAST_SET, PAST_ATTRIBUTE, PAST_HOLD } kind : 8;
+	enum { PAST_ROW, PAST_SET, PAST_ATTRIBUTE, PAST_HOLD, PAST_OPINION } kind : 8;
 	uint8_t dimension, type;
 	int8_t change;
-	uint32_t slot, index; /* index: of the set or attribute */
+	uint32_t slot, index; /* index: of the set, attribute or opinion */
 	union {
 		struct {
 			int32_t free, allowed; /* of the dimension */
@@ -36,7 +36,15 @@ struct past {
 			uint64_t participant, tenant;
 		} who;
 		bool value;
+		int16_t part;
 	};
+};
+
+/* What cells say of themselves: cost, external.<name>. */
+struct opinion {
+	char *name;
+	uint64_t hash;
+	int16_t *parts; /* of each cell: 0 ... 1000 */
 };
 
 /* What few decisions look at. */
@@ -66,6 +74,8 @@ struct place_snapshot {
 	struct cold *cold;
 	uint64_t *sets[SETS_MAX];
 	struct attributes attributes;
+	struct opinion opinions[PLACE_OPINIONS_MAX];
+	uint32_t opinion_count;
 	uint16_t *taints; /* attributes */
 	uint32_t taint_count;
 	struct lodgings participants, tenancies;
@@ -90,11 +100,13 @@ static inline bool is_limited(const struct place_snapshot *snapshot, int dimensi
 	return snapshot->allowed[dimension][slot] != INT32_MAX;
 }
 
-/* --- decide.c, for explain.c */
+/* --- decide.c, filter.c, score.c and neighbours.c, for explain.c */
 
 /* The parts of some cells' scores, each 0 ... 1000; what was asked last, and the totals are gone afterwards. */
 void place_parts(struct place_snapshot *snapshot, const uint32_t *slots, size_t count, int (*parts)[PLACE_SCORE_COUNT]);
 int place_weight(enum place_score score, enum place_strategy strategy);
+/* The column of what cells say under this name; NULL: none does. */
+const int16_t *place_opinion(const struct place_snapshot *snapshot, const struct weigh *weigh);
 /* The filters a cell does not pass. */
 uint32_t place_mask(const struct place_snapshot *snapshot, uint32_t slot);
 /* Does the first win a tie of scores? */
@@ -105,7 +117,36 @@ bool place_tolerates(const struct place_request *request, struct text taint);
 const struct held *place_held(const struct place_snapshot *snapshot, const struct place_request *request,
 	enum place_whose whose, uint32_t *count);
 
+/* --- explain_words.c */
+
+/* What the filters of the mask say of a cell: "lacks label tier=gold and has no room". Of several VPAs that share a
+ * cell, the first that a filter stands against says it. */
+void explain_print_miss(const struct place_snapshot *snapshot, uint32_t slot, uint32_t mask, struct buffer *into);
+
+/* --- history.c: the setters */
+
+/* What was decided before cannot be decided again. */
+void snapshot_forget(struct place_snapshot *snapshot);
+void snapshot_set_room(struct place_snapshot *snapshot, uint32_t slot, int dimension, int32_t left, int32_t allowed);
+void snapshot_set_load(struct place_snapshot *snapshot, uint32_t slot, int16_t load);
+void snapshot_set_member(struct place_snapshot *snapshot, uint32_t slot, uint32_t set, bool value);
+void snapshot_set_opinion(struct place_snapshot *snapshot, uint32_t slot, uint32_t index, int16_t part);
+void snapshot_set_attribute(struct place_snapshot *snapshot, uint32_t slot, uint32_t index, bool value);
+/* change: 1 a VPA comes, -1 one goes. NO_MEMORY: nothing is changed. */
+enum status snapshot_hold(struct place_snapshot *snapshot, uint64_t participant, uint64_t tenant, uint32_t slot,
+	enum vpa_type type, int change) MUST_CHECK;
+
 /* --- snapshot.c */
+
+/* Room for the cell at `slot`; false: out of memory. */
+bool snapshot_reserve(struct place_snapshot *snapshot, uint32_t slot);
+void cold_free(struct cold *cold);
+/* A name that cells have not said before; *index UINT32_MAX: there are as many as are heard. */
+enum status snapshot_add_opinion(struct place_snapshot *snapshot, const char *name, uint32_t *index) MUST_CHECK;
+static inline int32_t snapshot_bounded(int64_t number)
+{
+	return number < 0 ? 0 : number > INT32_MAX - 1 ? INT32_MAX - 1 : (int32_t)number;
+}
 
 /* The slot of a cell by either id; -1: none. */
 int64_t place_snapshot_find(const struct place_snapshot *snapshot, const char *id);

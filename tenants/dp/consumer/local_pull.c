@@ -151,15 +151,6 @@ static enum body_state on_read(struct exchange *exchange, uint8_t *frame, size_t
 
 /* --- heads */
 
-static struct text find_header(const struct client_response *response, struct text name)
-{
-	for (size_t i = 0; i < response->header_count; i++) {
-		if (text_equals(response->headers[i].name, name))
-			return response->headers[i].value;
-	}
-	return TEXT_NONE;
-}
-
 /* "bytes 5-9/100" */
 static bool read_first(struct text content_range, uint64_t *first)
 {
@@ -175,9 +166,9 @@ static enum status expect_digest(struct local_pull *pull, const struct client_re
 {
 	struct text field = TEXT_NONE;
 	if (response->status == 200)
-		field = find_header(response, TEXT("repr-digest"));
+		field = client_response_header(response, TEXT("repr-digest"));
 	if (field.bytes == NULL && (response->status == 200 || response->status == 206))
-		field = find_header(response, TEXT("content-digest"));
+		field = client_response_header(response, TEXT("content-digest"));
 	if (field.bytes == NULL || !digest_find(field, HASH_SHA256, pull->expected))
 		return STATUS_OK;
 	return running_digest_new(HASH_SHA256, &pull->digest);
@@ -202,8 +193,9 @@ static void first_head(struct local_pull *pull, const struct client_response *re
 {
 	struct exchange *exchange = pull->exchange;
 	bool is_get = text_equals(exchange->method, TEXT("GET"));
-	struct text tag = find_header(response, TEXT("etag"));
-	bool is_part = response->status == 206 && read_first(find_header(response, TEXT("content-range")), &pull->first);
+	struct text tag = client_response_header(response, TEXT("etag"));
+	bool is_part =
+		response->status == 206 && read_first(client_response_header(response, TEXT("content-range")), &pull->first);
 	pull->length = response->length;
 	if (is_get && (response->status == 200 || is_part) && etag_is_valid(tag) && !text_starts_with(tag, TEXT("W/")))
 		pull->tag = exchange_copy(exchange, tag);
@@ -222,9 +214,10 @@ static void first_head(struct local_pull *pull, const struct client_response *re
 static void next_head(struct local_pull *pull, const struct client_response *response)
 {
 	uint64_t first = 0;
-	bool is_rest = response->status == 206 && read_first(find_header(response, TEXT("content-range")), &first) &&
+	bool is_rest = response->status == 206 &&
+				   read_first(client_response_header(response, TEXT("content-range")), &first) &&
 				   first == pull->first + pull->delivered &&
-				   etag_equals_strongly(find_header(response, TEXT("etag")), pull->tag);
+				   etag_equals_strongly(client_response_header(response, TEXT("etag")), pull->tag);
 	if (is_rest)
 		exchange_resume(pull->exchange);
 	else if (response->status >= 500 || response->status == 429 || response->status == 408)

@@ -35,12 +35,6 @@ static const struct entry {
 #undef IN
 #undef AT
 
-static enum status wrong(struct buffer *error, const char *member, const char *what)
-{
-	buffer_printf(error, "%s: %s", member, what);
-	return STATUS_INVALID;
-}
-
 static enum status keep(struct text text, char **into)
 {
 	*into = text_copy(text);
@@ -68,10 +62,10 @@ static enum status read_endpoint(const struct json *body, struct control_plane *
 	if (id.bytes == NULL)
 		id = json_member_text(body, "id");
 	if (!name_is_valid(id, CONTROL_PLANE_ID_MAX))
-		return wrong(error, "controlplaneId", "must be 1 to 128 of A-Z a-z 0-9 - _ . :");
+		return buffer_invalid(error, "controlplaneId", "must be 1 to 128 of A-Z a-z 0-9 - _ . :");
 	struct url url;
 	if (!is_url(endpoint) || url_parse(endpoint, &url) != STATUS_OK || url.query.bytes != NULL)
-		return wrong(error, "endpoint", "must be an http or https URL without a query");
+		return buffer_invalid(error, "endpoint", "must be an http or https URL without a query");
 	while (endpoint.length > 0 && endpoint.bytes[endpoint.length - 1] == '/')
 		endpoint.length--;
 	enum status status = keep(id, &plane->id);
@@ -85,10 +79,11 @@ static enum status read_entry(
 	if ((rule->known >> plane->authorization & 1U) == 0)
 		return STATUS_OK;
 	if (member == NULL || json_kind(member) == JSON_NULL)
-		return (rule->needed >> plane->authorization & 1U) != 0 ? wrong(error, rule->name, "is missing") : STATUS_OK;
+		return (rule->needed >> plane->authorization & 1U) != 0 ? buffer_invalid(error, rule->name, "is missing")
+																: STATUS_OK;
 	struct text value = json_text(member);
 	if (rule->is_url ? !is_url(value) : !is_visible(value))
-		return wrong(error, rule->name,
+		return buffer_invalid(error, rule->name,
 			rule->is_url ? "must be an http or https URL" : "must be 1 to 512 printable ASCII characters");
 	return keep(value, (char **)(void *)((char *)plane + rule->offset));
 }
@@ -99,9 +94,9 @@ static enum status read_keys(const struct json *entry, struct control_plane *pla
 	if (jwks == NULL || json_kind(jwks) == JSON_NULL)
 		return STATUS_OK;
 	if (plane->authorization == AUTHORIZATION_TOKEN_EXCHANGE)
-		return wrong(error, "jwks", "must not be there: this profile has jwksUri");
+		return buffer_invalid(error, "jwks", "must not be there: this profile has jwksUri");
 	if (plane->jwks_uri != NULL)
-		return wrong(error, "jwks", "must not be there beside jwksUri");
+		return buffer_invalid(error, "jwks", "must not be there beside jwksUri");
 	struct buffer text = {0};
 	if (json_kind(jwks) == JSON_STRING)
 		buffer_append(&text, json_text(jwks));
@@ -113,7 +108,8 @@ static enum status read_keys(const struct json *entry, struct control_plane *pla
 	buffer_free(&text);
 	if (status == STATUS_OK && plane->key_count == 0)
 		status = STATUS_INVALID;
-	return status == STATUS_INVALID ? wrong(error, "jwks", "must be a JWK set with keys for ES256 or EdDSA") : status;
+	return status == STATUS_INVALID ? buffer_invalid(error, "jwks", "must be a JWK set with keys for ES256 or EdDSA")
+									: status;
 }
 
 static enum status read_authorization(
@@ -129,7 +125,8 @@ static enum status read_authorization(
 			number = i;
 	}
 	if (number == AUTHORIZATION_COUNT)
-		return wrong(error, "authorization.type", "must be oauth2_client_credentials or oauth2_token_exchange");
+		return buffer_invalid(
+			error, "authorization.type", "must be oauth2_client_credentials or oauth2_token_exchange");
 	plane->authorization = (enum authorization_type)number;
 	enum status status = STATUS_OK;
 	for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]) && status == STATUS_OK; i++)
@@ -139,14 +136,15 @@ static enum status read_authorization(
 	if (status != STATUS_OK || plane->authorization != AUTHORIZATION_CLIENT_CREDENTIALS)
 		return status;
 	*secret = json_member_text(entry, "clientSecret");
-	return secret->length > SECRET_MAX ? wrong(error, "clientSecret", "must be at most 4096 bytes") : STATUS_OK;
+	return secret->length > SECRET_MAX ? buffer_invalid(error, "clientSecret", "must be at most 4096 bytes")
+									   : STATUS_OK;
 }
 
 enum status control_plane_parse(
 	const struct json *body, struct control_plane **plane, struct text *secret, struct buffer *error)
 {
 	if (body == NULL || json_kind(body) != JSON_OBJECT)
-		return wrong(error, "body", "must be one JSON object");
+		return buffer_invalid(error, "body", "must be one JSON object");
 	struct control_plane *made = calloc(1, sizeof(*made));
 	if (made == NULL)
 		return STATUS_NO_MEMORY;
@@ -193,16 +191,16 @@ enum status control_plane_check(
 {
 	bool is_of_client = plane->authorization == AUTHORIZATION_CLIENT_CREDENTIALS;
 	if (is_of_client && secret.length == 0)
-		return wrong(error, "clientSecret", "is missing");
+		return buffer_invalid(error, "clientSecret", "is missing");
 	if (is_of_client && needs_keys && plane->jwks_uri == NULL && plane->key_count == 0)
-		return wrong(error, "jwks", "is missing, and so is jwksUri");
+		return buffer_invalid(error, "jwks", "is missing, and so is jwksUri");
 	const struct {
 		const char *member, *url;
 	} urls[] = {{"endpoint", plane->endpoint}, {"tokenEndpoint", plane->token_endpoint}, {"jwksUri", plane->jwks_uri}};
 	for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]) && !allows_clear; i++) {
 		struct url url;
 		if (urls[i].url != NULL && (url_parse(text_of(urls[i].url), &url) != STATUS_OK || !url.tls))
-			return wrong(error, urls[i].member, "must be https");
+			return buffer_invalid(error, urls[i].member, "must be https");
 	}
 	return STATUS_OK;
 }

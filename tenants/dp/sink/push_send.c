@@ -27,15 +27,6 @@ static enum judgement judge(int status)
 	return status >= 500 || status == 308 ? JUDGED_AGAIN : JUDGED_BAD;
 }
 
-static struct text header_of(const struct client_response *response, struct text name)
-{
-	for (size_t i = 0; i < response->header_count; i++) {
-		if (text_equals(response->headers[i].name, name))
-			return response->headers[i].value;
-	}
-	return TEXT_NONE;
-}
-
 static void end_call(struct push_attempt *attempt)
 {
 	if (attempt->call != NULL)
@@ -117,8 +108,8 @@ static void on_probed(void *context, struct client_call *probe, const struct cli
 	uint64_t offset = 0;
 	int status = response->status;
 	(void)probe;
-	attempt->takes_segments =
-		status < 300 && text_to_unsigned(header_of(response, TEXT("upload-offset")), INT64_MAX, &offset) == STATUS_OK;
+	attempt->takes_segments = status < 300 && text_to_unsigned(client_response_header(response, TEXT("upload-offset")),
+												  INT64_MAX, &offset) == STATUS_OK;
 	end_call(attempt);
 	/* a receiver that is down, or refuses now what it took before; one that does not know HEAD, or does not like it, is
 	 * another thing */
@@ -316,7 +307,7 @@ static void on_answer(void *context, struct client_call *sent, const struct clie
 	struct push_attempt *attempt = context;
 	bool is_good = judge(response->status) == JUDGED_GOOD;
 	if (response->status == 308 && !attempt->is_whole)
-		is_good = acknowledges_all(header_of(response, TEXT("range")), attempt->end);
+		is_good = acknowledges_all(client_response_header(response, TEXT("range")), attempt->end);
 	if (is_good && attempt->is_sent && client_call_is_sent(sent)) {
 		attempt->is_draining = true;
 		drain(attempt);

@@ -132,19 +132,10 @@ static enum status status_of(int http, bool is_segment)
 	return STATUS_UNAVAILABLE;
 }
 
-static struct text header_of(const struct client_response *response, struct text name)
-{
-	for (size_t i = 0; i < response->header_count; i++) {
-		if (text_equals(response->headers[i].name, name))
-			return response->headers[i].value;
-	}
-	return TEXT_NONE;
-}
-
 static void on_head(void *context, struct client_call *call, const struct client_response *response)
 {
 	struct http_intake *state = context;
-	struct text offset = header_of(response, TEXT("upload-offset"));
+	struct text offset = client_response_header(response, TEXT("upload-offset"));
 	uint64_t known;
 	bool has_offset = text_to_unsigned(offset, INT64_MAX, &known) == STATUS_OK;
 	state->told.offset = has_offset ? (int64_t)known : -1;

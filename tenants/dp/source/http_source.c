@@ -9,12 +9,6 @@
 enum { URL_MAX = 4096, HEADERS_MAX = 32 };
 #define EDC_NAMESPACE "https://w3id.org/edc/v0.0.1/ns/"
 
-static enum status wrong(struct buffer *error, const char *name, const char *what)
-{
-	buffer_printf(error, "%s: %s", name, what);
-	return STATUS_INVALID;
-}
-
 /* Copies a property; absent leaves NULL. */
 static enum status take(const struct json *properties, const char *name, char **into)
 {
@@ -39,16 +33,16 @@ static enum status read_url(const struct json *properties, struct http_source *s
 	struct text base = property(properties, "baseUrl"), path = property(properties, "path");
 	struct text query = property(properties, "queryParams");
 	if (base.length == 0 || base.length > URL_MAX)
-		return wrong(error, "baseUrl", "must be an http or https URL");
+		return buffer_invalid(error, "baseUrl", "must be an http or https URL");
 	source->base_url = text_copy(base);
 	if (source->base_url == NULL)
 		return STATUS_NO_MEMORY;
 	if (url_parse(text_of(source->base_url), &source->url) != STATUS_OK)
-		return wrong(error, "baseUrl", "must be an http or https URL");
+		return buffer_invalid(error, "baseUrl", "must be an http or https URL");
 	if (!is_url_text(path) || text_find(path, '?') != path.length)
-		return wrong(error, "path", "must be an escaped path without a query");
+		return buffer_invalid(error, "path", "must be an escaped path without a query");
 	if (!is_url_text(query))
-		return wrong(error, "queryParams", "must be an escaped query");
+		return buffer_invalid(error, "queryParams", "must be an escaped query");
 	while (path.length > 0 && (path.bytes[0] == '/' || path.bytes[0] == '\\'))
 		path = text_slice(path, 1, path.length);
 	source->base = source->url.path;
@@ -85,7 +79,7 @@ static enum status read_flags(const struct json *properties, struct http_source 
 		struct text value = property(properties, flags[i].name);
 		*flags[i].into = text_equals_ignoring_case(value, TEXT("true"));
 		if (value.bytes != NULL && !*flags[i].into && !text_equals_ignoring_case(value, TEXT("false")))
-			return wrong(error, flags[i].name, "must be \"true\" or \"false\"");
+			return buffer_invalid(error, flags[i].name, "must be \"true\" or \"false\"");
 	}
 	return STATUS_OK;
 }
@@ -97,7 +91,7 @@ static enum status read_method(const struct json *properties, struct http_source
 	if (status != STATUS_OK)
 		return status;
 	if (source->method != NULL && !method_parse(text_of(source->method), &method))
-		return wrong(error, "method", "must be GET, HEAD, POST, PUT, DELETE or PATCH");
+		return buffer_invalid(error, "method", "must be GET, HEAD, POST, PUT, DELETE or PATCH");
 	if (source->method == NULL && (source->method = text_copy(TEXT("GET"))) == NULL)
 		return STATUS_NO_MEMORY;
 	if (source->proxy_method)
@@ -106,7 +100,7 @@ static enum status read_method(const struct json *properties, struct http_source
 		source->methods = 1U << METHOD_GET | 1U << method | (method == METHOD_GET ? 1U << METHOD_HEAD : 0);
 	status = take(properties, "contentType", &source->content_type);
 	if (status == STATUS_OK && source->content_type != NULL && !header_value_is_valid(text_of(source->content_type)))
-		return wrong(error, "contentType", "must be a media type");
+		return buffer_invalid(error, "contentType", "must be a media type");
 	return status;
 }
 
@@ -128,7 +122,7 @@ static enum status add_header(
 {
 	char *lower;
 	if (source->header_count == HEADERS_MAX)
-		return wrong(error, json_name(item), "too many headers");
+		return buffer_invalid(error, json_name(item), "too many headers");
 	enum status status = copy_lower(name, &lower);
 	if (status != STATUS_OK)
 		return status;
@@ -136,7 +130,7 @@ static enum status add_header(
 	header->name = (struct text){lower, name.length};
 	if (!header_may_be_set(header->name) || !header_value_is_valid(json_text(item)) ||
 		text_equals(header->name, TEXT("content-type")))
-		return wrong(error, json_name(item), "is no header a dataset may set");
+		return buffer_invalid(error, json_name(item), "is no header a dataset may set");
 	char *value = text_copy(json_text(item));
 	header->value = (struct text){value, json_text(item).length};
 	return value == NULL ? STATUS_NO_MEMORY : STATUS_OK;
@@ -169,16 +163,16 @@ static enum status read_key(const struct json *properties, struct credential_rul
 	if (status != STATUS_OK)
 		return status;
 	if (!header_may_be_set(text_of(rules->header)))
-		return wrong(error, "authKey", "is no header a dataset may set");
+		return buffer_invalid(error, "authKey", "is no header a dataset may set");
 	if (code.bytes != NULL) {
 		if (!header_value_is_valid(code))
-			return wrong(error, "authCode", "must be a header value");
+			return buffer_invalid(error, "authCode", "must be a header value");
 		rules->literal = secret_new(code);
 		return rules->literal == NULL ? STATUS_NO_MEMORY : STATUS_OK;
 	}
 	status = take(properties, "secretName", &rules->secret_name);
 	if (status == STATUS_OK && rules->secret_name == NULL)
-		return wrong(error, "authKey", "needs authCode or secretName");
+		return buffer_invalid(error, "authKey", "needs authCode or secretName");
 	return status;
 }
 
@@ -198,11 +192,11 @@ static enum status read_oauth2(const struct json *properties, struct credential_
 		if (status != STATUS_OK)
 			return status;
 		if (fields[i].required && (*fields[i].into == NULL || **fields[i].into == 0))
-			return wrong(error, fields[i].name, "is missing");
+			return buffer_invalid(error, fields[i].name, "is missing");
 	}
 	struct url url;
 	if (url_parse(text_of(rules->token_url), &url) != STATUS_OK)
-		return wrong(error, "oauth2:tokenUrl", "must be an http or https URL");
+		return buffer_invalid(error, "oauth2:tokenUrl", "must be an http or https URL");
 	return STATUS_OK;
 }
 

@@ -10,12 +10,6 @@
 
 enum { BUCKET_MIN = 3, BUCKET_MAX = 63, REGION_MAX = 64, ALIAS_MAX = 256, KEY_TEXT_MAX = 8192 };
 
-static enum status wrong(struct buffer *error, const char *name, const char *what)
-{
-	buffer_printf(error, "%s: %s", name, what);
-	return STATUS_INVALID;
-}
-
 static bool is_lower_or_digit(char byte)
 {
 	return (byte >= 'a' && byte <= 'z') || (byte >= '0' && byte <= '9');
@@ -45,7 +39,7 @@ static enum status refuse_inline_secrets(const struct json *properties, struct b
 	static const char *const names[] = {"accessKeyId", "secretAccessKey", "sessionToken", "secret"};
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (property(properties, names[i]).bytes != NULL)
-			return wrong(
+			return buffer_invalid(
 				error, names[i], "a secret is not kept in a record: put it into the vault, name it in keyName");
 	}
 	return STATUS_OK;
@@ -57,7 +51,7 @@ static enum status read_secret_name(const struct json *properties, struct s3_buc
 	if (name.bytes == NULL)
 		name = property(properties, "secretName");
 	if (name.length == 0 || name.length > ALIAS_MAX)
-		return wrong(error, "keyName", "must name a secret of the vault");
+		return buffer_invalid(error, "keyName", "must name a secret of the vault");
 	bucket->secret_name = text_copy(name);
 	return bucket->secret_name == NULL ? STATUS_NO_MEMORY : STATUS_OK;
 }
@@ -70,7 +64,7 @@ static enum status read_style(const struct json *properties, struct text bucket,
 	if (style.bytes != NULL) {
 		*in_path = text_equals(style, TEXT("path"));
 		if (!*in_path && !text_equals(style, TEXT("virtual")))
-			return wrong(error, "addressingStyle", "must be \"path\" or \"virtual\"");
+			return buffer_invalid(error, "addressingStyle", "must be \"path\" or \"virtual\"");
 	} else if (text_find(bucket, '.') < bucket.length) {
 		*in_path = true; /* no certificate of a store covers two labels */
 	}
@@ -92,7 +86,7 @@ static enum status read_origin(
 		bool failed = text.failed;
 		buffer_free(&text);
 		return failed ? STATUS_NO_MEMORY
-					  : wrong(error, "endpointOverride", "must be an http or https URL without a path");
+					  : buffer_invalid(error, "endpointOverride", "must be an http or https URL without a path");
 	}
 	struct buffer origin = {0}, host = {0};
 	bool is_v6 = text_find(given.host, ':') < given.host.length;
@@ -104,7 +98,7 @@ static enum status read_origin(
 	if (failed || into->origin == NULL)
 		return STATUS_NO_MEMORY;
 	if (url_parse(text_of(into->origin), &into->url) != STATUS_OK)
-		return wrong(
+		return buffer_invalid(
 			error, "endpointOverride", "gives no host with the bucket before it: use addressingStyle \"path\"");
 	buffer_printf(&host, is_v6 ? "[%.*s]" : "%.*s", TEXT_ARGUMENTS(into->url.host));
 	if (into->url.port != (into->url.tls ? 443 : 80))
@@ -121,9 +115,9 @@ enum status s3_bucket_build(const struct json *properties, struct s3_bucket *buc
 	*bucket = (struct s3_bucket){0};
 	enum status status = refuse_inline_secrets(properties, error);
 	if (status == STATUS_OK && !is_label(name, ".-", BUCKET_MIN, BUCKET_MAX))
-		status = wrong(error, "bucketName", "must be the name of a bucket");
+		status = buffer_invalid(error, "bucketName", "must be the name of a bucket");
 	if (status == STATUS_OK && !is_label(region, "-", 1, REGION_MAX))
-		status = wrong(error, "region", "must be the name of a region");
+		status = buffer_invalid(error, "region", "must be the name of a region");
 	if (status == STATUS_OK)
 		status = read_secret_name(properties, bucket, error);
 	if (status == STATUS_OK)

@@ -7,18 +7,12 @@
 
 #define LATEST_MS (INT64_C(366) * 24 * 3600 * 1000)
 
-static enum status wrong(struct buffer *error, const char *name, const char *what)
-{
-	buffer_printf(error, "%s: %s", name, what);
-	return STATUS_INVALID;
-}
-
 static enum status read_time(const struct json *properties, const char *name, int64_t *into, struct buffer *error)
 {
 	struct text value = property(properties, name);
 	uint64_t number = 0;
 	if (value.bytes != NULL && text_to_unsigned(value, LATEST_MS, &number) != STATUS_OK)
-		return wrong(error, name, "must be a decimal number of milliseconds, at most a year");
+		return buffer_invalid(error, name, "must be a decimal number of milliseconds, at most a year");
 	*into = (int64_t)number;
 	return STATUS_OK;
 }
@@ -43,7 +37,7 @@ static enum status build(const struct json *properties, unsigned workers, void *
 	if (status == STATUS_OK)
 		status = read_time(properties, "completeAfterMs", &made->complete_after_ms, error);
 	if (status == STATUS_OK && endpoint.bytes != NULL && url_parse(endpoint, &url) != STATUS_OK)
-		status = wrong(error, "endpoint", "must be an http or https URL");
+		status = buffer_invalid(error, "endpoint", "must be an http or https URL");
 	if (status == STATUS_OK && endpoint.bytes != NULL && (made->endpoint = text_copy(endpoint)) == NULL)
 		status = STATUS_NO_MEMORY;
 	if (status == STATUS_OK)
