@@ -180,7 +180,7 @@ int main(int count, char **arguments)
 	bench.task.run = begin;
 	worker_post(worker_pool_at(pool, 0), &bench.task);
 	while (!atomic_load(&bench.is_over))
-		usleep(1000);
+		usleep(20000);
 	report(&bench, (double)(clock_monotonic_ns() - bench.begun_ns) / 1e9);
 	store_close(store);
 	worker_pool_stop(pool);

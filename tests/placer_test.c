@@ -1,6 +1,8 @@
 /* The placer on a store: what is decided is booked once, with the caller's records or not at all. */
 #include "tests/place_fixture.h"
 
+#include <sqlite3.h>
+
 #include "control/fabric/cells.h"
 #include "control/fabric/place/placer_private.h"
 #include "tests/fabric_fixture.h"
@@ -348,7 +350,7 @@ static void what_is_stored_is_known_after_a_restart(void **state)
 	struct store_settings settings = {.backend = STORE_SQLITE,
 		.file = fabric.file,
 		.queued_transactions = 100000,
-		.poll_ms = 200,
+		.poll_ms = 195,
 		.statement_ms = 5000};
 	struct buffer error = {0};
 	fabric.pool = worker_pool_new(1);
@@ -529,6 +531,122 @@ static void what_is_measured_counts_and_is_replayed(void **state)
 	stop();
 }
 
+/* --- ahead */
+
+static sqlite3 *beside; /* another process on the same database */
+
+static void beside_run(const char *sql)
+{
+	if (beside == NULL) {
+		assert_int_equal(sqlite3_open(fabric.file, &beside), SQLITE_OK);
+		sqlite3_busy_timeout(beside, 5000);
+	}
+	assert_int_equal(sqlite3_exec(beside, sql, NULL, NULL, NULL), SQLITE_OK);
+}
+
+static void beside_close(void)
+{
+	sqlite3_close(beside);
+	beside = NULL;
+}
+
+static bool is_under_way(void *context)
+{
+	(void)context;
+	return placer->batch != NULL;
+}
+
+struct ahead {
+	size_t count;
+};
+static bool is_decided_ahead(void *context)
+{
+	return placer->next != NULL && placer->next->count == ((struct ahead *)context)->count;
+}
+
+/* One batch waits for the database, which another process holds; the next is decided meanwhile. */
+static void decide_ahead(struct try *tries, size_t first, size_t rest)
+{
+	struct tries before = {tries, first}, behind = {tries + first, rest};
+	struct ahead ahead = {rest};
+	beside_run("BEGIN IMMEDIATE");
+	fabric_run(&fabric, begin_all, &before);
+	assert_true(fabric_wait(&fabric, is_under_way, NULL));
+	fabric_run(&fabric, begin_all, &behind);
+	assert_true(fabric_wait(&fabric, is_decided_ahead, &ahead));
+}
+
+static struct try *many(size_t count)
+{
+	struct try *tries = calloc(count, sizeof(*tries));
+	for (size_t i = 0; i < count; i++)
+		ask(&tries[i], DP "}");
+	return tries;
+}
+
+enum { FIRST = 40, REST = 60, ALL = FIRST + REST };
+
+static void what_is_decided_ahead_holds(void **state)
+{
+	struct try *tries = many(ALL);
+	struct tries all = {tries, ALL};
+	size_t placed = 0;
+	(void)state;
+	start();
+	put_cell("a", 50, "active", "");
+	put_cell("b", 40, "active", "");
+	decide_ahead(tries, FIRST, REST);
+	beside_run("COMMIT");
+	assert_true(fabric_wait(&fabric, are_done, &all));
+	for (int i = 0; i < ALL; i++) {
+		placed += tries[i].status == STATUS_OK;
+		assert_true(tries[i].status == STATUS_OK || tries[i].status == STATUS_NOT_FOUND);
+		assert_true(tries[i].status != STATUS_OK || tries[i].builds == 1);
+	}
+	assert_int_equal(placed, 90);
+	assert_int_equal(used_of("a"), 50);
+	assert_int_equal(used_of("b"), 40);
+	beside_close();
+	tries_free(tries, ALL);
+	stop();
+}
+
+/* What another process changes meanwhile counts for both: nobody gets what is no longer to be had. */
+static void what_is_decided_ahead_is_decided_again_when_others_were_faster(void **state)
+{
+	static const struct {
+		const char *sql;
+		int64_t a, b;
+	} cases[] = {
+		{"UPDATE record SET revision = 3, body = replace(body, '\"active\"', '\"offline\"') WHERE id = 'cfm-a'", 0,
+			100},
+		{"INSERT INTO record VALUES ('', 'cell_capacity', 'cfm-a', 3, "
+		 "'{\"used\":{\"VPAs\":195,\"cfm.dataplane\":195}}')",
+			195, 100},
+		{"UPDATE record SET revision = 3, body = NULL WHERE id = 'cfm-a'", -1, 100},
+	};
+	(void)state;
+	for (size_t at = 0; at < sizeof(cases) / sizeof(cases[0]); at++) {
+		struct try *tries = many(ALL);
+		struct tries all = {tries, ALL};
+		start();
+		put_cell("a", 200, "active", "");
+		put_cell("b", 200, "active", "");
+		decide_ahead(tries, FIRST, REST);
+		beside_run(cases[at].sql);
+		beside_run("UPDATE meta SET value = 3 WHERE name = 'revision'; COMMIT");
+		assert_true(fabric_wait(&fabric, are_done, &all));
+		for (int i = 0; i < ALL; i++)
+			assert_int_equal(tries[i].status, STATUS_OK);
+		if (cases[at].a >= 0)
+			assert_int_equal(used_of("a"), cases[at].a);
+		assert_int_equal(used_of("b"), cases[at].b);
+		beside_close();
+		tries_free(tries, ALL);
+		stop();
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -540,6 +658,8 @@ int main(void)
 		cmocka_unit_test(dataspace_profiles_and_participants_count),
 		cmocka_unit_test(every_decision_is_replayed),
 		cmocka_unit_test(what_is_measured_counts_and_is_replayed),
+		cmocka_unit_test(what_is_decided_ahead_holds),
+		cmocka_unit_test(what_is_decided_ahead_is_decided_again_when_others_were_faster),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,7 +49,7 @@ static int suite_setup(void **state)
 	beside = PQconnectdb(getenv("CELLD_POSTGRES")); /* NOLINT: nobody else's thread */
 	if (PQstatus(beside) != CONNECTION_OK)
 		return -1;
-	suite_sql("SET client_min_messages = warning; DROP TABLE IF EXISTS record, meta");
+	suite_sql("SET client_min_messages = warning; DROP TABLE IF EXISTS record, meta, trail");
 	write_options(getenv("CELLD_POSTGRES"), 0600); /* NOLINT */
 	suite_settings = (struct store_settings){.backend = STORE_POSTGRES,
 		.connection_file = file,
@@ -103,6 +103,44 @@ static void a_lost_idle_connection_is_made_again(void **state)
 	assert_told(seen, "key . 1 1;key . 2 2;key . 3 3;");
 	assert_true(store_is_healthy(seen->store));
 	suite_stop(seen);
+}
+
+/* Another server may stand behind the next connection: what the last one said is not relied on. */
+static void what_was_known_of_a_lost_connection_is_asked_again(void **state)
+{
+	(void)state;
+	struct seen *seen = suite_start();
+	int64_t revisions[2];
+	assert_int_equal(change(seen, suite_put("", RECORD_KEY, "1", "1", REVISION_ABSENT), &revisions[0]), STATUS_OK);
+	assert_int_equal(change(seen, suite_put("", RECORD_KEY, "2", "1", REVISION_ABSENT), &revisions[1]), STATUS_OK);
+	kill_others();
+	suite_sql("DELETE FROM record WHERE id = '1'");
+	assert_int_equal(change(seen, suite_put("", RECORD_KEY, "1", "2", revisions[0]), NULL), STATUS_NOT_FOUND);
+	assert_int_equal(change(seen, suite_put("", RECORD_KEY, "2", "2", revisions[1]), NULL), STATUS_OK);
+	assert_int_equal(change(seen, suite_put("", RECORD_KEY, "1", "3", REVISION_ABSENT), NULL), STATUS_OK);
+	suite_stop(seen);
+	assert_stored("key . 2 2;key . 1 3;");
+}
+
+/* The trail is as long as tombstones are remembered, and who writes without it is heard of all the same. */
+static void the_trail_is_short_and_its_gaps_are_seen(void **state)
+{
+	(void)state;
+	enum { KEEP = 20, ROUNDS = 60 };
+	suite_settings.tombstones = KEEP;
+	struct seen *seen = suite_start();
+	for (int i = 0; i < ROUNDS; i++)
+		assert_int_equal(put(seen, "", RECORD_KEY, "k", "1"), STATUS_OK);
+	assert_true(suite_count("SELECT count(*) FROM trail") <= KEEP + 1);
+	suite_sql("INSERT INTO record VALUES ('', 'flow', 'silent', 61, '1'), ('', 'flow', 'gone', 62, NULL);"
+			  "UPDATE meta SET value = 62 WHERE name = 'revision'; NOTIFY celld_records");
+	wait_told(seen, 61);
+	for (int i = 0; i < ROUNDS; i++)
+		assert_int_equal(put(seen, "", RECORD_KEY, "k", "1"), STATUS_OK);
+	assert_int_equal(suite_count("SELECT count(*) FROM record WHERE body IS NULL"), 0);
+	suite_stop(seen);
+	suite_settings.tombstones = 0;
+	assert_stored("key . k 1;flow . silent 1;");
 }
 
 /* Connections die at any moment of many writes: each acknowledged one is stored, and the listener knows the rest. */
@@ -183,16 +221,45 @@ static void bytes_that_are_no_text_spoil_only_their_transaction(void **state)
 	suite_stop(seen);
 }
 
+/* So many that they are copied: one that is there already, and one that is no text. */
+static void of_many_new_ones_only_the_wrong_are_refused(void **state)
+{
+	(void)state;
+	enum { COUNT = 200, THERE = 70, WRONG = 140 };
+	struct seen *seen = suite_start();
+	struct outcome *outcomes[COUNT];
+	assert_int_equal(put(seen, "", RECORD_RECEIPT, "70", "0"), STATUS_OK);
+	suite_stop(seen);
+	seen = suite_open();
+	for (int i = 0; i < COUNT; i++) {
+		char id[16];
+		snprintf(id, sizeof(id), "%d", i);
+		outcomes[i] = suite_submit(seen, suite_put("", RECORD_RECEIPT, i == WRONG ? "\xff" : id, "1", REVISION_ABSENT));
+	}
+	suite_load(seen);
+	for (int i = 0; i < COUNT; i++) {
+		enum status wanted = i == THERE ? STATUS_CONFLICT : i == WRONG ? STATUS_INVALID : STATUS_OK;
+		assert_int_equal(suite_wait(outcomes[i], NULL), wanted);
+	}
+	assert_true(store_is_healthy(seen->store));
+	suite_stop(seen);
+	assert_int_equal(suite_count("SELECT count(*) FROM record WHERE kind = 'receipt' AND body = '1'"), COUNT - 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SUITE_CASES,
+		SUITE_KNOWN_CASES,
 		SUITE_CASE(connection_files_are_checked),
 		SUITE_CASE(a_lost_idle_connection_is_made_again),
+		SUITE_CASE(what_was_known_of_a_lost_connection_is_asked_again),
+		SUITE_CASE(the_trail_is_short_and_its_gaps_are_seen),
 		SUITE_CASE(connections_lost_amid_writes_lose_nothing_acknowledged),
 		SUITE_CASE(an_aborted_write_holds_no_lock),
 		SUITE_CASE(a_server_that_forgot_is_not_written_to),
 		SUITE_CASE(bytes_that_are_no_text_spoil_only_their_transaction),
+		SUITE_CASE(of_many_new_ones_only_the_wrong_are_refused),
 	};
 	if (getenv("CELLD_POSTGRES") == NULL) /* NOLINT */
 		return 77;

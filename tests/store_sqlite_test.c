@@ -191,6 +191,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SUITE_CASES,
+		SUITE_KNOWN_CASES,
 		SUITE_CASE(files_that_cannot_be_opened_are_named),
 		SUITE_CASE(without_write_permission_it_does_not_start),
 		SUITE_CASE(a_damaged_page_is_an_error_and_not_an_empty_cell),

@@ -196,3 +196,4 @@ static void assert_stored(const char *line)
 }
 
 #include "tests/store_cases.h"
+#include "tests/store_known_cases.h"

@@ -20,6 +20,7 @@ struct state {
 	struct watcher watchers[WATCHERS_MAX];
 	size_t count;
 	int64_t revision; /* the newest that was told */
+	bool is_watched[RECORD_KIND_COUNT];
 };
 
 /* A record on its way to the worker, its texts behind it; kind RECORD_KIND_COUNT: the end of a batch. */
@@ -84,7 +85,7 @@ static void post(struct state *state, const struct record *record)
 static void on_record(void *context, const struct record *record)
 {
 	struct state *state = context;
-	if (record->ctx.length != 0)
+	if (record->ctx.length != 0 || !state->is_watched[record->kind])
 		return;
 	if (pthread_equal(pthread_self(), state->loader))
 		tell(state, record);
@@ -124,6 +125,7 @@ void state_watch(struct state *state, enum record_kind kind,
 {
 	if (state->count == WATCHERS_MAX)
 		abort();
+	state->is_watched[kind] = true;
 	state->watchers[state->count++] = (struct watcher){kind, on_record_, on_batch_, context};
 }
 

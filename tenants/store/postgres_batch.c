@@ -5,11 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool batch_takes(const struct change *changes, size_t count)
+bool batch_takes(const struct changes *changes)
 {
-	for (size_t i = 0; i < count; i++) {
-		if (changes[i].kind == CHANGE_DELETE_CTX ||
-			(changes[i].kind == CHANGE_DELETE && changes[i].record == RECORD_PARTICIPANT))
+	for (size_t i = 0; i < changes->count; i++) {
+		const struct change *change = &changes->items[i];
+		if (change->kind == CHANGE_DELETE_CTX ||
+			(change->kind == CHANGE_DELETE && change->record == RECORD_PARTICIPANT))
 			return false;
 	}
 	return true;
@@ -17,23 +18,17 @@ bool batch_takes(const struct change *changes, size_t count)
 
 /* --- what is known */
 
-static uint64_t hash_of(struct text ctx, enum record_kind kind, struct text id)
-{
-	return text_hash(id) ^ (uint64_t)(kind + (id.bytes == NULL ? 64 : 0)) * 0x9e3779b97f4a7c15U ^
-		   text_hash(ctx) * 0xbf58476d1ce4e5b9U;
-}
-
 static bool is_same(const struct batch_known *known, struct text ctx, enum record_kind kind, struct text id)
 {
 	return known->kind == kind && (known->id.bytes == NULL) == (id.bytes == NULL) && text_equals(known->id, id) &&
 		   text_equals(known->ctx, ctx);
 }
 
-struct batch_known *batch_find(struct batch *batch, struct text ctx, enum record_kind kind, struct text id)
+static struct batch_known *find(struct batch *batch, struct text ctx, enum record_kind kind, struct text id)
 {
 	if (batch->table_room == 0)
 		return NULL;
-	uint32_t mask = batch->table_room - 1, at = (uint32_t)hash_of(ctx, kind, id) & mask;
+	uint32_t mask = batch->table_room - 1, at = (uint32_t)record_hash(ctx, kind, id) & mask;
 	for (; batch->table[at] != 0; at = (at + 1) & mask) {
 		struct batch_known *known = &batch->known[batch->table[at] - 1];
 		if (is_same(known, ctx, kind, id))
@@ -45,7 +40,7 @@ struct batch_known *batch_find(struct batch *batch, struct text ctx, enum record
 static void enter(struct batch *batch, uint32_t index)
 {
 	const struct batch_known *known = &batch->known[index];
-	uint32_t mask = batch->table_room - 1, at = (uint32_t)hash_of(known->ctx, known->kind, known->id) & mask;
+	uint32_t mask = batch->table_room - 1, at = (uint32_t)record_hash(known->ctx, known->kind, known->id) & mask;
 	while (batch->table[at] != 0)
 		at = (at + 1) & mask;
 	batch->table[at] = index + 1;
@@ -81,24 +76,65 @@ static bool grow_table(struct batch *batch)
 	return true;
 }
 
-static bool want(struct batch *batch, struct text ctx, enum record_kind kind, struct text id)
+/* NULL: out of memory. Once only. */
+static struct batch_known *want(struct batch *batch, struct text ctx, enum record_kind kind, struct text id)
 {
-	if (batch_find(batch, ctx, kind, id) != NULL)
-		return true;
+	struct batch_known *known = find(batch, ctx, kind, id);
+	if (known != NULL)
+		return known;
 	if (!grow((void **)&batch->known, batch->known_count, &batch->known_room, sizeof(*batch->known)) ||
 		!grow_table(batch))
-		return false;
+		return NULL;
 	batch->known[batch->known_count] = (struct batch_known){.ctx = ctx, .id = id, .kind = kind};
-	enter(batch, batch->known_count++);
+	enter(batch, batch->known_count);
+	return &batch->known[batch->known_count++];
+}
+
+/* The ids of participants are all the same, as tenants/cp makes them; one of another id is found by asking. */
+static bool want_owner(struct batch *batch, struct text ctx, const struct memory *memory)
+{
+	struct batch_known *owner = want(batch, ctx, RECORD_PARTICIPANT, TEXT_NONE);
+	if (owner == NULL)
+		return false;
+	if (owner->revision != 0 || owner->is_asked)
+		return true;
+	owner->revision = memory_revision(memory, ctx, RECORD_PARTICIPANT, TEXT("participant"));
+	owner->is_asked = owner->revision == 0;
 	return true;
 }
 
-bool batch_gather(struct batch *batch, const struct change *changes, size_t count)
+static bool leaves_no_trace(const struct change *change)
 {
-	for (size_t i = 0; i < count; i++) {
-		const struct change *change = &changes[i];
-		if (!want(batch, change->ctx, change->record, change->id) ||
-			(change->ctx.length > 0 && !want(batch, change->ctx, RECORD_PARTICIPANT, TEXT_NONE)))
+	return change->kind == CHANGE_DELETE &&
+		   (record_kind_passes(change->record) || !record_kind_is_loaded(change->record));
+}
+
+/* Must the server say what there is, before the change can be judged? */
+static bool must_ask(const struct change *change, int64_t remembered, bool is_doubtful)
+{
+	if (leaves_no_trace(change))
+		return false;
+	if (change->expected > 0)
+		return remembered != change->expected; /* refusing is the server's */
+	if (change->kind == CHANGE_PUT)
+		return change->expected == REVISION_ABSENT && (is_doubtful || remembered != 0);
+	return change->kind == CHANGE_EXPECT || remembered == 0;
+}
+
+bool batch_gather(struct batch *batch, const struct changes *changes, const struct memory *memory, bool is_doubtful)
+{
+	for (size_t i = 0; i < changes->count; i++) {
+		const struct change *change = &changes->items[i];
+		struct batch_known *known = want(batch, change->ctx, change->record, change->id);
+		if (known == NULL)
+			return false;
+		if (known->revision == 0)
+			known->revision = memory_revision(memory, change->ctx, change->record, change->id);
+		known->is_new = known->is_new || (change->kind == CHANGE_PUT && change->expected == REVISION_ABSENT);
+		known->is_dropped = known->is_dropped || leaves_no_trace(change);
+		known->is_asked =
+			known->is_asked || must_ask(change, known->revision, is_doubtful) || (known->is_new && known->is_dropped);
+		if (change->ctx.length > 0 && !want_owner(batch, change->ctx, memory))
 			return false;
 	}
 	return true;
@@ -106,80 +142,63 @@ bool batch_gather(struct batch *batch, const struct change *changes, size_t coun
 
 /* --- applying */
 
-static bool set(struct batch *batch, struct batch_known *known, int64_t revision, uint32_t write)
+void batch_save(struct batch *batch)
+{
+	batch->undo_count = 0;
+	batch->undo_writes = batch->write_count;
+}
+
+void batch_undo(struct batch *batch)
+{
+	while (batch->undo_count > 0) {
+		const struct batch_undo *undo = &batch->undo[--batch->undo_count];
+		batch->known[undo->known].revision = undo->revision;
+		batch->known[undo->known].write = undo->write;
+	}
+	batch->write_count = batch->undo_writes;
+}
+
+void batch_judge(struct batch *batch, const struct change *change, struct found *found)
+{
+	const struct batch_known *known = find(batch, change->ctx, change->record, change->id);
+	const struct batch_known *owner =
+		change->ctx.length == 0 ? NULL : find(batch, change->ctx, RECORD_PARTICIPANT, TEXT_NONE);
+	*found = (struct found){.revision = known->revision, .has_owner = owner != NULL && owner->revision != 0};
+}
+
+static bool set(struct batch *batch, struct batch_known *known, int64_t revision, uint32_t last)
 {
 	if (!grow((void **)&batch->undo, batch->undo_count, &batch->undo_room, sizeof(*batch->undo)))
 		return false;
 	batch->undo[batch->undo_count++] =
 		(struct batch_undo){(uint32_t)(known - batch->known), known->write, known->revision};
 	known->revision = revision;
-	known->write = write;
+	known->write = last;
 	return true;
 }
 
-static bool write(
-	struct batch *batch, struct batch_known *known, const struct change *change, int64_t revision, bool is_drop)
+static bool add_write(struct batch *batch, struct batch_known *known, struct batch_write write)
 {
 	if (!grow((void **)&batch->writes, batch->write_count, &batch->write_room, sizeof(*batch->writes)))
 		return false;
-	batch->writes[batch->write_count++] =
-		(struct batch_write){change, (uint32_t)(known - batch->known), revision, is_drop};
-	return set(batch, known, change->kind == CHANGE_PUT ? revision : 0, batch->write_count);
+	write.known = (uint32_t)(known - batch->known);
+	batch->writes[batch->write_count++] = write;
+	return set(batch, known, write.body.bytes == NULL ? 0 : write.revision, batch->write_count);
 }
 
-/* What is told of, and written. */
-static enum status write_told(struct batch *batch, struct batch_known *known, const struct change *change,
-	int64_t *written, record_visit *visit, void *context, int64_t *revision)
+bool batch_write(struct batch *batch, const struct record *record)
 {
-	struct record record = {.ctx = change->ctx,
-		.kind = change->record,
-		.id = change->id,
-		.revision = ++*written,
-		.body = change->kind == CHANGE_PUT ? change->body : TEXT_NONE};
-	bool is_drop = change->kind == CHANGE_DELETE && record_kind_passes(change->record);
-	*revision = record.revision;
-	return write(batch, known, change, record.revision, is_drop) && visit(context, &record) ? STATUS_OK
-																							: STATUS_NO_MEMORY;
+	struct batch_known *owner = record->kind == RECORD_PARTICIPANT && record->ctx.length > 0
+									? find(batch, record->ctx, RECORD_PARTICIPANT, TEXT_NONE)
+									: NULL;
+	return add_write(batch, find(batch, record->ctx, record->kind, record->id),
+			   (struct batch_write){.body = record->body, .revision = record->revision}) &&
+		   (owner == NULL || set(batch, owner, record->revision, owner->write));
 }
 
-static enum status apply_one(struct batch *batch, const struct change *change, int64_t *written, record_visit *visit,
-	void *context, int64_t *revision)
+bool batch_remove(struct batch *batch, struct text ctx, enum record_kind kind, struct text id)
 {
-	struct batch_known *known = batch_find(batch, change->ctx, change->record, change->id);
-	struct batch_known *owner =
-		change->ctx.length == 0 ? NULL : batch_find(batch, change->ctx, RECORD_PARTICIPANT, TEXT_NONE);
-	bool has_owner = owner != NULL && owner->revision != 0;
-	if (change->kind == CHANGE_DELETE && !record_kind_is_loaded(change->record))
-		return write(batch, known, change, 0, true) ? STATUS_OK : STATUS_NO_MEMORY;
-	if (change->kind == CHANGE_DELETE && record_kind_passes(change->record))
-		return write_told(batch, known, change, written, visit, context, revision);
-	enum status status = change_judge(change, known->revision != 0, known->revision, has_owner);
-	if (status != STATUS_OK || change->kind == CHANGE_EXPECT)
-		return status;
-	if (change->record == RECORD_PARTICIPANT && owner != NULL && !set(batch, owner, 1, owner->write))
-		return STATUS_NO_MEMORY;
-	return write_told(batch, known, change, written, visit, context, revision);
-}
-
-enum status batch_apply(struct batch *batch, const struct change *changes, size_t count, int64_t *written,
-	record_visit *visit, void *context, int64_t *revision)
-{
-	int64_t before = *written;
-	uint32_t writes = batch->write_count;
-	enum status status = STATUS_OK;
-	batch->undo_count = 0;
-	for (size_t i = 0; i < count && status == STATUS_OK; i++)
-		status = apply_one(batch, &changes[i], written, visit, context, revision);
-	if (status == STATUS_OK)
-		return status;
-	while (batch->undo_count > 0) {
-		const struct batch_undo *undo = &batch->undo[--batch->undo_count];
-		batch->known[undo->known].revision = undo->revision;
-		batch->known[undo->known].write = undo->write;
-	}
-	batch->write_count = writes;
-	*written = before;
-	return status;
+	return add_write(batch, find(batch, ctx, kind, id), (struct batch_write){.is_drop = true});
 }
 
 void batch_clear(struct batch *batch)
@@ -227,4 +246,27 @@ void array_number(struct buffer *into, int64_t number)
 	put_32(into, sizeof(number));
 	put_32(into, (uint32_t)((uint64_t)number >> 32));
 	put_32(into, (uint32_t)number);
+}
+
+static void put_16(struct buffer *into, uint16_t number)
+{
+	uint16_t wire = htons(number);
+	buffer_append(into, (struct text){(const char *)&wire, sizeof(wire)});
+}
+
+void copy_begin(struct buffer *into)
+{
+	buffer_append(into, TEXT("PGCOPY\n\377\r\n\0"));
+	put_32(into, 0); /* flags */
+	put_32(into, 0); /* no further header */
+}
+
+void copy_row(struct buffer *into, uint16_t columns)
+{
+	put_16(into, columns);
+}
+
+void copy_end(struct buffer *into)
+{
+	put_16(into, UINT16_MAX);
 }

@@ -11,7 +11,7 @@
 	X(FIND, "SELECT revision, body IS NOT NULL FROM record WHERE ctx = ?1 AND kind = ?2 AND id = ?3")                  \
 	X(OWNER, "SELECT 1 FROM record WHERE ctx = ?1 AND kind = 'participant' AND body IS NOT NULL")                      \
 	X(PUT, "INSERT INTO record VALUES (?1,?2,?3,?4,?5) ON CONFLICT (ctx,kind,id) DO UPDATE SET revision=?4, body=?5")  \
-	X(OF_CTX, "SELECT kind, id FROM record WHERE ctx = ?1 AND body IS NOT NULL")                                       \
+	X(OF_CTX, "SELECT ctx, kind, id, revision, body FROM record WHERE ctx = ?1 AND body IS NOT NULL")                  \
 	X(OF_KIND,                                                                                                         \
 		"SELECT ctx, kind, id, revision, body FROM record WHERE kind = ?1 AND body IS NOT NULL ORDER BY revision")     \
 	X(DROP, "DELETE FROM record WHERE ctx = ?1 AND kind = ?2 AND id = ?3")                                             \
@@ -139,7 +139,7 @@ static enum status migrate(sqlite3 *handle, const char *file, struct buffer *err
 		char count[96];
 		sqlite3_snprintf(
 			sizeof(count), count, "UPDATE meta SET value = %lld WHERE name = 'schema'", (long long)version + 1);
-		if (sqlite3_exec(handle, migrations[version], NULL, NULL, NULL) != SQLITE_OK ||
+		if (sqlite3_exec(handle, migrations[version].sqlite, NULL, NULL, NULL) != SQLITE_OK ||
 			sqlite3_exec(handle, count, NULL, NULL, NULL) != SQLITE_OK) {
 			enum status status = complain(handle, file, error);
 			sqlite3_exec(handle, "ROLLBACK", NULL, NULL, NULL);
@@ -201,17 +201,6 @@ static enum status sqlite_open(const struct store_settings *settings, void **int
 
 /* --- reading */
 
-static bool kind_parse(const char *name, enum record_kind *kind)
-{
-	for (int i = 0; name != NULL && i < RECORD_KIND_COUNT; i++) {
-		if (strcmp(record_kind_name((enum record_kind)i), name) == 0) {
-			*kind = (enum record_kind)i;
-			return true;
-		}
-	}
-	return false; /* of a newer program: not ours to judge */
-}
-
 static struct text column(sqlite3_stmt *statement, int at)
 {
 	const char *bytes = (const char *)sqlite3_column_text(statement, at);
@@ -227,7 +216,8 @@ static enum status visit_rows(struct database *database, sqlite3_stmt *statement
 			.id = column(statement, 2),
 			.revision = sqlite3_column_int64(statement, 3),
 			.body = column(statement, 4)};
-		if (kind_parse((const char *)sqlite3_column_text(statement, 1), &record.kind) && !visit(context, &record))
+		/* one of a newer program is not ours to judge */
+		if (record_kind_find(column(statement, 1), &record.kind) && !visit(context, &record))
 			status = STATUS_NO_MEMORY;
 	}
 	if (status == STATUS_OK)
@@ -316,9 +306,23 @@ static void sqlite_rollback(void *object)
 	roll_back(object);
 }
 
-static enum status write_record(
-	struct database *database, struct record *record, record_visit *visit, void *context, int64_t *revision)
+static enum status sqlite_save(void *object)
 {
+	return run(object, STATEMENT_SAVE);
+}
+
+static enum status sqlite_release(void *object, bool is_undone)
+{
+	struct database *database = object;
+	if (is_undone && sqlite3_get_autocommit(database->handle) != 0)
+		return STATUS_OK; /* the failure has rolled back everything: the caller does so too */
+	enum status status = is_undone ? run(database, STATEMENT_UNDO) : STATUS_OK;
+	return status == STATUS_OK ? run(database, STATEMENT_RELEASE) : status;
+}
+
+static enum status sqlite_write(void *object, struct record *record)
+{
+	struct database *database = object;
 	enum status status = run_number(database, STATEMENT_COUNT_UP, &record->revision);
 	if (status != STATUS_OK)
 		return status;
@@ -330,23 +334,19 @@ static enum status write_record(
 	bind(statement, 5, record->body);
 	status = status_of(database, sqlite3_step(statement));
 	sqlite3_reset(statement);
-	if (status == STATUS_OK) {
-		*revision = record->revision;
-		status = visit(context, record) ? STATUS_OK : STATUS_NO_MEMORY;
-	}
 	return status;
 }
 
-/* Is the stored state what the change expects? */
-static enum status check_expected(struct database *database, const struct change *change)
+static enum status sqlite_find(void *object, const struct change *change, struct found *found)
 {
+	struct database *database = object;
 	sqlite3_stmt *statement = use(database, STATEMENT_FIND);
 	bind(statement, 1, change->ctx);
 	bind(statement, 2, text_of(record_kind_name(change->record)));
 	bind(statement, 3, change->id);
 	int result = sqlite3_step(statement);
 	bool is_present = result == SQLITE_ROW && sqlite3_column_int(statement, 1) != 0;
-	int64_t revision = is_present ? sqlite3_column_int64(statement, 0) : 0;
+	found->revision = is_present ? sqlite3_column_int64(statement, 0) : 0;
 	sqlite3_reset(statement);
 	if (result != SQLITE_ROW && result != SQLITE_DONE)
 		return status_of(database, result);
@@ -354,18 +354,13 @@ static enum status check_expected(struct database *database, const struct change
 	bind(statement, 1, change->ctx);
 	result = sqlite3_step(statement);
 	sqlite3_reset(statement);
-	if (result != SQLITE_ROW && result != SQLITE_DONE)
-		return status_of(database, result);
-	return change_judge(change, is_present, revision, result == SQLITE_ROW);
+	found->has_owner = result == SQLITE_ROW;
+	return result == SQLITE_ROW || result == SQLITE_DONE ? STATUS_OK : status_of(database, result);
 }
 
-struct found {
-	enum record_kind kind;
-	char *id;
-};
-
-static enum status drop(struct database *database, struct text ctx, enum record_kind kind, struct text id)
+static enum status sqlite_drop(void *object, struct text ctx, enum record_kind kind, struct text id)
 {
+	struct database *database = object;
 	sqlite3_stmt *statement = use(database, id.bytes == NULL ? STATEMENT_DROP_KIND : STATEMENT_DROP);
 	bind(statement, 1, ctx);
 	bind(statement, 2, text_of(record_kind_name(kind)));
@@ -376,100 +371,12 @@ static enum status drop(struct database *database, struct text ctx, enum record_
 	return status;
 }
 
-/* What was told of as deleted, but leaves no trace. */
-static enum status drop_passing(struct database *database, struct text ctx)
-{
-	enum status status = STATUS_OK;
-	for (int kind = 0; kind < RECORD_KIND_COUNT && status == STATUS_OK; kind++) {
-		if (record_kind_passes((enum record_kind)kind))
-			status = drop(database, ctx, (enum record_kind)kind, TEXT_NONE);
-	}
-	return status;
-}
-
-static enum status delete_ctx(
-	struct database *database, const struct change *change, record_visit *visit, void *context, int64_t *revision)
-{
-	struct found *list = NULL;
-	size_t count = 0, room = 0;
-	enum status status = STATUS_OK;
-	for (int kind = 0; kind < RECORD_KIND_COUNT && status == STATUS_OK; kind++) {
-		if (!record_kind_is_loaded((enum record_kind)kind))
-			status = drop(database, change->ctx, (enum record_kind)kind, TEXT_NONE);
-	}
-	if (status != STATUS_OK)
-		return status;
-	sqlite3_stmt *statement = use(database, STATEMENT_OF_CTX);
-	bind(statement, 1, change->ctx);
-	int result;
-	while ((result = sqlite3_step(statement)) == SQLITE_ROW) {
-		if (count == room) {
-			room = room == 0 ? 16 : room * 2;
-			struct found *more = realloc(list, room * sizeof(*list));
-			if (more == NULL) {
-				status = STATUS_NO_MEMORY;
-				break;
-			}
-			list = more;
-		}
-		if (!kind_parse((const char *)sqlite3_column_text(statement, 0), &list[count].kind))
-			continue;
-		list[count].id = text_copy(column(statement, 1));
-		if (list[count++].id == NULL) {
-			status = STATUS_NO_MEMORY;
-			break;
-		}
-	}
-	if (status == STATUS_OK)
-		status = status_of(database, result);
-	sqlite3_reset(statement);
-	for (size_t i = 0; i < count; i++) {
-		struct record record = {
-			.ctx = change->ctx, .kind = list[i].kind, .id = text_of(list[i].id == NULL ? "" : list[i].id)};
-		if (status == STATUS_OK)
-			status = write_record(database, &record, visit, context, revision);
-		free(list[i].id);
-	}
-	free(list);
-	return status == STATUS_OK ? drop_passing(database, change->ctx) : status;
-}
-
-static enum status apply_one(
-	struct database *database, const struct change *change, record_visit *visit, void *context, int64_t *revision)
-{
-	if (change->kind == CHANGE_DELETE_CTX)
-		return delete_ctx(database, change, visit, context, revision);
-	if (change->kind == CHANGE_DELETE && !record_kind_is_loaded(change->record))
-		return drop(database, change->ctx, change->record, change->id);
-	bool passes = change->kind == CHANGE_DELETE && record_kind_passes(change->record);
-	enum status status = passes ? STATUS_OK : check_expected(database, change);
-	if (status != STATUS_OK || change->kind == CHANGE_EXPECT)
-		return status;
-	struct record record = {.ctx = change->ctx,
-		.kind = change->record,
-		.id = change->id,
-		.body = change->kind == CHANGE_PUT ? change->body : TEXT_NONE};
-	status = write_record(database, &record, visit, context, revision);
-	return status == STATUS_OK && passes ? drop(database, change->ctx, change->record, change->id) : status;
-}
-
-static enum status sqlite_apply(
-	void *object, const struct change *changes, size_t count, record_visit *visit, void *context, int64_t *revision)
+static enum status sqlite_of_ctx(void *object, struct text ctx, record_visit *visit, void *context)
 {
 	struct database *database = object;
-	enum status status = run(database, STATEMENT_SAVE);
-	if (status != STATUS_OK)
-		return status;
-	for (size_t i = 0; i < count && status == STATUS_OK; i++)
-		status = apply_one(database, &changes[i], visit, context, revision);
-	if (status == STATUS_OK)
-		return run(database, STATEMENT_RELEASE);
-	if (sqlite3_get_autocommit(database->handle) != 0)
-		return status; /* the failure has rolled back everything: the caller does so too */
-	enum status undone = run(database, STATEMENT_UNDO);
-	if (undone == STATUS_OK)
-		undone = run(database, STATEMENT_RELEASE);
-	return undone == STATUS_OK ? status : undone;
+	sqlite3_stmt *statement = use(database, STATEMENT_OF_CTX);
+	bind(statement, 1, ctx);
+	return visit_rows(database, statement, visit, context);
 }
 
 static enum status sqlite_prune(void *object, int64_t keep)
@@ -528,11 +435,16 @@ const struct backend backend_sqlite = {.open = sqlite_open,
 	.close = sqlite_close,
 	.load = sqlite_load,
 	.begin = sqlite_begin,
-	.apply = sqlite_apply,
 	.commit = sqlite_commit,
 	.rollback = sqlite_rollback,
 	.poll = sqlite_poll,
 	.prune = sqlite_prune,
+	.save = sqlite_save,
+	.release = sqlite_release,
+	.find = sqlite_find,
+	.write = sqlite_write,
+	.drop = sqlite_drop,
+	.of_ctx = sqlite_of_ctx,
 	.list = sqlite_list,
 	.read = sqlite_read,
 	.is_healthy = sqlite_is_healthy};

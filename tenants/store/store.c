@@ -11,155 +11,11 @@
 
 #include "server/base/config.h"
 #include "server/base/log.h"
-#include "tenants/store/backend.h"
+#include "tenants/store/apply.h"
+#include "tenants/store/listing.h"
+#include "tenants/store/transaction.h"
 
 enum { LISTENERS_MAX = 8, BATCH_MAX = 256, TOMBSTONES = 1000000 };
-
-static const char *const backends[] = {"sqlite", "postgres", NULL};
-#define STORE(name, kind_, ...)                                                                                        \
-	{                                                                                                                  \
-		.key = #name, .kind = kind_, .offset = offsetof(struct store_settings, name), __VA_ARGS__                      \
-	}
-const struct setting store_settings_table[] = {
-	STORE(backend, SETTING_CHOICE, .preset = "sqlite", .choices = backends, .help = "the database"),
-	STORE(file, SETTING_TEXT, .minimum = 1, .maximum = 4096,
-		.help = "SQLite: the file; null: cell.db in the state directory"),
-	STORE(connection_file, SETTING_TEXT, .minimum = 1, .maximum = 4096,
-		.help = "PostgreSQL: a file only its owner may read, holding the libpq connection string"),
-	STORE(queued_transactions, SETTING_INTEGER, .preset = "4096", .minimum = 1, .maximum = 1000000,
-		.help = "changes that may wait; further ones are refused"),
-	STORE(poll_ms, SETTING_MILLISECONDS, .preset = "200 ms", .minimum = 10, .maximum = 60000,
-		.help = "how often to look for commits of other processes"),
-	STORE(tombstones, SETTING_INTEGER, .preset = "1000000", .minimum = 10, .maximum = 1000000000,
-		.help = "how many changes back a deleted record is remembered; a process that was away for more of them ends"),
-	STORE(statement_ms, SETTING_MILLISECONDS, .preset = "5 s", .minimum = 100, .maximum = 600000,
-		.help = "longest time of one PostgreSQL statement, and of waiting for another process's lock"),
-};
-const size_t store_settings_count = sizeof(store_settings_table) / sizeof(store_settings_table[0]);
-
-const char *record_kind_name(enum record_kind kind)
-{
-	static const char *const names[] = {
-#define RECORD_NAME(name, text, loading) text,
-		RECORD_LIST(RECORD_NAME)
-#undef RECORD_NAME
-	};
-	return names[kind];
-}
-
-static const enum {
-	ON_DEMAND,
-	LOADED,
-	PASSING
-} loadings[] = {
-#define RECORD_LOADING(name, text, loading) loading,
-	RECORD_LIST(RECORD_LOADING)
-#undef RECORD_LOADING
-};
-
-bool record_kind_is_loaded(enum record_kind kind)
-{
-	return loadings[kind] != ON_DEMAND;
-}
-
-bool record_kind_passes(enum record_kind kind)
-{
-	return loadings[kind] == PASSING;
-}
-
-/* --- transactions */
-
-struct transaction {
-	struct task task; /* first: its completion on a worker */
-	struct transaction *next;
-	struct change *changes;
-	size_t count, room;
-	struct worker *worker;
-	void (*done)(void *context, enum status status, int64_t revision);
-	void *context;
-	enum status status;
-	int64_t revision;
-};
-
-struct transaction *transaction_new(void)
-{
-	return calloc(1, sizeof(struct transaction));
-}
-
-void transaction_free(struct transaction *transaction)
-{
-	if (transaction == NULL)
-		return;
-	for (size_t i = 0; i < transaction->count; i++) {
-		free((char *)(uintptr_t)transaction->changes[i].ctx.bytes);
-		free((char *)(uintptr_t)transaction->changes[i].id.bytes);
-		free((char *)(uintptr_t)transaction->changes[i].body.bytes);
-	}
-	free(transaction->changes);
-	free(transaction);
-}
-
-static bool copy(struct text text, struct text *into)
-{
-	if (text.bytes == NULL)
-		return true;
-	char *bytes = text_copy(text);
-	*into = (struct text){bytes, text.length};
-	return bytes != NULL;
-}
-
-static bool add(struct transaction *transaction, struct change wish)
-{
-	if (transaction->count == transaction->room) {
-		size_t room = transaction->room == 0 ? 4 : transaction->room * 2;
-		struct change *more = realloc(transaction->changes, room * sizeof(*more));
-		if (more == NULL)
-			return false;
-		transaction->changes = more;
-		transaction->room = room;
-	}
-	struct change *change = &transaction->changes[transaction->count++];
-	*change = (struct change){.kind = wish.kind, .record = wish.record, .expected = wish.expected};
-	return copy(wish.ctx, &change->ctx) && copy(wish.id, &change->id) && copy(wish.body, &change->body);
-}
-
-bool transaction_put(struct transaction *transaction, struct text ctx, enum record_kind kind, struct text id,
-	struct text body, int64_t expected)
-{
-	return add(transaction,
-		(struct change){.kind = CHANGE_PUT, .record = kind, .ctx = ctx, .id = id, .body = body, .expected = expected});
-}
-
-bool transaction_delete(
-	struct transaction *transaction, struct text ctx, enum record_kind kind, struct text id, int64_t expected)
-{
-	return add(transaction,
-		(struct change){.kind = CHANGE_DELETE, .record = kind, .ctx = ctx, .id = id, .expected = expected});
-}
-
-bool transaction_expect(
-	struct transaction *transaction, struct text ctx, enum record_kind kind, struct text id, int64_t expected)
-{
-	return add(transaction,
-		(struct change){.kind = CHANGE_EXPECT, .record = kind, .ctx = ctx, .id = id, .expected = expected});
-}
-
-bool transaction_delete_ctx(struct transaction *transaction, struct text ctx)
-{
-	return add(transaction, (struct change){.kind = CHANGE_DELETE_CTX, .ctx = ctx});
-}
-
-enum status change_judge(const struct change *change, bool is_present, int64_t revision, bool has_owner)
-{
-	bool wants_owner = change->kind == CHANGE_PUT && change->record != RECORD_PARTICIPANT && change->ctx.length > 0;
-	if ((wants_owner && !has_owner) || (change->kind == CHANGE_DELETE && !is_present))
-		return STATUS_NOT_FOUND;
-	if (change->expected == REVISION_ANY)
-		return STATUS_OK;
-	if (change->expected == REVISION_ABSENT)
-		return is_present ? STATUS_CONFLICT : STATUS_OK;
-	return !is_present ? STATUS_NOT_FOUND : revision == change->expected ? STATUS_OK : STATUS_CONFLICT;
-}
 
 /* --- the store */
 
@@ -220,6 +76,8 @@ void store_listen(struct store *store, const struct store_listener *listener)
 static bool tell(void *context, const struct record *record)
 {
 	struct store *store = context;
+	if (store->backend->told != NULL)
+		store->backend->told(store->database, record);
 	for (unsigned i = 0; i < store->listener_count; i++)
 		store->listeners[i].on_record(store->listeners[i].context, record);
 	return true;
@@ -233,66 +91,7 @@ static void tell_end(struct store *store)
 	}
 }
 
-/* --- what a commit will tell, once it is one */
-
-struct news {
-	struct record record;
-	struct news *next;
-	char bytes[];
-};
-struct newspaper {
-	struct news *first, **end;
-};
-
-static struct text place(char **at, struct text text)
-{
-	if (text.bytes == NULL)
-		return TEXT_NONE;
-	char *start = *at;
-	memcpy(start, text.bytes, text.length);
-	*at += text.length;
-	return (struct text){start, text.length};
-}
-
-static bool write_copy(void *context, const struct record *record)
-{
-	struct newspaper *paper = context;
-	struct news *news = malloc(sizeof(*news) + record->ctx.length + record->id.length + record->body.length + 1);
-	if (news == NULL)
-		return false;
-	char *at = news->bytes;
-	news->record = *record;
-	news->record.ctx = place(&at, record->ctx);
-	news->record.id = place(&at, record->id);
-	news->record.body = place(&at, record->body);
-	news->next = NULL;
-	*paper->end = news;
-	paper->end = &news->next;
-	return true;
-}
-
-static bool write_news(void *context, const struct record *record)
-{
-	return !record_kind_is_loaded(record->kind) || write_copy(context, record);
-}
-
-static void drop_news(struct news *news)
-{
-	while (news != NULL) {
-		struct news *next = news->next;
-		free(news);
-		news = next;
-	}
-}
-
 /* --- the thread */
-
-static void on_worker(struct task *task)
-{
-	struct transaction *transaction = (struct transaction *)task;
-	transaction->done(transaction->context, transaction->status, transaction->revision);
-	transaction_free(transaction);
-}
 
 struct completion {
 	struct transaction *transactions;
@@ -306,9 +105,9 @@ static void complete(void *context)
 	while (transaction != NULL) {
 		struct transaction *next = transaction->next;
 		if (transaction->worker == NULL)
-			on_worker(&transaction->task);
+			transaction_complete(&transaction->task);
 		else {
-			transaction->task.run = on_worker;
+			transaction->task.run = transaction_complete;
 			worker_post(transaction->worker, &transaction->task);
 		}
 		transaction = next;
@@ -337,37 +136,21 @@ static bool is_verdict(enum status status)
 	return status == STATUS_OK || status == STATUS_CONFLICT || status == STATUS_NOT_FOUND || status == STATUS_INVALID;
 }
 
-/* A zero byte is no text in PostgreSQL, so it is none in any store. */
-static bool is_text(const struct transaction *transaction)
-{
-	for (size_t i = 0; i < transaction->count; i++) {
-		const struct text texts[] = {
-			transaction->changes[i].ctx, transaction->changes[i].id, transaction->changes[i].body};
-		for (size_t j = 0; j < sizeof(texts) / sizeof(texts[0]); j++) {
-			if (texts[j].length > 0 && memchr(texts[j].bytes, 0, texts[j].length) != NULL)
-				return false;
-		}
-	}
-	return true;
-}
-
 static enum status apply_all(struct store *store, struct transaction *batch, struct newspaper *paper)
 {
 	for (struct transaction *transaction = batch; transaction != NULL; transaction = transaction->next) {
-		struct newspaper page = {.end = &page.first};
+		struct newspaper page;
 		int64_t revision = 0;
+		newspaper_begin(&page);
 		transaction->status = STATUS_INVALID;
-		if (is_text(transaction))
-			transaction->status = store->backend->apply(
-				store->database, transaction->changes, transaction->count, write_news, &page, &revision);
+		if (transaction->is_text)
+			transaction->status = transaction_apply(store->backend, store->database,
+				&(struct changes){transaction->changes, transaction->count}, newspaper_add_loaded, &page, &revision);
 		/* what a refused one would have written counts for nothing: others will have these revisions */
 		transaction->revision = transaction->status == STATUS_OK ? revision : 0;
-		if (transaction->status == STATUS_OK && page.first != NULL) {
-			*paper->end = page.first;
-			paper->end = page.end;
-		} else {
-			drop_news(page.first);
-		}
+		if (transaction->status == STATUS_OK)
+			newspaper_append(paper, &page);
+		newspaper_drop(&page);
 		if (!is_verdict(transaction->status))
 			return transaction->status;
 	}
@@ -378,9 +161,11 @@ static void left_behind(struct store *store);
 
 static enum status look_for_others(struct store *store)
 {
-	struct newspaper paper = {.end = &paper.first};
+	struct newspaper paper;
 	int64_t revision = store->revision;
-	enum status status = store->backend->poll(store->database, store->revision, write_news, &paper, &revision);
+	newspaper_begin(&paper);
+	enum status status =
+		store->backend->poll(store->database, store->revision, newspaper_add_loaded, &paper, &revision);
 	if (status == STATUS_OK) {
 		for (struct news *news = paper.first; news != NULL; news = news->next) {
 			revision = news->record.revision > revision ? news->record.revision : revision;
@@ -391,7 +176,7 @@ static enum status look_for_others(struct store *store)
 		if (paper.first != NULL)
 			tell_end(store);
 	}
-	drop_news(paper.first);
+	newspaper_drop(&paper);
 	if (status == STATUS_STOPPED)
 		left_behind(store);
 	return status;
@@ -414,7 +199,7 @@ static enum status gather(struct store *store, const struct transaction *batch)
 	if (store->backend->gather == NULL)
 		return STATUS_OK;
 	for (const struct transaction *transaction = batch; transaction != NULL; transaction = transaction->next) {
-		if (is_text(transaction))
+		if (transaction->is_text)
 			all[count++] = (struct changes){transaction->changes, transaction->count};
 	}
 	return store->backend->gather(store->database, all, count);
@@ -454,11 +239,18 @@ static void run_singly(struct store *store, struct transaction *batch)
 
 static void run_batch(struct store *store, struct transaction *batch)
 {
-	struct newspaper paper = {.end = &paper.first};
+	struct newspaper paper;
+	newspaper_begin(&paper);
+	for (struct transaction *transaction = batch; transaction != NULL; transaction = transaction->next)
+		transaction->is_text = transaction_is_text(transaction);
 	enum status status = atomic_load(&store->is_left_behind) ? STATUS_UNAVAILABLE : write_batch(store, batch, &paper);
+	if (status == STATUS_CONFLICT) { /* once more, with a look */
+		newspaper_drop(&paper);
+		status = write_batch(store, batch, &paper);
+	}
 	atomic_store(&store->is_healthy, store->backend->is_healthy(store->database));
 	if (status == STATUS_INVALID && batch->next != NULL) {
-		drop_news(paper.first);
+		newspaper_drop(&paper);
 		run_singly(store, batch);
 		return;
 	}
@@ -475,79 +267,18 @@ static void run_batch(struct store *store, struct transaction *batch)
 		if (paper.first != NULL)
 			tell_end(store);
 	}
-	drop_news(paper.first);
+	newspaper_drop(&paper);
 	complete_behind_barrier(store, batch);
 }
 
 /* --- listing */
-
-/* One store_list or store_read under way. */
-struct listing {
-	struct task task; /* first: its completion on a worker */
-	struct listing *next;
-	char *ctx, *after; /* after NULL: from the first */
-	char *ids;         /* store_read's, as a JSON array; NULL: it is store_list */
-	enum record_kind kind;
-	size_t limit;
-	struct worker *worker;
-	void (*done)(void *context, enum status status, const struct record *records, size_t count);
-	void *context;
-	enum status status;
-	struct newspaper paper;
-};
-
-static void listing_free(struct listing *listing)
-{
-	drop_news(listing->paper.first);
-	free(listing->ctx);
-	free(listing->after);
-	free(listing->ids);
-	free(listing);
-}
-
-static void on_listed(struct task *task)
-{
-	struct listing *listing = (struct listing *)task;
-	struct record *records = NULL;
-	size_t count = 0;
-	for (const struct news *news = listing->paper.first; news != NULL; news = news->next)
-		count++;
-	if (count > 0 && (records = calloc(count, sizeof(*records))) == NULL)
-		listing->status = STATUS_NO_MEMORY;
-	count = 0;
-	for (const struct news *news = listing->paper.first; records != NULL && news != NULL; news = news->next)
-		records[count++] = news->record;
-	listing->done(listing->context, listing->status, records, listing->status == STATUS_OK ? count : 0);
-	free(records);
-	listing_free(listing);
-}
-
-static void finish_listing(struct listing *listing, enum status status)
-{
-	listing->status = status;
-	listing->task.run = on_listed;
-	if (listing->worker == NULL)
-		on_listed(&listing->task);
-	else
-		worker_post(listing->worker, &listing->task);
-}
-
-static enum status run_listing(struct store *store, struct listing *listing)
-{
-	struct text ctx = text_of(listing->ctx), after = listing->after == NULL ? TEXT_NONE : text_of(listing->after);
-	if (listing->ids != NULL)
-		return store->backend->read(
-			store->database, ctx, listing->kind, text_of(listing->ids), write_copy, &listing->paper);
-	return store->backend->list(
-		store->database, ctx, listing->kind, after, listing->limit, write_copy, &listing->paper);
-}
 
 static void run_listings(struct store *store, struct listing *listings)
 {
 	while (listings != NULL) {
 		struct listing *listing = listings;
 		listings = listing->next;
-		finish_listing(listing, run_listing(store, listing));
+		listing_run(listing, store->backend, store->database);
 	}
 }
 
@@ -564,64 +295,35 @@ static void submit_listing(struct store *store, struct listing *listing)
 	}
 	pthread_mutex_unlock(&store->lock);
 	if (!is_taken)
-		finish_listing(listing, STATUS_UNAVAILABLE);
-}
-
-/* NULL: out of memory. */
-static struct listing *listing_new(struct text ctx, enum record_kind kind, struct worker *worker,
-	void (*done)(void *context, enum status status, const struct record *records, size_t count), void *context)
-{
-	struct listing *listing = calloc(1, sizeof(*listing));
-	if (listing == NULL)
-		return NULL;
-	*listing = (struct listing){.kind = kind, .worker = worker, .done = done, .context = context};
-	listing->paper.end = &listing->paper.first;
-	listing->ctx = text_copy(ctx);
-	if (listing->ctx != NULL)
-		return listing;
-	free(listing);
-	return NULL;
+		listing_finish(listing, STATUS_UNAVAILABLE);
 }
 
 void store_list(struct store *store, struct text ctx, enum record_kind kind, struct text after, size_t limit,
 	struct worker *worker, void (*done)(void *context, enum status status, const struct record *records, size_t count),
 	void *context)
 {
-	struct listing *listing = listing_new(ctx, kind, worker, done, context);
-	if (listing == NULL) {
+	struct listing *listing = listing_new(
+		ctx, &(struct listing){.kind = kind, .limit = limit, .worker = worker, .done = done, .context = context});
+	if (listing == NULL)
 		done(context, STATUS_NO_MEMORY, NULL, 0);
-		return;
-	}
-	listing->limit = limit;
-	listing->after = after.bytes == NULL ? NULL : text_copy(after);
-	if (after.bytes == NULL || listing->after != NULL)
+	else if (listing_after(listing, after))
 		submit_listing(store, listing);
 	else
-		finish_listing(listing, STATUS_NO_MEMORY);
+		listing_finish(listing, STATUS_NO_MEMORY);
 }
 
 void store_read(struct store *store, struct text ctx, enum record_kind kind, const struct text *ids, size_t count,
 	struct worker *worker, void (*done)(void *context, enum status status, const struct record *records, size_t count),
 	void *context)
 {
-	struct listing *listing = listing_new(ctx, kind, worker, done, context);
-	struct buffer array = {0};
-	if (listing == NULL) {
+	struct listing *listing =
+		listing_new(ctx, &(struct listing){.kind = kind, .worker = worker, .done = done, .context = context});
+	if (listing == NULL)
 		done(context, STATUS_NO_MEMORY, NULL, 0);
-		return;
-	}
-	buffer_append_byte(&array, '[');
-	for (size_t i = 0; i < count; i++) {
-		buffer_append(&array, i == 0 ? TEXT("") : TEXT(","));
-		buffer_append_json(&array, ids[i]);
-	}
-	buffer_append_byte(&array, ']');
-	bool is_printed = !array.failed;
-	listing->ids = buffer_take(&array);
-	if (is_printed && listing->ids != NULL)
+	else if (listing_ids(listing, ids, count))
 		submit_listing(store, listing);
 	else
-		finish_listing(listing, STATUS_NO_MEMORY);
+		listing_finish(listing, STATUS_NO_MEMORY);
 }
 
 static void deadline(int64_t after_ms, struct timespec *when)
@@ -722,9 +424,9 @@ void store_submit(struct store *store, struct transaction *transaction, struct w
 	if (is_taken)
 		return;
 	transaction->status = STATUS_UNAVAILABLE;
-	transaction->task.run = on_worker;
+	transaction->task.run = transaction_complete;
 	if (worker == NULL)
-		on_worker(&transaction->task);
+		transaction_complete(&transaction->task);
 	else
 		worker_post(worker, &transaction->task);
 }

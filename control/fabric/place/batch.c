@@ -1,4 +1,4 @@
-/* Placements become transactions, one under way at a time: what comes meanwhile shares the next. */
+/* Placements become transactions: while one is written, the next is decided. */
 #include <stdlib.h>
 
 #include "control/fabric/place/placer_private.h"
@@ -6,81 +6,21 @@
 #include "server/base/clock.h"
 #include "server/base/log.h"
 
-/* --- jobs */
-
-static void job_free(struct job *job)
-{
-	for (size_t i = 0; job->requests != NULL && i < job->placement.count; i++)
-		place_request_free(job->requests[i]);
-	free(job->requests);
-	free(job->slots);
-	buffer_free(&job->explain);
-	buffer_free(&job->line);
-	free(job);
-}
-
-static struct job *job_new(const struct placement *placement)
-{
-	struct job *job = calloc(1, sizeof(*job));
-	if (job == NULL)
-		return NULL;
-	job->placement = *placement;
-	job->requests = calloc(placement->count, sizeof(struct place_request *));
-	job->slots = calloc(placement->count, sizeof(*job->slots));
-	if (job->requests == NULL || job->slots == NULL) {
-		job_free(job);
-		return NULL;
-	}
-	for (size_t i = 0; i < placement->count; i++)
-		job->requests[i] = place_request_ref((struct place_request *)(uintptr_t)placement->requests[i]);
-	return job;
-}
-
-void job_end(struct placer *placer, struct job *job, enum status status)
-{
-	(void)placer;
-	bool is_told = status == STATUS_OK || status == STATUS_NOT_FOUND;
-	job->placement.done(job->placement.context, status, text_of(job->decision),
-		is_told ? buffer_text(&job->explain) : TEXT_NONE, is_told ? buffer_text(&job->line) : TEXT_NONE);
-	job_free(job);
-}
-
-static void enqueue(struct placer *placer, struct job *job)
-{
-	job->next = NULL;
-	*placer->queue_end = job;
-	placer->queue_end = &job->next;
-}
-
-static void enqueue_first(struct placer *placer, struct job *job)
-{
-	job->next = placer->queue;
-	placer->queue = job;
-	if (job->next == NULL)
-		placer->queue_end = &job->next;
-}
-
-static struct job *dequeue(struct placer *placer)
-{
-	struct job *job = placer->queue;
-	placer->queue = job->next;
-	if (placer->queue == NULL)
-		placer->queue_end = &placer->queue;
-	job->next = NULL;
-	return job;
-}
-
 /* --- deciding */
 
 /* "explain" of one VPA is its decision's; of a group, what is common and every decision. */
-static void finish_explain(
-	const struct placer *placer, struct job *job, uint64_t version, const struct buffer *decisions)
+void job_explain(const struct placer *placer, struct job *job, uint64_t version, const struct buffer *decisions)
 {
 	struct buffer *into = &job->explain;
 	struct text inner = buffer_text(decisions);
 	buffer_clear(into);
-	buffer_printf(into, "{\"process\":%lld,\"conflicts\":%u,\"micros\":%lld,", (long long)placer->process,
-		job->conflicts, (long long)job->micros);
+	buffer_append(into, TEXT("{\"process\":"));
+	buffer_append_number(into, placer->process);
+	buffer_append(into, TEXT(",\"conflicts\":"));
+	buffer_append_number(into, job->conflicts);
+	buffer_append(into, TEXT(",\"micros\":"));
+	buffer_append_number(into, job->micros);
+	buffer_append_byte(into, ',');
 	if (job->placement.count == 1) {
 		buffer_append(into, text_slice(inner, 2, inner.length - 1)); /* without "[{" and "]" */
 	} else {
@@ -109,12 +49,14 @@ static void decide(struct placer *placer, struct job *job, bool is_brief)
 	}
 	job->micros = (int64_t)((clock_monotonic_ns() - begun) / 1000);
 	job->tried_at = place_snapshot_version(placer->snapshot);
-	finish_explain(placer, job, version, &decisions);
+	job_explain(placer, job, version, &decisions);
 	buffer_free(&decisions);
-	if (job->verdict == STATUS_OK) {
-		rooms_pend(placer, job, 1);
-		job->is_booked = true;
-	}
+	if (job->verdict != STATUS_OK)
+		return;
+	rooms_pend(placer, job, 1);
+	job->is_booked = true;
+	for (size_t i = 0; i < job->placement.count; i++)
+		placer->rooms[job->slots[i]].is_chosen = true;
 }
 
 /* Its room is free again. */
@@ -224,13 +166,13 @@ static void wait_for_room(struct placer *placer, struct job *job)
 	placer->waiting = job;
 }
 
-static void end_one(struct placer *placer, struct job *job, enum status status)
+static void end_one(struct job *job, enum status status)
 {
 	if (status != STATUS_OK)
 		job->decision[0] = 0;
 	if (job->verdict != STATUS_OK) /* decided without the store; its explanation may or may not be stored */
 		status = job->verdict;
-	job_end(placer, job, status);
+	job_end(job, status);
 }
 
 /* Refused by what others have written: once more with what is known now, or the whole batch one by one, to see whose
@@ -238,12 +180,12 @@ static void end_one(struct placer *placer, struct job *job, enum status status)
 static void retry(struct placer *placer, struct job *job, bool is_overtaken, bool was_alone, enum status status)
 {
 	if (is_overtaken && ++job->conflicts < TRIES) {
-		enqueue_first(placer, job);
+		job_queue_add_first(placer, job);
 	} else if (!is_overtaken && !was_alone) {
 		job->is_alone = true;
-		enqueue_first(placer, job);
+		job_queue_add_first(placer, job);
 	} else {
-		end_one(placer, job, is_overtaken ? STATUS_REFUSED : status);
+		end_one(job, is_overtaken ? STATUS_REFUSED : status);
 	}
 }
 
@@ -264,14 +206,25 @@ static struct job *reversed(struct job *jobs)
 	return back;
 }
 
+/* After this batch came another process, where the next one has been decided already. */
+static bool is_followed(const struct placer *placer, int64_t revision)
+{
+	for (uint32_t slot = 0; slot < placer->room_count; slot++) {
+		const struct room *room = &placer->rooms[slot];
+		if (room->is_touched && room->is_chosen && room->revision > revision)
+			return true;
+	}
+	return false;
+}
+
 static void on_stored(void *context, enum status status, int64_t revision)
 {
 	struct batch *batch = context;
 	struct placer *placer = batch->placer;
 	struct job *jobs = batch->jobs;
 	bool is_overtaken = is_refusal(status) && was_overtaken(placer), was_alone = batch->count == 1;
-	(void)revision;
 	placer->batch = NULL;
+	placer->is_stale = placer->is_stale || status != STATUS_OK || is_followed(placer, revision);
 	for (struct job *job = jobs; job != NULL; job = job->next)
 		unbook(placer, job);
 	untouch(placer);
@@ -282,7 +235,7 @@ static void on_stored(void *context, enum status status, int64_t revision)
 		if (is_refusal(status) && job->verdict == STATUS_OK)
 			retry(placer, job, is_overtaken, was_alone, status);
 		else
-			end_one(placer, job, status);
+			end_one(job, status);
 	}
 	free(batch);
 	batch_plan(placer);
@@ -305,7 +258,7 @@ static void submit(struct batch *batch)
 		*at = job->next;
 		batch->count--;
 		unbook(placer, job);
-		job_end(placer, job, STATUS_INTERNAL);
+		job_end(job, STATUS_INTERNAL);
 		for (struct job *other = batch->jobs; other != NULL; other = other->next)
 			other->decision[0] = 0;
 		transaction_free(transaction);
@@ -325,24 +278,31 @@ static void submit(struct batch *batch)
 	}
 }
 
+static bool is_full(const struct batch *batch)
+{
+	return batch->count >= BATCH_JOBS || batch->vpas >= BATCH_VPAS;
+}
+
+/* Only what does not fit with the others goes alone. */
+static bool goes_on(const struct batch *batch, const struct job *job)
+{
+	return !is_full(batch) && (batch->count == 0 || (!batch->is_alone && !job->is_alone));
+}
+
 static void collect(struct placer *placer, struct batch *batch)
 {
 	uint64_t now_ms = clock_monotonic_ms();
-	size_t queued = 0;
-	for (const struct job *job = placer->queue; job != NULL && queued < BRIEF_FROM; job = job->next)
-		queued++;
-	while (placer->queue != NULL && batch->count < BATCH_JOBS && batch->vpas < BATCH_VPAS) {
-		if (batch->count > 0 && (batch->is_alone || placer->queue->is_alone))
-			return;
-		struct job *job = dequeue(placer);
+	bool is_brief = batch->count + placer->queued >= BRIEF_FROM;
+	while (placer->queue != NULL && goes_on(batch, placer->queue)) {
+		struct job *job = job_queue_take(placer);
 		batch->is_alone = job->is_alone;
-		decide(placer, job, queued >= BRIEF_FROM);
+		decide(placer, job, is_brief);
 		if (job->verdict == STATUS_NOT_FOUND && now_ms < job->give_up_ms) {
 			wait_for_room(placer, job);
 			continue;
 		}
 		if (job->verdict != STATUS_OK && job->verdict != STATUS_NOT_FOUND) {
-			job_end(placer, job, job->verdict);
+			job_end(job, job->verdict);
 			continue;
 		}
 		*batch->end = job;
@@ -361,25 +321,62 @@ static void wake(struct placer *placer)
 		struct job *job = waiting;
 		waiting = job->next;
 		if (job->tried_at != version || now_ms >= job->give_up_ms)
-			enqueue(placer, job);
+			job_queue_add(placer, job);
 		else
 			wait_for_room(placer, job);
 	}
+}
+
+static void forget_choices(struct placer *placer)
+{
+	for (uint32_t slot = 0; slot < placer->room_count; slot++)
+		placer->rooms[slot].is_chosen = false;
+	placer->is_stale = false;
+}
+
+/* What was decided ahead on what is no longer so is decided again. */
+static void undecide(struct placer *placer)
+{
+	struct batch *next = placer->next;
+	if (next != NULL && placer->is_stale) {
+		for (struct job *job = next->jobs; job != NULL; job = job->next)
+			unbook(placer, job);
+		job_queue_put_back(placer, next->jobs);
+		free(next);
+		placer->next = NULL;
+		forget_choices(placer);
+	}
+	placer->is_stale = false;
+}
+
+/* While a batch is written, the next one is decided, when many wait: fewer than that are better told in full, and
+ * together. */
+static bool may_decide_ahead(const struct placer *placer)
+{
+	return placer->queued >= BRIEF_FROM && (placer->next == NULL || goes_on(placer->next, placer->queue));
 }
 
 static void run(struct task *task)
 {
 	struct placer *placer = (struct placer *)(void *)((char *)task - offsetof(struct placer, later));
 	placer->is_planned = false;
-	if (placer->batch != NULL)
+	if (placer->batch != NULL && !may_decide_ahead(placer))
 		return;
 	place_snapshot_advance(placer->snapshot, clock_wall_ms());
-	wake(placer);
-	struct batch *batch = calloc(1, sizeof(*batch));
-	if (batch == NULL)
+	if (placer->batch == NULL) {
+		undecide(placer);
+		wake(placer);
+	}
+	if (placer->next == NULL && (placer->next = calloc(1, sizeof(*placer->next))) == NULL)
 		return; /* the next tick tries again */
-	*batch = (struct batch){.placer = placer, .end = &batch->jobs};
+	struct batch *batch = placer->next;
+	if (batch->end == NULL)
+		*batch = (struct batch){.placer = placer, .end = &batch->jobs};
 	collect(placer, batch);
+	if (placer->batch != NULL)
+		return; /* it goes when that has ended */
+	placer->next = NULL;
+	forget_choices(placer);
 	if (batch->count == 0 && placer->unfolded == 0)
 		free(batch);
 	else
@@ -388,151 +385,12 @@ static void run(struct task *task)
 
 void batch_plan(struct placer *placer)
 {
-	bool has_work = placer->queue != NULL || placer->waiting != NULL || placer->unfolded > 0;
-	if (placer->is_planned || placer->batch != NULL || !placer->is_running || !has_work)
+	bool has_work = placer->batch != NULL ? may_decide_ahead(placer)
+										  : placer->queue != NULL || placer->next != NULL || placer->waiting != NULL ||
+												placer->unfolded > 0;
+	if (placer->is_planned || !placer->is_running || !has_work)
 		return;
 	placer->is_planned = true;
 	placer->later.run = run;
 	worker_post(state_worker(placer->state), &placer->later);
-}
-
-/* --- calls */
-
-void placer_place(struct placer *placer, const struct placement *placement)
-{
-	struct job *job = placement->count == 0 || placement->count > PLACE_GROUP_MAX ? NULL : job_new(placement);
-	if (job == NULL) {
-		bool is_bad = placement->count == 0 || placement->count > PLACE_GROUP_MAX;
-		placement->done(
-			placement->context, is_bad ? STATUS_INVALID : STATUS_NO_MEMORY, TEXT_NONE, TEXT_NONE, TEXT_NONE);
-		return;
-	}
-	if (placement->patience_ms > 0)
-		job->give_up_ms = clock_monotonic_ms() + (uint64_t)placement->patience_ms;
-	enqueue(placer, job);
-	batch_plan(placer);
-}
-
-/* What was booked for a look only. */
-static void look_up_and_undo(struct placer *placer, const struct place_request *const *requests, size_t count,
-	const uint32_t *slots, struct text *chosen)
-{
-	for (size_t i = 0; i < count; i++)
-		chosen[i] = text_of(place_snapshot_cell(placer->snapshot, slots[i]));
-	place_group_undo(placer->snapshot, requests, count, slots);
-}
-
-enum status placer_try(struct placer *placer, const struct place_request *const *requests, size_t count,
-	struct text *chosen, struct buffer *explain, struct buffer *line)
-{
-	uint32_t slots[PLACE_GROUP_MAX];
-	struct buffer decisions = {0};
-	if (count == 0 || count > PLACE_GROUP_MAX)
-		return STATUS_INVALID;
-	place_snapshot_advance(placer->snapshot, clock_wall_ms());
-	struct place_telling telling = {&decisions, line, false, TOLD_CELLS};
-	uint64_t begun = clock_monotonic_ns(), version = place_snapshot_version(placer->snapshot);
-	enum status status = place_group(placer->snapshot, requests, count, slots, &telling);
-	struct job job = {.placement = {.requests = requests, .count = count}, .line = *line};
-	job.micros = (int64_t)((clock_monotonic_ns() - begun) / 1000);
-	finish_explain(placer, &job, version, &decisions);
-	buffer_append(explain, buffer_text(&job.explain));
-	explain->failed = explain->failed || job.explain.failed;
-	buffer_free(&job.explain);
-	buffer_free(&decisions);
-	if (status == STATUS_OK)
-		look_up_and_undo(placer, requests, count, slots, chosen);
-	return status;
-}
-
-enum status placer_replay(struct placer *placer, int64_t process, uint64_t version,
-	const struct place_request *const *requests, size_t count, struct text *chosen)
-{
-	uint32_t slots[PLACE_GROUP_MAX];
-	struct place_telling telling = {.is_brief = true};
-	if (count == 0 || count > PLACE_GROUP_MAX || process != placer->process ||
-		!place_snapshot_rewind(placer->snapshot, version))
-		return STATUS_UNAVAILABLE;
-	enum status status = place_group(placer->snapshot, requests, count, slots, &telling);
-	if (status == STATUS_OK)
-		look_up_and_undo(placer, requests, count, slots, chosen);
-	place_snapshot_return(placer->snapshot);
-	return status;
-}
-
-/* --- life */
-
-static void tick(void *context)
-{
-	struct placer *placer = context;
-	batch_plan(placer);
-	pruning_tick(placer);
-	timer_set(placer->timer, TICK_MS);
-}
-
-static enum status on_start(void *context, struct worker *worker)
-{
-	struct placer *placer = context;
-	placer->timer = timer_new(worker, tick, placer);
-	if (placer->timer == NULL)
-		return STATUS_NO_MEMORY;
-	placer->is_running = true;
-	timer_set(placer->timer, TICK_MS);
-	batch_plan(placer);
-	return STATUS_OK;
-}
-
-static void on_stop(void *context, struct worker *worker)
-{
-	struct placer *placer = context;
-	(void)worker;
-	placer->is_running = false;
-	timer_free(placer->timer);
-	placer->timer = NULL;
-}
-
-enum status placer_open(struct state *state, struct cells *cells, struct placer **placer)
-{
-	struct placer *made = calloc(1, sizeof(*made));
-	if (made == NULL)
-		return STATUS_NO_MEMORY;
-	made->state = state;
-	made->cells = cells;
-	made->queue_end = &made->queue;
-	random_bytes(&made->process, sizeof(made->process));
-	made->process &= 0xffffffffffff;
-	enum status status = rooms_open(made);
-	if (status == STATUS_OK)
-		status = pruning_open(made);
-	if (status != STATUS_OK) {
-		placer_free(made);
-		return status;
-	}
-	worker_pool_on_start(worker_pool_of(state_worker(state)), on_start, made);
-	worker_pool_on_stop(worker_pool_of(state_worker(state)), on_stop, made);
-	*placer = made;
-	return STATUS_OK;
-}
-
-static void drop_jobs(struct job *jobs)
-{
-	while (jobs != NULL) {
-		struct job *next = jobs->next;
-		job_free(jobs);
-		jobs = next;
-	}
-}
-
-void placer_free(struct placer *placer)
-{
-	if (placer == NULL)
-		return;
-	drop_jobs(placer->queue);
-	drop_jobs(placer->waiting);
-	if (placer->batch != NULL)
-		drop_jobs(placer->batch->jobs);
-	free(placer->batch);
-	pruning_free(placer);
-	rooms_free(placer);
-	free(placer);
 }

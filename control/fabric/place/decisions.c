@@ -42,6 +42,13 @@ static void print_job(const struct placer *placer, const struct job *job, struct
 	buffer_append_byte(into, '}');
 }
 
+/* "<record>-<index>" */
+static void name_decision(struct job *job, const char *id, unsigned index)
+{
+	memcpy(job->decision, id, ID_LENGTH);
+	snprintf(job->decision + ID_LENGTH, sizeof(job->decision) - ID_LENGTH, "-%u", index);
+}
+
 bool decisions_add(struct batch *batch, struct transaction *transaction)
 {
 	struct buffer body = {0};
@@ -57,7 +64,7 @@ bool decisions_add(struct batch *batch, struct transaction *transaction)
 		}
 		buffer_append(&body, index == 0 ? TEXT("") : TEXT(","));
 		print_job(batch->placer, job, &body);
-		snprintf(job->decision, sizeof(job->decision), "%s-%u", id, index++ % DECISION_JOBS);
+		name_decision(job, id, index++);
 		if (index < DECISION_JOBS && job->next != NULL)
 			continue;
 		buffer_append(&body, TEXT("]}"));

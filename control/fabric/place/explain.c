@@ -79,15 +79,20 @@ static void print_vpas(const struct place_snapshot *snapshot, struct buffer *int
 static void print_numbers(
 	struct buffer *into, const char *name, const uint32_t *numbers, int count, const char *(*name_of)(int at))
 {
-	const char *between = "";
-	buffer_printf(into, ",\"%s\":{", name);
+	const char *between = "\"";
+	buffer_append(into, TEXT(",\""));
+	buffer_append(into, text_of(name));
+	buffer_append(into, TEXT("\":{"));
 	for (int i = 0; i < count; i++) {
 		if (numbers[i] == 0)
 			continue;
-		buffer_printf(into, "%s\"%s\":%u", between, name_of(i), numbers[i]);
-		between = ",";
+		buffer_append(into, text_of(between));
+		buffer_append(into, text_of(name_of(i)));
+		buffer_append(into, TEXT("\":"));
+		buffer_append_number(into, numbers[i]);
+		between = ",\"";
 	}
-	buffer_printf(into, "}");
+	buffer_append_byte(into, '}');
 }
 
 static const char *filter_name(int at)
@@ -149,19 +154,23 @@ static void print_cells(struct place_snapshot *snapshot, struct buffer *into)
 void place_explain(struct place_snapshot *snapshot, const struct place_decision *decision,
 	const struct place_telling *telling, struct buffer *into)
 {
-	buffer_append(into, TEXT("{"));
+	buffer_append_byte(into, '{');
 	if (!telling->is_brief)
 		print_vpas(snapshot, into);
-	buffer_printf(into, "\"snapshot\":%llu,\"evaluated\":%u,\"feasible\":%u", (unsigned long long)snapshot->version,
-		decision->evaluated, decision->feasible);
+	buffer_append(into, TEXT("\"snapshot\":"));
+	buffer_append_number(into, (int64_t)snapshot->version);
+	buffer_append(into, TEXT(",\"evaluated\":"));
+	buffer_append_number(into, decision->evaluated);
+	buffer_append(into, TEXT(",\"feasible\":"));
+	buffer_append_number(into, decision->feasible);
 	print_numbers(into, "filtered", decision->filtered, PLACE_FILTER_COUNT, filter_name);
 	print_numbers(into, "exhausted", decision->exhausted, PLACE_DIMENSION_COUNT, place_dimension_name);
-	buffer_printf(into, ",\"chosen\":");
+	buffer_append(into, TEXT(",\"chosen\":"));
 	if (decision->slot >= 0)
 		buffer_append_json(into, text_of(snapshot->cold[decision->slot].id));
 	else
-		buffer_printf(into, "null");
-	buffer_printf(into, ",\"tieBreak\":%s", decision->is_tie ? "true" : "false");
+		buffer_append(into, TEXT("null"));
+	buffer_append(into, decision->is_tie ? TEXT(",\"tieBreak\":true") : TEXT(",\"tieBreak\":false"));
 	if (!telling->is_brief) {
 		print_reason(snapshot, decision, into);
 		if (snapshot->count <= telling->cells)
@@ -169,7 +178,7 @@ void place_explain(struct place_snapshot *snapshot, const struct place_decision 
 		buffer_printf(into, ",\"top\":[");
 		if (decision->slot >= 0)
 			print_top(snapshot, into);
-		buffer_printf(into, "]");
+		buffer_append_byte(into, ']');
 	}
-	buffer_printf(into, "}");
+	buffer_append_byte(into, '}');
 }

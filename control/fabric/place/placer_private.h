@@ -1,4 +1,5 @@
-/* The placer's inside: rooms.c keeps what is booked, batch.c writes transactions, decisions.c the decisions. */
+/* The placer's inside: rooms.c keeps what is booked, jobs.c the queue, batch.c decides and writes transactions,
+ * decisions.c the decisions. */
 #pragma once
 
 #include "control/fabric/place/lodgings.h"
@@ -33,6 +34,7 @@ struct room {
 	unsigned ready; /* as measured; all bits: not known */
 	int load;
 	bool is_touched;                  /* by the batch being written */
+	bool is_chosen;                   /* by the batch decided meanwhile */
 	int64_t seen_revision, seen_cell; /* what the batch under way was decided on */
 };
 
@@ -77,8 +79,11 @@ struct placer {
 	struct lodgings pending_seats; /* of participants under way */
 	struct deployed *deployed;
 	struct job *queue, **queue_end;
+	size_t queued;
 	struct job *waiting; /* for a cell that fits */
 	struct batch *batch; /* under way */
+	struct batch *next;  /* decided meanwhile, and not yet on its way */
+	bool is_stale;       /* somebody changed a room that the next has chosen */
 	struct task later;
 	bool is_planned, is_running;
 	struct timer *timer;
@@ -99,10 +104,21 @@ void room_show(struct placer *placer, uint32_t slot);
 void demand_of(const struct place_request *request, int64_t amount[PLACE_DIMENSION_COUNT]);
 void amounts_print(struct buffer *into, const char *name, const int64_t amount[PLACE_DIMENSION_COUNT]);
 
+/* --- jobs.c */
+struct job *job_new(const struct placement *placement); /* NULL: out of memory */
+void job_free(struct job *job);
+void job_end(struct job *job, enum status status); /* tells, and frees it */
+void jobs_free(struct job *jobs);
+void job_queue_add(struct placer *placer, struct job *job);
+void job_queue_add_first(struct placer *placer, struct job *job);
+void job_queue_put_back(struct placer *placer, struct job *jobs); /* before all others, in their order */
+struct job *job_queue_take(struct placer *placer);
+
 /* --- batch.c */
-/* Soon, when nothing is under way. */
+/* Soon, when there is something to do. */
 void batch_plan(struct placer *placer);
-void job_end(struct placer *placer, struct job *job, enum status status);
+/* What is told of a decided job: made from what was told of each decision. */
+void job_explain(const struct placer *placer, struct job *job, uint64_t version, const struct buffer *decisions);
 
 /* --- decisions.c */
 /* Adds the records of the batch's decisions. */

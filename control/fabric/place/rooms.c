@@ -20,14 +20,18 @@ void demand_of(const struct place_request *request, int64_t amount[PLACE_DIMENSI
 
 void amounts_print(struct buffer *into, const char *name, const int64_t amount[PLACE_DIMENSION_COUNT])
 {
-	const char *between = "";
-	buffer_printf(into, "{\"%s\":{", name);
+	const char *between = "\"";
+	buffer_append(into, TEXT("{\""));
+	buffer_append(into, text_of(name));
+	buffer_append(into, TEXT("\":{"));
 	for (int i = 0; i < PLACE_DIMENSION_COUNT; i++) {
 		if (amount[i] == 0)
 			continue;
-		buffer_printf(into, "%s\"%s\":", between, place_dimension_name(i));
+		buffer_append(into, text_of(between));
+		buffer_append(into, text_of(place_dimension_name(i)));
+		buffer_append(into, TEXT("\":"));
 		buffer_append_number(into, amount[i]);
-		between = ",";
+		between = ",\"";
 	}
 	buffer_append(into, TEXT("}}"));
 }
@@ -190,10 +194,14 @@ static void on_cell(void *context, uint32_t slot, const struct cell_record *cell
 		place_snapshot_remove(placer->snapshot, slot);
 		if (room != NULL) {
 			drop_releases(placer, room);
-			/* what is under way there is not: it has been overtaken, and is decided anew */
-			*room = (struct room){.ready = ~0U, .load = -1, .is_touched = room->is_touched};
+			/* what is under way there ends by itself, and is taken off then */
+			room->revision = 0;
+			memset(room->used, 0, sizeof(room->used));
+			room->ready = ~0U;
+			room->load = -1;
 		}
 	}
+	placer->is_stale = placer->is_stale || (slot < placer->room_count && placer->rooms[slot].is_chosen);
 	batch_plan(placer);
 }
 
@@ -223,6 +231,8 @@ static void on_room(struct placer *placer, const struct cell_record *cell, const
 		memset(room->used, 0, sizeof(room->used));
 	else if (!amounts_read(record->body, "used", room->used))
 		LOG(ERROR, "place.bad_capacity", log_text("cell", text_of(cell->id)));
+	/* of a room that is touched too it is not yet known whose this is */
+	placer->is_stale = placer->is_stale || (room->is_chosen && !room->is_touched);
 	room_show(placer, cell->slot);
 }
 
