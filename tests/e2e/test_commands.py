@@ -190,6 +190,49 @@ def test_what_is_said_again_is_answered_again_and_done_once(ground):
     client.close()
 
 
+def test_answers_that_come_again_give_no_command_up(ground):
+    """That a cell has failed is counted once for each sending, however often it is heard."""
+    cell = ground.fleet.cells["c0"]
+    before = {one["id"] for one in ground.parked()}
+    cell.kill()
+    ground.fleet.ok("POST", "/cells/c0/uncordon")
+    [waiting] = wait_for(lambda: (found := ground.fleet.ok("GET", "/commands/c0")) and found[0]["sent"] > 0 and found, 20, "a command that was sent")
+    client = ground.broker.client()
+    for _ in range(30):
+        client.js_publish("celld.ack.c0", {"v": 1, "cmdId": waiting["id"], "cell": "c0", "cellEpoch": 1, "seq": waiting["seq"], "status": "failed", "code": "unavailable"})
+    client.close()
+    wait_for(lambda: ground.fleet.ok("GET", "/commands/c0")[0]["failed"] > 0, 20, "an answer that is heard")
+    cell.start()
+    wait_for(lambda: ground.waiting() == 0, 40, "the answer of the cell itself")
+    assert {one["id"] for one in ground.parked()} == before
+    ground.fleet.wait_status("c0", "HEALTHY", 60)
+
+
+@pytest.mark.skipif(postgres.PROGRAMS is None, reason="PostgreSQL is missing")
+def test_a_cell_without_its_database_fails_at_nothing(make):
+    """What it cannot do now is said again until it can: a command that was given up would be missing for ever."""
+    ground = make("postgres", cells=("c0",))
+    for action in ("cordon", "uncordon"):
+        ground.fleet.ok("POST", f"/cells/c0/{action}")
+    wait_for(lambda: ground.waiting() == 0, 20, "every answer")
+    epoch = ground.fleet.ok("GET", "/cells/c0")["epoch"]
+    term = max(body["term"] for kind, _, _, body in ground.books["c0"].rows() if kind == "cell_state")
+    message = {"v": 1, "cmdId": "x", "cell": "c0", "cellEpoch": epoch, "term": term, "seq": 10 ** 9, "vpa": "", "vpaEpoch": 0, "op": "cell.cordon", "args": {}}
+    client = ground.broker.client()
+    answers = client.subscribe("celld.ack.c0")
+    ground.postgres.crash()
+    client.js_publish("celld.cmd.c0.cp", message)
+    answer = json.loads(answers.get(timeout=20).body)
+    assert (answer["cmdId"], answer["status"], answer["code"]) == ("x", "retry", "unavailable")
+    ground.postgres.start()
+
+    def is_done():
+        client.js_publish("celld.cmd.c0.cp", message)
+        return json.loads(answers.get(timeout=20).body)["status"] == "done"
+    wait_for(is_done, 30, "a cell that has its database again")
+    client.close()
+
+
 def test_a_tombstone_of_what_was_never_here_is_remembered(ground):
     client = ground.broker.client()
     answers = client.subscribe("celld.ack.c0")
