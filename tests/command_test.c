@@ -167,13 +167,19 @@ static void test_lanes(void **state)
 	assert_int_equal(sent.count, 1);
 	assert_string_equal(sent.ids[0], "a2");
 	assert_int_equal(outbox_fail(outbox, TEXT("a2"), 4000), 1);
-	assert_int_equal(outbox_fail(outbox, TEXT("a2"), 4000), 2);
+	assert_int_equal(outbox_fail(outbox, TEXT("a2"), 4000), 1); /* the same answer again */
 	sent.count = 0;
-	outbox_due(outbox, 5999, 16, note, &sent); /* b3, due at 4000; a2 at 6000 */
+	outbox_due(outbox, 4999, 16, note, &sent); /* b3, due at 4000; a2 at 5000 */
 	assert_int_equal(sent.count, 1);
-	outbox_hurry(outbox, TEXT("c"), 5999);
+	outbox_due(outbox, 5000, 16, note, &sent);
+	assert_int_equal(sent.count, 2);
+	assert_string_equal(sent.ids[1], "a2");
+	assert_int_equal(outbox_fail(outbox, TEXT("a2"), 5000), 2);
 	sent.count = 0;
-	outbox_due(outbox, 5999, 16, note, &sent);
+	outbox_due(outbox, 6999, 16, note, &sent); /* b3 is at the cell until 8999; a2 is due at 7000 */
+	assert_int_equal(sent.count, 0);
+	outbox_hurry(outbox, TEXT("c"), 6999);
+	outbox_due(outbox, 6999, 16, note, &sent);
 	assert_int_equal(sent.count, 2);
 	assert_int_equal(outbox_count(outbox), 2);
 	outbox_free(outbox);

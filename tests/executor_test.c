@@ -18,6 +18,8 @@
 	"\"outputData\":{},\"completed\":{}}"
 #define TWO_STEPS "{\"activities\":[" ACTIVITY("one", "x") "]},{\"activities\":[" ACTIVITY("two", "y") "]}"
 
+#define VALUE_SUBJECT "$KV.cfm-bucket.o"
+
 struct world {
 	struct fabric fabric;
 	struct bus bus;
@@ -30,6 +32,7 @@ struct world {
 	struct activity *held;
 	bool holds;
 	const char *subject, *value, *message;
+	char seen[16384];
 };
 
 static void process(void *context, struct activity *activity)
@@ -122,14 +125,8 @@ static void seed(void *context)
 {
 	struct world *world = context;
 	if (world->value != NULL)
-		broker_add(&world->bus, TEXT("$KV.cfm-bucket.o"), TEXT_NONE, text_of(world->value), true);
+		broker_add(&world->bus, TEXT(VALUE_SUBJECT), TEXT_NONE, text_of(world->value), true);
 	broker_add(&world->bus, text_of(world->subject), TEXT_NONE, text_of(world->message), false);
-}
-
-static const char *value_now(struct world *world)
-{
-	struct broker_message **at = broker_key(&world->bus, TEXT("cfm-bucket"), TEXT("o"));
-	return *at != NULL ? (*at)->body : "";
 }
 
 static const char *body_of(struct world *world, const char *subject)
@@ -139,6 +136,20 @@ static const char *body_of(struct world *world, const char *subject)
 			return message->body;
 	}
 	return "";
+}
+
+static void look(void *context)
+{
+	struct world *world = context;
+	snprintf(world->seen, sizeof(world->seen), "%s", body_of(world, world->subject));
+}
+
+/* As the worker sees it; until the next look. */
+static const char *body_now(struct world *world, const char *subject)
+{
+	world->subject = subject;
+	fabric_run(&world->fabric, look, world);
+	return world->seen;
 }
 
 static bool is_responded(void *context)
@@ -165,13 +176,13 @@ static void steps_follow_each_other_to_the_response(void **state)
 	run_seed(&world, open_x_and_y, VALUE(TWO_STEPS, "0"), MESSAGE("one", "x"));
 	assert_true(fabric_wait(&world.fabric, is_responded, &world));
 	assert_int_equal(world.runs, 2);
-	const char *response = body_of(&world, "event.cfm-orchestration-response");
+	const char *response = body_now(&world, "event.cfm-orchestration-response");
 	assert_non_null(
 		strstr(response, "\"manifestId\":\"o\",\"correlationId\":\"p\",\"orchestrationType\":\"d\",\"success\":true"));
 	assert_non_null(strstr(response, "\"properties\":{\"value of one\":{},\"value of two\":{}}"));
-	assert_non_null(strstr(value_now(&world), "\"state\":2"));
-	assert_non_null(strstr(value_now(&world), "\"completed\":{\"one\":{},\"two\":{}}"));
-	assert_non_null(strstr(value_now(&world), "\"activity.one.attempt\":1"));
+	assert_non_null(strstr(body_now(&world, VALUE_SUBJECT), "\"state\":2"));
+	assert_non_null(strstr(body_now(&world, VALUE_SUBJECT), "\"completed\":{\"one\":{},\"two\":{}}"));
+	assert_non_null(strstr(body_now(&world, VALUE_SUBJECT), "\"activity.one.attempt\":1"));
 	close_world(&world);
 }
 
@@ -201,9 +212,9 @@ static void failures_are_counted_and_end(void **state)
 	run_seed(&world, open_x, VALUE(TWO_STEPS, "0"), MESSAGE("one", "x"));
 	assert_true(fabric_wait(&world.fabric, is_responded, &world));
 	assert_int_equal(world.runs, 3);
-	assert_non_null(strstr(body_of(&world, "event.cfm-orchestration-response"),
+	assert_non_null(strstr(body_now(&world, "event.cfm-orchestration-response"),
 		"\"success\":false,\"errorDetail\":\"one: given up after 3 attempts: the test says so\""));
-	assert_non_null(strstr(value_now(&world), "\"state\":3"));
+	assert_non_null(strstr(body_now(&world, VALUE_SUBJECT), "\"state\":3"));
 	close_world(&world);
 }
 
@@ -218,7 +229,7 @@ static void waiting_is_no_failure(void **state)
 	run_seed(&world, open_x_and_y, VALUE(TWO_STEPS, "0"), MESSAGE("one", "x"));
 	assert_true(fabric_wait(&world.fabric, is_responded, &world));
 	assert_int_equal(world.runs, 10);
-	assert_non_null(strstr(value_now(&world), "\"activity.one.attempt\":9"));
+	assert_non_null(strstr(body_now(&world, VALUE_SUBJECT), "\"activity.one.attempt\":9"));
 	close_world(&world);
 }
 
@@ -233,13 +244,14 @@ static void a_fatal_error_says_why_and_stops_the_siblings(void **state)
 		MESSAGE("one", "x"));
 	assert_true(fabric_wait(&world.fabric, is_responded, &world));
 	assert_non_null(
-		strstr(body_of(&world, "event.cfm-orchestration-response"), "\"errorDetail\":\"the test says so\""));
+		strstr(body_now(&world, "event.cfm-orchestration-response"), "\"errorDetail\":\"the test says so\""));
 	world.value = NULL;
+	world.subject = "event.x";
 	world.message = MESSAGE("two", "x");
 	fabric_run(&world.fabric, seed, &world);
 	assert_true(fabric_wait(&world.fabric, is_responded, &world));
 	assert_int_equal(world.runs, 1);
-	assert_non_null(strstr(value_now(&world), "\"celld.activity.two\":{\"skipped\":true}"));
+	assert_non_null(strstr(body_now(&world, VALUE_SUBJECT), "\"celld.activity.two\":{\"skipped\":true}"));
 	close_world(&world);
 }
 
@@ -247,7 +259,7 @@ static bool is_abandoned(void *context)
 {
 	struct world *world = context;
 	return world->abandoned == 1 && world->held != NULL && broker_count(&world->bus, "event.x") == 1 &&
-		   strstr(value_now(world), "took too long") != NULL;
+		   strstr(body_of(world, VALUE_SUBJECT), "took too long") != NULL;
 }
 
 static void finish_held(void *context)
@@ -316,7 +328,7 @@ static void open_writers(void *context)
 		buffer_printf(&value, "%s{\"id\":\"a%d\",\"type\":\"%s\"}", i > 0 ? "," : "", i, type);
 	}
 	buffer_append(&value, TEXT("]}]}"));
-	broker_add(&world->bus, TEXT("$KV.cfm-bucket.o"), TEXT_NONE, buffer_text(&value), true);
+	broker_add(&world->bus, TEXT(VALUE_SUBJECT), TEXT_NONE, buffer_text(&value), true);
 	buffer_free(&value);
 	for (int i = 0; i < WRITERS; i++) {
 		char subject[32], message[128];
@@ -339,7 +351,7 @@ static void fifty_writers_of_one_value_all_finish(void **state)
 	for (int i = 0; i < WRITERS; i++) {
 		char output[32];
 		snprintf(output, sizeof(output), "\"value of a%d\":{}", i);
-		assert_non_null(strstr(body_of(&world, "event.cfm-orchestration-response"), output));
+		assert_non_null(strstr(body_now(&world, "event.cfm-orchestration-response"), output));
 	}
 	print_message("%llu lost comparisons for %d writers\n", (unsigned long long)world.bus.conflicts, 2 * WRITERS);
 	close_world(&world);

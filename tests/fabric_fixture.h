@@ -139,7 +139,7 @@ static inline void fabric_ask(void *context)
 static inline bool fabric_wait(struct fabric *fabric, bool (*is_so)(void *context), void *context)
 {
 	struct fabric_question question = {is_so, context, false};
-	for (uint64_t end = clock_monotonic_ms() + 20000; !question.answer && clock_monotonic_ms() < end;) {
+	for (uint64_t end = clock_monotonic_ms() + 60000; !question.answer && clock_monotonic_ms() < end;) {
 		fabric_run(fabric, fabric_ask, &question);
 		if (!question.answer)
 			usleep(1000);

@@ -164,6 +164,13 @@ static bool has_data_planes(const struct order *order)
 		   json_count(json_member(order->command.args, "dataplanes")) > 0;
 }
 
+/* The store will never take it. Whatever else keeps it from that passes, a database that is away for hours too: a
+ * command that is given up for it would be lost, and the next one for its VPA done without it. */
+static bool is_final(enum status status)
+{
+	return status == STATUS_INVALID || status == STATUS_TOO_LARGE;
+}
+
 static void on_committed(void *context, enum status status, int64_t revision)
 {
 	struct order *order = context;
@@ -186,7 +193,7 @@ static void on_committed(void *context, enum status status, int64_t revision)
 	} else if (status == STATUS_CONFLICT || status == STATUS_NOT_FOUND) /* another process of the cell was faster */
 		answer(order, COMMAND_STATUS_RETRY, "BUSY");
 	else
-		answer(order, COMMAND_STATUS_FAILED, status_name(status));
+		answer(order, is_final(status) ? COMMAND_STATUS_FAILED : COMMAND_STATUS_RETRY, status_name(status));
 }
 
 static void refuse(struct order *order, const char *code)
@@ -213,7 +220,7 @@ static void apply(struct orders *orders, struct order *order, struct vpa *vpa)
 	struct transaction *transaction = transaction_new();
 	if (transaction == NULL || !order_build(transaction, orders, order, vpa)) {
 		transaction_free(transaction);
-		answer(order, COMMAND_STATUS_FAILED, status_name(STATUS_NO_MEMORY));
+		answer(order, COMMAND_STATUS_RETRY, status_name(STATUS_NO_MEMORY));
 		return;
 	}
 	if (order->is_own_change)

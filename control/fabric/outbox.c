@@ -136,7 +136,8 @@ unsigned outbox_fail(struct outbox *outbox, struct text id, uint64_t now_ms)
 	struct item *item = find(outbox, id);
 	if (item == NULL)
 		return 0;
-	outbox_put_off(outbox, id, now_ms, pause_of(++item->told.failures));
+	if (item->lane->first == item && item->lane->is_out)
+		outbox_put_off(outbox, id, now_ms, pause_of(++item->told.failures));
 	return item->told.failures;
 }
 

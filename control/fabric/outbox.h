@@ -34,7 +34,8 @@ void outbox_due(struct outbox *outbox, uint64_t now_ms, size_t maximum,
 uint64_t outbox_next_ms(const struct outbox *outbox);
 /* It could not be sent, or the cell says "retry": due again after so long. */
 void outbox_put_off(struct outbox *outbox, struct text id, uint64_t now_ms, uint64_t pause_ms);
-/* The cell says "failed": due again after a growing pause. Returns how often it has said so. */
+/* The cell says "failed": due again after a growing pause. Returns how often it has said so; an answer that comes twice
+ * counts once for each sending. */
 unsigned outbox_fail(struct outbox *outbox, struct text id, uint64_t now_ms);
 /* The cell is back: all of its lanes are due. */
 void outbox_hurry(struct outbox *outbox, struct text cell, uint64_t now_ms);

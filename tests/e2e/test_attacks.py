@@ -2,6 +2,7 @@
 
 Bystanders: while an attack runs, another client of another tenant keeps pulling; none of its requests may fail, and its p99 may not grow
 beyond three times its quiet value (or 25 ms: these machines are shared). Memory: what the cell holds after the attack."""
+import concurrent.futures
 import math
 import os
 import pathlib
@@ -103,6 +104,19 @@ def unharmed(target):
     return run
 
 
+def cpu_of(cell, work, mark, tries=4):
+    """The CPU time, in seconds, that the cell spends on work(): neighbours on the machine only ever make it longer, so the least of some runs is
+    what the cell itself needs; the first run below the mark ends it."""
+    least = math.inf
+    for _ in range(tries):
+        before = cell.cpu_seconds()
+        work()
+        least = min(least, cell.cpu_seconds() - before)
+        if least < mark:
+            break
+    return least
+
+
 def attack_head(cell):
     token, path = cell.small
     return path, [("authorization", f"Bearer {token}")]
@@ -135,8 +149,6 @@ def resets(got):
 def test_a01_rapid_reset(target, unharmed):
     """100,000 HEADERS+RST pairs over one, then 16 connections: at most 1,100 streams a connection before GOAWAY."""
     path, extra = attack_head(target)
-    cpu = target.cpu_seconds()
-    total = [0]
 
     def one(limit):
         sent = 0
@@ -150,18 +162,15 @@ def test_a01_rapid_reset(target, unharmed):
             assert all(code in (0, ENHANCE_YOUR_CALM, INTERNAL_ERROR) for code in goaways(got)), goaways(got)
             raw.close()
             sent += count
-        total[0] += sent
 
     def attack():
         one(20000)
-        threads = [threading.Thread(target=one, args=(5000,)) for _ in range(16)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            for result in [pool.submit(one, 5000) for _ in range(16)]:
+                result.result()
     unharmed(attack, seconds=4)
     if not SANITIZED:
-        assert (target.cpu_seconds() - cpu) / total[0] * 1e6 < 40, "handshakes included"
+        assert cpu_of(target, attack, 4) < 4, "40 us for each of 100,000 streams, handshakes included"
 
 
 def primitives():
@@ -263,10 +272,9 @@ def test_a04_header_bomb(target, unharmed, field, references, cpu_ms):
             assert not any(kind == DATA and payload for kind, _, _, payload in got)
         for raw in raws:
             raw.close()
-    before = target.cpu_seconds()
-    attack()
-    spent = (target.cpu_seconds() - before) * 1000 / 8
-    assert SANITIZED or spent <= cpu_ms, f"{spent:.1f} ms of CPU for each connection, its handshake included"
+    if not SANITIZED:
+        spent = cpu_of(target, attack, cpu_ms * 8 / 1000) * 1000 / 8
+        assert spent < cpu_ms, f"{spent:.1f} ms of CPU for each connection, its handshake included"
     unharmed(attack, memory_mib=8)
 
 
