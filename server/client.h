@@ -15,6 +15,7 @@ struct client_settings {
 	int64_t connections_per_origin;                       /* per tenant and worker: 64; further calls wait in order */
 	int64_t waiting_calls;                                /* per origin: 1,024 */
 	int64_t idle_connections;                             /* kept per origin: 32 */
+	int64_t stream_window;                                /* of HTTP/2: 512 KiB */
 	char *ca_file;                                        /* NULL: the system's */
 	int64_t dns_threads, dns_ttl_ms, dns_negative_ttl_ms; /* 2, 30 s, 2 s */
 };

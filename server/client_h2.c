@@ -323,8 +323,9 @@ __attribute__((constructor)) static void make_callbacks(void)
 
 static enum status open_session(struct upstream *upstream)
 {
-	static const nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
-		{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, H2_STREAM_WINDOW}, {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HEAD_BYTES}};
+	const nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
+		{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, (uint32_t)upstream->origin->client->settings->stream_window},
+		{NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HEAD_BYTES}};
 	struct h2_session *h2 = calloc(1, sizeof(*h2));
 	if (h2 == NULL)
 		return STATUS_NO_MEMORY;

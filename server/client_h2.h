@@ -7,7 +7,6 @@
 
 enum {
 	H2_CALLS_MAX = 100,
-	H2_STREAM_WINDOW = 512 * 1024,
 	H2_CONNECTION_WINDOW = 8 * 1024 * 1024,
 	H2_HELD_MAX =
 		16 * 1024 * 1024,       /* unread by all calls of a connection; beyond it, the connection's window shrinks */

@@ -37,6 +37,14 @@ static bool parse_address(const char *text, unsigned port, struct sockaddr_stora
 	return true;
 }
 
+/* Its connections inherit this. */
+static void tune(int descriptor)
+{
+	const int yes = 1, unsent = UNSENT_MAX;
+	setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+	setsockopt(descriptor, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
+}
+
 static int open_inet(const struct sockaddr_storage *address, socklen_t length, bool share)
 {
 	int yes = 1, no = 0;
@@ -44,8 +52,10 @@ static int open_inet(const struct sockaddr_storage *address, socklen_t length, b
 	if (descriptor < 0)
 		return -1;
 	setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-	if (share)
+	if (share) {
 		setsockopt(descriptor, SOL_SOCKET, SO_REUSEPORT, &yes, sizeof(yes));
+		tune(descriptor);
+	}
 	if (address->ss_family == AF_INET6)
 		setsockopt(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof(no));
 	if (bind(descriptor, (const struct sockaddr *)address, length) != 0) {
@@ -145,15 +155,6 @@ void listener_close(struct listener *listener, unsigned workers)
 
 /* --- accepting */
 
-static void tune(int descriptor, bool is_unix)
-{
-	int yes = 1, unsent = UNSENT_MAX;
-	if (is_unix)
-		return;
-	setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
-	setsockopt(descriptor, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
-}
-
 static void print_peer(const struct sockaddr_storage *address, char peer[46])
 {
 	const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
@@ -194,7 +195,6 @@ static void on_acceptable(evutil_socket_t descriptor, short what, void *context)
 				continue;
 			return;
 		}
-		tune(accepted, listener->is_unix);
 		print_peer(&address, peer);
 		connection_accept(engine, listener, accepted, peer, (const struct sockaddr *)&address);
 	}

@@ -35,6 +35,7 @@ struct server {
 	struct network trusted[NETWORKS_MAX];
 	size_t trusted_count;
 	int slot;
+	int64_t descriptors; /* that connections may have */
 	/* drain */
 	atomic_uint draining;
 	void (*on_drained)(void *context);
@@ -68,14 +69,18 @@ struct listener *server_listeners(struct server *server, size_t *count)
 	return server->listeners;
 }
 
-static int64_t connection_limit(const struct server *server)
+/* Of the descriptors that the process may have; the other half is for sources, stores and files. */
+static int64_t half_of_descriptors(void)
 {
 	struct rlimit files;
+	bool is_limited = getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != RLIM_INFINITY;
+	return is_limited ? (int64_t)(files.rlim_cur / 2) : INT64_MAX;
+}
+
+static int64_t connection_limit(const struct server *server)
+{
 	int64_t limit = server_limits(server)->connections;
-	/* the other half is for sources, stores and files */
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != RLIM_INFINITY && (int64_t)files.rlim_cur < limit * 2)
-		limit = (int64_t)files.rlim_cur / 2;
-	return limit;
+	return limit < server->descriptors ? limit : server->descriptors;
 }
 
 bool server_admit_connection(struct server *server)
@@ -267,6 +272,7 @@ enum status server_open(struct worker_pool *pool, const struct server_settings *
 	made->pool = pool;
 	made->settings = settings;
 	made->handler = handler;
+	made->descriptors = half_of_descriptors();
 	atomic_init(&made->limits, limits);
 	enum status status = read_networks(made, error);
 	if (status == STATUS_OK)

@@ -9,7 +9,8 @@ enum { CAP_TICK_MS = 5, BURST_MIN = 64 * 1024 };
  * of them, and a connection of many tenants can carry it in one turn. A share that was alone for CALM rounds has four
  * of the largest quanta: nobody waits for it, and larger sends cost less. */
 enum { ROUND = 384 * 1024, QUANTUM_LEAST = 16 * 1024, QUANTUM_MOST = 64 * 1024, ALONE = 4, MUCH = 16 * 1024 };
-enum { CALM = 64 };
+/* So many, 64 MiB, that who asks a dozen times a second meets no large one. */
+enum { CALM = 1024 };
 enum { OVERDRAFT = 16384 }; /* what one take may overdraw */
 
 struct waiting {

@@ -84,6 +84,8 @@ static void test_mistakes(void **state)
 		{"{\"threads\":0," GOOD "}", "threads"},
 		{"{\"threads\":2,\"shared\":true," GOOD "}", "shared"},
 		{"{\"shared\":1," GOOD "}", "shared"},
+		{"{\"sleeps\":0," GOOD "}", "sleeps"},
+		{"{\"window\":100," GOOD "}", "window"},
 		{"{\"duration_ms\":\"long\"," GOOD "}", "duration_ms"},
 		{"{\"other\":1," GOOD "}", "other"},
 	};

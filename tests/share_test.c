@@ -13,7 +13,7 @@
 #include "server/share.h"
 
 enum { FRAME = 16384, QUANTUM = 64 * 1024, QUANTUM_MOST = QUANTUM + FRAME, ALONE = 4 * QUANTUM, STREAMS_MOST = 16 };
-enum { CALM = 64 }; /* rounds after which who is alone has larger ones */
+enum { CALM = 1024 }; /* rounds after which who is alone has larger ones */
 
 /* A stream that always has bytes: asks again whenever it may. */
 struct greedy {

@@ -2,11 +2,14 @@
  * own, so that each carries exactly its streams; shared ones go by one name for all. */
 #include "bench/cellbench/load.h"
 
+#include <event2/event.h>
 #include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/timerfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "server/client.h"
 
@@ -39,7 +42,10 @@ struct thread {
 	struct worker *worker;
 	struct tenant **tenants;
 	size_t tenant_count;
-	struct task turn; /* open loops look at the clock in every turn */
+	struct task turn; /* open loops look at the clock in every turn ... */
+	int alarm;        /* ... or sleep until something is due; -1: they do not */
+	struct event *alarm_event;
+	uint64_t alarm_ns; /* when it goes off; 0: it is not set */
 	struct timer *pause;
 	uint64_t seed;
 	bool is_open, is_stopping, is_pausing;
@@ -58,6 +64,7 @@ struct load {
 
 static const struct client_events events;
 static void pump(struct tenant *tenant, uint64_t now_ns);
+static void set_alarm(struct thread *thread);
 
 static uint64_t now(void)
 {
@@ -107,6 +114,7 @@ static void end(struct stream *stream, bool is_good)
 	}
 	if (is_good) {
 		pump(tenant, now_ns);
+		set_alarm(tenant->thread);
 		return;
 	}
 	/* a server that refuses everything is not asked again in the same turn */
@@ -197,17 +205,60 @@ static void pump(struct tenant *tenant, uint64_t now_ns)
 
 /* --- threads */
 
-static void on_turn(struct task *task)
+static void pump_open_loops(struct thread *thread)
 {
-	struct thread *thread = (struct thread *)(void *)((char *)task - offsetof(struct thread, turn));
 	uint64_t now_ns = now();
-	if (thread->is_stopping)
-		return;
 	for (size_t i = 0; i < thread->tenant_count; i++) {
 		if (thread->tenants[i]->load->rate > 0)
 			pump(thread->tenants[i], now_ns);
 	}
+}
+
+/* For the first request that is due and has a free stream. */
+static void set_alarm(struct thread *thread)
+{
+	uint64_t first_ns = UINT64_MAX;
+	for (size_t i = 0; thread->alarm >= 0 && i < thread->tenant_count; i++) {
+		const struct tenant *tenant = thread->tenants[i];
+		if (tenant->load->rate > 0 && tenant->free != NULL && tenant->next_due_ns < first_ns)
+			first_ns = tenant->next_due_ns;
+	}
+	if (first_ns == UINT64_MAX || first_ns == thread->alarm_ns)
+		return;
+	const struct itimerspec when = {
+		.it_value = {.tv_sec = (time_t)(first_ns / 1000000000), .tv_nsec = (long)(first_ns % 1000000000)}};
+	if (timerfd_settime(thread->alarm, TFD_TIMER_ABSTIME, &when, NULL) == 0)
+		thread->alarm_ns = first_ns;
+}
+
+static void on_alarm(evutil_socket_t descriptor, short what, void *context)
+{
+	struct thread *thread = context;
+	uint64_t count;
+	(void)what;
+	if (read(descriptor, &count, sizeof(count)) < 0 || thread->is_stopping)
+		return;
+	thread->alarm_ns = 0;
+	pump_open_loops(thread);
+	set_alarm(thread);
+}
+
+static void on_turn(struct task *task)
+{
+	struct thread *thread = (struct thread *)(void *)((char *)task - offsetof(struct thread, turn));
+	if (thread->is_stopping)
+		return;
+	pump_open_loops(thread);
 	worker_post(thread->worker, &thread->turn);
+}
+
+static bool open_alarm(struct thread *thread)
+{
+	thread->alarm = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	thread->alarm_event = thread->alarm < 0 ? NULL
+											: event_new(worker_loop(thread->worker), thread->alarm,
+												  EV_READ | EV_PERSIST, on_alarm, thread);
+	return thread->alarm_event != NULL && event_add(thread->alarm_event, NULL) == 0;
 }
 
 static void on_pause(void *context)
@@ -236,8 +287,11 @@ static enum status on_start(void *context, struct worker *worker)
 		if (tenant->load->rate > 0)
 			tenant->next_due_ns = now_ns + gap(tenant) * (i % 16) / 16; /* not all at once */
 	}
-	if (thread->is_open)
+	if (thread->is_open && load->scenario->sleeps && !open_alarm(thread))
+		return STATUS_UNAVAILABLE;
+	if (thread->is_open && !load->scenario->sleeps)
 		worker_post(worker, &thread->turn);
+	set_alarm(thread);
 	timer_set(thread->pause, 1); /* the first requests: when the client of this worker is there */
 	return STATUS_OK;
 }
@@ -258,6 +312,10 @@ static void on_stop(void *context, struct worker *worker)
 			tenant->streams[k].call = NULL;
 		}
 	}
+	if (thread->alarm_event != NULL)
+		event_free(thread->alarm_event);
+	if (thread->alarm >= 0)
+		close(thread->alarm);
 	timer_free(thread->pause);
 	free(thread->scratch);
 }
@@ -315,6 +373,7 @@ enum status load_open(struct worker_pool *pool, const struct scenario *scenario,
 	for (unsigned i = 0; i < scenario->threads && status == STATUS_OK; i++) {
 		made->threads[i].load = made;
 		made->threads[i].turn.run = on_turn;
+		made->threads[i].alarm = -1;
 	}
 	for (size_t i = 0; i < scenario->tenant_count && status == STATUS_OK; i++)
 		status = open_tenant(made, i);

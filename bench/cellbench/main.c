@@ -156,6 +156,7 @@ int main(int count, char **arguments)
 	enum status status = pool == NULL ? STATUS_NO_MEMORY : config_load(NULL, &section, 1, &error);
 	settings.connections_per_origin = scenario->is_http2 ? 1 : 100;
 	settings.waiting_calls = 1000000;
+	settings.stream_window = scenario->window;
 	if (status == STATUS_OK)
 		status = client_pool_open(pool, &settings, &client, &error);
 	if (status == STATUS_OK)

@@ -185,8 +185,8 @@ static enum status read_group(const struct reading *reading, const struct json *
 
 static enum status read_frame(struct reading *reading, const struct json *root, struct scenario *scenario)
 {
-	static const char *const known[] = {
-		"name", "url", "http", "ca_file", "threads", "shared", "warmup_ms", "duration_ms", "tenants", NULL};
+	static const char *const known[] = {"name", "url", "http", "ca_file", "threads", "shared", "sleeps", "window",
+		"warmup_ms", "duration_ms", "tenants", NULL};
 	int64_t threads, warmup, duration;
 	enum status status = check_members(reading, root, known);
 	if (status == STATUS_OK)
@@ -195,6 +195,8 @@ static enum status read_frame(struct reading *reading, const struct json *root, 
 		status = read_number(reading, root, "warmup_ms", 500, 0, 600000, &warmup);
 	if (status == STATUS_OK)
 		status = read_number(reading, root, "duration_ms", 5000, 10, 86400000, &duration);
+	if (status == STATUS_OK)
+		status = read_number(reading, root, "window", 512 * 1024, 16384, 16 << 20, &scenario->window);
 	if (status != STATUS_OK)
 		return status;
 	struct text http = json_member_text(root, "http"), name = json_member_text(root, "name");
@@ -204,6 +206,9 @@ static enum status read_frame(struct reading *reading, const struct json *root, 
 	const struct json *shared = json_member(root, "shared");
 	if (shared != NULL && (!json_bool(shared, &scenario->is_shared) || (scenario->is_shared && threads > 1)))
 		return wrong(reading, "shared", "must be true (with one thread) or false");
+	const struct json *sleeps = json_member(root, "sleeps");
+	if (sleeps != NULL && !json_bool(sleeps, &scenario->sleeps))
+		return wrong(reading, "sleeps", "must be true or false");
 	scenario->threads = (unsigned)threads;
 	scenario->warmup_ms = (uint64_t)warmup;
 	scenario->duration_ms = (uint64_t)duration;

@@ -1,6 +1,7 @@
 """The servers that are measured side by side: how each is started, and where it keeps the common paths.
 
 Every one runs with one worker on one core, connections kept, no access log of its own (celld writes its log: it is part of what a tenant needs)."""
+import contextlib
 import os
 import pathlib
 import socket
@@ -14,8 +15,14 @@ HERE = pathlib.Path(__file__).resolve().parent
 SERVER_CORE, LOAD_CORE = {0}, {min(1, (os.cpu_count() or 1) - 1)}
 
 
-def pinned(core):
-    return lambda: os.sched_setaffinity(0, core)
+def pinned(core, ahead=False):
+    """ahead: of everything else on the core, where that is allowed. For a process that sleeps most of the time."""
+    def prepare():
+        os.sched_setaffinity(0, core)
+        if ahead:
+            with contextlib.suppress(PermissionError):
+                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    return prepare
 
 
 def wait_port(port, process, name):

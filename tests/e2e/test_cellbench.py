@@ -67,7 +67,8 @@ def test_refusals_are_failures(cell):
     assert result["groups"][0]["failed"] > 0 and result["groups"][0]["requests"] == 0
 
 
-def test_a_stall_is_seen_by_every_request_that_was_due(tmp_path):
+@pytest.mark.parametrize("sleeps", [False, True], ids=["awake", "asleep"])
+def test_a_stall_is_seen_by_every_request_that_was_due(tmp_path, sleeps):
     """The server pauses 500 ms in the middle: with 200 requests a second about 100 of them were due in the pause."""
     listener = socket.create_server(("127.0.0.1", 0))
     stop, started = threading.Event(), time.monotonic()
@@ -84,7 +85,7 @@ def test_a_stall_is_seen_by_every_request_that_was_due(tmp_path):
                     time.sleep(0.5)
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     threading.Thread(target=serve, daemon=True).start()
-    result = run(tmp_path, {"url": f"http://127.0.0.1:{listener.getsockname()[1]}", "http": "1.1", "warmup_ms": 0, "duration_ms": 2000,
+    result = run(tmp_path, {"url": f"http://127.0.0.1:{listener.getsockname()[1]}", "http": "1.1", "warmup_ms": 0, "duration_ms": 2000, "sleeps": sleeps,
         "tenants": [{"name": "steady", "path": "/", "rate": 200}]})
     stop.set()
     latency = result["groups"][0]["latency_ms"]
