@@ -8,11 +8,6 @@ bool frame_scan_is_between(const struct frame_scan *scan)
 	return scan->skip == 0 && scan->seen == 0;
 }
 
-size_t frame_scan_left(const struct frame_scan *scan)
-{
-	return scan->seen > 0 ? SIZE_MAX : scan->skip;
-}
-
 struct frame_head frame_head_parse(const uint8_t *head)
 {
 	uint32_t id = (uint32_t)head[5] << 24 | (uint32_t)head[6] << 16 | (uint32_t)head[7] << 8 | head[8];

@@ -29,8 +29,6 @@ struct frame_scan {
 
 /* At the end of a frame: what comes next is a head's first byte. */
 bool frame_scan_is_between(const struct frame_scan *scan);
-/* How many bytes from here the next head begins; SIZE_MAX: we are inside one. */
-size_t frame_scan_left(const struct frame_scan *scan);
 /* Passes over bytes, at most to the end of the present head or payload; returns how many. True in *is_head: `head` is
  * set. */
 size_t frame_scan_pass(

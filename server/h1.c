@@ -5,7 +5,7 @@
 
 #include "server/answer.h"
 #include "server/h1_parse.h"
-#include "server/h2_head.h"
+#include "server/head_check.h"
 #include "server/stream.h"
 
 enum {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/answer_head.h"
+#include "server/frame_cut.h"
 #include "server/frame_scan.h"
 #include "server/h2_body.h"
 #include "server/h2_head.h"
@@ -18,8 +19,6 @@ enum {
 	SMALL_WINDOW = 1024
 };
 enum { NUMBER_MAX = 24 };
-/* What a peer may send in one frame, as nobody told it otherwise. */
-enum { FRAME_PAYLOAD_MAX = 16384 };
 /* What a peer pays for what it provokes. */
 enum {
 	COST_RESET = 3,
@@ -32,7 +31,9 @@ enum {
 };
 /* What one connection may have done in a turn before it waits behind the others. */
 enum { TURN_FRAMES = 64, TURN_STREAMS = 32 };
-enum { PREFACE = 24 };
+enum { PREFACE = 24, PRIORITY_FIELD = 5, SIZE_ZERO = 0x20 };
+/* Whose the fields are that come in. */
+enum fields_of { FIELDS_DROPPED, FIELDS_OF_REQUEST, FIELDS_OF_TRAILERS };
 /* How much of an answered request is read over, and how long that may take. */
 enum { REST_MAX = 16 * 1024, REST_MS = 2000 };
 
@@ -40,9 +41,18 @@ struct h2 {
 	struct h2_output output; /* first */
 	struct connection *connection;
 	struct frame_scan scan;
+	struct frame_cut cut;
+	uint64_t cut_ms; /* since when the end of a frame of fields is awaited */
+	struct header_decoder decoder;
+	struct text block;      /* of the frame of fields that nghttp2 is being given, as long as has_block */
+	uint32_t fields_length; /* that frame's length as it came */
+	int32_t block_id;       /* the stream whose block is not complete; 0: none */
+	enum fields_of fields_of;
+	bool has_block, is_block_last, is_head_lost, has_told_size;
 	nghttp2_session *session;
 	struct stream *streams;
 	struct stream *answering; /* whose head is in the frame that is being sent */
+	struct stream *found;     /* find_stream's */
 	struct stream *heading;   /* whose fields are coming in; NULL: nobody's that we know */
 	int64_t opened;
 	unsigned trailer_fields;
@@ -83,18 +93,22 @@ static void charge(struct h2 *h2, unsigned points)
 }
 
 /* A field beyond the limits. Refusing is cheaper than serving, but not free: whoever goes on is cut off at once. */
-static int charge_excess(struct h2 *h2)
+static void charge_excess(struct h2 *h2)
 {
 	if (++h2->excess_fields % EXCESS_FIELDS == 0)
 		charge(h2, COST_CONTROL);
-	return h2->connection->is_closing ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+	if (h2->connection->is_closing)
+		h2->fields_of = FIELDS_DROPPED;
 }
 
 /* --- streams */
 
-static struct stream *find_stream(const struct h2 *h2, int32_t id)
+/* The last that was found is likely to be the next. */
+static struct stream *find_stream(struct h2 *h2, int32_t id)
 {
-	return nghttp2_session_get_stream_user_data(h2->session, id);
+	if (h2->found == NULL || h2->found->id != id)
+		h2->found = nghttp2_session_get_stream_user_data(h2->session, id);
+	return h2->found;
 }
 
 static void enlist(struct h2 *h2, struct stream *stream)
@@ -108,6 +122,8 @@ static void enlist(struct h2 *h2, struct stream *stream)
 
 static void delist(struct h2 *h2, struct stream *stream)
 {
+	if (h2->found == stream)
+		h2->found = NULL;
 	if (stream->next != NULL)
 		stream->next->previous = stream->previous;
 	*(stream->previous != NULL ? &stream->previous->next : &h2->streams) = stream->next;
@@ -128,7 +144,7 @@ static void announce_last(struct h2 *h2)
 		NGHTTP2_NO_ERROR, NULL, 0);
 }
 
-/* Header blocks that nghttp2 decodes and drops without another word: of streams that are closed, or beyond a GOAWAY. */
+/* Header blocks that nghttp2 drops without another word: of streams that are closed, or beyond a GOAWAY. */
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *head, void *context)
 {
 	struct h2 *h2 = context;
@@ -137,9 +153,9 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *head
 	if (head->type != NGHTTP2_HEADERS || is_ahead || find_stream(h2, head->stream_id) != NULL)
 		return 0;
 	if (h2->is_warned || head->stream_id <= nghttp2_session_get_last_proc_stream_id(session))
-		charge(h2, COST_CONTROL + (unsigned)head->length / 256);
+		charge(h2, COST_CONTROL + h2->fields_length / 256);
 	else if (h2->is_last_announced) /* it may not have heard yet */
-		charge(h2, COST_CONTROL + (unsigned)head->length / 4096);
+		charge(h2, COST_CONTROL + h2->fields_length / 4096);
 	return h2->connection->is_closing ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
@@ -150,6 +166,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 	if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
 		h2->trailer_fields = 0;
 		h2->heading = find_stream(h2, frame->hd.stream_id);
+		h2->fields_of = FIELDS_OF_TRAILERS;
 		return 0;
 	}
 	struct stream *stream = stream_new(h2->connection, &h2_engine);
@@ -158,7 +175,8 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 	stream->id = frame->hd.stream_id;
 	stream->waiter.go = on_share_ready;
 	h2_message_begin(&stream->message);
-	h2->heading = stream;
+	h2->heading = h2->found = stream;
+	h2->fields_of = FIELDS_OF_REQUEST;
 	enlist(h2, stream);
 	nghttp2_session_set_stream_user_data(session, stream->id, stream);
 	if (++h2->opened >= h2->connection->limits->streams_per_lifetime)
@@ -174,48 +192,73 @@ static void reset_malformed(struct h2 *h2, const struct stream *stream)
 }
 
 /* Trailers of a request: checked and counted, not kept. */
-static int take_trailer(struct h2 *h2, struct stream *stream)
+static void take_trailer(struct h2 *h2, struct stream *stream)
 {
 	if (++h2->trailer_fields <= h2->connection->limits->header_fields)
-		return 0;
-	if (stream == NULL || stream->is_finished)
-		return charge_excess(h2);
+		return;
+	if (stream == NULL || stream->is_finished) {
+		charge_excess(h2);
+		return;
+	}
 	exchange_abort(&stream->exchange, STATUS_REFUSED);
 	charge(h2, COST_REFUSED_HEAD);
-	return 0;
 }
 
-static int take_field(struct h2 *h2, struct stream *stream, const struct h2_field *field)
+/* The rest of the block is read and dropped, and no request comes of it. */
+static void lose_head(struct h2 *h2)
+{
+	h2->fields_of = FIELDS_DROPPED;
+	h2->is_head_lost = true;
+}
+
+static void take_field(struct h2 *h2, struct stream *stream, const struct header_field *field)
 {
 	bool was_refused = stream->is_refused;
 	enum status status = h2_head_add(stream, field);
-	if (status == STATUS_NO_MEMORY)
-		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+	if (status == STATUS_NO_MEMORY) {
+		nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_INTERNAL_ERROR);
+		lose_head(h2);
+	}
 	if (status != STATUS_REFUSED)
-		return 0;
-	if (was_refused)
-		return charge_excess(h2);
+		return;
+	if (was_refused) {
+		charge_excess(h2);
+		return;
+	}
 	h2_head_release(stream); /* nothing of it will be used */
 	charge(h2, COST_REFUSED_HEAD);
-	return 0;
 }
 
-static int on_header(nghttp2_session *session, const nghttp2_frame *frame, nghttp2_rcbuf *name, nghttp2_rcbuf *value,
-	uint8_t flags, void *context)
+static void on_field(void *context, const struct header_field *field)
 {
 	struct h2 *h2 = context;
 	struct stream *stream = h2->heading;
-	bool is_trailer = frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST;
-	(void)session, (void)flags;
-	if (stream == NULL)
-		return is_trailer ? take_trailer(h2, NULL) : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-	const struct h2_field field = h2_field_of(name, value);
-	if (!h2_message_field(&stream->message, field.name, field.value, field.is_known, is_trailer)) {
+	bool is_trailer = h2->fields_of == FIELDS_OF_TRAILERS;
+	if (h2->fields_of == FIELDS_DROPPED || (stream == NULL && !is_trailer))
+		return;
+	if (stream != NULL && !h2_message_field(&stream->message, field->sense, field->value, is_trailer)) {
 		reset_malformed(h2, stream);
 		charge(h2, COST_INVALID);
-		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* the rest is decoded and dropped */
+		lose_head(h2);
+		return;
 	}
-	return is_trailer ? take_trailer(h2, stream) : take_field(h2, stream, &field);
+	if (is_trailer)
+		take_trailer(h2, stream);
+	else
+		take_field(h2, stream, field);
+}
+
+/* The fields of the frame that nghttp2 is being given. After a failure nothing of the connection can be understood. */
+static enum status read_block(struct h2 *h2)
+{
+	const struct header_sink sink = {on_field, h2};
+	h2->has_block = false;
+	enum status status = header_block_read(&h2->decoder, (const uint8_t *)h2->block.bytes, h2->block.length,
+		h2->is_block_last, h2->connection->engine->strings, &sink);
+	if (status != STATUS_OK)
+		nghttp2_session_terminate_session(
+			h2->session, status == STATUS_PROTOCOL ? NGHTTP2_COMPRESSION_ERROR : NGHTTP2_INTERNAL_ERROR);
+	return status;
 }
 
 static void charge_for(struct h2 *h2, const nghttp2_frame *frame)
@@ -225,6 +268,8 @@ static void charge_for(struct h2 *h2, const nghttp2_frame *frame)
 		if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0 && h2->has_settings)
 			charge(h2, COST_SETTINGS);
 		h2->has_settings = true;
+		if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0)
+			header_decoder_allow(&h2->decoder, (size_t)h2->connection->limits->header_table_in);
 		break;
 	case NGHTTP2_PING:
 	case NGHTTP2_PRIORITY:
@@ -259,6 +304,10 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 	(void)session;
 	charge_for(h2, frame);
 	if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
+		return 0;
+	if (h2->has_block && (read_block(h2) != STATUS_OK || h2->connection->is_closing))
+		return NGHTTP2_ERR_CALLBACK_FAILURE;
+	if (frame->hd.type == NGHTTP2_HEADERS && h2->is_head_lost)
 		return 0;
 	struct stream *stream = find_stream(h2, frame->hd.stream_id);
 	bool is_end = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
@@ -514,7 +563,6 @@ __attribute__((constructor)) static void make_callbacks(void)
 		abort();
 	nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
 	nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
-	nghttp2_session_callbacks_set_on_header_callback2(callbacks, on_header);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame_recv);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data_chunk);
 	nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
@@ -575,7 +623,7 @@ static void *session_malloc(size_t size, void *context)
 static void session_free(void *bytes, void *context)
 {
 	const struct h2 *h2 = context;
-	if (bytes != h2->connection->engine->frame && !drawer_owns(bytes))
+	if (bytes != NULL && bytes != h2->connection->engine->frame && !drawer_owns(bytes))
 		free(bytes);
 }
 
@@ -623,6 +671,8 @@ static enum status h2_open(struct connection *connection)
 	nghttp2_option_del(option);
 	h2->is_opening = false;
 	h2->scan.skip = PREFACE;
+	h2->cut.pass = PREFACE;
+	header_decoder_open(&h2->decoder);
 	connection->session = h2;
 	const nghttp2_settings_entry settings[] = {
 		{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, (uint32_t)limits->streams_per_connection},
@@ -685,41 +735,101 @@ static enum status hand_over(struct h2 *h2, const uint8_t *bytes, size_t length)
 	return STATUS_OK;
 }
 
-/* The frame at the start of the bytes, if it is a whole and simple HEADERS frame, with its strings unpacked. */
-static bool unpack_frame(
-	struct engine *engine, const uint8_t *bytes, size_t length, size_t *whole, uint8_t *into, size_t *written)
+/* Where the priority and the block stand in a frame of fields; padding may leave nothing of the latter. False: the
+ * frame is broken, and nghttp2 shall say how. */
+static bool find_block(struct text frame, const struct frame_head *head, struct text *priority, struct text *block)
 {
-	struct frame_head head = frame_head_parse(bytes);
-	const unsigned simple = NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM;
-	*whole = FRAME_HEAD + (size_t)head.length;
-	if (head.type != NGHTTP2_HEADERS || (head.flags & ~simple) != 0 || (head.flags & NGHTTP2_FLAG_END_HEADERS) == 0 ||
-		*whole > length ||
-		!header_block_unpack(
-			bytes + FRAME_HEAD, head.length, into + FRAME_HEAD, FRAME_PAYLOAD_MAX, written, engine->strings))
+	size_t from = FRAME_HEAD, padding = 0, priority_length = 0;
+	unsigned flags = head->type == NGHTTP2_HEADERS ? head->flags : 0;
+	if ((flags & NGHTTP2_FLAG_PADDED) != 0) {
+		if (from == frame.length)
+			return false;
+		padding = (uint8_t)frame.bytes[from++];
+	}
+	if ((flags & NGHTTP2_FLAG_PRIORITY) != 0)
+		priority_length = PRIORITY_FIELD;
+	if (padding > frame.length - from || priority_length > frame.length - from)
 		return false;
-	memcpy(into, bytes, FRAME_HEAD);
-	put_frame_length(into, *written);
-	*written += FRAME_HEAD;
+	*priority = text_slice(frame, from, from + priority_length);
+	*block = text_slice(frame, from + priority_length, frame.length - padding);
 	return true;
 }
 
-/* `at`: where the first frame begins. */
-static enum status receive_now(struct h2 *h2, const uint8_t *bytes, size_t length, size_t at)
+/* The frame as nghttp2 gets it, without its block: that is read when nghttp2 has said whose it is, and before it says
+ * that it is complete. Its own table is set to nothing with the first. */
+static size_t write_stub(struct h2 *h2, uint8_t *into, struct text frame, struct text priority)
 {
-	uint8_t unpacked[FRAME_HEAD + FRAME_PAYLOAD_MAX];
-	size_t from = 0, whole, written;
+	size_t length = FRAME_HEAD;
+	memcpy(into, frame.bytes, FRAME_HEAD);
+	if (into[3] == NGHTTP2_HEADERS)
+		into[4] = (uint8_t)(into[4] & ~NGHTTP2_FLAG_PADDED);
+	if (priority.length > 0)
+		memcpy(into + length, priority.bytes, priority.length);
+	length += priority.length;
+	if (!h2->has_told_size)
+		into[length++] = SIZE_ZERO;
+	h2->has_told_size = true;
+	put_frame_length(into, length - FRAME_HEAD);
+	return length;
+}
+
+static enum status take_fields(struct h2 *h2, struct text frame)
+{
+	uint8_t stub[FRAME_HEAD + PRIORITY_FIELD + 1];
+	struct frame_head head = frame_head_parse((const uint8_t *)frame.bytes);
+	struct text priority;
+	bool is_first = head.type == NGHTTP2_HEADERS;
 	enum status status = STATUS_OK;
-	while (status == STATUS_OK && at < length && length - at >= FRAME_HEAD) {
-		if (unpack_frame(h2->connection->engine, bytes + at, length - at, &whole, unpacked, &written)) {
-			status = hand_over(h2, bytes + from, at - from);
-			if (status == STATUS_OK)
-				status = hand_over(h2, unpacked, written);
-			from = at + whole;
-		}
-		at += whole;
+	h2->fields_length = head.length;
+	if ((is_first ? h2->block_id != 0 : h2->block_id != head.id || head.id == 0) ||
+		!find_block(frame, &head, &priority, &h2->block))
+		return hand_over(h2, (const uint8_t *)frame.bytes, frame.length); /* it ends the connection */
+	h2->is_block_last = (head.flags & NGHTTP2_FLAG_END_HEADERS) != 0;
+	h2->block_id = h2->is_block_last ? 0 : head.id;
+	h2->has_block = true;
+	if (is_first) {
+		h2->fields_of = FIELDS_DROPPED; /* unless nghttp2 says more of it */
+		h2->is_head_lost = false;
+		h2->heading = NULL;
+	} else {
+		status = read_block(h2);
 	}
-	if (status == STATUS_OK && from < length)
-		status = hand_over(h2, bytes + from, length - from);
+	if (status == STATUS_OK)
+		status = hand_over(h2, stub, write_stub(h2, stub, frame, priority));
+	if (status == STATUS_OK && h2->has_block)
+		status = read_block(h2);
+	h2->has_block = false;
+	return status;
+}
+
+static enum status take_pieces(struct h2 *h2, struct text input)
+{
+	struct text piece;
+	enum status status = STATUS_OK;
+	while (status == STATUS_OK) {
+		switch (frame_cut_next(&h2->cut, &input, &piece)) {
+		case PIECE_NONE:
+			return STATUS_OK;
+		case PIECE_RUN:
+			status = hand_over(h2, (const uint8_t *)piece.bytes, piece.length);
+			break;
+		case PIECE_FIELDS:
+			status = take_fields(h2, piece);
+			break;
+		case PIECE_FAILED:
+			status = STATUS_NO_MEMORY;
+			break;
+		}
+	}
+	return status;
+}
+
+static enum status receive_now(struct h2 *h2, const uint8_t *bytes, size_t length)
+{
+	bool was_waiting = frame_cut_is_waiting(&h2->cut);
+	enum status status = take_pieces(h2, (struct text){(const char *)bytes, length});
+	if (!was_waiting && frame_cut_is_waiting(&h2->cut))
+		h2->cut_ms = worker_now_ms(h2->connection->engine->worker);
 	if (status == STATUS_OK &&
 		nghttp2_session_get_outbound_queue_size(h2->session) > (size_t)h2->connection->limits->queued_frames) {
 		nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM);
@@ -730,13 +840,11 @@ static enum status receive_now(struct h2 *h2, const uint8_t *bytes, size_t lengt
 
 static enum status receive_some(struct h2 *h2, const uint8_t *bytes, size_t length, size_t *count)
 {
-	/* a frame whose head was cut goes as it is */
-	size_t first = frame_scan_left(&h2->scan);
 	if (scan_frames(h2, bytes, length, count) != STATUS_OK) {
 		nghttp2_session_terminate_session(h2->session, NGHTTP2_PROTOCOL_ERROR);
 		return STATUS_PROTOCOL;
 	}
-	return *count > 0 ? receive_now(h2, bytes, *count, first) : STATUS_OK;
+	return *count > 0 ? receive_now(h2, bytes, *count) : STATUS_OK;
 }
 
 static void begin_turn(struct h2 *h2)
@@ -855,6 +963,12 @@ static void check_stream(struct h2 *h2, struct stream *stream, uint64_t now_ms)
 		abort_stream(&stream->exchange, STATUS_TIMEOUT);
 }
 
+static void end_slow_head(struct h2 *h2)
+{
+	nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM);
+	connection_close_later(h2->connection, STATUS_TIMEOUT);
+}
+
 static void h2_check(struct connection *connection, uint64_t now_ms)
 {
 	struct h2 *h2 = connection->session;
@@ -863,12 +977,15 @@ static void h2_check(struct connection *connection, uint64_t now_ms)
 		connection_close_later(connection, STATUS_TIMEOUT);
 		return;
 	}
+	if (frame_cut_is_waiting(&h2->cut) && now_ms - h2->cut_ms >= (uint64_t)limits->header_ms) {
+		end_slow_head(h2);
+		return;
+	}
 	for (struct stream *stream = h2->streams, *next; stream != NULL; stream = next) {
 		next = stream->next;
 		uint64_t age = stream_age_ms(stream, now_ms);
 		if (!stream->is_dispatched && age >= (uint64_t)limits->header_ms) {
-			nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM);
-			connection_close_later(connection, STATUS_TIMEOUT);
+			end_slow_head(h2);
 			return;
 		}
 		if (stream->is_dispatched && !stream->is_finished)
@@ -889,6 +1006,8 @@ static void h2_close(struct connection *connection, enum status why)
 		stream_free(stream);
 	}
 	nghttp2_session_del(h2->session);
+	header_decoder_close(&h2->decoder);
+	frame_cut_close(&h2->cut);
 	buffer_free(&h2->postponed);
 	free(h2);
 	connection->session = NULL;

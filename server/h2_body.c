@@ -21,8 +21,9 @@ static ssize_t frame_length(nghttp2_session *session, uint8_t type, int32_t id, 
 	int32_t stream_window, uint32_t frame_limit, void *context)
 {
 	struct h2_output *output = context;
-	int32_t length =
-		(int32_t)most_payload(output->connection, nghttp2_session_get_stream_user_data(session, id), frame_limit);
+	const struct stream *stream =
+		output->connection->ssl != NULL ? NULL : nghttp2_session_get_stream_user_data(session, id);
+	int32_t length = (int32_t)most_payload(output->connection, stream, frame_limit);
 	(void)type;
 	if (length > session_window)
 		length = session_window;

@@ -1,16 +1,29 @@
-/* Blocks of HTTP/2 header fields (RFC 7541) with their Huffman strings unpacked. nghttp2 decodes Huffman by half bytes,
- * and a request carries some hundred bytes of a token that no table ever holds: that was a quarter of a small
- * request. */
+/* Blocks of HTTP/2 header fields (RFC 7541, section 3) as a peer sends them, in pieces as they come. nghttp2 is given
+ * the frames without them: here a field that came before costs its index, and a token that came before a comparison. */
 #pragma once
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
+#include "server/header_table.h"
 #include "server/known_strings.h"
 
-/* Rewrites a whole block so that its strings are plain: the same fields and the same table for whoever decodes it.
- * False: it does not fit into `room`, or it is broken, and the decoder shall say how: take the block as it is. `known`
- * is used and added to; NULL: none. */
-bool header_block_unpack(
-	const uint8_t *block, size_t length, uint8_t *into, size_t room, size_t *written, struct known_strings *known);
+/* Of one connection. */
+struct header_decoder {
+	struct header_table table;
+	size_t most; /* what the table's size may be set to */
+	bool is_size_due, has_fields;
+	struct buffer rest; /* of a field whose end has not come */
+};
+
+void header_decoder_open(struct header_decoder *decoder);
+void header_decoder_close(struct header_decoder *decoder);
+/* The peer has heard what its table may be (section 4.2). Between blocks. */
+void header_decoder_allow(struct header_decoder *decoder, size_t most);
+
+struct header_sink {
+	/* The field's texts are valid until it returns. */
+	void (*take)(void *context, const struct header_field *field);
+	void *context;
+};
+/* Reads a piece of a block, `is_end` with its last. `known` is used and added to; NULL: none. PROTOCOL: it is broken,
+ * NO_MEMORY: a field is lost; nothing that comes later can be understood. */
+enum status header_block_read(struct header_decoder *decoder, const uint8_t *bytes, size_t length, bool is_end,
+	struct known_strings *known, const struct header_sink *sink) MUST_CHECK;

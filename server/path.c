@@ -153,9 +153,36 @@ static bool segment_canonical(struct text segment, char *into, size_t *written)
 	return !is_dot_segment(canonical) && is_utf8(canonical) && !hides_escape(canonical);
 }
 
+/* Sixteen bytes at a time; all bits of each byte that spoils it. */
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
+
+static inline bytes16 spoiled_bytes(const char *at)
+{
+	bytes16 byte, before;
+	memcpy(&byte, at, sizeof(byte));
+	memcpy(&before, at - 1, sizeof(before));
+	bytes16 plain = (bytes16)(byte - '&' <= ';' - '&') | (bytes16)(byte - '@' <= 'Z' - '@') |
+					(bytes16)(byte - 'a' <= 'z' - 'a') | (bytes16)(byte == '_') | (bytes16)(byte == '~') |
+					(bytes16)(byte == '!') | (bytes16)(byte == '$') | (bytes16)(byte == '=');
+	return ~plain | ((bytes16)(before == '/') & ((bytes16)(byte == '/') | (bytes16)(byte == '.')));
+}
+
+/* Of a path that begins with '/', and is longer than sixteen bytes. */
+static bool is_long_canonical(struct text path)
+{
+	bytes16 spoiled = spoiled_bytes(path.bytes + path.length - 16); /* some of them again */
+	for (size_t at = 1; at + 16 < path.length; at += 16)
+		spoiled |= spoiled_bytes(path.bytes + at);
+	uint64_t halves[2];
+	memcpy(halves, &spoiled, sizeof(halves));
+	return (halves[0] | halves[1]) == 0;
+}
+
 /* Most paths are as they should be: nothing escaped, no segment that is empty or begins with a dot. */
 static bool is_canonical(struct text path)
 {
+	if (path.length > 16)
+		return is_long_canonical(path);
 	unsigned all = PLAIN;
 	for (size_t at = 0; at < path.length; at++)
 		all &= path_bytes[(uint8_t)path.bytes[at]];

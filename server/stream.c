@@ -1,7 +1,6 @@
 /* Streams: the life of an exchange in the engine, from its head to its line in the access log. */
 #include "server/stream.h"
 
-#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -169,23 +168,6 @@ static uint64_t next_random(struct engine *engine)
 	return value ^ (value >> 31);
 }
 
-/* Eight digits at a time: each nibble in a byte of its own, the first lowest; 'a' to 'f' stand 39 above '9'. */
-static uint64_t hex_of(uint32_t value)
-{
-	const uint64_t ones = UINT64_MAX / 255;
-	uint64_t word = __builtin_bswap32(value);
-	word = (word | word << 16) & 0x0000ffff0000ffffU;
-	word = (word | word << 8) & 0x00ff00ff00ff00ffU;
-	word = (word >> 4 & 0x000f000f000f000fU) | (word << 8 & 0x0f000f000f000f00U);
-	return word + ones * '0' + ((word + ones * 6) >> 4 & ones) * ('a' - '0' - 10);
-}
-
-static void write_hex(char *into, uint64_t value)
-{
-	const uint64_t halves[] = {htole64(hex_of((uint32_t)(value >> 32))), htole64(hex_of((uint32_t)value))};
-	memcpy(into, halves, sizeof(halves));
-}
-
 static void set_traceparent(struct stream *stream)
 {
 	struct exchange *exchange = &stream->exchange;
@@ -197,10 +179,10 @@ static void set_traceparent(struct stream *stream)
 	struct engine *engine = stream->connection->engine;
 	char *at = stream->traceparent;
 	memcpy(at, "00-", 3);
-	write_hex(at + 3, next_random(engine));
-	write_hex(at + 19, next_random(engine) | 1);
+	text_write_hex(at + 3, next_random(engine));
+	text_write_hex(at + 19, next_random(engine) | 1);
 	at[35] = '-';
-	write_hex(at + 36, next_random(engine) | 1);
+	text_write_hex(at + 36, next_random(engine) | 1);
 	memcpy(at + 52, "-01", 4);
 	exchange->traceparent = (struct text){at, 55};
 }
@@ -497,12 +479,13 @@ static void write_log(const struct stream *stream, enum status outcome, int64_t 
 	struct text path = exchange_path(exchange);
 	if (path.length > LOGGED_PATH_MAX)
 		path.length = LOGGED_PATH_MAX;
-	LOG(INFO, "request", log_text("tenant", exchange->tenant), log_text("peer", exchange->peer),
-		log_text("protocol", text_of(stream->connection->protocol->name)), log_text("method", exchange->method),
+	LOG(INFO, "request", log_plain("tenant", exchange->tenant), log_plain("peer", exchange->peer),
+		log_plain("protocol", text_of(stream->connection->protocol->name)), log_text("method", exchange->method),
 		log_text("path", path), log_number("status", stream->is_responded ? exchange->status : 0),
 		log_number("sent", exchange->bytes_sent), log_number("received", exchange->bytes_received),
-		log_number("us", took_us), log_text("outcome", text_of(status_name(outcome))), log_text("note", exchange->note),
-		log_text("client", exchange->client_identity), log_text("trace", text_slice(exchange->traceparent, 3, 35)));
+		log_number("us", took_us), log_plain("outcome", text_of(status_name(outcome))),
+		log_text("note", exchange->note), log_text("client", exchange->client_identity),
+		log_plain("trace", text_slice(exchange->traceparent, 3, 35)));
 }
 
 static void count_request(const struct stream *stream, int64_t took_us)

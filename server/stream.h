@@ -3,7 +3,7 @@
 
 #include "server/connection.h"
 #include "server/exchange.h"
-#include "server/h2_message.h"
+#include "server/header_table.h"
 #include "server/share.h"
 
 enum { STREAM_ARENA = 3072, TRAILERS_MAX = 8, RESPONSE_HEADERS_MAX = 100 };
@@ -30,8 +30,8 @@ struct stream {
 	uint16_t header_count, header_room;
 	uint32_t header_bytes;
 	struct header *headers;
-	struct h2_message message; /* HTTP/2 */
-	void **held;               /* HTTP/2: what the fields point into */
+	struct h2_message message;  /* HTTP/2 */
+	struct header_entry **held; /* HTTP/2: what the fields point into */
 	uint16_t held_count, held_room;
 	uint16_t response_count, response_room;
 	struct header *response_headers;

@@ -20,7 +20,8 @@ struct message_input {
 static bool message_takes(struct h2_message *message, const struct header *fields, size_t count, bool is_trailer)
 {
 	for (size_t i = 0; i < count; i++) {
-		if (!h2_message_field(message, fields[i].name, fields[i].value, false, is_trailer))
+		struct h2_sense sense = h2_sense_of(h2_kind_of(fields[i].name), fields[i].value);
+		if (!h2_message_field(message, sense, fields[i].value, is_trailer))
 			return false;
 	}
 	return true;

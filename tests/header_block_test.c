@@ -1,4 +1,5 @@
-/* Unpacked header blocks say to a decoder what the packed ones said. */
+/* Blocks of header fields: the examples of RFC 7541, what is broken, blocks in pieces, sizes of the table, and entries
+ * that outlive it. tests/fuzz_header_block.c holds any bytes against nghttp2. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,115 +7,166 @@
 #include <string.h>
 
 #include <cmocka.h>
-#include <nghttp2/nghttp2.h>
 
-#include "server/base/text.h"
 #include "server/header_block.h"
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
-enum { ROOM = 16384 };
+static void take(void *context, const struct header_field *field)
+{
+	struct buffer *into = context;
+	buffer_append(into, field->name);
+	buffer_append(into, TEXT("="));
+	buffer_append(into, field->value);
+	buffer_append(into, field->entry != NULL ? TEXT("*\n") : TEXT("\n"));
+}
 
-static void strings_become_plain(void **state)
+static enum status read_pieces(struct header_decoder *decoder, struct text block, size_t piece, struct buffer *into)
+{
+	const struct header_sink sink = {take, into};
+	enum status status = STATUS_OK;
+	size_t at = 0;
+	do {
+		size_t part = block.length - at < piece ? block.length - at : piece;
+		status = header_block_read(
+			decoder, (const uint8_t *)block.bytes + at, part, at + part == block.length, NULL, &sink);
+		at += part;
+	} while (at < block.length && status == STATUS_OK);
+	return status;
+}
+
+static const struct {
+	struct text block, fields;
+} requests[] = {
+	/* C.4.1 to C.4.3, one after the other */
+	{TEXT("\x82\x86\x84\x41\x8c\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff"),
+		TEXT(":method=GET\n:scheme=http\n:path=/\n:authority=www.example.com*\n")},
+	{TEXT("\x82\x86\x84\xbe\x58\x86\xa8\xeb\x10\x64\x9c\xbf"),
+		TEXT(":method=GET\n:scheme=http\n:path=/\n:authority=www.example.com*\ncache-control=no-cache*\n")},
+	{TEXT("\x82\x87\x85\xbf\x40\x88\x25\xa8\x49\xe9\x5b\xa9\x7d\x7f\x89\x25\xa8\x49\xe9\x5b\xb8\xe8\xb4\xbf"),
+		TEXT(":method=GET\n:scheme=https\n:path=/index.html\n:authority=www.example.com*\n"
+			 "custom-key=custom-value*\n")},
+	/* plain strings, an empty one, a new size of the table, which empties it; an index of several bytes */
+	{TEXT("\x20\x3f\xe1\x1f\x00\x01n\x80\x0f\x2e\x01v\x10\x01n\x01v"), TEXT("n=\nwww-authenticate=v\nn=v\n")},
+	{TEXT(""), TEXT("")},
+};
+
+static void fields_are_read_however_they_are_cut(void **state)
 {
 	(void)state;
-	static const struct {
-		struct text packed, plain;
-	} cases[] = {
-		/* RFC 7541, C.4.1: three indexed fields and a Huffman value that enters the table */
-		{TEXT("\x82\x86\x84\x41\x8c\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff"),
-			TEXT("\x82\x86\x84\x41\x0fwww.example.com")},
-		/* C.4.3: name and value */
-		{TEXT("\x40\x88\x25\xa8\x49\xe9\x5b\xa9\x7d\x7f\x89\x25\xa8\x49\xe9\x5b\xb8\xe8\xb4\xbf"),
-			TEXT("\x40\x0a"
-				 "custom-key\x0c"
-				 "custom-value")},
-		/* plain strings, an empty one, a new size of the table, an index of several bytes */
-		{TEXT("\x3f\xe1\x1f\x00\x01n\x80\xff\x80\x01\x10\x01n\x01v"),
-			TEXT("\x3f\xe1\x1f\x00\x01n\x00\xff\x80\x01\x10\x01n\x01v")},
-		{TEXT(""), TEXT("")},
-	};
-	for (size_t i = 0; i < COUNT(cases); i++) {
-		uint8_t into[64];
-		size_t written;
-		assert_true(header_block_unpack(
-			(const uint8_t *)cases[i].packed.bytes, cases[i].packed.length, into, sizeof(into), &written, NULL));
-		assert_int_equal(written, cases[i].plain.length);
-		assert_memory_equal(into, cases[i].plain.bytes, written);
-		for (size_t room = 0; room < written; room++) /* any room less is refused */
-			assert_false(header_block_unpack(
-				(const uint8_t *)cases[i].packed.bytes, cases[i].packed.length, into, room, &written, NULL));
+	for (size_t piece = 1; piece < 30; piece++) {
+		struct header_decoder decoder;
+		header_decoder_open(&decoder);
+		for (size_t i = 0; i < COUNT(requests); i++) {
+			struct buffer seen = {0};
+			assert_int_equal(read_pieces(&decoder, requests[i].block, piece, &seen), STATUS_OK);
+			assert_true(text_equals(buffer_text(&seen), requests[i].fields));
+			assert_int_equal(decoder.rest.length, 0);
+			buffer_free(&seen);
+		}
+		assert_int_equal(decoder.table.count, 0);
+		header_decoder_close(&decoder);
 	}
 }
 
-static void broken_blocks_are_left_alone(void **state)
+static void broken_blocks_are_refused(void **state)
 {
 	(void)state;
 	static const struct text cases[] = {
 		TEXT("\x41"),                          /* no value */
 		TEXT("\x41\x8c\xf1"),                  /* a string beyond the end */
-		TEXT("\x41\x81\x00"),                  /* '0' and three bits of padding that are zeros */
-		TEXT("\x41\x82\x07\xff"),              /* eleven bits of padding */
-		TEXT("\x41\x84\xff\xff\xff\xff"),      /* the end of the string as a symbol */
-		TEXT("\x7f\xff\xff\xff\xff\xff\x01a"), /* an index beyond all use */
+		TEXT("\x41\x81\x00"),                  /* a broken Huffman string */
+		TEXT("\x00\x81\x00\x01v"),             /* as a name */
+		TEXT("\x7f\xff\xff\xff\xff\xff\x01v"), /* a number of too many bytes */
+		TEXT("\x80"),                          /* index 0 */
+		TEXT("\xbe"),                          /* beyond the tables */
+		TEXT("\x7f\x00\x01v"),
+		TEXT("\x82\x20"),                      /* a size behind a field */
+		TEXT("\x3f\xe2\x1f"),                  /* larger than allowed */
+		TEXT("\x00\x7f\x82\xff\x03"),          /* a string of 65,537 bytes */
 	};
 	for (size_t i = 0; i < COUNT(cases); i++) {
-		uint8_t into[64];
-		size_t written;
-		assert_false(
-			header_block_unpack((const uint8_t *)cases[i].bytes, cases[i].length, into, sizeof(into), &written, NULL));
+		struct header_decoder decoder;
+		struct buffer seen = {0};
+		header_decoder_open(&decoder);
+		assert_int_equal(read_pieces(&decoder, cases[i], cases[i].length, &seen), STATUS_PROTOCOL);
+		header_decoder_close(&decoder);
+		buffer_free(&seen);
 	}
 }
 
-/* Every byte, in strings of every length around the ones at which the length takes another byte; each comes three
- * times: unknown, to be kept, and known. */
-static void a_decoder_sees_the_same(void **state)
+static void a_smaller_size_must_be_confirmed(void **state)
 {
-	struct known_strings *known = known_strings_new();
 	(void)state;
-	assert_non_null(known);
-	static const size_t lengths[] = {1, 7, 8, 126, 127, 128, 129, 254, 255, 256, 800, 4000};
-	for (size_t i = 0; i < COUNT(lengths); i++) {
-		for (unsigned step = 0; step < 257; step += step < 8 ? 1 : 31) {
-			static uint8_t value[4000], packed[ROOM], plain[ROOM];
-			for (size_t at = 0; at < lengths[i]; at++)
-				value[at] = (uint8_t)(step < 3 ? 'a' + at % 26 : at * step + i);
-			nghttp2_nv field = {(uint8_t *)(uintptr_t) "authorization", value, 13, lengths[i], NGHTTP2_NV_FLAG_NONE};
-			nghttp2_hd_deflater *deflater;
-			nghttp2_hd_inflater *inflater;
-			assert_int_equal(nghttp2_hd_deflate_new(&deflater, 4096), 0);
-			assert_int_equal(nghttp2_hd_inflate_new(&inflater), 0);
-			ssize_t length = nghttp2_hd_deflate_hd(deflater, packed, sizeof(packed), &field, 1);
-			assert_true(length > 0);
-			size_t written, again;
-			static uint8_t recalled[ROOM];
-			assert_true(header_block_unpack(packed, (size_t)length, plain, sizeof(plain), &written, known));
-			for (int time = 0; time < 2; time++) {
-				assert_true(header_block_unpack(packed, (size_t)length, recalled, sizeof(recalled), &again, known));
-				assert_int_equal(again, written);
-				assert_memory_equal(recalled, plain, written);
-			}
-			assert_false(header_block_unpack(packed, (size_t)length, recalled, written - 1, &again, known));
-			assert_true(written >= lengths[i]);
-			nghttp2_nv seen;
-			int flags = 0;
-			assert_int_equal(nghttp2_hd_inflate_hd2(inflater, &seen, &flags, plain, written, 1), (int)written);
-			assert_int_equal(flags & NGHTTP2_HD_INFLATE_EMIT, NGHTTP2_HD_INFLATE_EMIT);
-			assert_int_equal(seen.valuelen, lengths[i]);
-			assert_memory_equal(seen.value, value, lengths[i]);
-			nghttp2_hd_deflate_del(deflater);
-			nghttp2_hd_inflate_del(inflater);
-		}
+	static const struct {
+		size_t most;
+		struct text block;
+		enum status status;
+	} cases[] = {
+		{4096, TEXT("\x82"), STATUS_OK},
+		{8192, TEXT("\x82"), STATUS_OK},
+		{8192, TEXT("\x3f\xe1\x3f\x82"), STATUS_OK},
+		{100, TEXT("\x82"), STATUS_PROTOCOL},
+		{100, TEXT(""), STATUS_PROTOCOL},
+		{100, TEXT("\x3f\x45\x82"), STATUS_OK},       /* 100 */
+		{100, TEXT("\x3f\x46\x82"), STATUS_PROTOCOL}, /* 101 */
+		{100, TEXT("\x20\x3f\x45\x82"), STATUS_OK},
+	};
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct header_decoder decoder;
+		struct buffer seen = {0};
+		header_decoder_open(&decoder);
+		header_decoder_allow(&decoder, cases[i].most);
+		assert_int_equal(
+			read_pieces(&decoder, cases[i].block, cases[i].block.length, &seen), cases[i].status);
+		header_decoder_close(&decoder);
+		buffer_free(&seen);
 	}
-	known_strings_free(known);
+}
+
+/* Entries are pushed out from the oldest on, and one that is larger than the table empties it. */
+static void the_table_holds_what_it_may(void **state)
+{
+	(void)state;
+	struct header_table table;
+	struct header_field field;
+	char name[] = "a";
+	header_table_open(&table);
+	for (int i = 0; i < 300; i++) { /* of 64 bytes each */
+		name[0] = (char)('a' + i % 26);
+		struct header_entry *entry = header_entry_new(
+			text_of(name), TEXT("0123456789012345678901234567890"), (struct h2_sense){.kind = H2_PLAIN});
+		assert_non_null(entry);
+		assert_true(header_table_add(&table, entry));
+		header_entry_unref(entry);
+	}
+	assert_int_equal(table.count, HEADER_TABLE_SIZE / 64);
+	assert_int_equal(table.size, HEADER_TABLE_SIZE);
+	for (size_t i = 0; i < table.count; i++) {
+		assert_true(header_table_find(&table, HEADER_FIELDS_KNOWN + 1 + i, &field));
+		assert_int_equal(field.name.bytes[0], 'a' + (299 - (int)i) % 26);
+	}
+	assert_false(header_table_find(&table, HEADER_FIELDS_KNOWN + 1 + table.count, &field));
+	assert_false(header_table_find(&table, 0, &field));
+	assert_true(header_table_find(&table, HEADER_FIELDS_KNOWN + 1, &field));
+	struct header_entry *held = field.entry; /* by a request */
+	held->references++;
+	header_table_resize(&table, 60);
+	assert_int_equal(table.count, 0);
+	assert_int_equal(held->references, 1);
+	assert_true(header_table_add(&table, held));
+	assert_int_equal(table.count, 0);
+	header_entry_unref(held);
+	header_table_close(&table);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(strings_become_plain),
-		cmocka_unit_test(broken_blocks_are_left_alone),
-		cmocka_unit_test(a_decoder_sees_the_same),
+		cmocka_unit_test(fields_are_read_however_they_are_cut),
+		cmocka_unit_test(broken_blocks_are_refused),
+		cmocka_unit_test(a_smaller_size_must_be_confirmed),
+		cmocka_unit_test(the_table_holds_what_it_may),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

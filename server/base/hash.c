@@ -1,4 +1,5 @@
 /* text_hash: SipHash-1-3 under a random key of the process. */
+#include <endian.h>
 #include <string.h>
 
 #include "server/base/id.h"
@@ -52,8 +53,13 @@ uint64_t text_hash(struct text text)
 		v.a ^= word;
 	}
 	word = (uint64_t)text.length << 56;
-	for (size_t i = whole; i < text.length; i++)
-		word |= (uint64_t)(unsigned char)text.bytes[i] << (8 * (i - whole));
+	if (whole > 0 && whole < text.length) { /* the last eight bytes without those that were seen */
+		uint64_t last;
+		memcpy(&last, text.bytes + text.length - 8, 8);
+		word |= le64toh(last) >> (8 * (8 - (text.length - whole)));
+	}
+	for (size_t i = 0; whole == 0 && i < text.length; i++)
+		word |= (uint64_t)(unsigned char)text.bytes[i] << (8 * i);
 	v.d ^= word;
 	mix(&v);
 	v.a ^= word;

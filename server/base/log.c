@@ -108,14 +108,8 @@ static void add_escaped(struct line *line, struct text text)
 	buffer_free(&escaped);
 }
 
-static void add_text(struct line *line, struct text text)
+static void add_plain(struct line *line, struct text text)
 {
-	if (text.length > VALUE_MAX)
-		text.length = VALUE_MAX;
-	if (!text_is_printable(text, '"', '\\')) {
-		add_escaped(line, text);
-		return;
-	}
 	if (text.length + 2 > (size_t)(line->end - line->at)) {
 		line->is_cut = true;
 		return;
@@ -124,6 +118,16 @@ static void add_text(struct line *line, struct text text)
 	copy(line->at, text.bytes, text.length);
 	line->at += text.length;
 	*line->at++ = '"';
+}
+
+static void add_text(struct line *line, struct text text)
+{
+	if (text.length > VALUE_MAX)
+		text.length = VALUE_MAX;
+	if (text_is_printable(text, '"', '\\'))
+		add_plain(line, text);
+	else
+		add_escaped(line, text);
 }
 
 static void add_time(struct line *line)
@@ -140,12 +144,15 @@ static void add_time(struct line *line)
 
 static void add_field(struct line *line, const struct log_field *field)
 {
-	if (field->kind == LOG_KIND_TEXT && field->text.bytes == NULL)
+	if (field->kind <= LOG_KIND_PLAIN && field->text.bytes == NULL)
 		return;
 	add(line, field->name.bytes, field->name.length);
 	switch (field->kind) {
 	case LOG_KIND_TEXT:
 		add_text(line, field->text);
+		break;
+	case LOG_KIND_PLAIN:
+		add_plain(line, field->text);
 		break;
 	case LOG_KIND_NUMBER:
 		add_number(line, field->number);

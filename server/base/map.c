@@ -6,6 +6,7 @@
  * first. */
 #include "server/base/map.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,6 +31,7 @@ struct bucket {
 
 struct map {
 	size_t room, count; /* room: a power of two */
+	uint64_t version;
 	struct bucket **root;
 	/* Set when the next version is made. */
 	struct bucket *left_bucket;
@@ -42,9 +44,18 @@ static size_t slot_of(const struct map *map, uint64_t hash)
 	return (size_t)hash & (map->room - 1);
 }
 
+static struct map *map_blank(void)
+{
+	static _Atomic uint64_t versions;
+	struct map *map = calloc(1, sizeof(*map));
+	if (map)
+		map->version = atomic_fetch_add_explicit(&versions, 1, memory_order_relaxed) + 1;
+	return map;
+}
+
 static struct map *map_with_room(size_t room)
 {
-	struct map *map = calloc(1, sizeof(*map));
+	struct map *map = map_blank();
 	if (!map)
 		return NULL;
 	map->room = room;
@@ -87,6 +98,11 @@ void *map_find(const struct map *map, struct text key)
 size_t map_count(const struct map *map)
 {
 	return map ? map->count : 0;
+}
+
+uint64_t map_version(const struct map *map)
+{
+	return map->version;
 }
 
 void map_each(const struct map *map, bool (*visit)(void *context, struct text key, void *value), void *context)
@@ -222,7 +238,7 @@ enum status map_load(struct map *map, struct text key, void *value)
 /* A version that shares every bucket with `old`. */
 static struct map *map_share(const struct map *old)
 {
-	struct map *next = calloc(1, sizeof(*next));
+	struct map *next = map_blank();
 	if (!next)
 		return NULL;
 	next->room = old->room;
@@ -243,7 +259,7 @@ static struct map *map_follow(struct map *old, bool *grown)
 	*grown = root != NULL;
 	if (!root)
 		return map_share(old);
-	struct map *next = calloc(1, sizeof(*next));
+	struct map *next = map_blank();
 	if (!next) {
 		free_buckets(root, old->room * 2);
 		free(root);

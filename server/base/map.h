@@ -21,6 +21,14 @@ enum status map_remove(struct map *old, struct text key, struct map **next) MUST
 enum status map_load(struct map *map, struct text key, void *value) MUST_CHECK;
 void *map_find(const struct map *map, struct text key);
 size_t map_count(const struct map *map);
+/* Tells a version from all that ever were in this process; never 0. */
+uint64_t map_version(const struct map *map);
+/* What was found under a key, for who asks for it again and again: it stands as long as the version does. All-zero
+ * starts. */
+struct map_memo {
+	uint64_t version;
+	void *found;
+};
 /* Calls for each entry, in no order, until the visitor returns false. */
 void map_each(const struct map *map, bool (*visit)(void *context, struct text key, void *value), void *context);
 /* Frees what this version does not share with the version made from it (versions form one line). */

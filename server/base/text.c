@@ -1,13 +1,9 @@
 /* Borrowed bytes with a length. */
 #include "server/base/text.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct text text_of(const char *terminated)
-{
-	return terminated ? (struct text){terminated, strlen(terminated)} : TEXT_NONE;
-}
 
 static unsigned char lower(char c)
 {
@@ -138,6 +134,23 @@ bool text_next_part(struct text *rest, char separator, struct text *part, bool *
 	*done = end == rest->length;
 	*rest = text_slice(*rest, *done ? end : end + 1, rest->length);
 	return true;
+}
+
+/* Eight digits at a time: each nibble in a byte of its own, the first lowest; 'a' to 'f' stand 39 above '9'. */
+static uint64_t hex_of(uint32_t number)
+{
+	const uint64_t ones = UINT64_MAX / 255;
+	uint64_t word = __builtin_bswap32(number);
+	word = (word | word << 16) & 0x0000ffff0000ffffU;
+	word = (word | word << 8) & 0x00ff00ff00ff00ffU;
+	word = (word >> 4 & 0x000f000f000f000fU) | (word << 8 & 0x0f000f000f000f00U);
+	return word + ones * '0' + ((word + ones * 6) >> 4 & ones) * ('a' - '0' - 10);
+}
+
+void text_write_hex(char *into, uint64_t number)
+{
+	const uint64_t halves[] = {htole64(hex_of((uint32_t)(number >> 32))), htole64(hex_of((uint32_t)number))};
+	memcpy(into, halves, sizeof(halves));
 }
 
 enum status text_to_unsigned(struct text digits, uint64_t maximum, uint64_t *value)

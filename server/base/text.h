@@ -19,8 +19,12 @@ struct text {
 /* For printf-like "%.*s". */
 #define TEXT_ARGUMENTS(text) (int)(text).length, (text).bytes != NULL ? (text).bytes : ""
 
-struct text text_of(const char *terminated);
 /* The small ones are in the header: a request calls them some hundred times. */
+static inline struct text text_of(const char *terminated)
+{
+	return terminated ? (struct text){terminated, strlen(terminated)} : TEXT_NONE;
+}
+
 static inline bool text_equals(struct text a, struct text b)
 {
 	return a.length == b.length && (a.length == 0 || memcmp(a.bytes, b.bytes, a.length) == 0);
@@ -61,6 +65,8 @@ struct text text_trim(struct text whole);
 /* Splits off the part before the first `separator`; false when `rest` is exhausted. An empty text yields one empty
  * part: start with *done = false. */
 bool text_next_part(struct text *rest, char separator, struct text *part, bool *done);
+/* Sixteen lower-case digits. */
+void text_write_hex(char *into, uint64_t number);
 /* Strict decimal: digits only, no sign, no spaces, at most `maximum`. */
 enum status text_to_unsigned(struct text digits, uint64_t maximum, uint64_t *value) MUST_CHECK;
 /* Owned NUL-terminated copy, or NULL when out of memory. */

@@ -124,14 +124,26 @@ void dp_count_reason(enum policy_reason reason)
 	metric_add(reason_metrics[reason], 1);
 }
 
-void *dp_find(const struct dp *dp, enum dp_map map, struct text ctx, struct text id)
+static void *find_in(const struct map *version, struct text ctx, struct text id)
 {
 	char room[1024];
-	const struct map *version = atomic_load_explicit(&dp->maps[map], memory_order_acquire);
 	if (map_count(version) == 0)
 		return NULL;
 	struct text key = map_key(room, sizeof(room), (const struct text[]){ctx, id}, 2);
 	return key.length == 0 ? NULL : map_find(version, key);
+}
+
+void *dp_find(const struct dp *dp, enum dp_map map, struct text ctx, struct text id)
+{
+	return find_in(atomic_load_explicit(&dp->maps[map], memory_order_acquire), ctx, id);
+}
+
+void *dp_recall(const struct dp *dp, enum dp_map map, struct text ctx, struct text id, struct map_memo *memo)
+{
+	const struct map *version = atomic_load_explicit(&dp->maps[map], memory_order_acquire);
+	if (memo->version != map_version(version))
+		*memo = (struct map_memo){map_version(version), find_in(version, ctx, id)};
+	return memo->found;
 }
 
 struct dp_worker *dp_here(const struct dp *dp, struct worker *worker)

@@ -5,6 +5,7 @@
 
 #include "server/base/id.h"
 #include "server/base/json.h"
+#include "server/base/map.h"
 #include "server/worker.h"
 
 /* The states of Data Plane Signaling 1.0 (dps.md, state enum). */
@@ -107,6 +108,7 @@ struct flow_lane {
 	struct tally *tally;     /* of the pulls that ended since the last collection; NULL: none */
 	struct dataset *dataset; /* a reference for those pulls that read it, so that workers do not count in one line */
 	unsigned readers;
+	struct map_memo known; /* the record of the dataset that the flow is of */
 };
 
 struct flow {

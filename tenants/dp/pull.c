@@ -207,9 +207,9 @@ enum status pull_check_token(struct dp_worker *home, const struct participant *p
 static struct flow *find_flow(
 	const struct dp *dp, const struct participant *participant, const struct verdict *verdict, int64_t now_ms)
 {
-	struct text ctx = text_of(participant->ctx);
-	struct flow *flow = dp_find(dp, DP_FLOWS, ctx, verdict->flow);
-	if (flow == NULL || dp_find(dp, DP_REVOCATIONS, ctx, verdict->jti) != NULL)
+	struct text ctx = {participant->ctx, ID_LENGTH};
+	struct flow *flow = dp_recall(dp, DP_FLOWS, ctx, verdict->flow, &verdict->memo->flow);
+	if (flow == NULL || dp_recall(dp, DP_REVOCATIONS, ctx, verdict->jti, &verdict->memo->revocation) != NULL)
 		return NULL;
 	const struct flow_terms *terms = atomic_load_explicit(&flow->terms, memory_order_acquire);
 	/* a token is of the flow it was made for, not of a later one with the same id */
@@ -259,6 +259,16 @@ void pull_take_dataset(struct pull *pull, struct dataset *dataset)
 		dataset_ref(dataset);
 }
 
+/* The flow's may be another than before: then what is known of it is of another. */
+static struct dataset *find_dataset(struct dp_worker *home, struct flow *flow, struct text id)
+{
+	struct map_memo *memo = &flow->lanes[home->index].known;
+	const struct dataset *known = memo->found;
+	if (known == NULL || !text_equals(text_of(known->id), id))
+		memo->version = 0;
+	return dp_recall(home->dp, DP_DATASETS, (struct text){flow->ctx, ID_LENGTH}, id, memo);
+}
+
 struct pull *pull_admit(struct dp_worker *home, struct exchange *exchange, struct flow *flow, bool continues)
 {
 	struct pull *pull = exchange_allocate(exchange, sizeof(*pull));
@@ -276,7 +286,7 @@ struct pull *pull_admit(struct dp_worker *home, struct exchange *exchange, struc
 		return NULL;
 	}
 	pull->agreement = exchange_copy(exchange, text_of(terms->agreement));
-	pull_take_dataset(pull, dp_find(home->dp, DP_DATASETS, text_of(flow->ctx), text_of(terms->dataset)));
+	pull_take_dataset(pull, find_dataset(home, flow, text_of(terms->dataset)));
 	exchange->state = pull;
 	exchange->on_close = on_close;
 	enter(pull);

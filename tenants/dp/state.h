@@ -131,6 +131,8 @@ void dp_count_reason(enum policy_reason reason);
 
 /* On a worker: valid until it returns to its loop. */
 void *dp_find(const struct dp *dp, enum dp_map map, struct text ctx, struct text id);
+/* The same; a memo is of one key. */
+void *dp_recall(const struct dp *dp, enum dp_map map, struct text ctx, struct text id, struct map_memo *memo);
 /* Its data plane is open to the world. NULL is fine: false. */
 bool dp_serves(const struct participant *participant);
 struct dp_worker *dp_here(const struct dp *dp, struct worker *worker);

@@ -103,12 +103,16 @@ static struct text place(char **at, struct text text)
 
 static const struct verdict *keep(struct verdicts *verdicts, const struct verdict *found)
 {
-	struct verdict *verdict = malloc(sizeof(*verdict) + found->ctx.length + found->token.length + found->flow.length +
-									 found->jti.length + found->audience.length);
+	struct verdict *verdict =
+		malloc(sizeof(*verdict) + sizeof(struct verdict_memo) + found->ctx.length + found->token.length +
+			   found->flow.length + found->jti.length + found->audience.length);
 	if (verdict == NULL)
 		return NULL;
-	char *at = (char *)(verdict + 1);
+	struct verdict_memo *memo = (struct verdict_memo *)(verdict + 1);
+	char *at = (char *)(memo + 1);
 	*verdict = *found;
+	*memo = (struct verdict_memo){{0}, {0}};
+	verdict->memo = memo;
 	verdict->ctx = place(&at, found->ctx);
 	verdict->token = place(&at, found->token);
 	verdict->flow = place(&at, found->flow);

@@ -3,6 +3,7 @@
 
 #include <stdatomic.h>
 
+#include "server/base/map.h"
 #include "tenants/dp/access_claims.h"
 #include "tenants/jose/jws.h"
 #include "tenants/participant.h"
@@ -17,6 +18,9 @@ struct verdict {
 	uint64_t epoch;
 	int64_t expires_ms, issued_s;
 	uint32_t used;
+	struct verdict_memo {
+		struct map_memo flow, revocation;
+	} * memo; /* its worker's */
 };
 struct verdicts;
 

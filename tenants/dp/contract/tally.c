@@ -49,23 +49,6 @@ static void copy(struct text text, char *into, size_t room)
 	into[text.length <= room ? text.length : 0] = 0;
 }
 
-/* TALLY_ENTITIES_MAX: there is no room for one more. */
-static unsigned find_entity(struct tally *tally, struct text tag, struct text digest)
-{
-	for (unsigned i = 0; i < tally->entity_count; i++) {
-		if (text_equals(text_of(tally->entities[i].tag), tag)) {
-			if (tally->entities[i].digest[0] == 0 && digest.length > 0)
-				copy(digest, tally->entities[i].digest, ENTITY_DIGEST_MAX);
-			return i;
-		}
-	}
-	if (tally->entity_count == TALLY_ENTITIES_MAX)
-		return TALLY_ENTITIES_MAX;
-	copy(tag, tally->entities[tally->entity_count].tag, ENTITY_TAG_MAX);
-	copy(digest, tally->entities[tally->entity_count].digest, ENTITY_DIGEST_MAX);
-	return tally->entity_count++;
-}
-
 /* A tag of a source may hold bytes that a receipt's text must not. */
 static bool is_plain(struct text tag)
 {
@@ -73,13 +56,33 @@ static bool is_plain(struct text tag)
 		if (tag.bytes[i] < 0x20 || tag.bytes[i] > 0x7e)
 			return false;
 	}
-	return tag.length > 0;
+	return true;
+}
+
+/* TALLY_ENTITIES_MAX: there is no room for one more, or it cannot be listed. */
+static unsigned find_entity(struct tally *tally, struct text tag, struct text digest)
+{
+	if (tag.length == 0 || tag.length > ENTITY_TAG_MAX)
+		return TALLY_ENTITIES_MAX;
+	for (unsigned i = 0; i < tally->entity_count; i++) {
+		const char *known = tally->entities[i].tag; /* there are no NULs in it, and room for a whole tag */
+		if (memcmp(known, tag.bytes, tag.length) == 0 && known[tag.length] == 0) {
+			if (tally->entities[i].digest[0] == 0 && digest.length > 0)
+				copy(digest, tally->entities[i].digest, ENTITY_DIGEST_MAX);
+			return i;
+		}
+	}
+	if (tally->entity_count == TALLY_ENTITIES_MAX || !is_plain(tag))
+		return TALLY_ENTITIES_MAX;
+	copy(tag, tally->entities[tally->entity_count].tag, ENTITY_TAG_MAX);
+	copy(digest, tally->entities[tally->entity_count].digest, ENTITY_DIGEST_MAX);
+	return tally->entity_count++;
 }
 
 void tally_add(struct tally *tally, struct text tag, struct text digest, uint64_t first, uint64_t length)
 {
-	bool is_kept = false, is_known = is_plain(tag) && tag.length <= ENTITY_TAG_MAX && first + length > first;
-	unsigned entity = is_known ? find_entity(tally, tag, digest) : TALLY_ENTITIES_MAX;
+	bool is_kept = false, is_range = first + length > first;
+	unsigned entity = is_range ? find_entity(tally, tag, digest) : TALLY_ENTITIES_MAX;
 	if (length == 0)
 		return;
 	if (entity < TALLY_ENTITIES_MAX)

@@ -40,11 +40,14 @@ static uint64_t path_hash(struct text path)
 /* '-' and the number in hexadecimal; returns the end. */
 static char *print_part(char *at, uint64_t number)
 {
-	int digits = number == 0 ? 1 : (67 - __builtin_clzll(number)) / 4;
+	enum { MOST = 16 };
+	char all[MOST];
+	size_t digits = (size_t)(67 - __builtin_clzll(number | 1)) / 4;
+	text_write_hex(all, number);
 	*at++ = '-';
-	for (int i = digits - 1; i >= 0; i--, number >>= 4)
-		at[i] = "0123456789abcdef"[number & 15];
-	return at + digits;
+	for (size_t i = MOST - digits; i < MOST; i++)
+		*at++ = all[i];
+	return at;
 }
 
 void file_tag_print(const char *binding, bool has_version, struct text below, const struct open_file *file,
