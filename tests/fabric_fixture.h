@@ -20,8 +20,12 @@ struct fabric {
 static inline void fabric_open(struct fabric *fabric)
 {
 	struct buffer error = {0};
-	snprintf(fabric->folder, sizeof(fabric->folder), "/tmp/fabric-XXXXXX");
-	assert_non_null(mkdtemp(fabric->folder));
+	/* in memory where there is such a folder: nothing of this is about disks, which others keep busy */
+	snprintf(fabric->folder, sizeof(fabric->folder), "/dev/shm/fabric-XXXXXX");
+	if (mkdtemp(fabric->folder) == NULL) {
+		snprintf(fabric->folder, sizeof(fabric->folder), "/tmp/fabric-XXXXXX");
+		assert_non_null(mkdtemp(fabric->folder));
+	}
 	snprintf(fabric->file, sizeof(fabric->file), "%s/cell.db", fabric->folder);
 	struct store_settings settings = {.backend = STORE_SQLITE,
 		.file = fabric->file,

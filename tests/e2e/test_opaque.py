@@ -164,9 +164,15 @@ def test_what_is_over_leaves_no_trace(own_cell):
     cell = own_cell(settings=OPAQUE).start()
     furnish(cell, A)
     flow, doomed = new_flow(cell), new_flow(cell)
-    live, short, lost = (mint(cell, A, name, lifetimeSeconds=seconds)[0] for name, seconds in ((flow, 600), (flow, 1), (doomed, 600)))
+    live, lost = (mint(cell, A, name, lifetimeSeconds=600)[0] for name in (flow, doomed))
     path = f"/api/public/{A}"
-    assert {cell.pull(token, path).status for token in (live, short, lost)} == {200}
+    assert {cell.pull(token, path).status for token in (live, lost)} == {200}
+    for seconds in (1, 2, 4, 8):  # as short as this machine lets it be used at all
+        short, _ = mint(cell, A, flow, lifetimeSeconds=seconds)
+        if cell.pull(short, path).status == 200:
+            break
+    else:
+        pytest.fail("a token that was never good")
     wait_for(lambda: cell.pull(short, path).status == 401, 10, "the end of the token")
     assert cell.call("DELETE", f"/api/cell/v1/participants/{A}/flows/{doomed}")[0] == 204
     assert cell.pull(lost, path).status in (401, 403)
