@@ -98,7 +98,7 @@ class Cell:
         self.process = subprocess.Popen([PROGRAMS / "celld", "--config", self.write_config(), "--state", self.state],
             stdout=self.log, stderr=self.log)
         if wait:
-            wait_for(lambda: self.process.poll() is not None or self.is_ready(), 30, "readiness")
+            wait_for(lambda: self.process.poll() is not None or self.is_ready(), 90, "readiness")
             assert self.process.poll() is None, self.log_tail()
         return self
 

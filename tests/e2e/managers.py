@@ -41,7 +41,7 @@ class Managers:
         self.process = subprocess.Popen([PROGRAMS / "cfmd", "--config", path, "--state", self.state],
             stdout=open(self.folder / "cfmd.log", "ab"), stderr=subprocess.STDOUT)
         if wait:
-            wait_for(lambda: self.process.poll() is not None or self.is_ready(), 30, "readiness")
+            wait_for(lambda: self.process.poll() is not None or self.is_ready(), 90, "readiness")
             assert self.process.poll() is None, self.log()
         return self
 

@@ -153,12 +153,14 @@ def test_a01_rapid_reset(target, unharmed):
     def one(limit):
         sent = 0
         while sent < limit:
-            raw = Raw(target.port)
+            raw, begun = Raw(target.port), time.monotonic()
             rst = frames.RstStreamFrame(1, 8).serialize()
             count, got = until_closed(raw, lambda index: raw.headers(2 * index + 1, path, extra=extra) + rst[:5] + (2 * index + 1).to_bytes(4, "big") + rst[9:], 5000)
             assert raw.closed or goaways(got), "the connection was neither warned nor closed"
             seen = max([int.from_bytes(payload[:4], "big") for kind, _, _, payload in got if kind == GOAWAY and int.from_bytes(payload[:4], "big") < 1 << 30] or [0])
-            assert seen <= 2 * 1100, f"{seen // 2} streams before GOAWAY"
+            # 200 resets and 3/4 of 500 points, and in each second 33 and 20 of them again: on a slow machine a connection lasts
+            most = max(1100, 575 + 53 * (time.monotonic() - begun))
+            assert seen <= 2 * most, f"{seen // 2} streams before GOAWAY, at most {most:.0f} in that time"
             assert all(code in (0, ENHANCE_YOUR_CALM, INTERNAL_ERROR) for code in goaways(got)), goaways(got)
             raw.close()
             sent += count
