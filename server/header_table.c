@@ -12,7 +12,13 @@ static struct known_field {
 	struct text name, value;
 	struct h2_sense sense;
 } known[HEADER_FIELDS_KNOWN] = {
-#define FIELD(name, value) {TEXT(name), TEXT(value), {0}}
+#define FIELD(name, value)                                                                                             \
+	{                                                                                                                  \
+		TEXT(name), TEXT(value),                                                                                       \
+		{                                                                                                              \
+			0                                                                                                          \
+		}                                                                                                              \
+	}
 	FIELD(":authority", ""),
 	FIELD(":method", "GET"),
 	FIELD(":method", "POST"),

@@ -9,13 +9,13 @@
 
 #include "server/frame_cut.h"
 
-static const char input[] = "PRI "                                      /* the preface: four bytes of it */
-							"\0\0\6\4\0\0\0\0\0settin"                  /* SETTINGS */
-							"\0\0\3\1\4\0\0\0\1abc"                     /* HEADERS */
-							"\0\0\0\1\4\0\0\0\3"                        /* HEADERS without a byte */
-							"\0\0\2\0\0\0\0\0\1da\0\0\0\0\1\0\0\0\1"    /* DATA */
-							"\0\0\1\x9\4\0\0\0\3x"                      /* CONTINUATION */
-							"\0\x40\1\1\4\0\0\0\5too long";             /* HEADERS above all size */
+static const char input[] = "PRI "                                   /* the preface: four bytes of it */
+							"\0\0\6\4\0\0\0\0\0settin"               /* SETTINGS */
+							"\0\0\3\1\4\0\0\0\1abc"                  /* HEADERS */
+							"\0\0\0\1\4\0\0\0\3"                     /* HEADERS without a byte */
+							"\0\0\2\0\0\0\0\0\1da\0\0\0\0\1\0\0\0\1" /* DATA */
+							"\0\0\1\x9\4\0\0\0\3x"                   /* CONTINUATION */
+							"\0\x40\1\1\4\0\0\0\5too long";          /* HEADERS above all size */
 static const char expected[] = "PRI \0\0\6\4\0\0\0\0\0settin"
 							   "[\0\0\3\1\4\0\0\0\1abc]"
 							   "[\0\0\0\1\4\0\0\0\3]"

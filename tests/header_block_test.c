@@ -28,8 +28,8 @@ static enum status read_pieces(struct header_decoder *decoder, struct text block
 	size_t at = 0;
 	do {
 		size_t part = block.length - at < piece ? block.length - at : piece;
-		status = header_block_read(
-			decoder, (const uint8_t *)block.bytes + at, part, at + part == block.length, NULL, &sink);
+		status =
+			header_block_read(decoder, (const uint8_t *)block.bytes + at, part, at + part == block.length, NULL, &sink);
 		at += part;
 	} while (at < block.length && status == STATUS_OK);
 	return status;
@@ -73,17 +73,16 @@ static void broken_blocks_are_refused(void **state)
 {
 	(void)state;
 	static const struct text cases[] = {
-		TEXT("\x41"),                          /* no value */
-		TEXT("\x41\x8c\xf1"),                  /* a string beyond the end */
-		TEXT("\x41\x81\x00"),                  /* a broken Huffman string */
-		TEXT("\x00\x81\x00\x01v"),             /* as a name */
-		TEXT("\x7f\xff\xff\xff\xff\xff\x01v"), /* a number of too many bytes */
-		TEXT("\x80"),                          /* index 0 */
-		TEXT("\xbe"),                          /* beyond the tables */
-		TEXT("\x7f\x00\x01v"),
-		TEXT("\x82\x20"),                      /* a size behind a field */
-		TEXT("\x3f\xe2\x1f"),                  /* larger than allowed */
-		TEXT("\x00\x7f\x82\xff\x03"),          /* a string of 65,537 bytes */
+		TEXT("\x41"),                            /* no value */
+		TEXT("\x41\x8c\xf1"),                    /* a string beyond the end */
+		TEXT("\x41\x81\x00"),                    /* a broken Huffman string */
+		TEXT("\x00\x81\x00\x01v"),               /* as a name */
+		TEXT("\x7f\xff\xff\xff\xff\xff\x01v"),   /* a number of too many bytes */
+		TEXT("\x80"),                            /* index 0 */
+		TEXT("\xbe"),                            /* beyond the tables */
+		TEXT("\x7f\x00\x01v"), TEXT("\x82\x20"), /* a size behind a field */
+		TEXT("\x3f\xe2\x1f"),                    /* larger than allowed */
+		TEXT("\x00\x7f\x82\xff\x03"),            /* a string of 65,537 bytes */
 	};
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		struct header_decoder decoder;
@@ -117,8 +116,7 @@ static void a_smaller_size_must_be_confirmed(void **state)
 		struct buffer seen = {0};
 		header_decoder_open(&decoder);
 		header_decoder_allow(&decoder, cases[i].most);
-		assert_int_equal(
-			read_pieces(&decoder, cases[i].block, cases[i].block.length, &seen), cases[i].status);
+		assert_int_equal(read_pieces(&decoder, cases[i].block, cases[i].block.length, &seen), cases[i].status);
 		header_decoder_close(&decoder);
 		buffer_free(&seen);
 	}

@@ -252,8 +252,8 @@ enum status place_snapshot_put(struct place_snapshot *snapshot, uint32_t slot, s
 	return STATUS_OK;
 }
 
-void place_snapshot_measure(struct place_snapshot *snapshot, uint32_t slot, const struct cell_definition *definition,
-	unsigned ready, int load)
+void place_snapshot_measure(
+	struct place_snapshot *snapshot, uint32_t slot, const struct cell_definition *definition, unsigned ready, int load)
 {
 	if (place_snapshot_cell(snapshot, slot) == NULL)
 		return;
