@@ -198,7 +198,7 @@ static void on_value(void *context, enum status status, struct text value, uint6
 	if (!orchestration_is_finished(&now) && json_count(dispatching->lost) > 0) {
 		LOG(WARNING, "activity.resent", log_text("orchestration", now.id),
 			log_number("activities", json_count(dispatching->lost)));
-		tally_event(pm->tally, TALLY_ACTIVITY_RESENT, json_count(dispatching->lost));
+		statistics_event(pm->statistics, STATISTICS_ACTIVITY_RESENT, json_count(dispatching->lost));
 		send_step(dispatching);
 	} else {
 		finish(dispatching);

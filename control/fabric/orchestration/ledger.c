@@ -60,12 +60,12 @@ static struct ledger_item *item_add(struct pm *pm, struct text id)
 
 static void count(struct pm *pm, const struct ledger_item *item, int by)
 {
-	enum tally_place place = item->is_requested                       ? TALLY_ORDERED
-							 : item->state == ORCHESTRATION_COMPLETED ? TALLY_COMPLETED
-							 : item->state == ORCHESTRATION_ERRORED   ? TALLY_ERRORED
-																	  : TALLY_RUNNING;
+	enum statistics_place place = item->is_requested                       ? STATISTICS_ORDERED
+								  : item->state == ORCHESTRATION_COMPLETED ? STATISTICS_COMPLETED
+								  : item->state == ORCHESTRATION_ERRORED   ? STATISTICS_ERRORED
+																		   : STATISTICS_RUNNING;
 	if (item->revision != 0)
-		tally_count(pm->tally, text_of(item->type), place, by);
+		statistics_count(pm->statistics, text_of(item->type), place, by);
 }
 
 static void item_fill(struct ledger_item *item, const struct orchestration *orchestration, int64_t revision)

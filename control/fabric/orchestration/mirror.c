@@ -186,12 +186,12 @@ static void count_ends(struct taking *taking)
 	const struct ledger_item *item = ledger_find(pm, now->id);
 	if (item == NULL || before == NULL)
 		return; /* another manager's: it counts */
-	tally_compare(pm->tally, before, now, taking->since_ms, worker_wall_ms(pm->worker));
+	statistics_compare(pm->statistics, before, now, taking->since_ms, worker_wall_ms(pm->worker));
 	if (orchestration_is_finished(now) && !orchestration_is_finished(before))
-		tally_ended(pm->tally, now->type, now->state == ORCHESTRATION_COMPLETED ? "completed" : "errored",
+		statistics_ended(pm->statistics, now->type, now->state == ORCHESTRATION_COMPLETED ? "completed" : "errored",
 			item->ended_ms - item->created_ms);
 	if (item->is_compensated && json_member(json_member(before->root, "celld"), "compensation") == NULL)
-		tally_event(pm->tally, TALLY_COMPENSATION, 1);
+		statistics_event(pm->statistics, STATISTICS_COMPENSATION, 1);
 }
 
 static void on_stored(void *context, enum status status, int64_t revision)
@@ -301,7 +301,7 @@ static void on_compensated(void *context, enum status status, int64_t revision)
 	(void)revision; /* CONFLICT: another was faster, or the next sweep tries again */
 	compensating->item->is_busy = false;
 	if (status == STATUS_OK && compensating->item->is_compensated)
-		tally_event(compensating->pm->tally, TALLY_COMPENSATION, 1);
+		statistics_event(compensating->pm->statistics, STATISTICS_COMPENSATION, 1);
 	free(compensating);
 }
 

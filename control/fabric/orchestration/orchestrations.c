@@ -229,7 +229,7 @@ static void on_stored(void *context, enum status status, int64_t revision)
 	const struct pm *pm = call->context;
 	(void)revision;
 	if (status == STATUS_OK) {
-		tally_event(pm->tally, TALLY_COMPENSATION, 1);
+		statistics_event(pm->statistics, STATISTICS_COMPENSATION, 1);
 		rest_answer(call, 202, TEXT_NONE);
 	} else {
 		rest_refuse(call, status, NULL);

@@ -80,7 +80,8 @@ static void on_begin(struct task *task)
 
 static enum status open_parts(struct pm *pm, struct buffer *error)
 {
-	enum status status = pm->bucket_stream.failed || pm->tally == NULL ? STATUS_NO_MEMORY : add_services(pm, error);
+	enum status status =
+		pm->bucket_stream.failed || pm->statistics == NULL ? STATUS_NO_MEMORY : add_services(pm, error);
 	if (status == STATUS_OK)
 		status = definitions_open(pm->base.state, pm->base.rest, &pm->definitions);
 	if (status == STATUS_OK)
@@ -107,7 +108,7 @@ enum status pm_open(const struct pm_settings *settings, const struct pm_base *ba
 	made->plan.cell_name = cell_name;
 	made->plan.context = made;
 	made->bucket = text_of(base->bucket);
-	made->tally = tally_new();
+	made->statistics = statistics_new();
 	buffer_printf(&made->bucket_stream, "KV_%s", base->bucket);
 	if (hooks != NULL)
 		made->hooks = *hooks;
@@ -137,7 +138,7 @@ void pm_free(struct pm *pm)
 	ledger_free(pm);
 	definitions_free(pm->definitions);
 	free(pm->listing);
-	tally_free(pm->tally);
+	statistics_free(pm->statistics);
 	buffer_free(&pm->bucket_stream);
 	free(pm->refused);
 	free(pm);
@@ -145,7 +146,7 @@ void pm_free(struct pm *pm)
 
 void pm_render_metrics(const struct pm *pm, struct buffer *into)
 {
-	tally_render(pm->tally, into);
+	statistics_render(pm->statistics, into);
 }
 
 void pm_line(const struct pm *pm, struct buffer *into)

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "control/fabric/orchestration/pm.h"
+#include "control/fabric/orchestration/statistics.h"
 #include "control/fabric/orchestration/steps.h"
-#include "control/fabric/orchestration/tally.h"
 #include "control/fabric/record_index.h"
 
 #define PM_BASE "/api/v1alpha1"
@@ -36,7 +36,7 @@ struct pm {
 	struct steps_settings plan;
 	struct steps_service *services;
 	struct record_index *index;
-	struct tally *tally;
+	struct statistics *statistics;
 	struct map *by_id;
 	struct ledger_item *items;
 	struct bus_consumer *manifests, *mirror;

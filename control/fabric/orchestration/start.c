@@ -111,9 +111,9 @@ static void start_run(struct starting *starting);
 static void count_start(const struct starting *starting)
 {
 	const struct ledger_item *item = starting->item;
-	tally_started(starting->pm->tally, text_of(item->type));
+	statistics_started(starting->pm->statistics, text_of(item->type));
 	if (item->ended_ms != 0) /* there was nothing to do */
-		tally_ended(starting->pm->tally, text_of(item->type), "completed", 0);
+		statistics_ended(starting->pm->statistics, text_of(item->type), "completed", 0);
 }
 
 static void on_stored(void *context, enum status status, int64_t revision)
@@ -313,7 +313,7 @@ static void refuse(struct pm *pm, const struct manifest *manifest, const char *w
 		return;
 	}
 	*refusal = (struct refusal){pm, reply};
-	tally_ended(pm->tally, manifest->type, "refused", 0);
+	statistics_ended(pm->statistics, manifest->type, "refused", 0);
 	state_submit(pm->base.state, transaction, on_refused, refusal);
 }
 

@@ -170,7 +170,7 @@ static void sweep_answer(struct pm *pm, struct ledger_item *item)
 	} else {
 		struct transaction *transaction = transaction_new();
 		LOG(WARNING, "response.resent", log_text("orchestration", orchestration.id));
-		tally_event(pm->tally, TALLY_RESPONSE_RESENT, 1);
+		statistics_event(pm->statistics, STATISTICS_RESPONSE_RESENT, 1);
 		if (transaction != NULL && ledger_tell(transaction, &orchestration))
 			state_submit(pm->base.state, transaction, on_resent, NULL);
 		else

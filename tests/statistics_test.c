@@ -9,30 +9,30 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "control/fabric/orchestration/tally.h"
+#include "control/fabric/orchestration/statistics.h"
 
 #define DEPLOY "cfm.orchestration.vpa.deploy"
 
-static struct tally *tally;
+static struct statistics *statistics;
 
 static int set_up(void **state)
 {
 	(void)state;
-	tally = tally_new();
-	return tally == NULL ? -1 : 0;
+	statistics = statistics_new();
+	return statistics == NULL ? -1 : 0;
 }
 
 static int tear_down(void **state)
 {
 	(void)state;
-	tally_free(tally);
+	statistics_free(statistics);
 	return 0;
 }
 
 static void shows(const char *line, bool is_shown)
 {
 	struct buffer text = {0}, whole = {0};
-	tally_render(tally, &text);
+	statistics_render(statistics, &text);
 	buffer_printf(&whole, "\n%s\n", line);
 	assert_false(text.failed || whole.failed);
 	if ((strstr(text.bytes, whole.bytes) != NULL) != is_shown)
@@ -44,11 +44,11 @@ static void shows(const char *line, bool is_shown)
 static void orchestrations_are_counted_by_type_and_state(void **state)
 {
 	(void)state;
-	tally_count(tally, TEXT(DEPLOY), TALLY_ORDERED, 1);
-	tally_count(tally, TEXT(DEPLOY), TALLY_ORDERED, -1);
-	tally_count(tally, TEXT(DEPLOY), TALLY_RUNNING, 1);
-	tally_count(tally, TEXT("other.type"), TALLY_ERRORED, 1);
-	tally_started(tally, TEXT(DEPLOY));
+	statistics_count(statistics, TEXT(DEPLOY), STATISTICS_ORDERED, 1);
+	statistics_count(statistics, TEXT(DEPLOY), STATISTICS_ORDERED, -1);
+	statistics_count(statistics, TEXT(DEPLOY), STATISTICS_RUNNING, 1);
+	statistics_count(statistics, TEXT("other.type"), STATISTICS_ERRORED, 1);
+	statistics_started(statistics, TEXT(DEPLOY));
 	shows("celld_orchestrations{type=\"" DEPLOY "\",state=\"ordered\"} 0", true);
 	shows("celld_orchestrations{type=\"" DEPLOY "\",state=\"running\"} 1", true);
 	shows("celld_orchestrations{type=\"other.type\",state=\"errored\"} 1", true);
@@ -61,8 +61,8 @@ static void durations_fall_into_buckets(void **state)
 	(void)state;
 	static const int64_t took_ms[] = {-5, 0, 10, 11, 1800000, 1800001};
 	for (size_t i = 0; i < sizeof(took_ms) / sizeof(took_ms[0]); i++)
-		tally_ended(tally, TEXT(DEPLOY), "completed", took_ms[i]);
-	tally_ended(tally, TEXT(DEPLOY), "never heard of", 1);
+		statistics_ended(statistics, TEXT(DEPLOY), "completed", took_ms[i]);
+	statistics_ended(statistics, TEXT(DEPLOY), "never heard of", 1);
 #define NAME "celld_orchestration_duration_seconds"
 #define LABELS "type=\"" DEPLOY "\",result=\"completed\""
 	shows(NAME "_bucket{" LABELS ",le=\"0.010\"} 3", true);
@@ -97,16 +97,16 @@ static void activities_are_counted_as_they_end(void **state)
 	parse(VALUE("\"activity.a.attempt\":3,\"celld.activity.a\":{\"first\":99000}", "\"a\":{}"), &first);
 	parse(VALUE("\"activity.a.attempt\":3", "\"a\":{},\"b\":{}"), &second);
 	parse(VALUE("\"celld.activity.c\":{\"failed\":true}", "\"a\":{},\"b\":{}"), &failed);
-	tally_compare(tally, &begun, &begun, 90000, 100000);
-	tally_compare(tally, &begun, &first, 90000, 100000);
+	statistics_compare(statistics, &begun, &begun, 90000, 100000);
+	statistics_compare(statistics, &begun, &first, 90000, 100000);
 #define ACTIVITY "celld_activity_duration_seconds"
 	shows(ACTIVITY "_sum{type=\"edcv-activity\",result=\"completed\"} 1.000", true);
 	shows("celld_activity_attempts_total{type=\"edcv-activity\"} 3", true);
 	shows(ACTIVITY "_count{type=\"two\",result=\"completed\"} 1", false);
-	tally_compare(tally, &first, &second, 90000, 100000);
+	statistics_compare(statistics, &first, &second, 90000, 100000);
 	shows(ACTIVITY "_sum{type=\"two\",result=\"completed\"} 10.000", true);
 	shows("celld_activity_attempts_total{type=\"two\"} 1", true);
-	tally_compare(tally, &second, &failed, 90000, 100000);
+	statistics_compare(statistics, &second, &failed, 90000, 100000);
 	shows(ACTIVITY "_count{type=\"edcv-activity\",result=\"errored\"} 1", true);
 	shows(ACTIVITY "_count{type=\"edcv-activity\",result=\"completed\"} 1", true);
 	orchestration_free(&begun);
@@ -119,13 +119,13 @@ static void activities_are_counted_as_they_end(void **state)
 static void types_are_bounded(void **state)
 {
 	(void)state;
-	for (int i = 0; i < TALLY_TYPES_MAX + 10; i++) {
+	for (int i = 0; i < STATISTICS_TYPES_MAX + 10; i++) {
 		char type[32];
 		snprintf(type, sizeof(type), "type-%d", i);
-		tally_started(tally, text_of(type));
+		statistics_started(statistics, text_of(type));
 	}
-	tally_started(tally, TEXT("a\"} 1\nb"));
-	tally_started(tally, TEXT(""));
+	statistics_started(statistics, TEXT("a\"} 1\nb"));
+	statistics_started(statistics, TEXT(""));
 	shows("celld_orchestrations_started_total{type=\"type-63\"} 1", true);
 	shows("celld_orchestrations_started_total{type=\"type-64\"} 1", false);
 	shows("celld_orchestrations_started_total{type=\"other\"} 12", true);
@@ -134,8 +134,8 @@ static void types_are_bounded(void **state)
 static void what_was_mended_is_counted(void **state)
 {
 	(void)state;
-	tally_event(tally, TALLY_ACTIVITY_RESENT, 3);
-	tally_event(tally, TALLY_COMPENSATION, 1);
+	statistics_event(statistics, STATISTICS_ACTIVITY_RESENT, 3);
+	statistics_event(statistics, STATISTICS_COMPENSATION, 1);
 	shows("celld_orchestration_events_total{event=\"activity_resent\"} 3", true);
 	shows("celld_orchestration_events_total{event=\"response_resent\"} 0", true);
 	shows("celld_orchestration_events_total{event=\"compensation\"} 1", true);
