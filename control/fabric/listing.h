@@ -17,6 +17,14 @@ struct listing {
 	bool (*print)(const struct record_item *item, struct buffer *into);
 };
 
+/* Headers Link and X-Total-Count of a page; limit 0: all. False: out of memory. */
+bool listing_add_headers(struct rest_call *call, const char *path, int64_t offset, int64_t limit, int64_t total);
+/* What a body {"predicate", "offset", "limit"} asks for; limit: 1 .. LISTING_QUERY_MAX. False: it has answered. */
+struct listing_query {
+	struct query *query; /* query_free it */
+	int64_t offset, limit;
+};
+bool listing_read_query(struct rest_call *call, const struct query_field *fields, struct listing_query *asked);
 /* Answers GET with offset and limit; `listing` outlives the call. */
 void listing_page(struct rest_call *call, const struct listing *listing);
 /* Answers POST {"predicate", "offset", "limit"}; on `worker`, the fabric's. path: of Link, "/tenants/query". */

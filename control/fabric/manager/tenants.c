@@ -142,23 +142,9 @@ static void change(struct rest_call *call)
 	json_free(before);
 }
 
-static bool found(void *context, const struct record_item *item)
-{
-	(void)item;
-	*(bool *)context = true;
-	return false;
-}
-
 static bool has_profiles(const struct manager *manager, struct text tenant)
 {
-	struct buffer prefix = {0};
-	bool has = pending_has(manager->profiles_coming, tenant);
-	buffer_append(&prefix, tenant);
-	buffer_append_byte(&prefix, '/');
-	if (!has && !prefix.failed)
-		record_index_each(manager->profiles, buffer_text(&prefix), found, &has);
-	buffer_free(&prefix);
-	return has;
+	return pending_has(manager->profiles_coming, tenant) || profile_index_count_of(manager->profiles, tenant) > 0;
 }
 
 /* The same record, marked or not. NULL: out of memory. */
