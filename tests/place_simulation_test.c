@@ -13,7 +13,7 @@
 #include "tests/place_ledger.h"
 #include "tests/simulated_store.h"
 
-enum { CLIENTS_MAX = 2000, GROUP_MAX = 4, TRIES_MAX = 6, REPLICAS_MAX = 5, GOING_MAX = 64 };
+enum { CLIENTS_MAX = 400, GROUP_MAX = 4, TRIES_MAX = 6, REPLICAS_MAX = 5, GOING_MAX = 64 };
 
 struct replica {
 	struct state state; /* first */
@@ -205,7 +205,7 @@ static void ask(struct world *world)
 	client->replica = any_replica(world);
 	world->asked += client->count;
 	placer_place(client->replica->placer, &(struct placement){(const struct place_request *const *)client->requests,
-											  client->count, roll(3) != 0 ? 1 + roll(5000) : 0, build, done, client});
+											  client->count, roll(4) == 0 ? 1 + roll(500) : 0, build, done, client});
 }
 
 /* --- participants go */
@@ -304,7 +304,7 @@ static void step(struct world *world, bool is_ending)
 		simulated_store_step(&any_replica(world)->state);
 	for (unsigned i = luck < 75 || is_ending ? 0 : 1 + roll(world->burst); i > 0; i--)
 		ask(world);
-	for (unsigned i = roll(world->release_sides) != 0 ? 0 : 1 + roll(1 + world->burst / 4); i > 0; i--)
+	for (unsigned i = roll(world->release_sides) != 0 ? 0 : 1 + roll(1 + world->burst / 2); i > 0; i--)
 		release(world);
 	if (!is_ending && roll(world->crash_sides) == 0)
 		crash(world, any_replica(world));
@@ -329,7 +329,7 @@ static void world_open(struct world *world, uint64_t seed)
 	world->size = 2 + (int)roll(25 + 4 * world->burst);
 	world->crash_sides = 500 + roll(5000);
 	world->operator_sides = 100 + roll(2000);
-	world->release_sides = 3 + roll(6);
+	world->release_sides = 2 + roll(4);
 	for (size_t i = 0; i < world->client_count; i++)
 		world->clients[i].world = world;
 	for (size_t i = 0; i < world->replica_count; i++)
