@@ -14,7 +14,7 @@
 
 enum { PROFILES = 20000, VPAS = 4 };
 
-static struct profile_index *index_;
+static struct profile_index *profiles;
 static bool is_there[PROFILES];
 static size_t there;
 
@@ -46,7 +46,7 @@ static const struct profile_row *find(size_t number)
 {
 	char id[64];
 	print_id(id, number);
-	return profile_index_find(index_, text_of(strchr(id, '/') + 1));
+	return profile_index_find(profiles, text_of(strchr(id, '/') + 1));
 }
 
 static int open_index(void **state)
@@ -54,14 +54,14 @@ static int open_index(void **state)
 	(void)state;
 	memset(is_there, 0, sizeof(is_there));
 	there = 0;
-	assert_int_equal(profile_index_open(fixture_state(), &index_), STATUS_OK);
+	assert_int_equal(profile_index_open(fixture_state(), &profiles), STATUS_OK);
 	return 0;
 }
 
 static int close_index(void **state)
 {
 	(void)state;
-	profile_index_free(index_);
+	profile_index_free(profiles);
 	fixture_clear();
 	return 0;
 }
@@ -75,9 +75,9 @@ static void must_be_right(void)
 		assert_true((row != NULL) == is_there[number]);
 		assert_true(row == NULL || row->revision == (int64_t)number + 1);
 	}
-	while ((count = profile_index_copy_after(index_, seen == 0 ? NULL : last.id, rows, 100)) > 0) {
+	while ((count = profile_index_copy_after(profiles, seen == 0 ? NULL : last.id, rows, 100)) > 0) {
 		struct profile_row one;
-		assert_int_equal(profile_index_copy(index_, seen, &one, 1), 1);
+		assert_int_equal(profile_index_copy(profiles, seen, &one, 1), 1);
 		assert_memory_equal(one.id, rows[0].id, PROFILE_ID_BYTES);
 		for (size_t i = 0; i < count; i++, seen++) {
 			assert_true(seen == 0 || memcmp(last.id, rows[i].id, PROFILE_ID_BYTES) < 0);
@@ -85,12 +85,12 @@ static void must_be_right(void)
 		}
 	}
 	assert_int_equal(seen, there);
-	assert_int_equal(profile_index_count(index_), there);
-	assert_int_equal(profile_index_copy(index_, there, rows, 100), 0);
+	assert_int_equal(profile_index_count(profiles), there);
+	assert_int_equal(profile_index_copy(profiles, there, rows, 100), 0);
 	for (size_t tenant = 0; tenant < 8; tenant++) {
 		char id[16];
 		snprintf(id, sizeof(id), "tenant-%zu", tenant);
-		of_tenants += profile_index_count_of(index_, text_of(id));
+		of_tenants += profile_index_count_of(profiles, text_of(id));
 	}
 	assert_int_equal(of_tenants, there);
 }
@@ -112,7 +112,7 @@ static void what_comes_and_goes_is_found(void **state)
 		tell(number, number % 100 == 0 ? "error" : NULL);
 	must_be_right();
 	/* what was given back is not kept */
-	assert_true(profile_index_bytes(index_) < PROFILES / 100 * sizeof(struct profile_row) * 4 + 8192);
+	assert_true(profile_index_bytes(profiles) < (size_t)PROFILES / 100 * sizeof(struct profile_row) * 4 + 8192);
 }
 
 static void a_row_says_whose_it_is_and_how_it_fares(void **state)
@@ -122,17 +122,17 @@ static void a_row_says_whose_it_is_and_how_it_fares(void **state)
 	(void)state;
 	print_id(expected, 5);
 	tell(5, "pending");
-	profile_row_print(index_, find(5), &id);
+	profile_row_print(profiles, find(5), &id);
 	assert_string_equal(id.bytes, expected);
 	buffer_free(&id);
-	assert_true(text_equals(profile_row_tenant(index_, find(5)), TEXT("tenant-5")));
+	assert_true(text_equals(profile_row_tenant(profiles, find(5)), TEXT("tenant-5")));
 	assert_int_equal(find(5)->states, 1U << VPA_STATE_PENDING | 1U << VPA_STATE_DISPOSED);
 	tell(5, "active");
 	assert_int_equal(find(5)->states, 1U << VPA_STATE_ACTIVE | 1U << VPA_STATE_DISPOSED);
 	tell(5, "nonsense");
 	assert_int_equal(find(5)->states, 1U << VPA_STATE_DISPOSED);
-	assert_null(profile_index_find(index_, TEXT("")));
-	assert_null(profile_index_find(index_, TEXT("6e3779b1-0000-4000-8000-0123456789aB")));
+	assert_null(profile_index_find(profiles, TEXT("")));
+	assert_null(profile_index_find(profiles, TEXT("6e3779b1-0000-4000-8000-0123456789aB")));
 }
 
 /* A VPA costs the fabric 64 bytes at most, of which placement takes 31 (place_test.c). */
@@ -141,7 +141,7 @@ static void a_profile_of_four_vpas_costs_little(void **state)
 	(void)state;
 	for (size_t number = 0; number < PROFILES; number++)
 		tell(number, "active");
-	assert_true(profile_index_bytes(index_) / (PROFILES * VPAS) <= 16);
+	assert_true(profile_index_bytes(profiles) / ((size_t)PROFILES * VPAS) <= 16);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, open_index, close_index)
