@@ -79,8 +79,10 @@ static struct {
 	struct exchange exchange;
 	struct text body;
 	int status;
-	char answer[65536], total[32];
+	char answer[262144], total[32];
 	unsigned given; /* answers */
+	size_t length;
+	enum body_state body_state;
 } shot;
 
 struct text exchange_header(const struct exchange *exchange, struct text name)
@@ -136,22 +138,29 @@ bool exchange_responded(const struct exchange *exchange)
 	return exchange->status != 0;
 }
 
+/* What there is, until the end or until it is resumed. */
+void exchange_resume(struct exchange *exchange)
+{
+	while (shot.body_state != BODY_END && shot.body_state != BODY_FAILED) {
+		size_t count = 0;
+		assert_true(shot.length + 8 < sizeof(shot.answer));
+		shot.body_state = exchange->read_body(exchange, (uint8_t *)shot.answer + shot.length, 7, &count);
+		shot.length += count;
+		if (shot.body_state == BODY_LATER)
+			break;
+	}
+	shot.answer[shot.length] = 0;
+}
+
 void exchange_respond(struct exchange *exchange)
 {
-	size_t length = 0;
 	shot.given++;
 	shot.status = exchange->status;
-	if (exchange->read_body == NULL) {
+	shot.body_state = BODY_MORE;
+	if (exchange->read_body == NULL)
 		snprintf(shot.answer, sizeof(shot.answer), "%.*s", TEXT_ARGUMENTS(exchange->response_text));
-		return;
-	}
-	for (enum body_state state = BODY_MORE; state == BODY_MORE;) {
-		size_t count = 0;
-		state = exchange->read_body(exchange, (uint8_t *)shot.answer + length, 7, &count);
-		assert_true(state != BODY_FAILED);
-		length += count;
-	}
-	shot.answer[length] = 0;
+	else
+		exchange_resume(exchange);
 }
 
 void answer(struct exchange *exchange, int status, struct text content_type, struct text body)
@@ -988,6 +997,88 @@ static void a_long_query_is_read_in_turns(void **unused)
 	leave();
 }
 
+/* Their ids, of two tenants, in order of a number that the body names. */
+static void put_profile(size_t number, const char *state)
+{
+	char id[128], body[512];
+	snprintf(id, sizeof(id), "%s/%08zx-0000-4000-8000-000000000000", number % 4 == 3 ? "other" : tenant, number);
+	snprintf(body, sizeof(body),
+		"{\"id\":\"%s\",\"version\":0,\"identifier\":\"did:web:%zu\",\"tenantId\":\"%.*s\",\"vpas\":[{\"id\":\"v\","
+		"\"state\":\"%s\",\"type\":\"cfm.connector\",\"cellId\":\"c\"}],\"error\":false}",
+		strchr(id, '/') + 1, number, (int)strcspn(id, "/"), id, state);
+	fixture_put(RECORD_PARTICIPANT_PROFILE, id, body);
+}
+
+/* What is shown is of these numbers, in this order. */
+static void must_show(const size_t *numbers, size_t count)
+{
+	struct json *list = answered();
+	size_t at = 0;
+	for (const struct json *one = json_first(list); one != NULL; one = json_next(one), at++) {
+		char identifier[32];
+		assert_true(at < count);
+		snprintf(identifier, sizeof(identifier), "did:web:%zu", numbers[at]);
+		assert_true(text_equals(json_member_text(one, "identifier"), text_of(identifier)));
+	}
+	assert_int_equal(at, count);
+	json_free(list);
+}
+
+static void profiles_are_listed_and_found_in_portions(void **unused)
+{
+	enum { COUNT = 300 };
+	static const char query[] = "/api/v1alpha1/participant-profiles/query";
+	size_t numbers[COUNT], count = 0;
+	char body[160];
+	(void)unused;
+	assert_int_equal(call(0, "GET", profiles_path(""), NULL), 200);
+	assert_string_equal(shot.answer, "[]");
+	assert_int_equal(call(0, "POST", query, "{}"), 200);
+	assert_string_equal(shot.answer, "[]");
+	assert_string_equal(shot.total, "0");
+	for (size_t i = 0; i < COUNT; i++)
+		put_profile((i * 7) % COUNT, i % 9 == 0 ? "error" : "active"); /* out of order */
+	for (size_t i = 0; i < COUNT; i++) {
+		if (i % 4 != 3)
+			numbers[count++] = i;
+	}
+	assert_int_equal(call(1, "GET", profiles_path(""), NULL), 200);
+	must_show(numbers, count);
+	assert_int_equal(call(0, "POST", query, "{\"offset\":100,\"limit\":90}"), 200);
+	for (size_t i = 0; i < 90; i++)
+		numbers[i] = 100 + i;
+	must_show(numbers, 90);
+	assert_string_equal(shot.total, "300");
+	assert_int_equal(call(0, "POST", query, "{\"offset\":1000}"), 200);
+	assert_string_equal(shot.answer, "[]");
+	snprintf(body, sizeof(body), "{\"predicate\":\"vpas.state = 'error' AND tenantId = 'other'\"}");
+	assert_int_equal(call(0, "POST", query, body), 200);
+	count = 0;
+	for (size_t i = 3; i < COUNT; i += 4) {
+		for (size_t j = 0; j < COUNT; j += 9) {
+			if (j * 7 % COUNT == i)
+				numbers[count++] = i;
+		}
+	}
+	assert_true(count > 0);
+	must_show(numbers, count);
+	snprintf(body, sizeof(body), "%zu", count);
+	assert_string_equal(shot.total, body);
+	/* a caller that leaves */
+	begin(0, "POST", query, "{\"predicate\":\"vpas.state = 'active'\",\"offset\":1,\"limit\":2}");
+	leave();
+	run_all();
+	fixture.is_down = true;
+	assert_int_equal(call(0, "GET", profiles_path(""), NULL), 500);
+	assert_int_equal(call(0, "POST", query, "{\"predicate\":\"vpas.state = 'active'\"}"), 500);
+	fixture.is_down = false;
+	assert_int_equal(
+		call(0, "GET", "/api/v1alpha1/tenants/other/participant-profiles/00000003-0000-4000-8000-000000000000", NULL),
+		200);
+	assert_int_equal(call(0, "GET", profiles_path("00000003-0000-4000-8000-000000000000"), NULL), 404);
+	assert_int_equal(call(0, "GET", profiles_path("nonsense"), NULL), 404);
+}
+
 #define WORLD(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
 
 int main(void)
@@ -1001,7 +1092,8 @@ int main(void)
 		WORLD(responses_move_vpas_and_are_acknowledged_after_the_commit), WORLD(what_cannot_be_stored_comes_again),
 		WORLD(two_responses_at_once_are_both_taken), WORLD(the_cause_of_a_failure_is_found),
 		WORLD(nonsense_is_parked_and_an_unknown_profile_waited_for), WORLD(cells_that_have_joined_are_told),
-		WORLD(vpas_of_an_unreachable_cell_are_offline), WORLD(a_long_query_is_read_in_turns)};
+		WORLD(vpas_of_an_unreachable_cell_are_offline), WORLD(a_long_query_is_read_in_turns),
+		WORLD(profiles_are_listed_and_found_in_portions)};
 	log_threshold = LOG_ERROR;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

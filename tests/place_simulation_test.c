@@ -13,7 +13,7 @@
 #include "tests/place_ledger.h"
 #include "tests/simulated_store.h"
 
-enum { CLIENTS_MAX = 400, GROUP_MAX = 4, TRIES_MAX = 6, REPLICAS_MAX = 5 };
+enum { CLIENTS_MAX = 400, GROUP_MAX = 4, TRIES_MAX = 6, REPLICAS_MAX = 5, GOING_MAX = 64 };
 
 struct replica {
 	struct state state; /* first */
@@ -42,6 +42,7 @@ struct world {
 	int cell_count, size; /* size: VPAs of a cell, about */
 	int64_t next_participant;
 	unsigned crash_sides, operator_sides, release_sides;
+	unsigned burst; /* so many ask at once, at most */
 	uint64_t asked, placed, full, unsure, given_up, overtaken, refused, crashes, operations, lies, steps;
 };
 
@@ -109,7 +110,8 @@ static void want(struct client *client)
 	int64_t number = client->world->next_participant++;
 	const char *wish = wishes[roll(4)];
 	client->count = 1 + roll(GROUP_MAX);
-	snprintf(client->id, sizeof(client->id), "t%u/p%lld", roll(20), (long long)number);
+	snprintf(
+		client->id, sizeof(client->id), "t%u/p%lld-%td", roll(20), (long long)number, client - client->world->clients);
 	for (size_t i = 0; i < client->count; i++) {
 		client->demand[i][0] = (int64_t)roll(3) * 100;
 		client->demand[i][1] = (int64_t)roll(2) * 64;
@@ -203,7 +205,7 @@ static void ask(struct world *world)
 	client->replica = any_replica(world);
 	world->asked += client->count;
 	placer_place(client->replica->placer, &(struct placement){(const struct place_request *const *)client->requests,
-											  client->count, roll(3) == 0 ? 1 + roll(5000) : 0, build, done, client});
+											  client->count, roll(4) == 0 ? 1 + roll(500) : 0, build, done, client});
 }
 
 /* --- participants go */
@@ -217,7 +219,7 @@ static void written(void *context, enum status status, int64_t revision)
 static void release_one(struct world *world, const struct ledger_participant *participant)
 {
 	struct replica *replica = any_replica(world);
-	if (replica->state.known < participant->revision)
+	if (replica->state.known < participant->revision || replica->state.submitted_count >= GOING_MAX)
 		return;
 	struct transaction *transaction = transaction_new();
 	assert_true(state_delete(transaction, RECORD_PARTICIPANT_PROFILE, text_of(participant->id), participant->revision));
@@ -233,13 +235,10 @@ static void release_one(struct world *world, const struct ledger_participant *pa
 	state_submit(&replica->state, transaction, written, NULL);
 }
 
+/* The id ends with its client's number. */
 static bool is_wanted(const struct world *world, const char *id)
 {
-	for (size_t i = 0; i < world->client_count; i++) {
-		if (strcmp(world->clients[i].id, id) == 0)
-			return true;
-	}
-	return false;
+	return strcmp(world->clients[atoi(strrchr(id, '-') + 1)].id, id) == 0;
 }
 
 static void release(struct world *world)
@@ -303,9 +302,9 @@ static void step(struct world *world, bool is_ending)
 		simulated_turns(&any_replica(world)->state, 1 + roll(40));
 	else if (luck < 75)
 		simulated_store_step(&any_replica(world)->state);
-	else if (!is_ending)
+	for (unsigned i = luck < 75 || is_ending ? 0 : 1 + roll(world->burst); i > 0; i--)
 		ask(world);
-	if (roll(world->release_sides) == 0)
+	for (unsigned i = roll(world->release_sides) != 0 ? 0 : 1 + roll(1 + world->burst / 2); i > 0; i--)
 		release(world);
 	if (!is_ending && roll(world->crash_sides) == 0)
 		crash(world, any_replica(world));
@@ -325,11 +324,12 @@ static void world_open(struct world *world, uint64_t seed)
 	simulated.fault_sides = 10 + roll(90);
 	world->replica_count = 2 + roll(REPLICAS_MAX - 1);
 	world->client_count = 20 + roll(CLIENTS_MAX - 20);
-	world->cell_count = 1 + (int)roll(20);
-	world->size = 2 + (int)roll(25);
+	world->burst = roll(3) == 0 ? 1 + roll(8) : 1 + roll(150);
+	world->cell_count = 1 + (int)roll(8);
+	world->size = 2 + (int)roll(25 + 4 * world->burst);
 	world->crash_sides = 500 + roll(5000);
 	world->operator_sides = 100 + roll(2000);
-	world->release_sides = 5 + roll(20);
+	world->release_sides = 2 + roll(4);
 	for (size_t i = 0; i < world->client_count; i++)
 		world->clients[i].world = world;
 	for (size_t i = 0; i < world->replica_count; i++)
@@ -383,13 +383,14 @@ static void print_world(const struct world *world, uint64_t seed, uint64_t booki
 {
 	const struct ledger *ledger = &world->ledger;
 	uint64_t doubles = ledger->over + ledger->twice, others = ledger_wrongs(ledger) - doubles + world->lies;
-	print_message("seed %" PRIu64 ": %zu replicas, %zu clients, %d cells of about %d; VPAs: asked for %" PRIu64
+	print_message("seed %" PRIu64
+				  ": %zu replicas, %zu clients, %d cells of about %d, %u at once; VPAs: asked for %" PRIu64
 				  ", booked %" PRIu64 ", gone %" PRIu64 "; placements: %" PRIu64 " placed, %" PRIu64 " full, %" PRIu64
 				  " overtaken, %" PRIu64 " unsure, %" PRIu64 " there already; commits %" PRIu64 ", refused %" PRIu64
 				  ", failed %" PRIu64 ", answers lost %" PRIu64 "; crashes %" PRIu64 ", operations %" PRIu64
 				  ": double bookings %" PRIu64 ", other wrongs %" PRIu64 "\n",
-		seed, world->replica_count, world->client_count, world->cell_count, world->size, world->asked, bookings,
-		ledger->releases, world->placed, world->full, world->overtaken, world->unsure, world->refused,
+		seed, world->replica_count, world->client_count, world->cell_count, world->size, world->burst, world->asked,
+		bookings, ledger->releases, world->placed, world->full, world->overtaken, world->unsure, world->refused,
 		simulated.commits, simulated.conflicts, simulated.failures, simulated.lost_answers, world->crashes,
 		world->operations, doubles, others);
 }

@@ -14,7 +14,7 @@
 
 #include "control/state/state.h"
 
-enum { SIMULATED_WATCHERS = 8, SIMULATED_PROCESSES = 6, SIMULATED_BUCKETS = 1 << 14, SIMULATED_BATCH = 4 };
+enum { SIMULATED_WATCHERS = 8, SIMULATED_PROCESSES = 6, SIMULATED_BUCKETS = 1 << 14, SIMULATED_BATCH = 64 };
 
 struct timer {
 	void (*fire)(void *context);
@@ -65,9 +65,10 @@ struct state {
 	struct simulated_watcher watchers[SIMULATED_WATCHERS];
 	size_t watcher_count;
 	struct transaction *submitted, **submitted_end; /* not yet decided, in order */
-	struct transaction *decided, **decided_end;     /* answered when all up to `until` is told */
-	uint64_t told, until;                           /* entries of the log */
-	int64_t known;                                  /* the revision that the watchers have heard of */
+	size_t submitted_count;
+	struct transaction *decided, **decided_end; /* answered when all up to `until` is told */
+	uint64_t told, until;                       /* entries of the log */
+	int64_t known;                              /* the revision that the watchers have heard of */
 	bool is_alive;
 };
 
@@ -342,6 +343,7 @@ void state_submit(struct state *state, struct transaction *transaction,
 	transaction->next = NULL;
 	*state->submitted_end = transaction;
 	state->submitted_end = &transaction->next;
+	state->submitted_count++;
 }
 
 static inline struct transaction *simulated_take(struct state *state)
@@ -351,6 +353,7 @@ static inline struct transaction *simulated_take(struct state *state)
 	if (state->submitted == NULL)
 		state->submitted_end = &state->submitted;
 	transaction->next = NULL;
+	state->submitted_count--;
 	return transaction;
 }
 

@@ -8,7 +8,14 @@
 
 #include "control/state/state.h"
 
-enum { FIXTURE_RECORDS = 512, FIXTURE_WATCHERS = 16, FIXTURE_STATES = 4, FIXTURE_CHANGES = 16, FIXTURE_PENDING = 64 };
+enum {
+	FIXTURE_RECORDS = 512,
+	FIXTURE_WATCHERS = 16,
+	FIXTURE_STATES = 4,
+	FIXTURE_CHANGES = 16,
+	FIXTURE_PENDING = 64,
+	FIXTURE_READ = 64
+};
 
 struct fixture_record {
 	enum record_kind kind;
@@ -36,9 +43,16 @@ struct transaction {
 	struct fixture_change changes[FIXTURE_CHANGES];
 	size_t count;
 };
+struct fixture_reading {
+	enum record_kind kind;
+	char *ids[FIXTURE_READ], *after; /* ids[0] NULL: those after `after` */
+	size_t count, limit;
+	void (*done)(void *context, enum status status, const struct record *records, size_t count);
+};
 struct fixture_pending {
 	struct state *state;
-	struct transaction *transaction;
+	struct transaction *transaction; /* NULL: it reads */
+	struct fixture_reading *reading;
 	void (*done)(void *context, enum status status, int64_t revision);
 	void *context;
 };
@@ -102,7 +116,8 @@ bool state_delete(struct transaction *transaction, enum record_kind kind, struct
 void state_submit(struct state *state, struct transaction *transaction,
 	void (*done)(void *context, enum status status, int64_t revision), void *context)
 {
-	fixture.pending[fixture.pending_count++] = (struct fixture_pending){state, transaction, done, context};
+	fixture.pending[fixture.pending_count++] =
+		(struct fixture_pending){.state = state, .transaction = transaction, .done = done, .context = context};
 }
 
 void state_watch(struct state *state, enum record_kind kind,
@@ -201,12 +216,96 @@ static inline void fixture_apply(const struct fixture_change *change, int64_t re
 	fixture_tell(&told);
 }
 
+/* --- reading: in its turn, as the store does */
+
+struct store *state_store(struct state *state)
+{
+	return (struct store *)state;
+}
+
+static inline struct fixture_reading *fixture_read(struct store *store, enum record_kind kind,
+	void (*done)(void *context, enum status status, const struct record *records, size_t count), void *context)
+{
+	struct fixture_reading *reading = calloc(1, sizeof(*reading));
+	*reading = (struct fixture_reading){.kind = kind, .done = done};
+	fixture.pending[fixture.pending_count++] =
+		(struct fixture_pending){.state = (struct state *)store, .reading = reading, .context = context};
+	return reading;
+}
+
+void store_read(struct store *store, struct text ctx, enum record_kind kind, const struct text *ids, size_t count,
+	struct worker *worker, void (*done)(void *context, enum status status, const struct record *records, size_t count),
+	void *context)
+{
+	struct fixture_reading *reading = fixture_read(store, kind, done, context);
+	(void)ctx, (void)worker;
+	for (reading->count = 0; reading->count < count; reading->count++)
+		reading->ids[reading->count] = text_copy(ids[reading->count]);
+}
+
+void store_list(struct store *store, struct text ctx, enum record_kind kind, struct text after, size_t limit,
+	struct worker *worker, void (*done)(void *context, enum status status, const struct record *records, size_t count),
+	void *context)
+{
+	struct fixture_reading *reading = fixture_read(store, kind, done, context);
+	(void)ctx, (void)worker;
+	reading->after = text_copy(after);
+	reading->limit = limit;
+}
+
+static inline int fixture_by_id(const void *a, const void *b)
+{
+	return strcmp(((const struct record *)a)->id.bytes, ((const struct record *)b)->id.bytes);
+}
+
+static inline bool fixture_is_asked(const struct fixture_reading *reading, const char *id)
+{
+	if (reading->after != NULL)
+		return strcmp(id, reading->after) > 0;
+	for (size_t i = 0; i < reading->count; i++) {
+		if (strcmp(id, reading->ids[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+static inline void fixture_run_reading(struct fixture_pending *pending)
+{
+	struct fixture_reading *reading = pending->reading;
+	struct record *records = calloc(FIXTURE_RECORDS, sizeof(*records));
+	size_t count = 0;
+	for (size_t i = 0; i < fixture.record_count; i++) {
+		const struct fixture_record *record = &fixture.records[i];
+		if (record->id != NULL && record->kind == reading->kind && fixture_is_asked(reading, record->id))
+			records[count++] = (struct record){.ctx = TEXT(""),
+				.kind = record->kind,
+				.id = text_of(record->id),
+				.revision = record->revision,
+				.body = text_of(record->body)};
+	}
+	qsort(records, count, sizeof(*records), fixture_by_id);
+	if (reading->after != NULL && count > reading->limit)
+		count = reading->limit;
+	if (!pending->state->is_dead)
+		reading->done(
+			pending->context, fixture.is_down ? STATUS_UNAVAILABLE : STATUS_OK, records, fixture.is_down ? 0 : count);
+	for (size_t i = 0; i < reading->count; i++)
+		free(reading->ids[i]);
+	free(reading->after);
+	free(reading);
+	free(records);
+}
+
 /* Until nothing waits. */
 static inline void fixture_run(void)
 {
 	while (fixture.pending_count > 0) {
 		struct fixture_pending next = fixture.pending[0];
 		memmove(fixture.pending, fixture.pending + 1, --fixture.pending_count * sizeof(next));
+		if (next.reading != NULL) {
+			fixture_run_reading(&next);
+			continue;
+		}
 		enum status status = fixture.is_down ? STATUS_UNAVAILABLE : fixture_judge(next.transaction);
 		if (status == STATUS_OK) {
 			fixture.revision++;

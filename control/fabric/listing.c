@@ -15,11 +15,11 @@ struct scan {
 	struct page page; /* first: the call's state */
 	struct task task;
 	struct rest_call *call;
-	struct query *query;
+	struct listing_query asked;
 	struct worker *worker;
 	const char *path;
 	char *cursor; /* the key that was read last; NULL: none */
-	int64_t offset, limit, total;
+	int64_t total;
 };
 
 static void page_free(struct page *page)
@@ -39,7 +39,7 @@ static void free_scan(void *state)
 {
 	struct scan *scan = state;
 	page_free(&scan->page);
-	query_free(scan->query);
+	query_free(scan->asked.query);
 	free(scan->cursor);
 	free(scan);
 }
@@ -61,7 +61,7 @@ static bool page_add(struct page *page, const struct record_item *item)
 static bool print_item(struct rest_call *call, size_t index, struct buffer *into)
 {
 	const struct page *page = call->state;
-	return page->listing->print(page->listing->context, page->items[index], into);
+	return page->listing->print(page->items[index], into);
 }
 
 static void answer_page(struct rest_call *call, const struct page *page)
@@ -77,7 +77,7 @@ static void add_link(struct buffer *links, const char *path, int64_t offset, int
 		(long long)offset, (long long)limit, relation);
 }
 
-static bool add_headers(struct rest_call *call, const char *path, int64_t offset, int64_t limit, int64_t total)
+bool listing_add_headers(struct rest_call *call, const char *path, int64_t offset, int64_t limit, int64_t total)
 {
 	struct buffer links = {0}, count = {0};
 	add_link(&links, path, offset, limit, "self");
@@ -143,7 +143,7 @@ void listing_page(struct rest_call *call, const struct listing *listing)
 		return;
 	struct page *page = page_new(call, listing);
 	if (page != NULL && page_fill(page, offset, limit) &&
-		add_headers(call, listing->path, offset, limit, (int64_t)record_index_count(listing->index)))
+		listing_add_headers(call, listing->path, offset, limit, (int64_t)record_index_count(listing->index)))
 		answer_page(call, page);
 	else
 		rest_refuse(call, STATUS_NO_MEMORY, NULL);
@@ -173,7 +173,7 @@ void listing_all(struct rest_call *call, const struct listing *listing, struct t
 static void finish_scan(struct scan *scan)
 {
 	struct rest_call *call = scan->call;
-	if (add_headers(call, scan->path, scan->offset, scan->limit, scan->total))
+	if (listing_add_headers(call, scan->path, scan->asked.offset, scan->asked.limit, scan->total))
 		answer_page(call, &scan->page);
 	else
 		rest_refuse(call, STATUS_NO_MEMORY, NULL);
@@ -182,17 +182,14 @@ static void finish_scan(struct scan *scan)
 
 static bool scan_one(struct scan *scan, const struct record_item *item)
 {
-	const struct listing *listing = scan->page.listing;
 	struct json *record = record_item_json(item);
-	if (record == NULL || (listing->refresh != NULL && !listing->refresh(listing->context, record))) {
-		json_free(record);
+	if (record == NULL)
 		return false;
-	}
-	bool matches = query_matches(scan->query, record);
+	bool matches = query_matches(scan->asked.query, record);
 	json_free(record);
 	if (!matches)
 		return true;
-	bool is_shown = scan->total >= scan->offset && (int64_t)scan->page.count < scan->limit;
+	bool is_shown = scan->total >= scan->asked.offset && (int64_t)scan->page.count < scan->asked.limit;
 	scan->total++;
 	return !is_shown || page_add(&scan->page, item);
 }
@@ -245,20 +242,19 @@ static bool member_number(struct rest_call *call, const char *name, int64_t *num
 	return false;
 }
 
-/* False: it has answered. */
-static bool read_query(struct rest_call *call, struct scan *scan)
+bool listing_read_query(struct rest_call *call, const struct query_field *fields, struct listing_query *asked)
 {
 	const struct json *predicate = json_member(call->body, "predicate");
 	struct buffer error = {0};
-	if (!member_number(call, "offset", &scan->offset) || !member_number(call, "limit", &scan->limit))
+	if (!member_number(call, "offset", &asked->offset) || !member_number(call, "limit", &asked->limit))
 		return false;
-	if (scan->limit == 0 || scan->limit > LISTING_QUERY_MAX)
-		scan->limit = LISTING_QUERY_MAX;
+	if (asked->limit == 0 || asked->limit > LISTING_QUERY_MAX)
+		asked->limit = LISTING_QUERY_MAX;
 	if (predicate != NULL && json_kind(predicate) != JSON_STRING && json_kind(predicate) != JSON_NULL) {
 		rest_refuse_with(call, 400, "Invalid JSON: predicate: must be a text");
 		return false;
 	}
-	enum status status = query_parse(json_text(predicate), scan->page.listing->fields, &scan->query, &error);
+	enum status status = query_parse(json_text(predicate), fields, &asked->query, &error);
 	if (status == STATUS_INVALID) {
 		struct buffer message = {0};
 		buffer_printf(&message, "Client error: parse error: %s", error.bytes == NULL ? "" : error.bytes);
@@ -282,12 +278,12 @@ void listing_query(struct rest_call *call, const struct listing *listing, const 
 		.page = {.listing = listing}, .task = {.run = scan_on}, .call = call, .worker = worker, .path = path};
 	call->state = scan;
 	call->free_state = free_scan;
-	if (!read_query(call, scan))
+	if (!listing_read_query(call, listing->fields, &scan->asked))
 		return;
 	rest_hold(call);
-	if (query_is_all(scan->query)) {
+	if (query_is_all(scan->asked.query)) {
 		scan->total = (int64_t)record_index_count(listing->index);
-		if (page_fill(&scan->page, scan->offset, scan->limit)) {
+		if (page_fill(&scan->page, scan->asked.offset, scan->asked.limit)) {
 			finish_scan(scan);
 			return;
 		}

@@ -14,13 +14,17 @@ struct listing {
 	const struct query_field *fields; /* what predicates may name */
 	const char *path;                 /* of Link: "/tenants" */
 	/* Appends the record as clients see it, or nothing; false: out of memory. */
-	bool (*print)(const void *context, const struct record_item *item, struct buffer *into);
-	/* Puts what is true now, and stands in no record, into the record's tree before a predicate is asked; false: out of
-	 * memory. NULL: nothing. */
-	bool (*refresh)(const void *context, struct json *record);
-	const void *context;
+	bool (*print)(const struct record_item *item, struct buffer *into);
 };
 
+/* Headers Link and X-Total-Count of a page; limit 0: all. False: out of memory. */
+bool listing_add_headers(struct rest_call *call, const char *path, int64_t offset, int64_t limit, int64_t total);
+/* What a body {"predicate", "offset", "limit"} asks for; limit: 1 .. LISTING_QUERY_MAX. False: it has answered. */
+struct listing_query {
+	struct query *query; /* query_free it */
+	int64_t offset, limit;
+};
+bool listing_read_query(struct rest_call *call, const struct query_field *fields, struct listing_query *asked);
 /* Answers GET with offset and limit; `listing` outlives the call. */
 void listing_page(struct rest_call *call, const struct listing *listing);
 /* Answers POST {"predicate", "offset", "limit"}; on `worker`, the fabric's. path: of Link, "/tenants/query". */

@@ -64,6 +64,12 @@ bool rest_add_header(struct rest_call *call, const char *name, struct text value
  * off. It runs on the fabric's worker until the exchange is over; what it needs lies in call->state. */
 void rest_answer_list(
 	struct rest_call *call, size_t count, bool (*print)(struct rest_call *call, size_t index, struct buffer *into));
+/* The same for elements that must be fetched: the first portion is given right after this call, then `more` is called
+ * whenever all that was given is taken, and the next portion is given at once or later. A portion: rest_give for each
+ * element, then rest_given; failed: the answer is cut off. */
+void rest_answer_portions(struct rest_call *call, void (*more)(struct rest_call *call));
+void rest_give(struct rest_call *call, struct text element);
+void rest_given(struct rest_call *call, bool is_last, bool failed);
 /* The value of the first query parameter of this name, percent-decoded into the call's memory; TEXT_NONE when absent or
  * badly encoded. */
 struct text rest_parameter(struct rest_call *call, const char *name);

@@ -141,6 +141,18 @@ bool rest_add_header(struct rest_call *call, const char *name, struct text value
 
 /* --- lists */
 
+/* The next portion is asked for, once. False: it is not there yet. */
+static bool await_portion(struct held_call *call)
+{
+	if (!call->is_awaited) {
+		call->is_awaited = true;
+		buffer_clear(&call->waiting);
+		call->taken = 0;
+		call->more(&call->call);
+	}
+	return !call->is_awaited;
+}
+
 /* Prints until there is something to take. False: it cannot be completed. */
 static bool print_more(struct held_call *call)
 {
@@ -175,8 +187,13 @@ static enum body_state read_list(struct exchange *exchange, uint8_t *frame, size
 	struct held_call *call = exchange->state;
 	*count = 0;
 	while (*count < room) {
-		if (call->taken == call->waiting.length && (call->is_ended || !print_more(call)))
-			return call->is_ended && !call->waiting.failed ? BODY_END : BODY_FAILED;
+		bool is_taken = call->taken == call->waiting.length;
+		if (is_taken && (call->is_ended || call->waiting.failed))
+			return call->waiting.failed ? BODY_FAILED : BODY_END;
+		if (is_taken && call->more != NULL && !await_portion(call))
+			return *count > 0 ? BODY_MORE : BODY_LATER;
+		if (is_taken && call->more == NULL && !print_more(call))
+			return BODY_FAILED;
 		size_t left = call->waiting.length - call->taken, take = left < room - *count ? left : room - *count;
 		memcpy(frame + *count, call->waiting.bytes + call->taken, take);
 		*count += take;
@@ -185,14 +202,9 @@ static enum body_state read_list(struct exchange *exchange, uint8_t *frame, size
 	return BODY_MORE;
 }
 
-void rest_answer_list(
-	struct rest_call *call, size_t count, bool (*print)(struct rest_call *call, size_t index, struct buffer *into))
+static void answer_array(struct rest_call *call)
 {
 	struct exchange *exchange = call->exchange;
-	if (!is_open(call))
-		return;
-	held(call)->count = count;
-	held(call)->print = print;
 	if (!exchange_add_header(exchange, TEXT("content-type"), json_type)) {
 		answer_empty(exchange, 503);
 		return;
@@ -201,4 +213,45 @@ void rest_answer_list(
 	exchange->response_length = -1;
 	exchange->read_body = read_list;
 	exchange_respond(exchange);
+}
+
+void rest_answer_list(
+	struct rest_call *call, size_t count, bool (*print)(struct rest_call *call, size_t index, struct buffer *into))
+{
+	if (!is_open(call))
+		return;
+	held(call)->count = count;
+	held(call)->print = print;
+	answer_array(call);
+}
+
+void rest_answer_portions(struct rest_call *call, void (*more)(struct rest_call *call))
+{
+	if (!is_open(call))
+		return;
+	held(call)->more = more;
+	held(call)->is_awaited = true;
+	buffer_append_byte(&held(call)->waiting, '[');
+	answer_array(call);
+}
+
+void rest_give(struct rest_call *call, struct text element)
+{
+	struct held_call *own = held(call);
+	buffer_append(&own->waiting, own->has_first ? TEXT(",") : TEXT(""));
+	buffer_append(&own->waiting, element);
+	buffer_append_byte(&own->waiting, '\n');
+	own->has_first = true;
+}
+
+void rest_given(struct rest_call *call, bool is_last, bool failed)
+{
+	struct held_call *own = held(call);
+	if (is_last)
+		buffer_append_byte(&own->waiting, ']');
+	own->is_ended = is_last;
+	own->waiting.failed |= failed;
+	own->is_awaited = false;
+	if (call->exchange != NULL)
+		exchange_resume(call->exchange);
 }

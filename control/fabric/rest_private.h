@@ -19,10 +19,12 @@ struct held_call {
 	struct piece *pieces;
 	struct text query;
 	bool (*print)(struct rest_call *call, size_t index, struct buffer *into);
-	size_t next, count;       /* of a list */
-	struct buffer waiting;    /* printed, not yet taken */
-	size_t taken;             /* of `waiting` */
-	bool has_first, is_ended; /* of a list: was an element printed, was the end */
+	size_t next, count;                   /* of a list */
+	struct buffer waiting;                /* printed, not yet taken */
+	size_t taken;                         /* of `waiting` */
+	bool has_first, is_ended;             /* of a list: was an element printed, was the end */
+	void (*more)(struct rest_call *call); /* of a list that comes in portions */
+	bool is_awaited;                      /* its next portion */
 };
 
 static inline struct held_call *held(struct rest_call *call)

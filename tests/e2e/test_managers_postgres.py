@@ -73,3 +73,42 @@ def test_two_replicas(world):
     first.start()
     assert all(first.states(tenant, id) == {"disposed"} for id in ids[:3])
     agent.stop()
+
+
+def test_the_last_slots_are_given_once(world):
+    """Many clients ask both replicas at once for more than there is: exactly what there is is placed, none of it twice. CELLD_REAL_DEPLOYMENTS: how many ask."""
+    replicas, _ = world
+    asked = int(os.environ.get("CELLD_REAL_DEPLOYMENTS", "240"))
+    room = {f"small-{number}": 4 * max(1, asked * (number + 1) // 24) for number in range(6)}  # VPAs; a participant has four, in one cell
+    definition = {"name": "n", "type": "standalone", "region": "eu-1", "provider": "own"}
+    cells = {replicas[0].cell(externalId=name, properties={"celld.definition": {"cellId": name, "capacity": {"maxVPAs": most}, **definition}}): name
+        for name, most in room.items()}
+    dataspace = replicas[0].dataspace(*cells)
+    tenant = replicas[0].tenant()
+    path = f"/tenants/{tenant}/participant-profiles"
+    wait_for(lambda: replicas[1].call("GET", f"/tenants/{tenant}")[0] == 200 and len([one for one in replicas[1].ok("GET", "/cells") if one["id"] in cells]) == len(room), what="the other's records")
+    replicas[0].token(), replicas[1].token()
+
+    def deploy(number):
+        """The profile's id, or None: no cell has room."""
+        for turn in range(200):
+            status, _, answer = replicas[(number + turn) % 2].call("POST", path, {"identifier": f"did:web:{number}", "dataspaceProfileIds": [dataspace]})
+            if status == 202:
+                return answer["id"]
+            if "no active cell found" in answer["message"]:
+                return None
+            assert status in (409, 500, 503), (status, answer)  # overtaken too often, too much waits: it is asked again
+        raise AssertionError(answer)
+    with concurrent.futures.ThreadPoolExecutor(24) as pool:
+        placed = [id for id in pool.map(deploy, range(asked)) if id is not None]
+    assert 4 * len(placed) == sum(room.values()) < 4 * asked
+    for replica in replicas:
+        wait_for(lambda: len(replica.ok("GET", path)) == len(placed), 30, "the other's profiles")
+        profiles = replica.ok("GET", path)
+        assert sorted(profile["id"] for profile in profiles) == sorted(placed)
+        vpas = [vpa for profile in profiles for vpa in profile["vpas"]]
+        assert len({vpa["id"] for vpa in vpas}) == len(vpas)
+        lives = {name: sum(cells[vpa["cellId"]] == name for vpa in vpas) for name in room}
+        assert lives == room
+        booked = {one["externalId"]: one["properties"]["celld.definition"]["capacity"]["currentVPAs"] for one in replica.ok("GET", "/cells") if one["id"] in cells}
+        assert booked == room

@@ -1,6 +1,7 @@
 /* A participant is disposed of: its VPAs are marked and the manifest is written in one transaction. */
 #include "control/fabric/manager/deploy.h"
 #include "control/fabric/manager/profile.h"
+#include "control/fabric/manager/profile_list.h"
 #include "control/fabric/manager/wire.h"
 #include "server/base/clock.h"
 #include "server/base/id.h"
@@ -55,7 +56,7 @@ static void print_extra(struct buffer *into, const struct json *profile)
 	}
 }
 
-static void store(struct rest_call *call, const struct record_item *item, struct json *profile)
+static void store(struct rest_call *call, const struct record *stored, struct json *profile)
 {
 	char id[UUID_LENGTH + 1];
 	struct buffer extra = {0}, manifest = {0}, record = {0}, answer = {0};
@@ -71,9 +72,9 @@ static void store(struct rest_call *call, const struct record_item *item, struct
 		is_made = json_add_text(own, "manifest", text_of(id));
 	}
 	json_print(profile, &record);
-	enum status status = is_made
-							 ? manager_put(transaction, RECORD_PARTICIPANT_PROFILE, item->id, &record, item->revision)
-							 : STATUS_NO_MEMORY;
+	enum status status =
+		is_made ? manager_put(transaction, RECORD_PARTICIPANT_PROFILE, stored->id, &record, stored->revision)
+				: STATUS_NO_MEMORY;
 	if (status == STATUS_OK && !manager_order(manager_of(call), transaction, text_of(id), buffer_text(&manifest)))
 		status = STATUS_NO_MEMORY;
 	if (status == STATUS_OK) {
@@ -87,17 +88,31 @@ static void store(struct rest_call *call, const struct record_item *item, struct
 	buffer_free(&record);
 }
 
-void dispose_profile(struct rest_call *call)
+static void on_found(void *context, enum status status, const struct record *record)
 {
-	const struct record_item *item = profile_find(manager_of(call), call->arguments[0], call->arguments[1]);
-	struct json *profile = item == NULL ? NULL : record_item_json(item);
+	struct rest_call *call = context;
+	struct json *profile = NULL;
 	struct buffer why = {0};
-	if (profile == NULL)
-		rest_refuse(call, item == NULL ? STATUS_NOT_FOUND : STATUS_NO_MEMORY, NULL);
+	if (status == STATUS_OK)
+		status = json_parse(record->body, NULL, &profile);
+	if (status != STATUS_OK)
+		rest_refuse(call, status, NULL);
 	else if (!may_dispose(profile, &why))
 		rest_refuse(call, STATUS_INTERNAL, why.bytes);
 	else
-		store(call, item, profile);
+		store(call, record, profile);
 	json_free(profile);
 	buffer_free(&why);
+	rest_release(call);
+}
+
+void dispose_profile(struct rest_call *call)
+{
+	const struct profile_row *row = profile_find(manager_of(call), call->arguments[0], call->arguments[1]);
+	if (row == NULL) {
+		rest_refuse(call, STATUS_NOT_FOUND, NULL);
+		return;
+	}
+	rest_hold(call);
+	profile_read(manager_of(call), row, on_found, call);
 }

@@ -8,9 +8,8 @@
 
 #include <stdlib.h>
 
-bool record_print(const void *context, const struct record_item *item, struct buffer *into)
+bool record_print(const struct record_item *item, struct buffer *into)
 {
-	(void)context;
 	buffer_append(into, item->body);
 	return !into->failed;
 }
@@ -92,35 +91,15 @@ bool manager_order(const struct manager *manager, struct transaction *transactio
 	return is_ordered;
 }
 
-/* Is one of the VPAs in this state? */
-static bool has_state(const struct json *profile, enum vpa_state state)
-{
-	const struct json *vpa = json_first(json_member(profile, "vpas"));
-	while (vpa != NULL && vpa_state_of(vpa) != state)
-		vpa = json_next(vpa);
-	return vpa != NULL;
-}
-
-static bool all_disposed(const struct json *profile)
-{
-	const struct json *vpa = json_first(json_member(profile, "vpas"));
-	while (vpa != NULL && vpa_state_of(vpa) == VPA_STATE_DISPOSED)
-		vpa = json_next(vpa);
-	return vpa == NULL;
-}
-
 bool manager_is_answered(const struct manager *manager, const struct orchestration *orchestration)
 {
-	const struct record_item *item = record_index_find(manager->profiles, orchestration->correlation_id);
-	struct json *profile = item == NULL ? NULL : record_item_json(item);
-	bool is_answered = true;
-	if (profile != NULL && text_equals(orchestration->type, ORCHESTRATION_DEPLOY))
-		is_answered = !has_state(profile, VPA_STATE_PENDING);
-	else if (profile != NULL && text_equals(orchestration->type, ORCHESTRATION_DISPOSE))
-		is_answered = orchestration->state == ORCHESTRATION_COMPLETED ? all_disposed(profile)
-																	  : !has_state(profile, VPA_STATE_DISPOSING);
-	json_free(profile);
-	return is_answered;
+	const struct profile_row *row = profile_index_find(manager->profiles, orchestration->correlation_id);
+	if (row != NULL && text_equals(orchestration->type, ORCHESTRATION_DEPLOY))
+		return (row->states & 1U << VPA_STATE_PENDING) == 0;
+	if (row == NULL || !text_equals(orchestration->type, ORCHESTRATION_DISPOSE))
+		return true;
+	return orchestration->state == ORCHESTRATION_COMPLETED ? (row->states & ~(1U << VPA_STATE_DISPOSED)) == 0
+														   : (row->states & 1U << VPA_STATE_DISPOSING) == 0;
 }
 
 /* --- life */
@@ -139,15 +118,13 @@ enum status manager_open(const struct manager_settings *settings, struct state *
 	if (status == STATUS_OK)
 		status = record_index_open(state, RECORD_DATASPACE_PROFILE, RECORD_KEY_ID, &made->dataspaces);
 	if (status == STATUS_OK)
-		status = record_index_open(state, RECORD_PARTICIPANT_PROFILE, RECORD_KEY_TAIL, &made->profiles);
+		status = profile_index_open(state, &made->profiles);
 	if (status != STATUS_OK) {
 		manager_free(made);
 		return status;
 	}
-	made->tenant_list = (struct listing){made->tenants, tenant_fields, "/tenants", .print = tenant_print};
-	made->dataspace_list = (struct listing){made->dataspaces, NULL, "/dataspace-profiles", .print = record_print};
-	made->profile_list = (struct listing){
-		made->profiles, profile_fields, "/participant-profiles", profile_print, profile_refresh, cells};
+	made->tenant_list = (struct listing){made->tenants, tenant_fields, "/tenants", tenant_print};
+	made->dataspace_list = (struct listing){made->dataspaces, NULL, "/dataspace-profiles", record_print};
 	*manager = made;
 	return STATUS_OK;
 }
@@ -189,6 +166,6 @@ void manager_free(struct manager *manager)
 		pending_remove(&manager->profiles_coming, manager->profiles_coming);
 	record_index_free(manager->tenants);
 	record_index_free(manager->dataspaces);
-	record_index_free(manager->profiles);
+	profile_index_free(manager->profiles);
 	free(manager);
 }

@@ -3,6 +3,7 @@
 
 #include "control/fabric/listing.h"
 #include "control/fabric/manager/manager.h"
+#include "control/fabric/manager/profile_index.h"
 #include "control/fabric/record_index.h"
 #include "control/fabric/rest_submit.h"
 
@@ -17,9 +18,10 @@ struct manager {
 	struct state *state;
 	struct cells *cells;
 	struct placer *placer;
-	struct bus *bus;                                      /* NULL: none yet */
-	struct record_index *tenants, *dataspaces, *profiles; /* profiles: by the part of the id behind the tenant's */
-	struct listing tenant_list, dataspace_list, profile_list;
+	struct bus *bus; /* NULL: none yet */
+	struct record_index *tenants, *dataspaces;
+	struct profile_index *profiles;
+	struct listing tenant_list, dataspace_list;
 	struct pending *cells_coming, *profiles_coming;
 	struct bus_consumer *responses;
 };
@@ -50,7 +52,7 @@ struct json *manager_tenant(const struct manager *manager, struct text id);
 enum status manager_expect_tenant(
 	const struct manager *manager, struct text id, struct transaction *transaction) MUST_CHECK;
 /* NULL: this tenant has none of that id. */
-const struct record_item *profile_find(const struct manager *manager, struct text tenant, struct text profile);
+const struct profile_row *profile_find(const struct manager *manager, struct text tenant, struct text profile);
 
 /* Each file's table. */
 extern const struct rest_endpoint tenant_endpoints[], cell_endpoints[], dataspace_endpoints[], profile_endpoints[];
@@ -59,10 +61,8 @@ extern const size_t tenant_endpoint_count, cell_endpoint_count, dataspace_endpoi
 #define MANAGER_WRITE "tenant-manager-api:write"
 
 /* For the lists. */
-bool record_print(const void *context, const struct record_item *item, struct buffer *into); /* the body as it is */
-bool tenant_print(const void *context, const struct record_item *item, struct buffer *into);
-bool profile_print(const void *cells, const struct record_item *item, struct buffer *into);
-bool profile_refresh(const void *cells, struct json *profile);
+bool record_print(const struct record_item *item, struct buffer *into); /* the body as it is */
+bool tenant_print(const struct record_item *item, struct buffer *into);
 extern const struct query_field tenant_fields[], dataspace_fields[], profile_fields[];
 
 /* responses.c: a message of the consumer. */

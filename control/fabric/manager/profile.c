@@ -20,10 +20,15 @@ const char *vpa_state_name(enum vpa_state state)
 	return state_names[state];
 }
 
+enum vpa_state vpa_state_parse(struct text name)
+{
+	int state = text_find_word(name, state_names, VPA_STATE_COUNT);
+	return state < 0 ? VPA_STATE_COUNT : (enum vpa_state)state;
+}
+
 enum vpa_state vpa_state_of(const struct json *vpa)
 {
-	int state = text_find_word(json_member_text(vpa, "state"), state_names, VPA_STATE_COUNT);
-	return state < 0 ? VPA_STATE_COUNT : (enum vpa_state)state;
+	return vpa_state_parse(json_member_text(vpa, "state"));
 }
 
 /* Answers may come late, twice, or in another order than they were given: a compensation's success may overtake the
@@ -152,16 +157,12 @@ void profile_print_shown(struct buffer *into, const struct json *profile)
 	buffer_append_byte(into, '}');
 }
 
-/* For the lists. */
-bool profile_refresh(const void *cells, struct json *profile)
+bool profile_print(const struct cells *cells, struct text body, struct buffer *into)
 {
-	return profile_stand(profile, cells);
-}
-
-bool profile_print(const void *cells, const struct record_item *item, struct buffer *into)
-{
-	struct json *profile = record_item_json(item);
-	bool is_printed = profile != NULL && profile_stand(profile, cells);
+	struct json *profile = NULL;
+	if (json_parse(body, NULL, &profile) != STATUS_OK)
+		return false;
+	bool is_printed = profile_stand(profile, cells);
 	if (is_printed)
 		profile_print_shown(into, profile);
 	json_free(profile);

@@ -20,6 +20,7 @@ enum vpa_state {
 };
 const char *vpa_state_name(enum vpa_state state);
 /* VPA_STATE_COUNT: none of these. */
+enum vpa_state vpa_state_parse(struct text name);
 enum vpa_state vpa_state_of(const struct json *vpa);
 
 /* What happens to a participant's VPAs. */
@@ -47,5 +48,6 @@ bool profile_stand(struct json *profile, const struct cells *cells) MUST_CHECK;
  * more members of its payload, with a comma before each; may be empty. */
 void profile_print_manifest(
 	struct buffer *into, const struct json *profile, struct text id, struct text type, const struct buffer *extra);
-/* As clients see it. */
+/* As clients see it; `profile_print`: the record's body. */
 void profile_print_shown(struct buffer *into, const struct json *profile);
+bool profile_print(const struct cells *cells, struct text body, struct buffer *into);

@@ -5,6 +5,7 @@
 #include "control/fabric/commands.h"
 #include "control/fabric/manager/manager_private.h"
 #include "control/fabric/manager/profile.h"
+#include "control/fabric/manager/profile_list.h"
 #include "control/fabric/manager/wire.h"
 #include "control/fabric/parked.h"
 #include "control/orchestration/messages.h"
@@ -247,7 +248,7 @@ static void on_stored(void *context, enum status status, int64_t revision)
 		end(arrival, BUS_NAK, RETRY_MS);
 }
 
-static void store(struct arrival *arrival, const struct record_item *item, struct json *profile, enum vpa_event event)
+static void store(struct arrival *arrival, const struct record *stored, struct json *profile, enum vpa_event event)
 {
 	struct transaction *transaction = transaction_new();
 	struct change change = {arrival->manager, arrival, profile, transaction};
@@ -258,9 +259,9 @@ static void store(struct arrival *arrival, const struct record_item *item, struc
 	is_made = is_made && (arrival->response.is_success || keep_error(profile, arrival)) &&
 			  profile_move(profile, event, clock_wall_ms(), moved, &change);
 	json_print(profile, &record);
-	enum status status = is_made
-							 ? manager_put(transaction, RECORD_PARTICIPANT_PROFILE, item->id, &record, item->revision)
-							 : STATUS_NO_MEMORY;
+	enum status status =
+		is_made ? manager_put(transaction, RECORD_PARTICIPANT_PROFILE, stored->id, &record, stored->revision)
+				: STATUS_NO_MEMORY;
 	buffer_free(&record);
 	if (status == STATUS_OK) {
 		state_submit(arrival->manager->state, transaction, on_stored, arrival);
@@ -273,32 +274,47 @@ static void store(struct arrival *arrival, const struct record_item *item, struc
 		end(arrival, BUS_NAK, RETRY_MS);
 }
 
+/* Another replica may just have written it. */
+static void wait_for_profile(struct arrival *arrival)
+{
+	if (arrival->deliveries < UNKNOWN_DELIVERIES)
+		end(arrival, BUS_NAK, UNKNOWN_RETRY_MS);
+	else
+		park(arrival, "no such participant profile");
+}
+
+static void on_profile(void *context, enum status status, const struct record *record)
+{
+	struct arrival *arrival = context;
+	struct json *profile = NULL;
+	enum vpa_event event;
+	bool has_error = false;
+	if (status == STATUS_NOT_FOUND) {
+		wait_for_profile(arrival);
+		return;
+	}
+	if (status != STATUS_OK || !find_event(arrival, &event) || json_parse(record->body, NULL, &profile) != STATUS_OK) {
+		end(arrival, BUS_NAK, RETRY_MS);
+		return;
+	}
+	(void)json_bool(json_member(profile, "error"), &has_error);
+	if (!any_vpa_moves(profile, event) && (arrival->response.is_success || has_error))
+		end(arrival, BUS_ACK, 0); /* heard before, or overtaken */
+	else
+		store(arrival, record, profile, event);
+	json_free(profile);
+}
+
 static void apply(struct arrival *arrival)
 {
 	enum vpa_event event;
-	const struct record_item *item = record_index_find(arrival->manager->profiles, arrival->response.correlation_id);
-	if (!find_event(arrival, &event)) {
+	const struct profile_row *row = profile_index_find(arrival->manager->profiles, arrival->response.correlation_id);
+	if (!find_event(arrival, &event))
 		park(arrival, "an orchestration of another type");
-		return;
-	}
-	if (item == NULL) {
-		if (arrival->deliveries < UNKNOWN_DELIVERIES)
-			end(arrival, BUS_NAK, UNKNOWN_RETRY_MS);
-		else
-			park(arrival, "no such participant profile");
-		return;
-	}
-	struct json *profile = record_item_json(item);
-	bool has_error = false;
-	if (profile != NULL)
-		(void)json_bool(json_member(profile, "error"), &has_error);
-	if (profile == NULL)
-		end(arrival, BUS_NAK, RETRY_MS);
-	else if (!any_vpa_moves(profile, event) && (arrival->response.is_success || has_error))
-		end(arrival, BUS_ACK, 0); /* heard before, or overtaken */
+	else if (row == NULL)
+		wait_for_profile(arrival);
 	else
-		store(arrival, item, profile, event);
-	json_free(profile);
+		profile_read(arrival->manager, row, on_profile, arrival);
 }
 
 /* --- the cause of a failure: agents of the existing library leave it in the orchestration alone */

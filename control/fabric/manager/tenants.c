@@ -28,11 +28,11 @@ static void print_tenant(struct buffer *into, struct text id, const struct json 
 	print_record(into, id, properties, 0);
 }
 
-bool tenant_print(const void *context, const struct record_item *item, struct buffer *into)
+bool tenant_print(const struct record_item *item, struct buffer *into)
 {
 	static const char mark[] = "\"celld\"";
 	if (memmem(item->body.bytes, item->body.length, mark, sizeof(mark) - 1) == NULL)
-		return record_print(context, item, into);
+		return record_print(item, into);
 	struct json *tenant = record_item_json(item);
 	if (tenant == NULL)
 		return false;
@@ -97,7 +97,7 @@ static void show(struct rest_call *call)
 	struct buffer answer = {0};
 	if (item == NULL)
 		rest_refuse(call, STATUS_NOT_FOUND, NULL);
-	else if (tenant_print(NULL, item, &answer))
+	else if (tenant_print(item, &answer))
 		rest_answer(call, 200, buffer_text(&answer));
 	else
 		rest_refuse(call, STATUS_NO_MEMORY, NULL);
@@ -142,23 +142,9 @@ static void change(struct rest_call *call)
 	json_free(before);
 }
 
-static bool found(void *context, const struct record_item *item)
-{
-	(void)item;
-	*(bool *)context = true;
-	return false;
-}
-
 static bool has_profiles(const struct manager *manager, struct text tenant)
 {
-	struct buffer prefix = {0};
-	bool has = pending_has(manager->profiles_coming, tenant);
-	buffer_append(&prefix, tenant);
-	buffer_append_byte(&prefix, '/');
-	if (!has && !prefix.failed)
-		record_index_each(manager->profiles, buffer_text(&prefix), found, &has);
-	buffer_free(&prefix);
-	return has;
+	return pending_has(manager->profiles_coming, tenant) || profile_index_count_of(manager->profiles, tenant) > 0;
 }
 
 /* The same record, marked or not. NULL: out of memory. */

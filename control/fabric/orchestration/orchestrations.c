@@ -64,9 +64,8 @@ static void print_orchestration(const struct orchestration *orchestration, struc
 	buffer_append_byte(into, '}');
 }
 
-static bool print_item(const void *context, const struct record_item *item, struct buffer *into)
+static bool print_item(const struct record_item *item, struct buffer *into)
 {
-	(void)context;
 	struct orchestration orchestration;
 	struct buffer error = {0};
 	if (orchestration_parse(item->body, &orchestration, &error) == STATUS_OK) {
@@ -316,7 +315,7 @@ enum status pm_serve(struct pm *pm)
 	struct listing *listing = malloc(sizeof(*listing));
 	if (listing == NULL)
 		return STATUS_NO_MEMORY;
-	*listing = (struct listing){pm->index, fields, "/orchestrations", .print = print_item};
+	*listing = (struct listing){pm->index, fields, "/orchestrations", print_item};
 	pm->listing = listing;
 	enum status status = rest_add(pm->base.rest, PM_BASE, endpoints, sizeof(endpoints) / sizeof(endpoints[0]), pm);
 	if (status == STATUS_OK)

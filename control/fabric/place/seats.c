@@ -62,43 +62,68 @@ static bool take(struct text *rest, char byte)
 	return true;
 }
 
-/* Behind its '{'. *is_seat: it takes room. */
-static bool take_vpa(struct text *rest, struct seat *seat, bool *is_seat)
+struct vpa {
+	struct text cell, type, state;
+};
+
+/* Behind its '{'. */
+static bool take_vpa(struct text *rest, struct vpa *vpa)
 {
-	struct text name, type = TEXT_NONE, state = TEXT_NONE;
-	*seat = (struct seat){.cell = TEXT_NONE};
+	struct text name;
+	*vpa = (struct vpa){.cell = TEXT_NONE};
 	while (!take(rest, '}')) {
 		struct text *into;
 		if (!take_string(rest, &name))
 			return false;
-		into = text_equals(name, TEXT("cellId"))  ? &seat->cell
-			   : text_equals(name, TEXT("type"))  ? &type
-			   : text_equals(name, TEXT("state")) ? &state
+		into = text_equals(name, TEXT("cellId"))  ? &vpa->cell
+			   : text_equals(name, TEXT("type"))  ? &vpa->type
+			   : text_equals(name, TEXT("state")) ? &vpa->state
 												  : NULL;
 		if (into == NULL ? !skip_value(rest) : !take_string(rest, into) && !skip_value(rest))
 			return false;
 	}
-	*is_seat = vpa_type_parse(type, &seat->type) && seat->cell.length > 0 && !text_equals(state, TEXT("disposed"));
 	return true;
+}
+
+/* To the first of "vpas". False: there are none. */
+static bool find_vpas(struct text *rest)
+{
+	struct text name;
+	if (!take(rest, '{'))
+		return false;
+	while (take_string(rest, &name) && !text_equals(name, TEXT("vpas"))) {
+		if (!skip_value(rest))
+			return false;
+	}
+	return take(rest, '[');
+}
+
+size_t seats_states(struct text body, struct text states[SEATS_MAX])
+{
+	struct vpa vpa;
+	size_t count = 0;
+	if (!find_vpas(&body))
+		return 0;
+	for (; count < SEATS_MAX && take(&body, '{'); count++) {
+		if (!take_vpa(&body, &vpa))
+			return 0;
+		states[count] = vpa.state;
+	}
+	return count;
 }
 
 size_t seats_read(struct text body, struct seat seats[SEATS_MAX])
 {
-	struct text name;
+	struct vpa vpa;
 	size_t count = 0;
-	bool is_seat = false;
-	if (!take(&body, '{'))
-		return 0;
-	while (take_string(&body, &name) && !text_equals(name, TEXT("vpas"))) {
-		if (!skip_value(&body))
-			return 0;
-	}
-	if (!take(&body, '['))
+	if (!find_vpas(&body))
 		return 0;
 	while (count < SEATS_MAX && take(&body, '{')) {
-		if (!take_vpa(&body, &seats[count], &is_seat))
+		if (!take_vpa(&body, &vpa))
 			return 0;
-		count += is_seat;
+		seats[count].cell = vpa.cell;
+		count += vpa_type_parse(vpa.type, &seats[count].type) && vpa.cell.length > 0 &&
+				 !text_equals(vpa.state, TEXT("disposed"));
 	}
 	return count;
 }
