@@ -10,7 +10,7 @@
 /* Of what comes with a head at once, and at least by one read: a record of TLS, and the sizes of some chunks. */
 enum { HEAD_READ = 16 * 1024, LEAST_READ = 4096 };
 /* Less at once is not worth a pipe; and what of the end of a body is not taken by one. */
-enum { LEAST_PIPED = 64 * 1024, PIPE_TAIL = 16 * 1024 };
+enum { LEAST_PIPED = 64 * 1024, LEAST_AHEAD_PIPED = 256 * 1024, PIPE_TAIL = 16 * 1024 };
 
 static enum status frame_body(struct client_call *call, const struct h1_head *head)
 {
@@ -413,7 +413,8 @@ static enum body_state lend_body(
 static enum body_state fill_pipe(struct client_call *call)
 {
 	struct upstream *upstream = call->upstream;
-	size_t most = call->left - PIPE_TAIL < CLIENT_BLOCK ? (size_t)call->left - PIPE_TAIL : CLIENT_BLOCK;
+	size_t ahead = call->ahead_limit < CLIENT_BLOCK ? call->ahead_limit : CLIENT_BLOCK;
+	size_t most = call->left - PIPE_TAIL < ahead ? (size_t)call->left - PIPE_TAIL : ahead;
 	upstream->has_pipe = upstream->has_pipe || pipes_take(&call->client->pipes, &upstream->pipe);
 	if (!upstream->has_pipe)
 		return BODY_MORE;
@@ -441,7 +442,7 @@ static enum body_state pipe_body(struct client_call *call, size_t room, int *pip
 	if (upstream == NULL || upstream->ssl != NULL || call->framing != FRAMING_LENGTH || call->left <= room + PIPE_TAIL)
 		return BODY_MORE;
 	if (upstream->piped == 0) {
-		if (upstream->at < upstream->end || call->is_sparse || call->ahead_limit < CLIENT_BLOCK)
+		if (upstream->at < upstream->end || call->is_sparse || call->ahead_limit < LEAST_AHEAD_PIPED)
 			return BODY_MORE;
 		enum body_state state = fill_pipe(call);
 		if (state != BODY_MORE || upstream->piped == 0)

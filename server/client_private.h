@@ -13,7 +13,7 @@
 #include "server/resolver.h"
 
 enum {
-	CLIENT_BLOCK = 256 * 1024,
+	CLIENT_BLOCK = 512 * 1024,
 	CLIENT_OUT = 64 * 1024,
 	CLIENT_TICK_MS = 100,
 	FREE_BLOCKS_MAX = 32,
@@ -21,7 +21,7 @@ enum {
 	HEAD_BYTES = 32 * 1024,
 	HEAD_FIELDS = 100,
 	INTERIM_MAX = 8,
-	H2_SLICES = 33, /* a block of 8 KiB frames, and a cut one */
+	H2_SLICES = 33, /* a block of 16 KiB frames, and a cut one */
 	DIRECT_ROOM = 64 * 1024,
 	ORIGIN_BUCKETS = 1024,
 };

@@ -574,6 +574,7 @@ void connection_accept(struct engine *engine, const struct listener *listener, i
 	connection->listener = listener;
 	connection->limits = server_limits(engine->server);
 	connection->descriptor = descriptor;
+	connection->send_most = SEND_LEAST;
 	connection->opened_ms = connection->active_ms = connection->phase_ms = worker_now_ms(engine->worker);
 	connection->is_draining = engine->is_draining;
 	snprintf(connection->peer, sizeof(connection->peer), "%s", peer);

@@ -71,7 +71,8 @@ struct connection {
 	unsigned streams; /* exchanges alive */
 	size_t held;      /* bytes that their sources hold for the peer */
 	struct block_turn block_turn;
-	uint8_t *kept; /* output the socket did not take; with TLS it is sealed already */
+	size_t send_most; /* SEND_LEAST to SEND_MOST */
+	uint8_t *kept;    /* output the socket did not take; with TLS it is sealed already */
 	size_t kept_from, kept_length;
 	struct connection *next, *previous; /* all of the worker */
 	struct source_count *source;        /* this address's count */
@@ -84,7 +85,7 @@ struct connection {
 /* --- output (connection_output.c), for connection.c */
 
 /* What a socket that takes nothing may leave here of TLS's own messages. */
-enum { KEPT_MAX = 256 * 1024 };
+enum { KEPT_MAX = SEND_MOST + 128 * 1024 };
 /* Lets the protocol write, and sends it. */
 void connection_produce(struct connection *connection);
 /* False: some is left (the write event is set), or the connection has failed. */

@@ -68,10 +68,24 @@ static void keep(struct connection *connection, const struct iovec *pieces, unsi
 	event_add(connection->write_event, NULL);
 }
 
+/* The socket takes all: the next send may have more, but not much more than may be held for a peer. */
+static void grow(struct connection *connection)
+{
+	size_t most = 2 * (size_t)connection->limits->connection_buffer + SEND_LEAST / 8;
+	connection->send_most *= 2;
+	if (connection->send_most > most)
+		connection->send_most = most;
+	if (connection->send_most > SEND_MOST)
+		connection->send_most = SEND_MOST;
+	if (connection->send_most < SEND_LEAST)
+		connection->send_most = SEND_LEAST;
+}
+
 static void send_or_keep(struct connection *connection, struct iovec *pieces, unsigned count, size_t length)
 {
 	if (connection->is_failed || connection->is_closed || length == 0)
 		return;
+	bool is_large = length > connection->send_most / 2;
 	while (connection->kept == NULL && length > 0) {
 		size_t sent = send_pieces(connection, pieces, count);
 		if (sent == 0)
@@ -84,8 +98,12 @@ static void send_or_keep(struct connection *connection, struct iovec *pieces, un
 			pieces->iov_len -= sent;
 		}
 	}
-	if (length > 0 && !connection->is_failed)
+	if (length > 0 && !connection->is_failed) {
 		keep(connection, pieces, count, length);
+		connection->send_most = SEND_LEAST;
+	} else if (is_large && connection->send_most < SEND_MOST) {
+		grow(connection);
+	}
 }
 
 bool connection_send_kept(struct connection *connection)
@@ -132,9 +150,9 @@ static int on_bio_write(BIO *bio, const char *bytes, int length)
 	}
 	if (engine->sealed_for != NULL && engine->sealed_for != connection)
 		connection_send_sealed(engine->sealed_for);
-	if (engine->sealed_length + count > SEALED_SIZE)
+	if (engine->sealed_length + count > connection->send_most)
 		connection_send_sealed(connection);
-	if (count > SEALED_SIZE || connection->is_failed)
+	if (count > SEND_LEAST || connection->is_failed)
 		return -1;
 	memcpy(engine->sealed + engine->sealed_length, bytes, count);
 	engine->sealed_length += count;
@@ -229,7 +247,8 @@ static bool has_room(const struct connection *connection, size_t length, size_t 
 	const struct engine *engine = connection->engine;
 	if (connection->ssl != NULL)
 		return engine->gathered + length <= GATHER_TLS;
-	return engine->gathered + length <= GATHER_CLEAR && engine->gathered + engine->lent + length + lent <= SEND_CLEAR &&
+	return engine->gathered + length <= GATHER_CLEAR &&
+		   engine->gathered + engine->lent + length + lent <= connection->send_most &&
 		   engine->piece_count + 2 <= PIECES_MAX;
 }
 

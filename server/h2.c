@@ -13,7 +13,7 @@
 #include "server/stream.h"
 
 enum {
-	TURN_OUTPUT = 512 * 1024,
+	TURN_OUTPUT = 1024 * 1024,
 	HEADERS_OUT_MAX = RESPONSE_HEADERS_MAX + 2,
 	HEAD_OUT_MAX = 256 * 1024,
 	SMALL_WINDOW = 1024

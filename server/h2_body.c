@@ -7,7 +7,7 @@
 /* A DATA frame with its head is one TLS record. Larger ones only in the clear, to peers that take them: FRAME_MOST when
  * the body moves, so that no other stream waits long for a frame to end. */
 enum { FRAME_HEAD = 9, FRAME_TLS = 16384 - FRAME_HEAD, FRAME_SMALL = 16384, FRAME_LARGE = 64 * 1024 };
-enum { PAUSE_AFTER = 256 * 1024 };
+enum { PAUSE_AFTER = 512 * 1024 };
 
 static uint32_t most_payload(const struct connection *connection, const struct stream *stream, uint32_t frame_limit)
 {

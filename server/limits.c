@@ -34,7 +34,7 @@ const struct setting limits_settings[] = {
 	LIMIT(connection_window, SETTING_BYTES, "1 MiB", 65535, GIB, "what a peer may send ahead on one connection"),
 	LIMIT(stream_buffer, SETTING_BYTES, "64 KiB", 16384, 16 << 20, "held for one stream that its peer does not take"),
 	LIMIT(connection_buffer, SETTING_BYTES, "256 KiB", 16384, 64 << 20,
-		"held for one connection that its peer does not take"),
+		"held for one connection that its peer does not take; up to four times as much of one that took all so far"),
 	LIMIT(collected_body, SETTING_BYTES, "1 MiB", 1024, 64 << 20, "a request body that is read whole (JSON)"),
 	LIMIT(request_body, SETTING_BYTES, "64 GiB", 1024, GIB << 20, "a streamed request body"),
 	LIMIT(tls_ms, SETTING_MILLISECONDS, "5 s", 100, 600000, "for the TLS handshake"),

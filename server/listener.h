@@ -28,11 +28,11 @@ struct source_count {
 	char peer[46];
 	unsigned count;
 };
-enum { SOURCE_BUCKETS = 1024, INPUT_SIZE = 64 * 1024, GATHER_TLS = 16384, GATHER_CLEAR = 256 * 1024, PIECES_MAX = 64 };
-/* What one send of a clear connection has at most: a block of a source in frames of 16 KiB, and their heads. */
-enum { SEND_CLEAR = GATHER_CLEAR + 16 * 9 + 1024 };
-/* Records of one send: what a share may send in a turn, with what TLS adds. */
-enum { SEALED_SIZE = 8 * (16384 + 64) };
+enum { SOURCE_BUCKETS = 1024, INPUT_SIZE = 64 * 1024, GATHER_TLS = 16384, GATHER_CLEAR = 512 * 1024, PIECES_MAX = 128 };
+/* What one send is given: so many frames of 16 KiB with what HTTP/2 and TLS add, the more when the socket took all of
+ * the last one, the least when it did not. Larger ones cost less; but what a slow peer's socket does not take is kept
+ * for it. */
+enum { SEND_LEAST = 8 * (16384 + 64), SEND_MOST = 4 * SEND_LEAST };
 /* What nghttp2 packs frames into: a head, a pad length, the largest payload. Of frames above 16 KiB, which clear
  * connections send to peers that take them, nghttp2 writes no payload. */
 enum { FRAME_MOST = 256 * 1024, FRAME_EXTRA = 9 + 1, FRAME_BUFFER = FRAME_EXTRA + 16384 };
@@ -58,7 +58,7 @@ struct engine {
 	struct iovec pieces[PIECES_MAX];
 	unsigned piece_count;
 	uint64_t send_number; /* of the next send of what was gathered */
-	uint8_t *sealed;      /* SEALED_SIZE: TLS records on their way to the socket */
+	uint8_t *sealed;      /* SEND_MOST: TLS records on their way to the socket */
 	size_t sealed_length;
 	unsigned records; /* of this flush */
 	struct connection *sealed_for;

@@ -6,9 +6,9 @@
 enum { CAP_TICK_MS = 5, BURST_MIN = 64 * 1024 };
 /* A round has so many bytes for all who send much, that is a frame or more; of these each share's quantum is a part. So
  * a round is short however many they are, and shorter the fewer: the answers of those who ask for little wait for one
- * of them, and a connection of many tenants can carry it in one turn. A share that was alone for CALM rounds has four
- * of the largest quanta: nobody waits for it, and larger sends cost less. */
-enum { ROUND = 384 * 1024, QUANTUM_LEAST = 16 * 1024, QUANTUM_MOST = 64 * 1024, ALONE = 4, MUCH = 16 * 1024 };
+ * of them, and a connection of many tenants can carry it in one turn. A share that was alone for CALM rounds has eight
+ * of the largest quanta: nobody waits for it, and larger reads and sends cost less. */
+enum { ROUND = 384 * 1024, QUANTUM_LEAST = 16 * 1024, QUANTUM_MOST = 64 * 1024, ALONE = 8, MUCH = 16 * 1024 };
 /* So many, 64 MiB, that who asks a dozen times a second meets no large one. */
 enum { CALM = 1024 };
 enum { OVERDRAFT = 16384 }; /* what one take may overdraw */
@@ -166,11 +166,8 @@ static void schedule(struct scheduler *scheduler)
 	if (scheduler->is_scheduled)
 		return;
 	scheduler->is_scheduled = true;
-	/* among others one round a turn: what has come for them meanwhile is read first */
-	if (scheduler->was_alone)
-		worker_later(scheduler->worker, &scheduler->task);
-	else
-		worker_next(scheduler->worker, &scheduler->task);
+	/* one round a turn: what has come meanwhile is read first, of whomever */
+	worker_next(scheduler->worker, &scheduler->task);
 }
 
 static struct scheduler *scheduler_of(struct worker *worker)
@@ -330,6 +327,11 @@ bool share_rest(struct share *share, size_t least, struct share_waiter *waiter)
 		share->credit = 0;
 	wait_for_round(share, waiter);
 	return true;
+}
+
+bool share_is_alone(const struct share *share)
+{
+	return share->scheduler->was_alone;
 }
 
 void share_return(struct share *share, size_t unused)

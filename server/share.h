@@ -1,5 +1,5 @@
 /* A share: the account by which one worker divides its core and its sockets between tenants. Deficit round robin by
- * bytes: in each round a share may send `weight` quanta, four times as many when it has long been the only one that
+ * bytes: in each round a share may send `weight` quanta, eight times as many when it has long been the only one that
  * sends; a share that has used its round waits until the others have had theirs and what came for them has been read. A
  * bucket caps bytes per second. Worker-local: no atomics. */
 #pragma once
@@ -39,6 +39,8 @@ size_t share_take(struct share *share, size_t wanted, struct share_waiter *waite
 /* For who would read a block that does not fit into this round: while no other share sends, the next round costs
  * nothing and has room for `least`. True: the waiter was queued for it. */
 bool share_rest(struct share *share, size_t least, struct share_waiter *waiter);
+/* No other share has sent for long: who sends or reads much at once keeps nobody waiting. */
+bool share_is_alone(const struct share *share);
 /* Gives back what was taken and not used. */
 void share_return(struct share *share, size_t unused);
 void share_leave(struct share_waiter *waiter);

@@ -11,7 +11,7 @@
 
 enum { FREE_STREAMS_MAX = 256, LOGGED_PATH_MAX = 256, REFUSED_BODY_MAX = 64 * 1024, INNER_READ_AHEAD = 256 * 1024 };
 /* What the client reads at once. */
-enum { BLOCK_MOST = 256 * 1024 };
+enum { BLOCK_MOST = 512 * 1024 };
 enum { MOVING_BYTES = 256 * 1024, MOVING_MS = 100, MOVING_FACTOR = 4 };
 
 #define METRIC_LIST(X)                                                                                                 \
@@ -323,6 +323,11 @@ bool stream_is_moving(const struct stream *stream)
 		   (int64_t)worker_now_ms(exchange->worker) - stream->progress_ms <= MOVING_MS;
 }
 
+static struct share *share_of(const struct stream *stream)
+{
+	return stream->exchange.share != NULL ? stream->exchange.share : share_common(stream->exchange.worker);
+}
+
 /* What this exchange may hold beyond what its peer takes now: its own limit, and what the connection's leaves. The
  * limits are for peers that do not take: for one that does, large reads from the source are worth more. */
 static void set_read_ahead(struct stream *stream)
@@ -335,8 +340,8 @@ static void set_read_ahead(struct stream *stream)
 	const struct limits *limits = stream->connection->limits;
 	size_t own = (size_t)limits->stream_buffer, most = (size_t)limits->connection_buffer;
 	if (stream_is_moving(stream)) {
-		own = most;
 		most *= MOVING_FACTOR;
+		own = share_is_alone(share_of(stream)) ? most : most / MOVING_FACTOR;
 	}
 	stream->connection->held -= exchange->held;
 	size_t held = stream->connection->held, left = held < most ? most - held : 0;
@@ -350,11 +355,6 @@ static void note_held(struct stream *stream, enum body_state state, size_t count
 	stream->connection->held += stream->exchange.held;
 	if (state != BODY_MORE || count > 0) /* else it is still its turn to read */
 		block_turn_note(stream, state == BODY_LATER);
-}
-
-static struct share *share_of(const struct stream *stream)
-{
-	return stream->exchange.share != NULL ? stream->exchange.share : share_common(stream->exchange.worker);
 }
 
 /* A block that is read now and sent in two halves costs a call more than one that waits for the next round. */
