@@ -1010,7 +1010,7 @@ static void put_profile(size_t number, const char *state)
 }
 
 /* What is shown is of these numbers, in this order. */
-static void must_show(const size_t *numbers, size_t count)
+static void must_list(const size_t *numbers, size_t count)
 {
 	struct json *list = answered();
 	size_t at = 0;
@@ -1043,11 +1043,11 @@ static void profiles_are_listed_and_found_in_portions(void **unused)
 			numbers[count++] = i;
 	}
 	assert_int_equal(call(1, "GET", profiles_path(""), NULL), 200);
-	must_show(numbers, count);
+	must_list(numbers, count);
 	assert_int_equal(call(0, "POST", query, "{\"offset\":100,\"limit\":90}"), 200);
 	for (size_t i = 0; i < 90; i++)
 		numbers[i] = 100 + i;
-	must_show(numbers, 90);
+	must_list(numbers, 90);
 	assert_string_equal(shot.total, "300");
 	assert_int_equal(call(0, "POST", query, "{\"offset\":1000}"), 200);
 	assert_string_equal(shot.answer, "[]");
@@ -1061,7 +1061,7 @@ static void profiles_are_listed_and_found_in_portions(void **unused)
 		}
 	}
 	assert_true(count > 0);
-	must_show(numbers, count);
+	must_list(numbers, count);
 	snprintf(body, sizeof(body), "%zu", count);
 	assert_string_equal(shot.total, body);
 	/* a caller that leaves */
