@@ -1,4 +1,5 @@
-/* Answers: their heads stand ready when nghttp2 makes the frame, their bodies are asked for; what goes out in a turn. */
+/* Answers: their heads stand ready when nghttp2 makes the frame, their bodies are asked for; what goes out in a turn.
+ */
 #include <string.h>
 
 #include "server/answer_head.h"

@@ -1,4 +1,5 @@
-/* What comes in, so much in a turn: whole frames to nghttp2, frames of fields to h2_fields.c, the rest to a later turn. */
+/* What comes in, so much in a turn: whole frames to nghttp2, frames of fields to h2_fields.c, the rest to a later turn.
+ */
 #include "server/h2_private.h"
 
 /* What one connection may have done in a turn before it waits behind the others. */

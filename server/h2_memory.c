@@ -1,6 +1,6 @@
-/* Memory of nghttp2's sessions. The first and largest piece is the buffer it packs frames into. What lies there is taken
- * (connection_write) before another session packs, so the sessions of a worker share one; it stays in the cache, too.
- * What a session is opened with, 9 KiB mostly of zeros, lies in the connection's drawer. */
+/* Memory of nghttp2's sessions. The first and largest piece is the buffer it packs frames into. What lies there is
+ * taken (connection_write) before another session packs, so the sessions of a worker share one; it stays in the cache,
+ * too. What a session is opened with, 9 KiB mostly of zeros, lies in the connection's drawer. */
 #include <stdlib.h>
 #include <string.h>
 

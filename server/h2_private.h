@@ -1,4 +1,5 @@
-/* What the files of HTTP/2 share: the connection's session, and who does what with it. All on the connection's worker. */
+/* What the files of HTTP/2 share: the connection's session, and who does what with it. All on the connection's worker.
+ */
 #pragma once
 
 #include <nghttp2/nghttp2.h>

@@ -74,7 +74,7 @@ static void open_world(struct world *world, size_t managers, const struct pm_set
 	world->bus = &world->buses[0];
 	broker_open(world->bus, state_worker(world->fabric.state));
 	assert_int_equal(letters_open(world->fabric.state, world->bus, &world->letters), STATUS_OK);
-	assert_int_equal(record_index_open(world->fabric.state, RECORD_PARKED, RECORD_KEY_ID, &world->parked), STATUS_OK);
+	assert_int_equal(record_index_open(world->fabric.state, RECORD_PARKED, &world->parked), STATUS_OK);
 	for (; world->manager_count < managers; world->manager_count++)
 		assert_int_equal(
 			pm_open(with,

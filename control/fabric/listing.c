@@ -219,7 +219,7 @@ static void scan_on(struct task *task)
 		return;
 	}
 	free(scan->cursor);
-	scan->cursor = text_copy(record_index_at(index, at - 1)->key);
+	scan->cursor = text_copy(record_index_at(index, at - 1)->id);
 	if (scan->cursor != NULL) {
 		worker_post(scan->worker, &scan->task);
 		return;

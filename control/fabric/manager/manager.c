@@ -114,9 +114,9 @@ enum status manager_open(const struct manager_settings *settings, struct state *
 	made->state = state;
 	made->cells = cells;
 	made->placer = placer;
-	enum status status = record_index_open(state, RECORD_TENANT, RECORD_KEY_ID, &made->tenants);
+	enum status status = record_index_open(state, RECORD_TENANT, &made->tenants);
 	if (status == STATUS_OK)
-		status = record_index_open(state, RECORD_DATASPACE_PROFILE, RECORD_KEY_ID, &made->dataspaces);
+		status = record_index_open(state, RECORD_DATASPACE_PROFILE, &made->dataspaces);
 	if (status == STATUS_OK)
 		status = profile_index_open(state, &made->profiles);
 	if (status != STATUS_OK) {

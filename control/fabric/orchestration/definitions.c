@@ -405,9 +405,9 @@ enum status definitions_open(struct state *state, struct rest *rest, struct defi
 	if (made == NULL)
 		return STATUS_NO_MEMORY;
 	made->state = state;
-	enum status status = record_index_open(state, RECORD_ACTIVITY_DEFINITION, RECORD_KEY_ID, &made->activities);
+	enum status status = record_index_open(state, RECORD_ACTIVITY_DEFINITION, &made->activities);
 	if (status == STATUS_OK)
-		status = record_index_open(state, RECORD_ORCHESTRATION_DEFINITION, RECORD_KEY_ID, &made->orchestrations);
+		status = record_index_open(state, RECORD_ORCHESTRATION_DEFINITION, &made->orchestrations);
 	if (status == STATUS_OK && rest != NULL)
 		status = rest_add(rest, "/api/v1alpha1", endpoints, COUNT(endpoints), made);
 	if (status == STATUS_OK)

@@ -142,7 +142,7 @@ enum status ledger_open(struct pm *pm)
 	pm->by_id = map_new();
 	if (pm->by_id == NULL)
 		return STATUS_NO_MEMORY;
-	enum status status = record_index_open(pm->base.state, RECORD_ORCHESTRATION, RECORD_KEY_ID, &pm->index);
+	enum status status = record_index_open(pm->base.state, RECORD_ORCHESTRATION, &pm->index);
 	if (status == STATUS_OK)
 		state_watch(pm->base.state, RECORD_ORCHESTRATION, on_record, NULL, pm);
 	return status;
