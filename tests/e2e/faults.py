@@ -186,6 +186,11 @@ class Ground:
             "dataspaceProfileIds": [self.dataspace], "participantRoles": {}, "vpaProperties": {"cfm.dataplane": types},
             "properties": {"celld.placement": placement} if is_spread else {}, **members})["id"]
 
+    def has_room(self):
+        """Would a participant with a data plane in each cell be placed now?"""
+        types = [{"type": type} for type in ("cfm.connector", "cfm.credentialservice")]
+        return bool(self.fleet.ok("POST", "/placements", {"requests": types + [{"type": "cfm.dataplane", "require": {"site": [name]}} for name in self.names]})["chosen"])
+
     def profile(self, id):
         return self.managers.profile(self.tenant, id)
 

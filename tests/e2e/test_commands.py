@@ -376,6 +376,8 @@ def storm(ground, count, part=100):
         wait_for(lambda: ground.fleet.status(name) in HEARD, 90, f"{name} to be heard")
         ground.fleet.ok("POST", f"/cells/{name}/uncordon")
     if all(ground.fleet.status(name) in ("HEALTHY", "DEGRADED") for name in ground.names):
+        # placement hears at once that components are not ready, and after a while that they are again
+        wait_for(lambda: ground.has_room(), 60, "components that are ready")
         id = ground.deploy(is_spread=len(ground.names) > 1)
         ground.wait(id, "active", 60)
 

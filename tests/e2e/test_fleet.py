@@ -264,7 +264,7 @@ def test_a_killed_cell_is_suspect_then_unreachable(fleet):
     assert fleet.health(name)["capacity"]["max"] == 100
     cell.start()
     fleet.wait_status(name, "HEALTHY", 40)
-    assert state_of(fleet, name) == "active"
+    wait_for(lambda: state_of(fleet, name) == "active", 10, "its record")
 
 
 def test_a_stopped_cell_comes_back(fleet):

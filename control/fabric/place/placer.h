@@ -27,7 +27,7 @@ void placer_free(struct placer *placer);
  * records of the same transaction were refused. NULL: nothing to add. False: give up, `done` gets INTERNAL. `done`
  * once, on a later turn or this one: OK; NOT_FOUND: no cell fits, `explain` says why as JSON (control.md 2.7.6) and
  * `line` in text for people; CONFLICT, NOT_FOUND with no line, INVALID: what the store says of the caller's records;
- * REFUSED: five times another placer was faster; else what the store says. */
+ * REFUSED: fifty times another placer was faster; else what the store says. */
 struct placement {
 	const struct place_request *const *requests;
 	size_t count;        /* 1 .. PLACE_GROUP_MAX */

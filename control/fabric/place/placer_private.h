@@ -12,7 +12,7 @@ enum {
 	DECISION_JOBS = 64, /* placements in one record */
 	STORED_CELLS = 32,  /* of so many cells a stored decision tells of each */
 	TOLD_CELLS = 10000, /* and a dry run */
-	TRIES = 5,
+	TRIES = 50,
 	TICK_MS = 1000
 };
 
