@@ -228,7 +228,10 @@ class Nats:
     # --- buckets
     def kv_get(self, bucket, key):
         """(value, revision), or (None, 0)."""
-        answer = self.request(f"$JS.API.DIRECT.GET.KV_{bucket}", {"last_by_subj": f"$KV.{bucket}.{key}"})
+        try:
+            answer = self.request(f"$JS.API.DIRECT.GET.KV_{bucket}", {"last_by_subj": f"$KV.{bucket}.{key}"}, timeout=2)
+        except queue.Empty:  # of a bucket that is not there yet nobody answers
+            return None, 0
         return (None, 0) if answer.status else (answer.body, int(answer.headers["Nats-Sequence"]))
 
     def kv_put(self, bucket, key, value, expected=None):
