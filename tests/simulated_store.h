@@ -262,7 +262,7 @@ static inline void simulated_trim(void)
 			first = simulated.processes[i]->told;
 	}
 	size_t gone = (size_t)(first - simulated.log_first);
-	if (gone < 4096 && first != simulated.log_end)
+	if (gone == 0 || (gone < 4096 && first != simulated.log_end))
 		return;
 	for (size_t i = 0; i < gone; i++) {
 		free(simulated.log[i].id);
