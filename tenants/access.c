@@ -71,18 +71,6 @@ struct access {
 
 /* --- opening */
 
-static enum status read_file(const char *path, struct buffer *content)
-{
-	int folder;
-	const char *name;
-	enum status status = safe_file_split(path, &folder, &name);
-	if (status != STATUS_OK)
-		return status;
-	status = safe_file_read(folder, name, KEY_BYTES_MAX, true, content);
-	close(folder);
-	return status;
-}
-
 static enum status create_key(const char *file)
 {
 	int folder;
@@ -130,11 +118,11 @@ static enum status own_key_load(const char *file, bool create, struct key **key,
 		buffer_append(error, TEXT("access.key_file: not set"));
 		return STATUS_INVALID;
 	}
-	enum status status = read_file(file, &content);
+	enum status status = safe_file_load(file, KEY_BYTES_MAX, true, &content);
 	if (status == STATUS_NOT_FOUND && create) {
 		status = create_key(file);
 		if (status == STATUS_OK)
-			status = read_file(file, &content);
+			status = safe_file_load(file, KEY_BYTES_MAX, true, &content);
 	}
 	if (status == STATUS_OK)
 		status = name_key(buffer_text(&content), key);

@@ -3,7 +3,6 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "server/url.h"
 #include "tenants/provider_keys.h"
@@ -63,23 +62,12 @@ static void trust_publish(struct provider *provider, struct trust *trust)
 
 /* --- where keys come from */
 
-static enum status read_file(const char *path, struct buffer *content)
-{
-	int folder;
-	const char *name;
-	enum status status = safe_file_split(path, &folder, &name);
-	if (status != STATUS_OK)
-		return status;
-	status = safe_file_read(folder, name, JWKS_BYTES_MAX, false, content);
-	close(folder);
-	return status;
-}
-
 static enum status load_file(struct provider *provider, struct buffer *error)
 {
 	struct buffer content = {0};
 	struct trust *trust = NULL;
-	enum status status = provider->jwks_file == NULL ? STATUS_OK : read_file(provider->jwks_file, &content);
+	enum status status =
+		provider->jwks_file == NULL ? STATUS_OK : safe_file_load(provider->jwks_file, JWKS_BYTES_MAX, false, &content);
 	if (status == STATUS_OK)
 		status = trust_new(provider->jwks_file == NULL ? TEXT_NONE : buffer_text(&content),
 			provider->issuer == NULL ? TEXT_NONE : text_of(provider->issuer), &trust);

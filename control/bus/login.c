@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "server/base/secret.h"
 #include "tenants/vault/safe_file.h"
@@ -86,13 +85,7 @@ enum status login_make(const struct bus_settings *settings, struct login **login
 
 static bool read_secret(const char *path, struct buffer *content, struct buffer *error)
 {
-	int folder;
-	const char *name;
-	enum status status = safe_file_split(path, &folder, &name);
-	if (status == STATUS_OK) {
-		status = safe_file_read(folder, name, SECRET_MAX, true, content);
-		close(folder);
-	}
+	enum status status = safe_file_load(path, SECRET_MAX, true, content);
 	if (status != STATUS_OK)
 		buffer_printf(error, "%s: %s", path, status_text(status));
 	while (content->length > 0 && strchr("\r\n", content->bytes[content->length - 1]) != NULL)

@@ -140,3 +140,15 @@ enum status safe_file_replace(int directory, const char *name, mode_t mode, stru
 	}
 	return fsync(directory) == 0 ? STATUS_OK : STATUS_IO;
 }
+
+enum status safe_file_load(const char *path, size_t limit, bool private, struct buffer *content)
+{
+	int folder;
+	const char *name;
+	enum status status = safe_file_split(path, &folder, &name);
+	if (status != STATUS_OK)
+		return status;
+	status = safe_file_read(folder, name, limit, private, content);
+	close(folder);
+	return status;
+}

@@ -12,6 +12,8 @@ enum status safe_file_split(const char *path, int *directory, const char **name)
  * file. */
 enum status safe_file_read(
 	int directory, const char *name, size_t limit, bool private, struct buffer *content) MUST_CHECK;
+/* The same of a path. */
+enum status safe_file_load(const char *path, size_t limit, bool private, struct buffer *content) MUST_CHECK;
 /* Whole and durable or not at all; never over an existing file: CONFLICT. */
 enum status safe_file_create(int directory, const char *name, mode_t mode, struct text content) MUST_CHECK;
 /* Whole and durable or the old one. One writer a name. */

@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "tenants/dp/fetch.h"
 #include "tenants/vault/safe_file.h"
@@ -178,16 +177,7 @@ static void on_client_secret(void *context, enum status status, struct text secr
  * and local (a projected volume), and this is not the data path. */
 static enum status read_subject(const char *path, struct buffer *content)
 {
-	int folder;
-	const char *name;
-	if (path == NULL)
-		return STATUS_NOT_FOUND;
-	enum status status = safe_file_split(path, &folder, &name);
-	if (status != STATUS_OK)
-		return status;
-	status = safe_file_read(folder, name, SUBJECT_MAX, false, content);
-	close(folder);
-	return status;
+	return path == NULL ? STATUS_NOT_FOUND : safe_file_load(path, SUBJECT_MAX, false, content);
 }
 
 static void exchange(struct callback_tokens *token)
