@@ -87,12 +87,7 @@ static void on_stored(void *context, enum status status, int64_t revision)
 {
 	struct call *call = context;
 	(void)revision;
-	if (!call_resumes(call))
-		return;
-	if (status == STATUS_OK)
-		call_finish(call);
-	else
-		call_refuse_status(call, status);
+	call_go_on(call, status, call_finish);
 }
 
 void data_plane_put(struct call *call, struct text body)

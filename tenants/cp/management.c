@@ -79,6 +79,16 @@ bool call_resumes(struct call *call)
 	return false;
 }
 
+void call_go_on(struct call *call, enum status status, void (*next)(struct call *call))
+{
+	if (!call_resumes(call))
+		return;
+	if (status == STATUS_OK)
+		next(call);
+	else
+		call_refuse_status(call, status);
+}
+
 void call_finish(struct call *call)
 {
 	if (call->answer.failed)
@@ -93,12 +103,7 @@ static void on_stored(void *context, enum status status, int64_t revision)
 {
 	struct call *call = context;
 	(void)revision;
-	if (!call_resumes(call))
-		return;
-	if (status == STATUS_OK)
-		call_finish(call);
-	else
-		call_refuse_status(call, status);
+	call_go_on(call, status, call_finish);
 }
 
 void call_submit(struct call *call, struct transaction *transaction,
@@ -202,12 +207,7 @@ static void on_taken(void *context, enum status status, struct early_config *ear
 	struct call *call = context;
 	early_config_free(call->early);
 	call->early = early;
-	if (!call_resumes(call))
-		return;
-	if (status == STATUS_OK)
-		store_participant(call);
-	else
-		call_refuse_status(call, status);
+	call_go_on(call, status, store_participant);
 }
 
 /* CONFLICT: another was as fast, or there is a configuration that came before. */
@@ -256,12 +256,7 @@ static void on_cleared(void *context, enum status status, struct text result)
 {
 	struct call *call = context;
 	(void)result;
-	if (!call_resumes(call))
-		return;
-	if (status == STATUS_OK)
-		store_participant(call);
-	else
-		call_refuse_status(call, status);
+	call_go_on(call, status, store_participant);
 }
 
 static void create(struct call *call, struct text body)
@@ -363,12 +358,7 @@ static void on_forgotten(void *context, enum status status, struct text result)
 {
 	struct call *call = context;
 	(void)result;
-	if (!call_resumes(call))
-		return;
-	if (status == STATUS_OK)
-		call_finish(call);
-	else
-		call_refuse_status(call, status);
+	call_go_on(call, status, call_finish);
 }
 
 static void on_deleted(void *context, enum status status, int64_t revision)

@@ -54,6 +54,8 @@ void call_refuse(struct call *call, int status, const char *type, const char *me
 void call_refuse_status(struct call *call, enum status status);
 /* Ends waiting; false when the caller has gone and the call with it. */
 bool call_resumes(struct call *call);
+/* What came back decides: on to `next`, or refused; nothing when the caller has gone. */
+void call_go_on(struct call *call, enum status status, void (*next)(struct call *call));
 /* Answers with call->status and call->answer. */
 void call_finish(struct call *call);
 void call_submit(struct call *call, struct transaction *transaction,
