@@ -101,9 +101,8 @@ size_t answer_head_room(const struct header *fields, size_t count)
 	return room;
 }
 
-size_t answer_head_write(uint8_t *into, int status, const struct header *fields, size_t count)
+static uint8_t *write_fields(uint8_t *at, const struct header *fields, size_t count)
 {
-	uint8_t *at = write_status(into, status);
 	for (size_t i = 0; i < count; i++) {
 		unsigned index = find_name(fields[i].name);
 		at = write_integer(at, PREFIX_LITERAL, 0, index);
@@ -111,5 +110,15 @@ size_t answer_head_write(uint8_t *into, int status, const struct header *fields,
 			at = write_text(at, fields[i].name);
 		at = write_text(at, fields[i].value);
 	}
-	return (size_t)(at - into);
+	return at;
+}
+
+size_t answer_head_write(uint8_t *into, int status, const struct header *fields, size_t count)
+{
+	return (size_t)(write_fields(write_status(into, status), fields, count) - into);
+}
+
+size_t answer_trailers_write(uint8_t *into, const struct header *fields, size_t count)
+{
+	return (size_t)(write_fields(into, fields, count) - into);
 }

@@ -1,20 +1,47 @@
-/* Answers: their heads stand ready when nghttp2 makes the frame, their bodies are asked for; what goes out in a turn.
- */
+/* HTTP/2: answers. Their heads stand ready until the flush, their bodies are asked for; what goes out in a turn. */
 #include <string.h>
 
 #include "server/answer_head.h"
-#include "server/h2_body.h"
 #include "server/h2_private.h"
 
-enum { TURN_OUTPUT = 1024 * 1024, HEADERS_OUT_MAX = RESPONSE_HEADERS_MAX + 2, NUMBER_MAX = 24 };
+enum { TURN_OUTPUT = 1024 * 1024, HEADERS_OUT_MAX = RESPONSE_HEADERS_MAX + 2, NUMBER_MAX = 24, TABLE_OF_NOTHING = 0x20 };
+/* How much of an answered request is read over. */
+enum { REST_MAX = 16 * 1024 };
+
+/* --- queues */
+
+void send_queue_add(struct send_queue *queue, struct stream *stream)
+{
+	if (stream->send_previous != NULL)
+		return;
+	if (queue->first == NULL)
+		queue->end = &queue->first;
+	stream->send_next = NULL;
+	stream->send_previous = queue->end;
+	*queue->end = stream;
+	queue->end = &stream->send_next;
+	stream->send_queue = queue;
+}
+
+void send_queue_leave(struct stream *stream)
+{
+	if (stream->send_previous == NULL)
+		return;
+	*stream->send_previous = stream->send_next;
+	if (stream->send_next != NULL)
+		stream->send_next->send_previous = stream->send_previous;
+	else
+		stream->send_queue->end = stream->send_previous;
+	stream->send_previous = NULL;
+}
+
+void h2_queue_body(struct h2 *h2, struct stream *stream)
+{
+	if (stream->is_sending && !stream->is_deferred && !stream->is_reset && stream->send_window > 0)
+		send_queue_add(&h2->bodies, stream);
+}
 
 /* --- heads */
-
-static nghttp2_nv field(struct text name, struct text value)
-{
-	return (nghttp2_nv){(uint8_t *)(uintptr_t)name.bytes, (uint8_t *)(uintptr_t)value.bytes, name.length, value.length,
-		NGHTTP2_NV_FLAG_NONE};
-}
 
 static size_t print_number(char *end, uint64_t number)
 {
@@ -42,8 +69,8 @@ static size_t list_fields(struct exchange *exchange, char *length, struct header
 	return count + stream->response_count;
 }
 
-/* nghttp2 sends a head without fields; these are put into its frame (send_head). */
-static bool submit_head(struct h2 *h2, struct stream *stream)
+/* Into memory of the exchange, with room for a frame's head and a change of the table before it. */
+static bool write_head(struct stream *stream)
 {
 	struct header fields[HEADERS_OUT_MAX];
 	char length[NUMBER_MAX];
@@ -53,47 +80,30 @@ static bool submit_head(struct h2 *h2, struct stream *stream)
 		return false;
 	stream->head = block;
 	stream->head_length = answer_head_write(block, stream->exchange.status, fields, count);
-	const nghttp2_data_provider provider = h2_body_provider(stream);
-	return nghttp2_submit_response(h2->session, stream->id, NULL, 0, stream_has_body(stream) ? &provider : NULL) == 0;
+	return true;
 }
 
-int h2_on_frame_made(nghttp2_session *session, const nghttp2_frame *frame, void *context)
+size_t h2_send_block(struct h2 *h2, int32_t id, struct text block, bool is_end)
 {
-	struct h2 *h2 = context;
-	(void)session;
-	if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.nvlen == 0)
-		h2->answering = h2_find_stream(h2, frame->hd.stream_id);
-	return 0;
-}
-
-void h2_put_frame_length(uint8_t *head, size_t length)
-{
-	for (int i = 0; i < 3; i++)
-		head[i] = (uint8_t)(length >> 8 * (2 - i));
-}
-
-/* The answer's fields, in nghttp2's frame and as many more as they need. Behind that frame's head may stand a new size
- * of the peer's table, which comes first. Returns how many bytes went out. */
-static size_t send_head(struct h2 *h2, const struct stream *stream, const uint8_t *frame, size_t length)
-{
-	struct text size = {(const char *)frame + FRAME_HEAD, length - FRAME_HEAD};
-	uint8_t head[FRAME_HEAD];
-	size_t sent = 0, total = 0;
-	memcpy(head, frame, FRAME_HEAD);
+	const uint8_t *from = (const uint8_t *)block.bytes;
+	uint8_t head[FRAME_HEAD + 1];
+	size_t sent = 0, total = 0, before = h2->is_table_due;
+	unsigned type = FRAME_HEADERS, flags = is_end ? FLAG_END_STREAM : 0;
+	head[FRAME_HEAD] = TABLE_OF_NOTHING;
+	h2->is_table_due = false;
 	do {
-		size_t left = stream->head_length - sent, room = FRAME_PAYLOAD_MAX - size.length;
-		size_t part = left < room ? left : room;
-		h2_put_frame_length(head, size.length + part);
-		head[4] = (uint8_t)(part < left ? head[4] & ~NGHTTP2_FLAG_END_HEADERS : head[4] | NGHTTP2_FLAG_END_HEADERS);
-		connection_write(h2->connection, head, FRAME_HEAD);
-		connection_write(h2->connection, (const uint8_t *)size.bytes, size.length);
-		connection_write(h2->connection, stream->head + sent, part);
+		size_t left = block.length - sent, room = FRAME_PAYLOAD_MAX - before, part = left < room ? left : room;
+		if (part == left)
+			flags |= FLAG_END_HEADERS;
+		frame_head_write(head, before + part, type, flags, id);
+		connection_write(h2->connection, head, FRAME_HEAD + before);
+		connection_write(h2->connection, from + sent, part);
 		sent += part;
-		total += FRAME_HEAD + size.length + part;
-		size.length = 0;
-		head[3] = NGHTTP2_CONTINUATION;
-		head[4] = 0;
-	} while (sent < stream->head_length);
+		total += FRAME_HEAD + before + part;
+		before = 0;
+		type = FRAME_CONTINUATION;
+		flags = 0;
+	} while (sent < block.length);
 	return total;
 }
 
@@ -108,8 +118,10 @@ static void respond(struct exchange *exchange)
 {
 	struct stream *stream = stream_of(exchange);
 	struct h2 *h2 = h2_of(stream);
-	if (!submit_head(h2, stream))
-		nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_INTERNAL_ERROR);
+	if (!write_head(stream))
+		h2_reset_stream(h2, stream, H2_INTERNAL_ERROR);
+	else if (!stream->is_reset)
+		send_queue_add(&h2->answers, stream);
 	if (!stream->is_receiving && stream->early.length > 0) { /* nobody wants it */
 		size_t early = stream->early.length;
 		buffer_free(&stream->early);
@@ -124,18 +136,28 @@ static void resume(struct exchange *exchange)
 	if (!stream->is_deferred)
 		return;
 	stream->is_deferred = false;
-	nghttp2_session_resume_data(h2_of(stream)->session, stream->id);
+	h2_queue_body(h2_of(stream), stream);
 	connection_flush_later(stream->connection);
+}
+
+static void send_continue(struct h2 *h2, const struct stream *stream)
+{
+	uint8_t block[8];
+	size_t before = h2->is_table_due, length = answer_head_write(block + before, 100, NULL, 0);
+	block[0] = before > 0 ? TABLE_OF_NOTHING : block[0];
+	h2->is_table_due = false;
+	h2_send_control(
+		h2, FRAME_HEADERS, FLAG_END_HEADERS, stream->id, (struct text){(const char *)block, before + length});
 }
 
 static void receive_body(struct exchange *exchange)
 {
 	struct stream *stream = stream_of(exchange);
+	struct h2 *h2 = h2_of(stream);
+	h2->has_receivers = true;
 	if (text_equals_ignoring_case(exchange_header(exchange, TEXT("expect")), TEXT("100-continue")) &&
-		!stream->is_end_seen && stream->early.length == 0) {
-		const nghttp2_nv interim = field(TEXT(":status"), TEXT("100"));
-		nghttp2_submit_headers(h2_of(stream)->session, NGHTTP2_FLAG_NONE, stream->id, NULL, &interim, 1, NULL);
-	}
+		!stream->is_end_seen && stream->early.length == 0 && !stream->is_responded)
+		send_continue(h2, stream);
 	connection_flush_later(stream->connection); /* delivers what came early */
 }
 
@@ -146,23 +168,21 @@ static void consume(struct exchange *exchange, size_t length)
 		length = stream->window_held;
 	stream->window_held -= length;
 	if (length > 0)
-		nghttp2_session_consume(h2_of(stream)->session, stream->id, length);
+		h2_credit(h2_of(stream), stream, length);
 	connection_flush_later(stream->connection);
 }
 
 void h2_abort_stream(struct exchange *exchange, enum status why)
 {
 	struct stream *stream = stream_of(exchange);
-	struct h2 *h2 = h2_of(stream);
-	uint32_t code = why == STATUS_STOPPED ? NGHTTP2_CANCEL
-					: why == STATUS_TOO_LARGE || why == STATUS_TIMEOUT || why == STATUS_REFUSED
-						? NGHTTP2_ENHANCE_YOUR_CALM
-						: NGHTTP2_INTERNAL_ERROR;
+	enum h2_error code = why == STATUS_STOPPED ? H2_CANCEL
+						 : why == STATUS_TOO_LARGE || why == STATUS_TIMEOUT || why == STATUS_REFUSED
+							 ? H2_ENHANCE_YOUR_CALM
+							 : H2_INTERNAL_ERROR;
 	stream->was_cut = true;
 	stream->is_abort_pending = true;
 	stream->abort_why = why;
-	nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, stream->id, code);
-	connection_flush_later(h2->connection);
+	h2_reset_stream(h2_of(stream), stream, code);
 	stream_finish(stream, why);
 }
 
@@ -170,49 +190,150 @@ const struct exchange_engine h2_engine = {respond, resume, receive_body, consume
 
 /* --- sending */
 
-/* As nghttp2_session_mem_send, which may close the stream whose last frame it gives. */
-static ssize_t send_frame(struct h2 *h2)
+/* A small body that is still on its way is read over: some clients take a reset, even one without an error, for the
+ * loss of the answer they already have (RFC 9113 section 8.1 forbids them to). */
+static bool is_rest_small(const struct stream *stream)
 {
-	const uint8_t *bytes;
-	h2->is_answer_last = false;
-	ssize_t length = nghttp2_session_mem_send(h2->session, &bytes);
-	if (length > 0 && h2->answering != NULL)
-		length = (ssize_t)send_head(h2, h2->answering, bytes, (size_t)length);
-	else if (length > 0)
-		connection_write(h2->connection, bytes, (size_t)length);
-	if (h2->is_answer_last)
-		stream_free(h2->answering);
-	h2->answering = NULL;
+	int64_t length = stream->exchange.request_length;
+	return length >= 0 && length <= REST_MAX;
+}
+
+/* The whole response has left. */
+static void end_answer(struct h2 *h2, struct stream *stream)
+{
+	stream->is_counted = true;
+	stream->is_sending = false;
+	if (stream->is_end_seen)
+		h2_close_stream(h2, stream, true);
+	else if (!is_rest_small(stream)) /* it is not wanted */
+		h2_reset_stream(h2, stream, H2_NO_ERROR);
+}
+
+static size_t send_trailers(struct h2 *h2, struct stream *stream)
+{
+	size_t room = answer_head_room(stream->trailers, stream->trailer_count), total = 0;
+	uint8_t *block = exchange_allocate(&stream->exchange, room);
+	if (block == NULL) {
+		h2_reset_stream(h2, stream, H2_INTERNAL_ERROR);
+		return 0;
+	}
+	size_t length = answer_trailers_write(block, stream->trailers, stream->trailer_count);
+	total = h2_send_block(h2, stream->id, (struct text){(const char *)block, length}, true);
+	end_answer(h2, stream);
+	return total;
+}
+
+/* The source's fault, or ours; not the peer's. */
+static void fail_body(struct h2 *h2, struct stream *stream)
+{
+	stream->was_cut = true;
+	if (!stream->is_abort_pending) {
+		stream->is_abort_pending = true;
+		stream->abort_why = STATUS_IO;
+	}
+	h2_reset_stream(h2, stream, H2_INTERNAL_ERROR);
+}
+
+/* One frame of it; it goes behind the others. */
+static size_t send_body(struct h2 *h2, struct stream *stream)
+{
+	size_t written;
+	send_queue_leave(stream);
+	switch (h2_send_body(h2, stream, &written)) {
+	case BODY_MORE:
+		h2_queue_body(h2, stream);
+		return written;
+	case BODY_LATER:
+		stream->is_deferred = true;
+		return 0;
+	case BODY_FAILED:
+		fail_body(h2, stream);
+		return 0;
+	case BODY_END:
+		break;
+	}
+	if (stream->trailer_count > 0)
+		return written + send_trailers(h2, stream);
+	end_answer(h2, stream);
+	return written;
+}
+
+/* And the first frame of its body: most answers end with it. */
+static size_t send_answer(struct h2 *h2, struct stream *stream)
+{
+	bool has_body = stream_has_body(stream);
+	send_queue_leave(stream);
+	size_t written =
+		h2_send_block(h2, stream->id, (struct text){(const char *)stream->head, stream->head_length}, !has_body);
+	if (!has_body) {
+		end_answer(h2, stream);
+		return written;
+	}
+	stream->is_sending = true;
+	if (h2->send_window > 0 && stream->send_window > 0 && connection_can_write(h2->connection))
+		return written + send_body(h2, stream);
+	h2_queue_body(h2, stream);
+	return written;
+}
+
+static size_t send_control(struct h2 *h2)
+{
+	size_t length = h2->control.length;
+	if (h2->control.failed) {
+		connection_close_later(h2->connection, STATUS_NO_MEMORY);
+		return 0;
+	}
+	connection_write(h2->connection, (const uint8_t *)h2->control.bytes, length);
+	buffer_free(&h2->control);
+	h2->control_frames = h2->control_acks = 0;
 	return length;
 }
 
-void h2_flush(struct connection *connection)
+/* Returns what was written; 0: there is nothing that may be sent. */
+static size_t send_some(struct h2 *h2)
 {
-	struct h2 *h2 = connection->session;
+	if (h2->control.length > 0)
+		return send_control(h2);
+	if (h2->is_terminated)
+		return 0;
+	if (h2->has_resets)
+		h2_close_resets(h2);
+	if (h2->answers.first != NULL)
+		return send_answer(h2, h2->answers.first);
+	while (h2->bodies.first != NULL && h2->send_window > 0 && connection_can_write(h2->connection)) {
+		size_t written = send_body(h2, h2->bodies.first);
+		if (written > 0)
+			return written;
+	}
+	return h2->control.length > 0 && connection_can_write(h2->connection) ? send_control(h2) : 0;
+}
+
+static void deliver_early(struct h2 *h2)
+{
 	for (struct stream *stream = h2->streams, *next; stream != NULL; stream = next) {
 		next = stream->next;
 		if (stream->is_receiving && !stream->is_body_over && (stream->early.length > 0 || stream->is_end_seen))
 			stream_deliver_early(stream);
 	}
+}
+
+void h2_flush(struct connection *connection)
+{
+	struct h2 *h2 = connection->session;
+	if (h2->has_receivers)
+		deliver_early(h2);
 	size_t total = 0;
-	h2->output.written = 0;
 	block_turn_pass(connection, false);
 	while (connection_can_write(connection)) {
-		h2->output.is_paused = false;
-		ssize_t length = send_frame(h2);
-		if (length < 0) {
-			connection_close_later(connection, STATUS_INTERNAL);
-			return;
-		}
-		if (length == 0 && !h2->output.is_paused && !block_turn_pass(connection, true))
+		size_t written = send_some(h2);
+		if (written == 0 && !block_turn_pass(connection, true))
 			break;
-		total += (size_t)length;
-		if (total + h2->output.written >= TURN_OUTPUT) {
+		total += written;
+		if (total >= TURN_OUTPUT) {
 			connection_flush_later(connection);
 			return;
 		}
 	}
-	if (connection_can_write(connection) && nghttp2_session_want_read(h2->session) == 0 &&
-		nghttp2_session_want_write(h2->session) == 0)
+	if (connection_can_write(connection) && (h2->is_terminated || (h2->is_told && h2->streams == NULL)))
 		connection_close_later(connection, STATUS_OK);
 }

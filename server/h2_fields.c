@@ -1,21 +1,27 @@
-/* Fields of requests and trailers: their blocks are read here, and nghttp2 gets their frames without them. */
-#include <string.h>
-
-#include "server/frame_cut.h"
+/* HTTP/2: frames of fields, that is heads and trailers of requests. */
 #include "server/h2_head.h"
 #include "server/h2_private.h"
 
-enum { PRIORITY_FIELD = 5, SIZE_ZERO = 0x20 };
+enum { PRIORITY_FIELD = 5 };
 
 /* --- a field */
+
+/* A field beyond the limits. Refusing is cheaper than serving, but not free: whoever goes on is cut off at once. */
+static void charge_excess(struct h2 *h2)
+{
+	if (++h2->excess_fields % EXCESS_FIELDS == 0)
+		h2_charge(h2, COST_CONTROL);
+	if (h2->connection->is_closing)
+		h2->block.of = FIELDS_DROPPED;
+}
 
 /* Trailers of a request: checked and counted, not kept. */
 static void take_trailer(struct h2 *h2, struct stream *stream)
 {
-	if (++h2->trailer_fields <= h2->connection->limits->header_fields)
+	if (++h2->block.trailers <= (unsigned)h2->connection->limits->header_fields)
 		return;
-	if (stream == NULL || stream->is_finished) {
-		h2_charge_excess(h2);
+	if (stream->is_finished) {
+		charge_excess(h2);
 		return;
 	}
 	exchange_abort(&stream->exchange, STATUS_REFUSED);
@@ -25,8 +31,8 @@ static void take_trailer(struct h2 *h2, struct stream *stream)
 /* The rest of the block is read and dropped, and no request comes of it. */
 static void lose_head(struct h2 *h2)
 {
-	h2->fields_of = FIELDS_DROPPED;
-	h2->is_head_lost = true;
+	h2->block.of = FIELDS_DROPPED;
+	h2->block.is_lost = true;
 }
 
 static void take_field(struct h2 *h2, struct stream *stream, const struct header_field *field)
@@ -34,13 +40,13 @@ static void take_field(struct h2 *h2, struct stream *stream, const struct header
 	bool was_refused = stream->is_refused;
 	enum status status = h2_head_add(stream, field);
 	if (status == STATUS_NO_MEMORY) {
-		nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_INTERNAL_ERROR);
+		h2_reset_stream(h2, stream, H2_INTERNAL_ERROR);
 		lose_head(h2);
 	}
 	if (status != STATUS_REFUSED)
 		return;
 	if (was_refused) {
-		h2_charge_excess(h2);
+		charge_excess(h2);
 		return;
 	}
 	h2_head_release(stream); /* nothing of it will be used */
@@ -50,11 +56,11 @@ static void take_field(struct h2 *h2, struct stream *stream, const struct header
 static void on_field(void *context, const struct header_field *field)
 {
 	struct h2 *h2 = context;
-	struct stream *stream = h2->heading;
-	bool is_trailer = h2->fields_of == FIELDS_OF_TRAILERS;
-	if (h2->fields_of == FIELDS_DROPPED || (stream == NULL && !is_trailer))
+	struct stream *stream = h2->block.stream;
+	bool is_trailer = h2->block.of == FIELDS_OF_TRAILERS;
+	if (h2->block.of == FIELDS_DROPPED || stream == NULL)
 		return;
-	if (stream != NULL && !h2_message_field(&stream->message, field->sense, field->value, is_trailer)) {
+	if (!h2_message_field(&stream->message, field->sense, field->value, is_trailer)) {
 		h2_reset_malformed(h2, stream);
 		h2_charge(h2, COST_INVALID);
 		lose_head(h2);
@@ -66,84 +72,152 @@ static void on_field(void *context, const struct header_field *field)
 		take_field(h2, stream, field);
 }
 
-/* The fields of the frame that nghttp2 is being given. After a failure nothing of the connection can be understood. */
-enum status h2_read_block(struct h2 *h2)
+/* After a failure nothing of the connection can be understood. */
+static enum status read_block(struct h2 *h2, struct text block, bool is_last)
 {
 	const struct header_sink sink = {on_field, h2};
-	h2->has_block = false;
-	enum status status = header_block_read(&h2->decoder, (const uint8_t *)h2->block.bytes, h2->block.length,
-		h2->is_block_last, h2->connection->engine->strings, &sink);
+	enum status status = header_block_read(&h2->decoder, (const uint8_t *)block.bytes, block.length, is_last,
+		h2->connection->engine->strings, &sink);
 	if (status != STATUS_OK)
-		nghttp2_session_terminate_session(
-			h2->session, status == STATUS_PROTOCOL ? NGHTTP2_COMPRESSION_ERROR : NGHTTP2_INTERNAL_ERROR);
-	return status;
+		return h2_terminate(h2, status == STATUS_PROTOCOL ? H2_COMPRESSION_ERROR : H2_INTERNAL_ERROR);
+	return h2->connection->is_closing ? STATUS_REFUSED : STATUS_OK;
 }
 
-/* --- the frame */
+/* --- the end of a block */
 
-/* Where the priority and the block stand in a frame of fields; padding may leave nothing of the latter. False: the
- * frame is broken, and nghttp2 shall say how. */
-static bool find_block(struct text frame, const struct frame_head *head, struct text *priority, struct text *block)
+static bool is_well_formed(struct h2 *h2, struct stream *stream)
 {
-	size_t from = FRAME_HEAD, padding = 0, priority_length = 0;
-	unsigned flags = head->type == NGHTTP2_HEADERS ? head->flags : 0;
-	if ((flags & NGHTTP2_FLAG_PADDED) != 0) {
-		if (from == frame.length)
-			return false;
-		padding = (uint8_t)frame.bytes[from++];
+	bool is_head = h2->block.of == FIELDS_OF_REQUEST;
+	if ((is_head ? h2_message_head(&stream->message) : h2->block.is_end) &&
+		(!h2->block.is_end || h2_message_end(&stream->message)))
+		return true;
+	h2_reset_malformed(h2, stream);
+	h2_charge(h2, COST_INVALID);
+	return false;
+}
+
+static void take_request(struct h2 *h2, struct stream *stream)
+{
+	h2_head_complete(stream, h2->block.is_end);
+	stream->is_end_seen = h2->block.is_end;
+	stream_dispatch(stream);
+	if (h2->block.is_end && stream->is_receiving && !stream->is_body_over)
+		connection_flush_later(h2->connection);
+}
+
+static void end_block(struct h2 *h2)
+{
+	struct stream *stream = h2->block.stream;
+	h2->block.id = 0;
+	if (h2->block.is_lost || stream == NULL || stream->is_reset || !is_well_formed(h2, stream))
+		return;
+	if (h2->block.of == FIELDS_OF_REQUEST) {
+		take_request(h2, stream);
+		return;
 	}
-	if ((flags & NGHTTP2_FLAG_PRIORITY) != 0)
-		priority_length = PRIORITY_FIELD;
-	if (padding > frame.length - from || priority_length > frame.length - from)
-		return false;
-	*priority = text_slice(frame, from, from + priority_length);
-	*block = text_slice(frame, from + priority_length, frame.length - padding);
-	return true;
+	if (!stream->is_finished)
+		stream_deliver(stream, NULL, 0, true);
+	if (!stream->is_reset)
+		h2_note_end(h2, stream);
 }
 
-/* The frame as nghttp2 gets it, without its block: that is read when nghttp2 has said whose it is, and before it says
- * that it is complete. Its own table is set to nothing with the first. */
-static size_t write_stub(struct h2 *h2, uint8_t *into, struct text frame, struct text priority)
-{
-	size_t length = FRAME_HEAD;
-	memcpy(into, frame.bytes, FRAME_HEAD);
-	if (into[3] == NGHTTP2_HEADERS)
-		into[4] = (uint8_t)(into[4] & ~NGHTTP2_FLAG_PADDED);
-	if (priority.length > 0)
-		memcpy(into + length, priority.bytes, priority.length);
-	length += priority.length;
-	if (!h2->has_told_size)
-		into[length++] = SIZE_ZERO;
-	h2->has_told_size = true;
-	h2_put_frame_length(into, length - FRAME_HEAD);
-	return length;
-}
+/* --- the beginning */
 
-enum status h2_take_fields(struct h2 *h2, struct text frame)
+/* What stands between padding and priority; padding may leave nothing of it. */
+static enum status cut_block(struct h2 *h2, const struct frame_head *head, struct text payload, struct text *block)
 {
-	uint8_t stub[FRAME_HEAD + PRIORITY_FIELD + 1];
-	struct frame_head head = frame_head_parse((const uint8_t *)frame.bytes);
-	struct text priority;
-	bool is_first = head.type == NGHTTP2_HEADERS;
-	enum status status = STATUS_OK;
-	h2->fields_length = head.length;
-	if ((is_first ? h2->block_id != 0 : h2->block_id != head.id || head.id == 0) ||
-		!find_block(frame, &head, &priority, &h2->block))
-		return h2_hand_over(h2, (const uint8_t *)frame.bytes, frame.length); /* it ends the connection */
-	h2->is_block_last = (head.flags & NGHTTP2_FLAG_END_HEADERS) != 0;
-	h2->block_id = h2->is_block_last ? 0 : head.id;
-	h2->has_block = true;
-	if (is_first) {
-		h2->fields_of = FIELDS_DROPPED; /* unless nghttp2 says more of it */
-		h2->is_head_lost = false;
-		h2->heading = NULL;
-	} else {
-		status = h2_read_block(h2);
+	size_t from = 0, padding = 0;
+	if ((head->flags & FLAG_PADDED) != 0) {
+		if (payload.length == 0)
+			return h2_terminate(h2, H2_FRAME_SIZE_ERROR);
+		padding = (uint8_t)payload.bytes[from++];
 	}
+	if (padding > payload.length - from)
+		return h2_terminate(h2, H2_PROTOCOL_ERROR);
+	if ((head->flags & FLAG_PRIORITY) != 0)
+		from += PRIORITY_FIELD;
+	if (from > payload.length - padding)
+		return h2_terminate(h2, H2_FRAME_SIZE_ERROR);
+	*block = text_slice(payload, from, payload.length - padding);
+	return STATUS_OK;
+}
+
+/* A block that must be decoded, for the sake of the table, and that nobody will look at. */
+static void begin_dropped(struct h2 *h2, unsigned points)
+{
+	h2->block.of = FIELDS_DROPPED;
+	h2_charge(h2, points);
+}
+
+static enum status begin_request(struct h2 *h2, const struct frame_head *head)
+{
+	const struct limits *limits = h2->connection->limits;
+	stream_ids_add(&h2->ids, head->id);
+	if (h2->is_warned) {
+		begin_dropped(h2, COST_CONTROL + head->length / 256);
+		return STATUS_OK;
+	}
+	if (h2->is_last_announced) { /* it may not have heard yet */
+		begin_dropped(h2, COST_CONTROL + head->length / 4096);
+		return STATUS_OK;
+	}
+	if (h2->open >= (unsigned)limits->streams_per_connection) {
+		if (h2->is_settled) /* it knew */
+			return h2_terminate(h2, H2_PROTOCOL_ERROR);
+		begin_dropped(h2, COST_INVALID);
+		h2_send_number(h2, FRAME_RST_STREAM, head->id, H2_REFUSED_STREAM);
+		return STATUS_OK;
+	}
+	h2->block.stream = h2_open_stream(h2, head->id);
+	h2->block.of = FIELDS_OF_REQUEST;
+	return h2->block.stream == NULL ? h2_terminate(h2, H2_INTERNAL_ERROR) : STATUS_OK;
+}
+
+static enum status begin_block(struct h2 *h2, const struct frame_head *head)
+{
+	if (head->id % 2 == 0)
+		return h2_terminate(h2, H2_PROTOCOL_ERROR);
+	h2->block = (struct h2_block){.id = head->id, .is_end = (head->flags & FLAG_END_STREAM) != 0};
+	if ((head->flags & FLAG_END_HEADERS) == 0)
+		h2->waiting_ms = worker_now_ms(h2->connection->engine->worker);
+	if (head->id > h2->ids.last)
+		return begin_request(h2, head);
+	struct stream *stream = h2_find_stream(h2, head->id);
+	if (stream != NULL && stream->is_end_seen)
+		return h2_terminate(h2, H2_STREAM_CLOSED);
+	if (stream != NULL) {
+		h2->block.stream = stream;
+		h2->block.of = FIELDS_OF_TRAILERS;
+		return STATUS_OK;
+	}
+	if (stream_ids_is_skipped(&h2->ids, head->id))
+		return h2_terminate(h2, H2_PROTOCOL_ERROR);
+	begin_dropped(h2, COST_CONTROL + head->length / 256);
+	return STATUS_OK;
+}
+
+static enum status go_on_block(struct h2 *h2, const struct frame_head *head)
+{
+	if (head->id == 0 || head->id != h2->block.id)
+		return h2_terminate(h2, H2_PROTOCOL_ERROR);
+	h2_charge(h2, COST_CONTINUATION);
+	if (++h2->block.continuations > (unsigned)h2->connection->limits->continuations)
+		return h2_terminate(h2, H2_ENHANCE_YOUR_CALM);
+	return STATUS_OK;
+}
+
+enum status h2_take_fields(struct h2 *h2, const struct frame_head *head, struct text payload)
+{
+	bool is_first = head->type == FRAME_HEADERS, is_last = (head->flags & FLAG_END_HEADERS) != 0;
+	struct text block = payload;
+	enum status status = is_first ? begin_block(h2, head) : go_on_block(h2, head);
+	if (status == STATUS_OK && is_first)
+		status = cut_block(h2, head, payload, &block);
+	if (status == STATUS_OK && h2->connection->is_closing)
+		status = STATUS_REFUSED;
 	if (status == STATUS_OK)
-		status = h2_hand_over(h2, stub, write_stub(h2, stub, frame, priority));
-	if (status == STATUS_OK && h2->has_block)
-		status = h2_read_block(h2);
-	h2->has_block = false;
+		status = read_block(h2, block, is_last);
+	if (status == STATUS_OK && is_last)
+		end_block(h2);
 	return status;
 }

@@ -2,15 +2,12 @@
  */
 #pragma once
 
-#include <nghttp2/nghttp2.h>
-
-#include "server/frame_cut.h"
-#include "server/frame_scan.h"
-#include "server/h2_body.h"
+#include "server/frame_reader.h"
 #include "server/header_block.h"
 #include "server/stream.h"
+#include "server/stream_ids.h"
 
-enum { HEAD_OUT_MAX = 256 * 1024 };
+enum { HEAD_OUT_MAX = 256 * 1024, STREAM_BUCKETS = 16 };
 /* What a peer pays for what it provokes. */
 enum {
 	COST_RESET = 3,
@@ -24,66 +21,120 @@ enum {
 /* Whose the fields are that come in. */
 enum fields_of { FIELDS_DROPPED, FIELDS_OF_REQUEST, FIELDS_OF_TRAILERS };
 
+/* A block of fields, in one frame or several. */
+struct h2_block {
+	int32_t id; /* its stream, as long as its end has not come; 0: none */
+	enum fields_of of;
+	struct stream *stream; /* NULL: nobody's that we know */
+	bool is_end, is_lost;  /* END_STREAM; no request comes of it */
+	unsigned continuations, trailers;
+};
+
+/* The DATA frame whose payload comes in. */
+struct h2_body_in {
+	struct stream *stream; /* NULL: nobody wants it */
+	uint32_t padding;      /* still to come behind the body */
+	bool has_padding;      /* the length of the padding comes next */
+};
+
 struct h2 {
-	struct h2_output output; /* first */
 	struct connection *connection;
-	struct frame_scan scan;
-	struct frame_cut cut;
-	uint64_t cut_ms; /* since when the end of a frame of fields is awaited */
+	unsigned preface; /* bytes of it that have come */
+	struct frame_reader reader;
+	uint64_t waiting_ms; /* since when the end of a frame, or of a block of fields, is awaited */
+	struct h2_block block;
+	struct h2_body_in body_in;
 	struct header_decoder decoder;
-	struct text block;      /* of the frame of fields that nghttp2 is being given, as long as has_block */
-	uint32_t fields_length; /* that frame's length as it came */
-	int32_t block_id;       /* the stream whose block is not complete; 0: none */
-	enum fields_of fields_of;
-	bool has_block, is_block_last, is_head_lost, has_told_size;
-	nghttp2_session *session;
-	struct stream *streams;
-	struct stream *answering; /* whose head is in the frame that is being sent */
-	struct stream *found;     /* find_stream's */
-	struct stream *heading;   /* whose fields are coming in; NULL: nobody's that we know */
+	/* streams */
+	struct stream *streams; /* all */
+	struct stream *buckets[STREAM_BUCKETS];
+	struct stream_ids ids;
+	int32_t last_opened;
+	unsigned open;
 	int64_t opened;
-	unsigned trailer_fields;
+	struct send_queue answers, bodies; /* heads to be sent; bodies that may be sent */
+	bool has_resets, has_receivers;    /* streams that are to be closed; whose runtime takes the body */
+	/* what the peer lets us send */
+	int64_t send_window;
+	int32_t stream_send_window; /* of new streams */
+	uint32_t frame_limit, table_limit;
+	bool is_table_due; /* the next block says that we keep none */
+	/* what we let the peer send */
+	int64_t receive_window;
+	size_t owed; /* taken out of it and to be given back */
+	int32_t stream_receive_window;
+	bool is_settled; /* the peer has heard our settings */
+	bool has_settings;
+	/* frames of control to be sent */
+	struct buffer control;
+	unsigned control_frames, control_acks;
+	bool is_warned, is_last_announced, is_told; /* a GOAWAY was sent: why, or one was received */
+	bool is_terminated;                         /* nothing follows */
 	uint32_t excess_fields;
+	struct penalty resets;
 	uint64_t turn; /* what the two below count */
 	unsigned turn_frames, turn_streams;
 	struct buffer postponed; /* input for the turns to come, from `postponed_from` on */
 	size_t postponed_from;
-	bool is_warned, is_last_announced, has_settings, has_frame_buffer, is_answer_last;
-	bool is_opening; /* what nghttp2 asks for now stays as long as its session */
 };
 
-/* h2_streams.c */
-const nghttp2_session_callbacks *h2_callbacks(void);
+/* h2_control.c: frames without a body */
 /* So many points; the connection may be at its end afterwards. */
 void h2_charge(struct h2 *h2, unsigned points);
-/* A field beyond the limits. */
-void h2_charge_excess(struct h2 *h2);
-/* NULL: it is closed, or was never there. */
-struct stream *h2_find_stream(struct h2 *h2, int32_t id);
-/* Out of the connection's list; it is not freed. */
-void h2_delist(struct h2 *h2, struct stream *stream);
 /* GOAWAY: streams that come later are not looked at. */
 void h2_announce_last(struct h2 *h2);
-/* The stream ends; its request was against the rules. */
-void h2_reset_malformed(struct h2 *h2, const struct stream *stream);
+/* GOAWAY, and the end. Returns PROTOCOL. */
+enum status h2_terminate(struct h2 *h2, enum h2_error code);
+void h2_send_control(struct h2 *h2, unsigned type, unsigned flags, int32_t id, struct text payload);
+void h2_send_number(struct h2 *h2, unsigned type, int32_t id, uint32_t number);
+/* The settings and the window we begin with. */
+void h2_send_settings(struct h2 *h2);
+/* One whole frame. Not OK: the connection is at its end. */
+enum status h2_take_control(struct h2 *h2, const struct frame_head *head, const uint8_t *payload) MUST_CHECK;
+
+/* h2_streams.c */
+/* NULL: it is closed, or was never there. */
+struct stream *h2_find_stream(const struct h2 *h2, int32_t id);
+/* With an id above the last; NULL when out of memory. */
+struct stream *h2_open_stream(struct h2 *h2, int32_t id);
+/* RST_STREAM: the stream is closed with the next flush. */
+void h2_reset_stream(struct h2 *h2, struct stream *stream, enum h2_error code);
+/* The stream's request was against the rules. */
+void h2_reset_malformed(struct h2 *h2, struct stream *stream);
+/* Now. */
+void h2_close_stream(struct h2 *h2, struct stream *stream, bool is_clean);
+void h2_close_resets(struct h2 *h2);
+/* The request has ended: if all of the answer has gone, too, the stream is closed. */
+void h2_note_end(struct h2 *h2, struct stream *stream);
+/* Without calls of its runtime, which have been. */
+void h2_free_stream(struct h2 *h2, struct stream *stream);
+/* Gives back what was taken out of the peer's windows; `stream` may be NULL. */
+void h2_credit(struct h2 *h2, struct stream *stream, size_t length);
+/* False: it is no stream's, or the frame breaks the rules of all: see `status`. */
+enum status h2_begin_data(struct h2 *h2, const struct frame_head *head) MUST_CHECK;
+/* A piece of its payload; is_last: nothing is left. */
+enum status h2_take_data(struct h2 *h2, struct text piece, bool is_last) MUST_CHECK;
 
 /* h2_fields.c */
-/* The fields of the frame that nghttp2 is being given. After a failure nothing of the connection can be understood. */
-enum status h2_read_block(struct h2 *h2) MUST_CHECK;
 /* A whole frame of fields. */
-enum status h2_take_fields(struct h2 *h2, struct text frame) MUST_CHECK;
+enum status h2_take_fields(struct h2 *h2, const struct frame_head *head, struct text payload) MUST_CHECK;
 
 /* h2_input.c */
 enum status h2_receive(struct connection *connection, const uint8_t *bytes, size_t length);
-/* To nghttp2. */
-enum status h2_hand_over(struct h2 *h2, const uint8_t *bytes, size_t length) MUST_CHECK;
 
 /* h2_answer.c */
 extern const struct exchange_engine h2_engine;
-int h2_on_frame_made(nghttp2_session *session, const nghttp2_frame *frame, void *context);
 void h2_abort_stream(struct exchange *exchange, enum status why);
-void h2_put_frame_length(uint8_t *head, size_t length);
 void h2_flush(struct connection *connection);
+void send_queue_add(struct send_queue *queue, struct stream *stream);
+/* Also when it stands in none. */
+void send_queue_leave(struct stream *stream);
+/* The stream's body may be sent from now on, if it has one and the peer's window is open. */
+void h2_queue_body(struct h2 *h2, struct stream *stream);
+/* A block of fields as HEADERS and CONTINUATION frames; returns how many bytes they are. */
+size_t h2_send_block(struct h2 *h2, int32_t id, struct text block, bool is_end);
 
-/* h2_memory.c: for the session of `h2`. */
-nghttp2_mem h2_memory(struct h2 *h2);
+/* h2_body.c */
+/* The next frame of a body whose windows are open: what the runtime says of it, and how many bytes it is with its head.
+ */
+enum body_state h2_send_body(struct h2 *h2, struct stream *stream, size_t *written);

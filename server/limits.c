@@ -29,7 +29,6 @@ const struct setting limits_settings[] = {
 	LIMIT(queued_acks, SETTING_INTEGER, "100", 10, 10000, "answers to PING and SETTINGS waiting to be sent"),
 	LIMIT(queued_frames, SETTING_INTEGER, "1000", 200, 100000, "frames waiting to be sent"),
 	LIMIT(header_table_in, SETTING_BYTES, "4 KiB", 0, 65536, "HPACK table for what peers send"),
-	LIMIT(header_table_out, SETTING_BYTES, "4 KiB", 0, 65536, "HPACK table for what we send"),
 	LIMIT(stream_window, SETTING_BYTES, "64 KiB", 1024, 16 << 20, "what a peer may send ahead on one stream"),
 	LIMIT(connection_window, SETTING_BYTES, "1 MiB", 65535, GIB, "what a peer may send ahead on one connection"),
 	LIMIT(stream_buffer, SETTING_BYTES, "64 KiB", 16384, 16 << 20, "held for one stream that its peer does not take"),
@@ -50,19 +49,30 @@ const struct setting limits_settings[] = {
 };
 const size_t limits_setting_count = sizeof(limits_settings) / sizeof(limits_settings[0]);
 
+/* What is spent afterwards, in thousandths. */
+static int64_t spend(struct penalty *penalty, int64_t burst, int64_t rate, uint64_t now_ms, unsigned points)
+{
+	if (now_ms > penalty->at_ms) {
+		uint64_t passed = now_ms - penalty->at_ms;
+		/* long rests forgive all; the bound keeps the product in range */
+		int64_t back = passed > 86400000 ? burst * 1000 : (int64_t)passed * rate;
+		penalty->spent_milli = penalty->spent_milli > back ? penalty->spent_milli - back : 0;
+		penalty->at_ms = now_ms;
+	}
+	return penalty->spent_milli += (int64_t)points * 1000;
+}
+
 enum penalty_verdict penalty_charge(
 	struct penalty *penalty, const struct limits *limits, uint64_t now_ms, unsigned points)
 {
 	int64_t burst = limits->penalty_burst * 1000;
-	if (now_ms > penalty->at_ms) {
-		uint64_t passed = now_ms - penalty->at_ms;
-		/* long rests forgive all; the bound keeps the product in range */
-		int64_t back = passed > 86400000 ? burst : (int64_t)passed * limits->penalty_rate;
-		penalty->spent_milli = penalty->spent_milli > back ? penalty->spent_milli - back : 0;
-		penalty->at_ms = now_ms;
-	}
-	penalty->spent_milli += (int64_t)points * 1000;
-	if (penalty->spent_milli >= burst)
+	int64_t spent = spend(penalty, limits->penalty_burst, limits->penalty_rate, now_ms, points);
+	if (spent >= burst)
 		return PENALTY_OUT;
-	return penalty->spent_milli * 4 >= burst * 3 ? PENALTY_WARN : PENALTY_FINE;
+	return spent * 4 >= burst * 3 ? PENALTY_WARN : PENALTY_FINE;
+}
+
+bool penalty_add(struct penalty *penalty, int64_t burst, int64_t rate, uint64_t now_ms, unsigned points)
+{
+	return spend(penalty, burst, rate, now_ms, points) <= burst * 1000;
 }

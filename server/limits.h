@@ -17,7 +17,7 @@ struct limits {
 	int64_t header_bytes, header_fields; /* 32 KiB (name+value+32 each), 100, cookie crumbs counted one by one */
 	int64_t continuations;               /* 8 */
 	int64_t settings_entries, queued_acks, queued_frames;           /* 32, 100, 1,000 */
-	int64_t header_table_in, header_table_out;                      /* 4 KiB, 4 KiB */
+	int64_t header_table_in;                                        /* 4 KiB */
 	int64_t stream_window, connection_window;                       /* of what peers may send us: 64 KiB, 1 MiB */
 	int64_t stream_buffer, connection_buffer;                       /* of what we hold for a peer: 64 KiB, 256 KiB */
 	int64_t collected_body;                                         /* JSON bodies: 1 MiB */
@@ -39,3 +39,5 @@ enum penalty_verdict { PENALTY_FINE, PENALTY_WARN, PENALTY_OUT };
 /* Charges `points`; WARN from 75 % of the burst on (send GOAWAY, finish what runs), OUT at the burst (close). */
 enum penalty_verdict penalty_charge(
 	struct penalty *penalty, const struct limits *limits, uint64_t now_ms, unsigned points);
+/* The same bucket with a burst and a rate a second of its own. False: it is over. */
+bool penalty_add(struct penalty *penalty, int64_t burst, int64_t rate, uint64_t now_ms, unsigned points) MUST_CHECK;

@@ -33,9 +33,8 @@ enum { SOURCE_BUCKETS = 1024, INPUT_SIZE = 64 * 1024, GATHER_TLS = 16384, GATHER
  * the last one, the least when it did not. Larger ones cost less; but what a slow peer's socket does not take is kept
  * for it. */
 enum { SEND_LEAST = 8 * (16384 + 64), SEND_MOST = 4 * SEND_LEAST };
-/* What nghttp2 packs frames into: a head, a pad length, the largest payload. Of frames above 16 KiB, which clear
- * connections send to peers that take them, nghttp2 writes no payload. */
-enum { FRAME_MOST = 256 * 1024, FRAME_EXTRA = 9 + 1, FRAME_BUFFER = FRAME_EXTRA + 16384 };
+/* A frame of HTTP/2 on its way into TLS: one record. Clear connections send larger ones to peers that take them. */
+enum { FRAME_BUFFER = 16384, FRAME_MOST = 256 * 1024 };
 
 struct engine {
 	struct server *server;
@@ -64,7 +63,7 @@ struct engine {
 	struct connection *sealed_for;
 	struct drawer_pool *drawers;
 	struct known_strings *strings;
-	uint8_t *frame; /* FRAME_EXTRA + FRAME_MOST: shared by the worker's HTTP/2 sessions */
+	uint8_t *frame; /* FRAME_BUFFER: shared by the worker's HTTP/2 sessions */
 	char date[32];
 	int64_t date_s;
 	uint64_t random; /* state of the trace id generator */

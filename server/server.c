@@ -175,7 +175,7 @@ static enum status on_start(void *context, struct worker *worker)
 	engine->sealed = malloc(SEND_MOST);
 	engine->drawers = drawer_pool_new();
 	engine->strings = known_strings_new();
-	engine->frame = malloc(FRAME_EXTRA + FRAME_MOST);
+	engine->frame = malloc(FRAME_BUFFER);
 	engine->send_number = 1;
 	engine->tick = timer_new(worker, on_tick, engine);
 	engine->accept_again = timer_new(worker, on_accept_again, engine);

@@ -10,13 +10,27 @@ enum { STREAM_ARENA = 3072, TRAILERS_MAX = 8, RESPONSE_HEADERS_MAX = 100 };
 
 struct arena_block;
 
+/* Streams of a connection that have something to send, in turn. */
+struct send_queue {
+	struct stream *first, **end;
+};
+
 struct stream {
 	struct exchange exchange; /* first */
 	struct share_waiter waiter;
 	struct connection *connection;
 	struct stream *next_free;
 	struct stream *next, *previous; /* of the connection */
-	int32_t id;                     /* HTTP/2 */
+	/* HTTP/2: */
+	int32_t id;
+	struct stream *chain;               /* of the connection's table of ids */
+	int64_t send_window, receive_window; /* what either may still send */
+	size_t owed;                        /* taken out of the latter and to be given back */
+	struct stream *send_next, **send_previous;
+	struct send_queue *send_queue;       /* in which it stands, if send_previous is set */
+	bool is_sending;                     /* the head is out, the body is not */
+	bool is_reset, is_reset_clean;       /* RST_STREAM is on its way; it says NO_ERROR */
+	/* both: */
 	bool is_dispatched, is_responded, is_finished, is_receiving, is_body_over, is_end_seen, is_deferred, is_refused,
 		is_counted;
 	bool is_busy; /* inside a callback of this exchange: an abort waits for its end */

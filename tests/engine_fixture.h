@@ -38,7 +38,7 @@ static inline void fixture_open(struct engine_fixture *fixture, const struct han
 		.worker = fixture->worker,
 		.input = malloc(INPUT_SIZE),
 		.gather = malloc(GATHER_CLEAR),
-		.frame = malloc(FRAME_EXTRA + FRAME_MOST),
+		.frame = malloc(FRAME_BUFFER),
 		.send_number = 1,
 		.drawers = drawer_pool_new(),
 		.strings = known_strings_new()};

@@ -58,7 +58,7 @@ def test_print_config_shows_every_setting_with_help(tmp_path):
     assert all(lines[number - 1].startswith("\t\t//") for number in keys)
     limits = {"streams_per_connection": 100, "streams_per_lifetime": 100000, "reset_burst": 200, "reset_rate": 33, "penalty_burst": 500, "penalty_rate": 20,
         "header_bytes": 32768, "header_fields": 100, "continuations": 8, "settings_entries": 32, "queued_acks": 100, "queued_frames": 1000, "header_table_in": 4096,
-        "header_table_out": 4096, "stream_window": 65536, "connection_window": 1 << 20, "stream_buffer": 65536, "connection_buffer": 256 << 10, "collected_body": 1 << 20,
+        "stream_window": 65536, "connection_window": 1 << 20, "stream_buffer": 65536, "connection_buffer": 256 << 10, "collected_body": 1 << 20,
         "tls_ms": 5000, "preface_ms": 5000, "header_ms": 10000, "idle_ms": 300000, "stream_idle_ms": 60000}
     assert {key: printed["limits"][key] for key in limits} == limits
     assert printed["store"]["file"].endswith("cell.db") and printed["dp"]["source_root"].endswith("sources")
