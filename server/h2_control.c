@@ -182,11 +182,15 @@ static enum status take_ping(struct h2 *h2, const struct frame_head *head, const
 	return acknowledge(h2, FRAME_PING, (struct text){(const char *)payload, PING_SIZE});
 }
 
+bool h2_is_on_itself(const struct frame_head *head, const uint8_t *priority)
+{
+	return (int32_t)(h2_number(priority) & INT32_MAX) == head->id;
+}
+
 static enum status take_priority(struct h2 *h2, const struct frame_head *head, const uint8_t *payload)
 {
 	h2_charge(h2, COST_CONTROL);
-	bool is_on_itself = (int32_t)(h2_number(payload) & INT32_MAX) == head->id;
-	return is_on_itself ? h2_terminate(h2, H2_PROTOCOL_ERROR) : STATUS_OK;
+	return h2_is_on_itself(head, payload) ? h2_terminate(h2, H2_PROTOCOL_ERROR) : STATUS_OK;
 }
 
 static enum status take_goaway(struct h2 *h2, const struct frame_head *head, const uint8_t *payload)

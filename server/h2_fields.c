@@ -134,11 +134,13 @@ static enum status cut_block(struct h2 *h2, const struct frame_head *head, struc
 	}
 	if (padding > payload.length - from)
 		return h2_terminate(h2, H2_PROTOCOL_ERROR);
-	if ((head->flags & FLAG_PRIORITY) != 0)
-		from += PRIORITY_FIELD;
-	if (from > payload.length - padding)
+	bool has_priority = (head->flags & FLAG_PRIORITY) != 0;
+	size_t end = payload.length - padding, behind = from + (has_priority ? PRIORITY_FIELD : 0);
+	if (behind > end)
 		return h2_terminate(h2, H2_FRAME_SIZE_ERROR);
-	*block = text_slice(payload, from, payload.length - padding);
+	if (has_priority && h2_is_on_itself(head, (const uint8_t *)payload.bytes + from))
+		return h2_terminate(h2, H2_PROTOCOL_ERROR);
+	*block = text_slice(payload, behind, end);
 	return STATUS_OK;
 }
 
@@ -146,6 +148,7 @@ static enum status cut_block(struct h2 *h2, const struct frame_head *head, struc
 static void begin_dropped(struct h2 *h2, unsigned points)
 {
 	h2->block.of = FIELDS_DROPPED;
+	stream_ids_cut(&h2->ids, h2->block.id);
 	h2_charge(h2, points);
 }
 
@@ -190,8 +193,9 @@ static enum status begin_block(struct h2 *h2, const struct frame_head *head)
 		h2->block.of = FIELDS_OF_TRAILERS;
 		return STATUS_OK;
 	}
-	if (stream_ids_is_skipped(&h2->ids, head->id))
-		return h2_terminate(h2, H2_PROTOCOL_ERROR);
+	enum stream_past past = stream_ids_past(&h2->ids, head->id);
+	if (past != STREAM_CUT)
+		return h2_terminate(h2, past == STREAM_SKIPPED ? H2_PROTOCOL_ERROR : H2_STREAM_CLOSED);
 	begin_dropped(h2, COST_CONTROL + head->length / 256);
 	return STATUS_OK;
 }

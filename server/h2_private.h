@@ -89,6 +89,8 @@ void h2_send_control(struct h2 *h2, unsigned type, unsigned flags, int32_t id, s
 void h2_send_number(struct h2 *h2, unsigned type, int32_t id, uint32_t number);
 /* The settings and the window we begin with. */
 void h2_send_settings(struct h2 *h2);
+/* Priorities are read and not followed; a stream that depends on itself is an error. */
+bool h2_is_on_itself(const struct frame_head *head, const uint8_t *priority);
 /* One whole frame. Not OK: the connection is at its end. */
 enum status h2_take_control(struct h2 *h2, const struct frame_head *head, const uint8_t *payload) MUST_CHECK;
 

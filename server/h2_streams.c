@@ -74,6 +74,7 @@ void h2_reset_stream(struct h2 *h2, struct stream *stream, enum h2_error code)
 	stream->is_reset_clean = code == H2_NO_ERROR;
 	h2->has_resets = true;
 	send_queue_leave(stream);
+	stream_ids_cut(&h2->ids, stream->id);
 	h2_send_number(h2, FRAME_RST_STREAM, stream->id, code);
 	if (code != H2_NO_ERROR && !stream->was_cut)
 		h2_charge(h2, COST_RESET);
@@ -147,7 +148,7 @@ enum status h2_begin_data(struct h2 *h2, const struct frame_head *head)
 	bool is_padded = (head->flags & FLAG_PADDED) != 0;
 	if (head->id == 0 || head->id > h2->ids.last || (is_padded && head->length == 0))
 		return h2_terminate(h2, H2_PROTOCOL_ERROR);
-	if (stream != NULL && stream->is_end_seen)
+	if (stream != NULL ? stream->is_end_seen : stream_ids_past(&h2->ids, head->id) != STREAM_CUT)
 		return h2_terminate(h2, H2_STREAM_CLOSED);
 	h2->receive_window -= head->length;
 	if (h2->receive_window < 0)

@@ -266,6 +266,7 @@ static const char *peer_hears(struct peer *peer)
 	". "
 #define WINDOW "W0:983041 " /* the connection's window is larger than the protocol's */
 
+static const char long_frame[16385];
 static const struct {
 	const char *what;
 	struct frame frames[6];
@@ -388,6 +389,35 @@ static const struct {
 	/* what ends the connection */
 	{"an even id", {REQUEST(2, END, GET HELLO)}, WINDOW "G0:1 end "},
 	{"an id again", {REQUEST(3, END, GET HELLO), REQUEST(1, END, GET HELLO)}, WINDOW GOT_HELLO(3) "G3:1 end "},
+	{"a head after the end", {REQUEST(1, END, GET HELLO), REQUEST(1, END, GET HELLO)}, WINDOW GOT_HELLO(1) "G1:5 end "},
+	{"data after the end", {REQUEST(1, END, GET HELLO), {NGHTTP2_DATA, END, 1, TEXT("x")}},
+		WINDOW GOT_HELLO(1) "G1:5 end "},
+	{"data before the answer, after the end", {REQUEST(1, END, GET "\x04\x05/hold"), {NGHTTP2_DATA, 0, 1, TEXT("x")}},
+		WINDOW "G1:5 end "},
+	{"data after the peer's reset",
+		{REQUEST(1, 0, POST "\x04\x05/take"), {NGHTTP2_RST_STREAM, 0, 1, FIELDS("\0\0\0\x08")},
+			{NGHTTP2_DATA, 0, 1, TEXT("x")}},
+		WINDOW "G1:5 end "},
+	{"data after our reset",
+		{REQUEST(1, 0, POST "\x04\x07/refuse"), {NGHTTP2_DATA, 0, 1, TEXT("x")}, REQUEST(3, END, GET HELLO)},
+		WINDOW "H1 :status=403 content-length=0. R1:0 " GOT_HELLO(3)},
+	{"a head that depends on itself",
+		{{NGHTTP2_HEADERS, HEADERS_END | END | 0x20, 1, FIELDS("\0\0\0\1\x10" GET HELLO)}}, WINDOW "G1:1 end "},
+	{"a padded head with a priority",
+		{{NGHTTP2_HEADERS, HEADERS_END | END | 0x28, 1, FIELDS("\2\0\0\0\0\x10" GET HELLO "\0\0")}},
+		WINDOW GOT_HELLO(1)},
+	{"more padding than head", {{NGHTTP2_HEADERS, HEADERS_END | END | 8, 1, FIELDS("\xff" GET HELLO)}},
+		WINDOW "G1:1 end "},
+	{"more padding than body",
+		{REQUEST(1, 0, POST ECHO), {NGHTTP2_DATA, END | 8, 1, FIELDS("\6abcde")}}, WINDOW "G1:1 end "},
+	{"a frame above all size", {{NGHTTP2_PING, 0, 0, {long_frame, sizeof(long_frame)}}}, WINDOW "G0:6 end "},
+	{"settings twice acknowledged", {{NGHTTP2_SETTINGS, ACK, 0, TEXT("")}}, WINDOW "G0:1 end "},
+	{"settings of half an entry", {{NGHTTP2_SETTINGS, 0, 0, FIELDS("\0\4\0")}}, WINDOW "G0:6 end "},
+	{"a window of a stream that overflows",
+		{REQUEST(1, END, GET "\x04\x05/hold"), {NGHTTP2_WINDOW_UPDATE, 0, 1, FIELDS("\x7f\xff\xff\xff")}},
+		WINDOW "R1:3 "},
+	{"no table of ours", {{NGHTTP2_SETTINGS, 0, 0, FIELDS("\0\1\0\0\0\0")}, REQUEST(1, END, GET HELLO)},
+		WINDOW GOT_HELLO(1)},
 	{"data of nobody", {{NGHTTP2_DATA, END, 1, TEXT("x")}}, WINDOW "G0:1 end "},
 	{"a header block that is none", {REQUEST(1, END, "\xff\xff\xff\xff\xff\xff")}, WINDOW "G1:9 end "},
 	{"a ping that is short", {{NGHTTP2_PING, 0, 0, TEXT("1234")}}, WINDOW "G0:6 end "},
@@ -697,7 +727,7 @@ static void dropped_heads_are_charged(void **state)
 		struct buffer head = {0};
 		peer_open(&peer);
 		send_frame(&peer, NGHTTP2_HEADERS, HEADERS_END | END, 1, LITERAL(GET "\x04\x05/hold"));
-		send_frame(&peer, NGHTTP2_HEADERS, HEADERS_END | END, 3, LITERAL(GET HELLO));
+		send_frame(&peer, NGHTTP2_HEADERS, HEADERS_END, 3, LITERAL(POST "\x04\x07/refuse")); /* reset by us */
 		for (unsigned pings = 0; floods[i].is_warned && pings < 375; pings++)
 			send_frame(&peer, NGHTTP2_PING, 0, 0, TEXT("12345678"));
 		peer_hears(&peer);
