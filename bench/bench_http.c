@@ -1,9 +1,12 @@
-/* Header decoding and body frames, with nghttp2 as the engine uses it. */
+/* Heads and frames of HTTP/2 as the engine reads and writes them. */
 #include <nghttp2/nghttp2.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bench/benches.h"
+#include "server/answer_head.h"
+#include "server/frame_reader.h"
+#include "server/header_block.h"
 
 #define FIELD(name, value)                                                                                             \
 	{                                                                                                                  \
@@ -11,15 +14,24 @@
 			NGHTTP2_NV_FLAG_NONE                                                                                       \
 	}
 
-/* A pull's head with a token of `argument` bytes, every field literal, as after a new connection. */
+static void take_field(void *context, const struct header_field *field)
+{
+	(void)context;
+	bench_keep(field);
+}
+
+/* A pull's head with a token of `argument` bytes, every field literal, as after a new connection; its strings came
+ * before. */
 static void header_decode(struct bench *bench)
 {
 	size_t length = (size_t)bench_argument(bench);
 	char *token = malloc(length + 1);
 	nghttp2_hd_deflater *deflater;
-	nghttp2_hd_inflater *inflater;
+	struct known_strings *known = known_strings_new();
+	const struct header_sink sink = {take_field, NULL};
+	struct header_decoder decoder;
 	uint8_t block[16384];
-	if (token == NULL || nghttp2_hd_deflate_new(&deflater, 4096) != 0 || nghttp2_hd_inflate_new(&inflater) != 0)
+	if (token == NULL || known == NULL || nghttp2_hd_deflate_new(&deflater, 4096) != 0)
 		abort();
 	memset(token, 'x', length);
 	const nghttp2_nv fields[] = {FIELD(":method", "GET"), FIELD(":scheme", "https"),
@@ -31,112 +43,61 @@ static void header_decode(struct bench *bench)
 	if (nghttp2_hd_deflate_change_table_size(deflater, 0) != 0)
 		abort();
 	ssize_t size = nghttp2_hd_deflate_hd(deflater, block, sizeof(block), fields, sizeof(fields) / sizeof(fields[0]));
+	header_decoder_open(&decoder);
 	while (bench_continues(bench)) {
-		const uint8_t *at = block;
-		size_t left = size > 0 ? (size_t)size : 0;
-		nghttp2_nv field;
-		for (int flags = 0; left > 0 && (flags & NGHTTP2_HD_INFLATE_FINAL) == 0;) {
-			ssize_t used = nghttp2_hd_inflate_hd2(inflater, &field, &flags, at, left, 1);
-			if (used < 0) {
-				bench_fail(bench, "the block was refused");
-				break;
-			}
-			at += used;
-			left -= (size_t)used;
-			bench_keep(&field);
+		if (header_block_read(&decoder, block, size > 0 ? (size_t)size : 0, true, known, &sink) != STATUS_OK) {
+			bench_fail(bench, "the block was refused");
+			break;
 		}
-		nghttp2_hd_inflate_end_headers(inflater);
 	}
-	nghttp2_hd_inflate_del(inflater);
+	header_decoder_close(&decoder);
+	known_strings_free(known);
 	nghttp2_hd_deflate_del(deflater);
 	free(token);
 }
 
-struct wire {
-	nghttp2_session *client, *server;
-	size_t payload;
-	uint8_t *source;
-};
-
-static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *into, size_t room, uint32_t *flags,
-	nghttp2_data_source *source, void *context)
+/* The head of a pulled file. */
+static void answer_head(struct bench *bench)
 {
-	const struct wire *wire = context;
-	(void)session, (void)id, (void)flags, (void)source;
-	size_t count = room < wire->payload ? room : wire->payload;
-	memcpy(into, wire->source, count);
-	return (ssize_t)count;
-}
-
-static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *context)
-{
-	const nghttp2_data_provider provider = {.read_callback = on_read};
-	const nghttp2_nv status[] = {FIELD(":status", "200")};
-	(void)context;
-	if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
-		nghttp2_submit_response(session, frame->hd.stream_id, status, 1, &provider);
-	return 0;
-}
-
-static void pass(nghttp2_session *from, nghttp2_session *to)
-{
-	const uint8_t *bytes;
-	for (ssize_t length; (length = nghttp2_session_mem_send(from, &bytes)) > 0;) {
-		if (nghttp2_session_mem_recv(to, bytes, (size_t)length) < 0)
-			abort();
-	}
-}
-
-/* One DATA frame of `argument` bytes, produced in place by the session as on a TLS connection. */
-static void body_frame(struct bench *bench)
-{
-	static uint8_t payload[16384];
-	struct wire wire = {.payload = (size_t)bench_argument(bench), .source = payload};
-	nghttp2_session_callbacks *callbacks;
-	const nghttp2_nv request[] = {
-		FIELD(":method", "GET"), FIELD(":scheme", "https"), FIELD(":authority", "a"), FIELD(":path", "/")};
-	if (nghttp2_session_callbacks_new(&callbacks) != 0)
+	const struct header fields[] = {{TEXT("date"), TEXT("Thu, 26 Nov 2026 09:00:00 GMT")},
+		{TEXT("content-length"), TEXT("1024")}, {TEXT("content-type"), TEXT("application/json")},
+		{TEXT("etag"), TEXT("\"0123456789abcdef0123456789abcdef\"")},
+		{TEXT("last-modified"), TEXT("Thu, 26 Nov 2026 08:00:00 GMT")}, {TEXT("accept-ranges"), TEXT("bytes")}};
+	const size_t count = sizeof(fields) / sizeof(fields[0]);
+	uint8_t block[1024];
+	if (answer_head_room(fields, count) > sizeof(block))
 		abort();
-	nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
-	if (nghttp2_session_server_new(&wire.server, callbacks, &wire) != 0 ||
-		nghttp2_session_client_new(&wire.client, callbacks, &wire) != 0)
-		abort();
-	nghttp2_submit_settings(wire.client, NGHTTP2_FLAG_NONE, NULL, 0);
-	nghttp2_submit_settings(wire.server, NGHTTP2_FLAG_NONE, NULL, 0);
-	nghttp2_submit_request(wire.client, NULL, request, 4, NULL, NULL);
-	pass(wire.client, wire.server);
-	bench_set_bytes(bench, (int64_t)wire.payload);
-	size_t sent = 0;
 	while (bench_continues(bench)) {
-		const uint8_t *bytes;
-		ssize_t length = nghttp2_session_mem_send(wire.server, &bytes);
-		if (length <= 0) {
-			bench_fail(bench, "no frame was produced");
-			break;
-		}
-		bench_keep(bytes);
-		sent += bytes[3] == NGHTTP2_DATA ? (size_t)length - 9 : 0;
-		if (sent >= 32768) { /* the client gives back what it got */
-			uint8_t update[26] = {0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 8, 0, 0, 0, 0, 1};
-			update[11] = update[24] = (uint8_t)(sent >> 8);
-			update[12] = update[25] = (uint8_t)sent;
-			if (nghttp2_session_mem_recv(wire.server, update, sizeof(update)) != sizeof(update)) {
-				bench_fail(bench, "the windows could not be opened");
-				break;
-			}
-			sent = 0;
-		}
+		size_t length = answer_head_write(block, 200, fields, count);
+		bench_keep(&length);
 	}
-	nghttp2_session_del(wire.client);
-	nghttp2_session_del(wire.server);
-	nghttp2_session_callbacks_del(callbacks);
+}
+
+/* 64 KiB of input that is frames of HEADERS with `argument` bytes. */
+static void frame_read(struct bench *bench)
+{
+	static uint8_t input[64 * 1024];
+	size_t payload = (size_t)bench_argument(bench), frames = sizeof(input) / (FRAME_HEAD + payload), seen;
+	struct frame_reader reader = {0};
+	for (size_t i = 0; i < frames; i++)
+		frame_head_write(input + i * (FRAME_HEAD + payload), payload, FRAME_HEADERS, 0, 1);
+	bench_set_bytes(bench, (int64_t)(frames * (FRAME_HEAD + payload)));
+	while (bench_continues(bench)) {
+		struct text left = {(const char *)input, frames * (FRAME_HEAD + payload)}, piece;
+		for (seen = 0; frame_reader_next(&reader, &left, &piece) == PIECE_FRAME; seen++)
+			bench_keep(piece.bytes);
+		if (seen != frames)
+			bench_fail(bench, "frames are missing");
+	}
+	frame_reader_close(&reader);
 }
 
 void register_http_benches(void)
 {
-	static const int64_t tokens[] = {43, 500}, payloads[] = {1024, 4096, 16375};
+	static const int64_t tokens[] = {43, 500}, payloads[] = {100, 1000};
 	bench_register("header_decode/token", header_decode, tokens, 2);
-	bench_register("body_frame/payload", body_frame, payloads, 3);
+	bench_register("answer_head", answer_head, NULL, 0);
+	bench_register("frame_read/payload", frame_read, payloads, 2);
 }
 
 void register_benches(void)

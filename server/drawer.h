@@ -1,6 +1,6 @@
 /* A drawer: memory of one connection that is shut while nobody needs it. What was taken from it stands at the same
- * addresses with the same bytes when it is opened again; shut, only what is not zero is kept, packed. OpenSSL's and
- * nghttp2's largest objects are mostly zeros: a connection that waits costs half.
+ * addresses with the same bytes when it is opened again; shut, only what is not zero is kept, packed. OpenSSL's
+ * largest objects are mostly zeros: a connection that waits costs half.
  *
  * Drawers are of one worker, and so is all that is done with them. */
 #pragma once
@@ -33,7 +33,7 @@ void drawer_free(struct drawer *drawer);
 void *drawer_take(struct drawer *drawer, size_t size);
 /* How many bytes can be read from `bytes`, which was taken, without leaving the drawers. */
 size_t drawer_extent(const void *bytes);
-/* Does this memory lie in any drawer? From any thread; every free of OpenSSL and nghttp2 asks. */
+/* Does this memory lie in any drawer? From any thread; every free of OpenSSL asks. */
 static inline bool drawer_owns(const void *bytes)
 {
 	return (uintptr_t)bytes - drawer_range < DRAWER_RANGE;

@@ -4,7 +4,12 @@
 #include "server/answer_head.h"
 #include "server/h2_private.h"
 
-enum { TURN_OUTPUT = 1024 * 1024, HEADERS_OUT_MAX = RESPONSE_HEADERS_MAX + 2, NUMBER_MAX = 24, TABLE_OF_NOTHING = 0x20 };
+enum {
+	TURN_OUTPUT = 1024 * 1024,
+	HEADERS_OUT_MAX = RESPONSE_HEADERS_MAX + 2,
+	NUMBER_MAX = 24,
+	TABLE_OF_NOTHING = 0x20
+};
 /* How much of an answered request is read over. */
 enum { REST_MAX = 16 * 1024 };
 

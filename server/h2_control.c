@@ -204,8 +204,8 @@ static enum status take_reset(struct h2 *h2, const struct frame_head *head, cons
 {
 	const struct limits *limits = h2->connection->limits;
 	struct stream *stream = h2_find_stream(h2, head->id);
-	if (!penalty_add(&h2->resets, limits->reset_burst, limits->reset_rate,
-			worker_now_ms(h2->connection->engine->worker), 1))
+	if (!penalty_add(
+			&h2->resets, limits->reset_burst, limits->reset_rate, worker_now_ms(h2->connection->engine->worker), 1))
 		return h2_terminate(h2, H2_ENHANCE_YOUR_CALM);
 	if (stream != NULL)
 		h2_close_stream(h2, stream, h2_number(payload) == H2_NO_ERROR);

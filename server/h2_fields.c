@@ -76,8 +76,8 @@ static void on_field(void *context, const struct header_field *field)
 static enum status read_block(struct h2 *h2, struct text block, bool is_last)
 {
 	const struct header_sink sink = {on_field, h2};
-	enum status status = header_block_read(&h2->decoder, (const uint8_t *)block.bytes, block.length, is_last,
-		h2->connection->engine->strings, &sink);
+	enum status status = header_block_read(
+		&h2->decoder, (const uint8_t *)block.bytes, block.length, is_last, h2->connection->engine->strings, &sink);
 	if (status != STATUS_OK)
 		return h2_terminate(h2, status == STATUS_PROTOCOL ? H2_COMPRESSION_ERROR : H2_INTERNAL_ERROR);
 	return h2->connection->is_closing ? STATUS_REFUSED : STATUS_OK;

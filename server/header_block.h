@@ -1,5 +1,5 @@
-/* Blocks of HTTP/2 header fields (RFC 7541, section 3) as a peer sends them, in pieces as they come. nghttp2 is given
- * the frames without them: here a field that came before costs its index, and a token that came before a comparison. */
+/* Blocks of HTTP/2 header fields (RFC 7541, section 3) as a peer sends them, in pieces as they come. A field that
+ * came before costs its index, and a token that came before a comparison. */
 #pragma once
 
 #include "server/header_table.h"

@@ -23,13 +23,13 @@ struct stream {
 	struct stream *next, *previous; /* of the connection */
 	/* HTTP/2: */
 	int32_t id;
-	struct stream *chain;               /* of the connection's table of ids */
+	struct stream *chain;                /* of the connection's table of ids */
 	int64_t send_window, receive_window; /* what either may still send */
-	size_t owed;                        /* taken out of the latter and to be given back */
+	size_t owed;                         /* taken out of the latter and to be given back */
 	struct stream *send_next, **send_previous;
-	struct send_queue *send_queue;       /* in which it stands, if send_previous is set */
-	bool is_sending;                     /* the head is out, the body is not */
-	bool is_reset, is_reset_clean;       /* RST_STREAM is on its way; it says NO_ERROR */
+	struct send_queue *send_queue; /* in which it stands, if send_previous is set */
+	bool is_sending;               /* the head is out, the body is not */
+	bool is_reset, is_reset_clean; /* RST_STREAM is on its way; it says NO_ERROR */
 	/* both: */
 	bool is_dispatched, is_responded, is_finished, is_receiving, is_body_over, is_end_seen, is_deferred, is_refused,
 		is_counted;
