@@ -54,6 +54,65 @@ static const uint8_t byte_kinds[256] = {
 #undef T
 #undef V
 
+/* What a name's bytes become in lower case; 0: not in a name. The same bytes as IN_TOKEN. */
+#define SELF(byte) [byte] = byte
+#define LETTER(upper, lower) [upper] = lower, [lower] = lower
+static const uint8_t name_bytes[256] = {
+	SELF('!'),
+	SELF('#'),
+	SELF('$'),
+	SELF('%'),
+	SELF('&'),
+	SELF('\''),
+	SELF('*'),
+	SELF('+'),
+	SELF('-'),
+	SELF('.'),
+	SELF('^'),
+	SELF('_'),
+	SELF('`'),
+	SELF('|'),
+	SELF('~'),
+	SELF('0'),
+	SELF('1'),
+	SELF('2'),
+	SELF('3'),
+	SELF('4'),
+	SELF('5'),
+	SELF('6'),
+	SELF('7'),
+	SELF('8'),
+	SELF('9'),
+	LETTER('A', 'a'),
+	LETTER('B', 'b'),
+	LETTER('C', 'c'),
+	LETTER('D', 'd'),
+	LETTER('E', 'e'),
+	LETTER('F', 'f'),
+	LETTER('G', 'g'),
+	LETTER('H', 'h'),
+	LETTER('I', 'i'),
+	LETTER('J', 'j'),
+	LETTER('K', 'k'),
+	LETTER('L', 'l'),
+	LETTER('M', 'm'),
+	LETTER('N', 'n'),
+	LETTER('O', 'o'),
+	LETTER('P', 'p'),
+	LETTER('Q', 'q'),
+	LETTER('R', 'r'),
+	LETTER('S', 's'),
+	LETTER('T', 't'),
+	LETTER('U', 'u'),
+	LETTER('V', 'v'),
+	LETTER('W', 'w'),
+	LETTER('X', 'x'),
+	LETTER('Y', 'y'),
+	LETTER('Z', 'z'),
+};
+#undef SELF
+#undef LETTER
+
 static bool byte_is(char byte, unsigned kind)
 {
 	return (byte_kinds[(uint8_t)byte] & kind) != 0;
@@ -133,7 +192,7 @@ static enum status status_line_parse(struct text line, struct h1_head *head)
 	if (text_to_unsigned(text_slice(line, 9, 12), 599, &code) != STATUS_OK || code < 100)
 		return STATUS_INVALID;
 	head->status = (int)code;
-	return all_are(text_slice(line, 12, line.length), IN_VALUE) ? STATUS_OK : STATUS_INVALID;
+	return text_is_line(text_slice(line, 12, line.length)) ? STATUS_OK : STATUS_INVALID;
 }
 
 /* What the fields that frame a message said, until all are read. */
@@ -210,18 +269,16 @@ static enum status field_parse(struct lines *lines, struct text line, struct h1_
 {
 	char *name = lines->bytes + (line.bytes - lines->bytes);
 	size_t name_length = 0;
-	while (name_length < line.length && byte_is(name[name_length], IN_TOKEN)) {
-		if (name[name_length] >= 'A' && name[name_length] <= 'Z')
-			name[name_length] = (char)(name[name_length] | 0x20);
-		name_length++;
-	}
+	for (uint8_t lower; name_length < line.length && (lower = name_bytes[(uint8_t)name[name_length]]) != 0;
+		 name_length++)
+		name[name_length] = (char)lower;
 	/* A folded line starts with a space: no name. */
 	if (name_length == 0 || name_length == line.length || name[name_length] != ':')
 		return STATUS_INVALID;
 	struct header *header = &head->headers[head->header_count++];
 	header->name = (struct text){name, name_length};
 	header->value = text_trim(text_slice(line, name_length + 1, line.length));
-	if (!all_are(header->value, IN_VALUE))
+	if (!text_is_line(header->value))
 		return STATUS_INVALID;
 	for (size_t i = 0; i < sizeof known_fields / sizeof *known_fields; i++)
 		if (text_equals(header->name, known_fields[i].name))

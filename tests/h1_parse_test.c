@@ -189,6 +189,28 @@ static void request_is_read(void **state)
 	assert_true(parsed.head.keep_alive && parsed.head.expect_continue && !parsed.head.chunked);
 }
 
+/* RFC 9110 section 5.6.2: a name is of these, and comes out in lower case; section 5.5: what a value is of. */
+static void each_byte_is_in_its_place(void **state)
+{
+	(void)state;
+	static const char others[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz";
+	for (int byte = 0; byte < 256; byte++) {
+		struct parsed parsed;
+		char named[] = "GET / HTTP/1.1\r\n" H "x?y: 1\r\n\r\n", valued[] = "GET / HTTP/1.1\r\n" H "x: 1?2\r\n\r\n";
+		char lower = (char)(byte >= 'A' && byte <= 'Z' ? byte | 0x20 : byte);
+		bool is_name = byte != 0 && strchr(others, lower) != NULL,
+			 is_value = (byte >= ' ' && byte != 0x7f) || byte == '\t';
+		*strchr(named + sizeof("GET / HTTP/1.1\r\n" H) - 1, '?') = (char)byte;
+		*strchr(valued + sizeof("GET / HTTP/1.1\r\n" H) - 1, '?') = (char)byte;
+		enum status status = parse(h1_parse_request, named, sizeof(named) - 1, &parsed);
+		/* a colon ends the name, and what follows is a value */
+		assert_int_equal(status == STATUS_OK, is_name || byte == ':');
+		if (is_name)
+			assert_true(parsed.headers[1].name.length == 3 && parsed.headers[1].name.bytes[1] == lower);
+		assert_int_equal(parse(h1_parse_request, valued, sizeof(valued) - 1, &parsed) == STATUS_OK, is_value);
+	}
+}
+
 static const struct {
 	const char *head;
 	bool keep_alive, upgrade;
@@ -400,6 +422,7 @@ int main(void)
 		cmocka_unit_test(requests_are_taken_or_refused),
 		cmocka_unit_test(heads_are_bounded),
 		cmocka_unit_test(request_is_read),
+		cmocka_unit_test(each_byte_is_in_its_place),
 		cmocka_unit_test(connection_is_read),
 		cmocka_unit_test(responses_are_taken_or_refused),
 		cmocka_unit_test(chunks_are_taken_in_any_pieces),
