@@ -244,6 +244,8 @@ static size_t send_body(struct h2 *h2, struct stream *stream)
 {
 	size_t written;
 	send_queue_leave(stream);
+	if (stream->send_window <= 0) /* shut by settings meanwhile */
+		return 0;
 	switch (h2_send_body(h2, stream, &written)) {
 	case BODY_MORE:
 		h2_queue_body(h2, stream);

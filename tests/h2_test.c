@@ -506,6 +506,25 @@ static void the_connection_window_holds_all(void **state)
 	peer_close(&peer);
 }
 
+/* Settings shut the window of a stream that waits for the window of all: below nothing, until the peer opens it. */
+static void settings_shut_a_window(void **state)
+{
+	(void)state;
+	struct peer peer;
+	peer_open(&peer);
+	send_frame(&peer, NGHTTP2_SETTINGS, 0, 0, LITERAL("\0\x04\0\x0f\0\0"));
+	send_frame(&peer, NGHTTP2_HEADERS, HEADERS_END | END, 1, LITERAL(GET "\x04\x0e/length/100000"));
+	assert_string_equal(peer_hears(&peer), WINDOW "H1 :status=200 content-length=100000 D1:65535 ");
+	send_frame(&peer, NGHTTP2_SETTINGS, 0, 0, LITERAL("\0\x04\0\0\0\0"));
+	send_number(&peer, NGHTTP2_WINDOW_UPDATE, 0, 1000000);
+	assert_string_equal(peer_hears(&peer), "");
+	send_number(&peer, NGHTTP2_WINDOW_UPDATE, 1, 65535);
+	assert_string_equal(peer_hears(&peer), "");
+	send_number(&peer, NGHTTP2_WINDOW_UPDATE, 1, 100000);
+	assert_string_equal(peer_hears(&peer), "D1:34465. ");
+	peer_close(&peer);
+}
+
 /* What the runtime has not given back stays out of the peer's window; beyond it the peer is in the wrong. */
 static void bodies_in_stay_within_the_window(void **state)
 {
@@ -800,6 +819,7 @@ int main(void)
 		cmocka_unit_test(a_long_head_takes_several_frames),
 		cmocka_unit_test(windows_hold_bodies_back),
 		cmocka_unit_test(the_connection_window_holds_all),
+		cmocka_unit_test(settings_shut_a_window),
 		cmocka_unit_test(bodies_in_stay_within_the_window),
 		cmocka_unit_test(draining_lets_streams_end),
 		cmocka_unit_test(a_stream_of_this_turn_is_not_late),
