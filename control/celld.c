@@ -12,6 +12,7 @@
 #include "control/cell/activities.h"
 #include "control/cell/membership.h"
 #include "control/cell/orders.h"
+#include "control/cell/witness.h"
 #include "control/celld_admin.h"
 #include "control/program.h"
 #include "router/router.h"
@@ -53,6 +54,7 @@ struct cell {
 	struct state *state;
 	struct orders *orders;
 	struct activities *activities; /* the first worker's; NULL: not joined */
+	struct witness *witness;
 	struct membership *membership;
 	struct server *server;
 	struct admin admin;
@@ -218,8 +220,10 @@ static void on_membership(void *context, struct bus *bus, struct text cell_id, i
 	if (epoch > 0) {
 		orders_join(cell->orders, bus, cell_id, epoch);
 		open_activities(cell, bus, cell_id);
+		witness_join(cell->witness, bus, cell_id);
 		return;
 	}
+	witness_leave(cell->witness);
 	orders_fence(cell->orders);
 	if (cell->activities != NULL)
 		activities_close(cell->activities);
@@ -234,6 +238,8 @@ static enum status open_fabric(struct cell *cell, struct buffer *error)
 	enum status status = state_open(cell->store, cell->pool, &cell->state);
 	if (status == STATUS_OK)
 		status = orders_open(cell->state, &cell->orders);
+	if (status == STATUS_OK)
+		status = witness_open(state_worker(cell->state), &settings->fabric.probe_networks, &cell->witness, error);
 	const struct membership_uses uses = {.pool = cell->pool,
 		.store = cell->store,
 		.state = cell->state,
@@ -329,6 +335,7 @@ static void close_cell(void *context)
 	server_free(cell->server);
 	membership_free(cell->membership);
 	orders_free(cell->orders);
+	witness_free(cell->witness);
 	state_free(cell->state);
 	router_free(cell->router);
 	did_host_free(cell->did_host);

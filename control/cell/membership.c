@@ -24,6 +24,9 @@ const struct setting membership_settings_table[] = {
 		.help = "a join token (cellctl cell token), needed the first time"),
 	SETTING(key_file, SETTING_TEXT, .minimum = 1, .maximum = 4096,
 		.help = "seed of this cell's own key, made when it is missing; default: <state directory>/cell.nk"),
+	SETTING(probe_networks, SETTING_TEXTS,
+		.help = "where the ingress of another cell may be tried when the manager asks, besides public addresses; none: "
+				"anywhere"),
 	SETTING(retry_ms, SETTING_MILLISECONDS, .preset = "5 s", .minimum = 100, .maximum = 3600000,
 		.help = "between attempts to join"),
 };

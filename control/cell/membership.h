@@ -17,6 +17,7 @@ struct membership_settings {
 	char *token_file;      /* a join token, needed the first time */
 	char *key_file;        /* default: <state directory>/cell.nk; credentials lie beside it, with .creds behind */
 	int64_t retry_ms;
+	struct setting_texts probe_networks; /* where other cells' ingresses may be: witness.h */
 };
 extern const struct setting membership_settings_table[];
 extern const size_t membership_settings_count;
