@@ -45,9 +45,11 @@ static void what_is_none(void **state)
 {
 	static const char *const questions[] = {"", "{}", "[]", "null", "{\"v\":1,\"from\":\"" FROM "\",\"q\":1}",
 		"{\"v\":2,\"from\":\"" FROM "\",\"q\":1,\"cell\":\"a\"}", "{\"v\":1,\"from\":\"x\",\"q\":1,\"cell\":\"a\"}",
-		"{\"v\":1,\"from\":\"" FROM "\",\"q\":0,\"cell\":\"a\"}", "{\"v\":1,\"from\":\"" FROM "\",\"q\":\"1\",\"cell\":\"a\"}",
+		"{\"v\":1,\"from\":\"" FROM "\",\"q\":0,\"cell\":\"a\"}",
+		"{\"v\":1,\"from\":\"" FROM "\",\"q\":\"1\",\"cell\":\"a\"}",
 		"{\"v\":1,\"from\":\"" FROM "\",\"q\":4294967296,\"cell\":\"a\"}",
-		"{\"v\":1,\"from\":\"" FROM "\",\"q\":1,\"cell\":\"a.b\"}", "{\"v\":1,\"from\":\"" FROM "\",\"q\":1,\"cell\":\"\"}",
+		"{\"v\":1,\"from\":\"" FROM "\",\"q\":1,\"cell\":\"a.b\"}",
+		"{\"v\":1,\"from\":\"" FROM "\",\"q\":1,\"cell\":\"\"}",
 		"{\"v\":1,\"from\":\"" FROM "\",\"q\":1,\"cell\":\"a\",\"url\":7}",
 		"{\"v\":1,\"from\":\"" FROM "\",\"q\":1,\"cell\":\"a\",\"url\":\"\"}"};
 	static const char *const answers[] = {"", "{}", "[]", "{\"v\":1,\"q\":1,\"cell\":\"a\"}",

@@ -79,7 +79,7 @@ static void only_who_was_asked_is_heard_once(void **state)
 	for (uint64_t replica = 1; replica <= DOUBT_REPLICAS; replica++)
 		assert_true(doubt_hear_replica(&doubt, 7, replica, false, 1000));
 	assert_false(doubt_hear_replica(&doubt, 7, 99, true, 1000));
-	assert_true(doubt_hear_replica(&doubt, 7, 1, true, 1500)); /* the same, anew */
+	assert_true(doubt_hear_replica(&doubt, 7, 1, true, 1500));                   /* the same, anew */
 	assert_true(doubt_hear_replica(&doubt, 7, 99, false, 1001 + DOUBT_WORD_MS)); /* in a stale one's place */
 }
 

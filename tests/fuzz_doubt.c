@@ -24,7 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 	buffer_clear(&printed);
 	if (doubt_answer_parse(body, &answer) == STATUS_OK) {
 		doubt_answer_print(&answer, &printed);
-		if (doubt_answer_parse(buffer_text(&printed), &said_again) != STATUS_OK || said_again.is_alive != answer.is_alive)
+		if (doubt_answer_parse(buffer_text(&printed), &said_again) != STATUS_OK ||
+			said_again.is_alive != answer.is_alive)
 			abort();
 	}
 	buffer_free(&printed);

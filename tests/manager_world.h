@@ -81,7 +81,7 @@ static struct {
 	struct exchange exchange;
 	struct text body;
 	int status;
-	char answer[262144], total[32];
+	char answer[262144], total[32], retry_after[8];
 	unsigned given; /* answers */
 	size_t length;
 	enum body_state body_state;
@@ -132,6 +132,8 @@ bool exchange_add_header(struct exchange *exchange, struct text name, struct tex
 	(void)exchange;
 	if (text_equals(name, TEXT("x-total-count")))
 		snprintf(shot.total, sizeof(shot.total), "%.*s", TEXT_ARGUMENTS(value));
+	else if (text_equals(name, TEXT("retry-after")))
+		snprintf(shot.retry_after, sizeof(shot.retry_after), "%.*s", TEXT_ARGUMENTS(value));
 	return true;
 }
 

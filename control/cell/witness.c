@@ -11,7 +11,8 @@
 enum { TRIES_MAX = 8, TRY_MS = 1500 };
 
 /* An ingress that is tried. */
-struct try {
+struct
+try {
 	struct witness *witness; /* NULL: free */
 	struct client_call *call;
 	uint32_t number;

@@ -5,8 +5,8 @@
 #include "control/bus/bus.h"
 
 struct witness;
-/* networks: where other cells' ingresses may be, besides public addresses; none: anywhere. INVALID: one line. Before the
- * worker starts, which has a client. */
+/* networks: where other cells' ingresses may be, besides public addresses; none: anywhere. INVALID: one line. Before
+ * the worker starts, which has a client. */
 enum status witness_open(struct worker *worker, const struct setting_texts *networks, struct witness **witness,
 	struct buffer *error) MUST_CHECK;
 /* On the worker: answers from now on. Also when it does already. */

@@ -52,8 +52,8 @@ void doubt_question_free(struct doubt_question *question)
 
 void doubt_question_print(const struct doubt_question *question, struct buffer *into)
 {
-	buffer_printf(into, "{\"v\":1,\"from\":\"%s\",\"q\":%u,\"cell\":\"%s\"", question->from, question->number,
-		question->cell);
+	buffer_printf(
+		into, "{\"v\":1,\"from\":\"%s\",\"q\":%u,\"cell\":\"%s\"", question->from, question->number, question->cell);
 	if (question->url.length > 0) {
 		buffer_append(into, TEXT(",\"url\":"));
 		buffer_append_json(into, question->url);

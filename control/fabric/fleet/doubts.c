@@ -89,8 +89,7 @@ static const char *ingress_of(const struct cell_record *cell)
 }
 
 /* For `asker`, or (NULL) for ourselves. False: it has none, or cannot be tried now. */
-static bool start_probe(
-	struct fleet *fleet, const struct cell_record *cell, const struct doubt_question *asker)
+static bool start_probe(struct fleet *fleet, const struct cell_record *cell, const struct doubt_question *asker)
 {
 	const struct address_rules rules = {fleet->probe_networks, fleet->probe_network_count};
 	struct buffer text = {0};
@@ -180,8 +179,7 @@ static void on_word(void *context, const struct bus_message *message)
 	const struct cell_record *cell = read_answer(fleet, message, &answer);
 	const struct cell_record *by = cells_find_external(fleet->uses.cells, speaker(message));
 	if (cell != NULL && by != NULL)
-		monitor_told_by_cell(
-			fleet->monitor, cell->slot, answer.number, by->slot, answer.is_alive, clock_boot_ms());
+		monitor_told_by_cell(fleet->monitor, cell->slot, answer.number, by->slot, answer.is_alive, clock_boot_ms());
 }
 
 static void on_view(void *context, const struct bus_message *message)
@@ -222,8 +220,8 @@ static void on_doubt(void *context, const struct bus_message *message)
 
 /* --- life */
 
-static struct bus_subscription *subscribe_own(struct fleet *fleet, const char *prefix,
-	void (*on_message)(void *context, const struct bus_message *message))
+static struct bus_subscription *subscribe_own(
+	struct fleet *fleet, const char *prefix, void (*on_message)(void *context, const struct bus_message *message))
 {
 	struct buffer subject = {0};
 	buffer_printf(&subject, "%s%s.*", prefix, fleet->self);

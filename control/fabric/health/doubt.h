@@ -1,6 +1,7 @@
-/* A doubt: what is known of a cell that is silent, besides its silence (control.md 2.5: probes at SUSPECT, brake c). Our
- * own try at its ingress, what the other replicas hear of it, and what three other cells found at its ingress. A word
- * counts for a while, of whom was asked alone, and in answer to the last question alone. Pure: the clock is passed in.
+/* A doubt: what is known of a cell that is silent, besides its silence (control.md 2.5: probes at SUSPECT, brake c).
+ * Our own try at its ingress, what the other replicas hear of it, and what three other cells found at its ingress. A
+ * word counts for a while, of whom was asked alone, and in answer to the last question alone. Pure: the clock is passed
+ * in.
  */
 #pragma once
 
@@ -9,7 +10,7 @@
 enum {
 	DOUBT_CELLS = 3,
 	DOUBT_REPLICAS = 4,
-	DOUBT_TRIES = 64,   /* cells that are looked at to find so many */
+	DOUBT_TRIES = 64,      /* cells that are looked at to find so many */
 	DOUBT_WORD_MS = 25000, /* two and a half of the longest pause between questions */
 };
 
@@ -18,7 +19,7 @@ enum doubt_word { WORD_NONE, WORD_SILENT, WORD_ALIVE };
 /* One who can say something: a cell by its slot, a replica by a number of its own. */
 struct doubt_voice {
 	uint64_t who, said_ms;
-	uint8_t word;   /* enum doubt_word */
+	uint8_t word;             /* enum doubt_word */
 	bool is_used, is_awaited; /* awaited: has not answered the last question */
 };
 
