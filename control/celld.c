@@ -55,6 +55,7 @@ struct cell {
 	struct orders *orders;
 	struct activities *activities; /* the first worker's; NULL: not joined */
 	struct witness *witness;
+	bool is_held; /* the manager waits for its operator */
 	struct membership *membership;
 	struct server *server;
 	struct admin admin;
@@ -199,6 +200,13 @@ static void on_fenced(void *context)
 	dp_stop(cell->dp, on_still, NULL);
 }
 
+static void on_held(void *context, bool is_held)
+{
+	struct cell *cell = context;
+	cell->is_held = is_held;
+	activities_hold(cell->activities, is_held);
+}
+
 static void on_applied_asked(void *context, int64_t *term, int64_t *number)
 {
 	orders_applied(context, term, number);
@@ -210,6 +218,7 @@ static void open_activities(struct cell *cell, struct bus *bus, struct text cell
 	const struct activities_settings settings = {cell_id, ingress == NULL ? TEXT_NONE : text_of(ingress)};
 	if (cell->activities == NULL)
 		cell->activities = activities_open(&settings, bus, cell->state, cell->management);
+	activities_hold(cell->activities, cell->is_held);
 	if (cell->activities == NULL)
 		LOG(ERROR, "cell.no_activities", log_text("why", TEXT("out of memory")));
 }
@@ -248,6 +257,7 @@ static enum status open_fabric(struct cell *cell, struct buffer *error)
 		.applied = on_applied_asked,
 		.applied_context = cell->orders,
 		.fence = on_fenced,
+		.hold = on_held,
 		.fence_context = cell};
 	if (status == STATUS_OK)
 		status = membership_open(&settings->fabric, &settings->nats, &uses, &cell->membership, error);

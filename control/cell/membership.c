@@ -74,6 +74,10 @@ void membership_publish(struct membership *membership)
 		bus_line(membership->bus, &line);
 		if (membership->refusal != NULL)
 			buffer_printf(&line, "; %s", membership->refusal);
+		else if (membership->is_held)
+			buffer_append(
+				&line, TEXT("; the manager's database is older than its cells, or another one: nothing new is "
+							"done until its operator says that it holds (cellctl fabric adopt)"));
 		else if (membership->was_lapsed)
 			buffer_append(&line, TEXT("; its heartbeats are not answered"));
 	} else if (membership->state == STATE_ASKING && membership->why != NULL) {

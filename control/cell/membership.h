@@ -34,7 +34,10 @@ struct membership_uses {
 	/* This process must not serve any tenant any more: another one of the same cell has joined. From then on for good.
 	 */
 	void (*fence)(void *context);
-	void *fence_context;
+	/* Nothing new is to be done for the fabric until it is let go: the manager's database is an older copy. Told with
+	 * each change. */
+	void (*hold)(void *context, bool is_held);
+	void *fence_context; /* of both */
 };
 
 struct membership;

@@ -44,6 +44,7 @@ struct letters {
 	struct timer *tick;
 	struct task start;
 	bool is_running; /* the worker has begun: what comes now is news */
+	bool is_held;
 };
 
 /* --- who we are */
@@ -214,7 +215,7 @@ static void on_published(void *context, enum status status, uint64_t sequence, b
 static void lane_send(struct lane *lane)
 {
 	struct letter *letter = lane->queue.first;
-	if (letter == NULL || letter->is_under_way)
+	if (letter == NULL || letter->is_under_way || lane->letters->is_held)
 		return;
 	struct errand *errand = errand_new(lane->letters, letter);
 	if (errand == NULL) {
@@ -352,6 +353,13 @@ static void on_bus(void *context, bool is_up)
 	}
 }
 
+void letters_hold(struct letters *letters, bool is_held)
+{
+	letters->is_held = is_held;
+	for (struct lane *lane = letters->lanes; lane != NULL && !is_held && letters->is_running; lane = lane->next)
+		lane_send(lane);
+}
+
 static void on_start(struct task *task)
 {
 	struct letters *letters = (struct letters *)((char *)task - offsetof(struct letters, start));
@@ -420,6 +428,10 @@ void letters_line(const struct letters *letters, struct buffer *into)
 		return;
 	}
 	buffer_printf(into, "%zu letters wait", map_count(letters->by_id));
+	if (letters->is_held) {
+		buffer_append(into, TEXT("; none is sent while the database is behind its cells"));
+		return;
+	}
 	for (const struct lane *lane = letters->lanes; lane != NULL; lane = lane->next) {
 		if (lane->status == STATUS_OK)
 			continue;

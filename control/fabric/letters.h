@@ -18,6 +18,9 @@ void letters_free(struct letters *letters);
 /* Adds the letter to the transaction; id: unique for ever, without blanks. body: JSON text. False: out of memory. */
 bool letters_add(struct transaction *transaction, struct text id, struct text subject, struct text body);
 
+/* Held: none is sent until it is let go. On the worker or before it starts. */
+void letters_hold(struct letters *letters, bool is_held);
+
 /* How many wait for the stream's ack, those of others included. */
 size_t letters_waiting(const struct letters *letters);
 /* One line for people: "no letters wait", or how many, and why the first of them does. */

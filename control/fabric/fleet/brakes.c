@@ -87,8 +87,8 @@ const char *brakes_refusal(const struct fleet *fleet)
 {
 	return fleet->behind.revision == 0
 			   ? NULL
-			   : "the database is older than what the cells know; an operator must say whether it holds: "
-				 "cellctl fabric adopt";
+			   : "the database is older than what the cells know, or another one; an operator must say whether it "
+				 "holds: cellctl fabric adopt";
 }
 
 /* --- who is told */

@@ -265,10 +265,10 @@ void monitor_answer(const struct monitor *monitor, const struct cell_record *cel
 	if (errors[verdict] != NULL)
 		buffer_printf(into, "{\"err\":\"%s\",\"ep\":%lld}", errors[verdict], (long long)cell->epoch);
 	else if (verdict != BEAT_OLD)
-		buffer_printf(into, "{\"ep\":%lld,\"term\":%lld,\"ttl\":%llu,\"interval\":%llu,\"n\":%lld,\"mode\":\"%s\"}",
+		buffer_printf(into, "{\"ep\":%lld,\"term\":%lld,\"ttl\":%llu,\"interval\":%llu,\"n\":%lld,\"mode\":\"%s\"%s}",
 			(long long)cell->epoch, (long long)term, (unsigned long long)monitor_ttl_ms(monitor, cell),
-			(unsigned long long)monitor_interval_ms(monitor, cell), (long long)beat->number,
-			cell_mode_name(cell->mode));
+			(unsigned long long)monitor_interval_ms(monitor, cell), (long long)beat->number, cell_mode_name(cell->mode),
+			(monitor->set >> BRAKE_BEHIND & 1) != 0 ? ",\"hold\":true" : "");
 }
 
 /* NULL: it was heard in the meantime, or nothing is known of it. */

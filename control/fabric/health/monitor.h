@@ -23,7 +23,7 @@ struct monitor_settings {
 	X(MASS, "mass", "30 % or more of all cells are silent at once")                                                    \
 	X(ZONE, "zone", "55 % or more of a zone's cells are silent at once")                                               \
 	X(FREEZE, "freeze", "an operator has frozen it (cellctl fabric unfreeze)")                                         \
-	X(BEHIND, "behind", "the database is older than what the cells know (cellctl fabric adopt)")                       \
+	X(BEHIND, "behind", "the database is older than what the cells know, or another one (cellctl fabric adopt)")       \
 	X(AGREEMENT, "agreement", "no other replica and no other cell says that it is gone too")                           \
 	X(GROUP, "group", "another cell of its fail-over group is failed over")                                            \
 	X(RATE, "rate", "as many VPAs as may be are failed over already (cells.fail_over_rate)")
@@ -83,7 +83,8 @@ bool monitor_admit(struct monitor *monitor, uint32_t slot, uint64_t now_ms);
 enum monitor_verdict monitor_beat(
 	struct monitor *monitor, const struct cell_record *cell, const struct beat *beat, uint64_t now_ms);
 /* What a leader of this term answers; nothing is written for BEAT_OLD. A grant:
- * {"ep","term","ttl","interval","n","mode"}; else {"err","ep"}. */
+ * {"ep","term","ttl","interval","n","mode"}, and "hold":true while nothing may be ordered (BEHIND); else {"err","ep"}.
+ */
 void monitor_answer(const struct monitor *monitor, const struct cell_record *cell, const struct beat *beat,
 	enum monitor_verdict verdict, int64_t term, struct buffer *into);
 void monitor_probed(struct monitor *monitor, uint32_t slot, bool is_reached, uint64_t now_ms);

@@ -158,7 +158,7 @@ static void create(struct dispatching *dispatching)
 
 void pm_dispatch(struct pm *pm, struct ledger_item *item, void (*done)(void *context), void *context)
 {
-	struct dispatching *dispatching = dispatching_new(pm, item);
+	struct dispatching *dispatching = pm->is_held ? NULL : dispatching_new(pm, item);
 	if (dispatching == NULL) {
 		if (done != NULL)
 			done(context); /* the next check does it */

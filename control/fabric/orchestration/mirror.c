@@ -114,7 +114,7 @@ static bool is_compensable(const struct orchestration *orchestration)
 static bool follow_error(
 	struct pm *pm, struct transaction *transaction, struct orchestration *orchestration, bool is_new, bool is_waiting)
 {
-	bool is_settled = orchestration_value(orchestration, "celld.manager") == NULL &&
+	bool is_settled = !pm->is_held && orchestration_value(orchestration, "celld.manager") == NULL &&
 					  orchestration_step_is_settled(orchestration, orchestration_step_now(orchestration));
 	if (!is_compensable(orchestration) || !(is_new || is_waiting))
 		return true;

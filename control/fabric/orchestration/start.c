@@ -7,6 +7,7 @@
 enum {
 	STARTS_MAX = 5, /* tries, while other replicas are faster */
 	RETRY_MS = 1000,
+	HELD_MS = 2000,
 	HEARING_MS = 300, /* a definition may have come to another replica just now: */
 	HEARINGS_MAX = 5, /* deliveries before its absence is believed */
 	TRACE_MAX = 512,  /* bytes of a trace's context that are handed on */
@@ -362,8 +363,12 @@ static void on_parked(void *ticket, bool is_kept)
 void pm_on_manifest(void *context, const struct bus_message *message)
 {
 	struct pm *pm = context;
-	struct arrival *arrival = calloc(1, sizeof(*arrival));
 	struct buffer error = {0};
+	if (pm->is_held) {
+		(void)bus_answer(pm->base.bus, message->reply, BUS_NAK, HELD_MS);
+		return;
+	}
+	struct arrival *arrival = calloc(1, sizeof(*arrival));
 	if (arrival != NULL)
 		arrival->reply = text_copy(message->reply);
 	if (arrival == NULL || arrival->reply == NULL) {
