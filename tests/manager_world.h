@@ -375,8 +375,10 @@ static bool write_down(struct transaction *transaction, enum record_kind kind, s
 	return state_put(transaction, kind, text_of(id), body, REVISION_ABSENT);
 }
 
-bool letters_add(struct transaction *transaction, struct text id, struct text subject, struct text body)
+bool letters_add_traced(
+	struct transaction *transaction, struct text id, struct text subject, struct text body, const struct trace *trace)
 {
+	assert_int_equal(trace->parent.length, 0); /* no headers here */
 	assert_true(text_equals(subject, TEXT("event.cfm-orchestration")));
 	assert_int_equal(json_check(body, NULL, NULL), STATUS_OK);
 	return state_put(transaction, RECORD_LETTER, id, body, REVISION_ABSENT);

@@ -57,7 +57,23 @@ static void sender_make(void)
 	id_random(sender);
 }
 
+static void print_trace(struct buffer *record, const struct trace *trace)
+{
+	struct json *object = trace == NULL ? NULL : trace_json(trace);
+	if (object == NULL)
+		return; /* at worst out of memory: the letter matters more */
+	buffer_append(record, TEXT(",\"trace\":"));
+	json_print(object, record);
+	json_free(object);
+}
+
 bool letters_add(struct transaction *transaction, struct text id, struct text subject, struct text body)
+{
+	return letters_add_traced(transaction, id, subject, body, NULL);
+}
+
+bool letters_add_traced(
+	struct transaction *transaction, struct text id, struct text subject, struct text body, const struct trace *trace)
 {
 	pthread_once(&sender_once, sender_make);
 	struct buffer record = {0};
@@ -67,6 +83,7 @@ bool letters_add(struct transaction *transaction, struct text id, struct text su
 	buffer_append_json(&record, text_of(sender));
 	buffer_append(&record, TEXT(",\"body\":"));
 	buffer_append_json(&record, body);
+	print_trace(&record, trace);
 	buffer_append_byte(&record, '}');
 	bool is_added = !record.failed && state_put(transaction, RECORD_LETTER, id, buffer_text(&record), REVISION_ABSENT);
 	buffer_free(&record);
@@ -222,7 +239,10 @@ static void lane_send(struct lane *lane)
 		lane_pause(lane, STATUS_NO_MEMORY);
 		return;
 	}
-	bus_publish(lane->letters->bus, text_of(lane->subject), text_of(letter->id), NULL, 0,
+	const struct trace trace = trace_read(json_member(letter->body, "trace"));
+	const struct bus_header headers[] = {{TEXT("traceparent"), trace.parent}, {TEXT("tracestate"), trace.state}};
+	size_t header_count = (size_t)(trace.parent.length > 0) + (trace.state.length > 0);
+	bus_publish(lane->letters->bus, text_of(lane->subject), text_of(letter->id), headers, header_count,
 		json_member_text(letter->body, "body"), on_published, errand);
 }
 

@@ -16,6 +16,7 @@ struct rest_call {
 	struct text arguments[REST_ARGUMENTS_MAX]; /* percent-decoded path segments in place of {...} */
 	const struct json *body;                   /* an object; NULL: none was asked for */
 	struct text text;                          /* the body as sent */
+	struct text traceparent, tracestate;       /* of the caller's trace; absent: none */
 	void *context;                             /* of the endpoint's table */
 	void *state;                               /* the endpoint's own */
 	void (*free_state)(void *state);           /* NULL: free() */

@@ -95,7 +95,8 @@ enum status pm_compensation_add(struct pm *pm, struct transaction *transaction, 
 						&(struct manifest){.id = text_of(id),
 							.correlation_id = orchestration->correlation_id,
 							.type = ORCHESTRATION_DISPOSE,
-							.payload = data},
+							.payload = data,
+							.trace = trace_read(json_member(orchestration->root, ORCHESTRATION_TRACE))},
 						worker_wall_ms(pm->worker));
 	json_remove(ledger_own(orchestration), "settleAt");
 	json_free(data);
