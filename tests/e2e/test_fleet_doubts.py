@@ -35,11 +35,13 @@ def test_a_dead_cell_is_eligible_when_another_cell_agrees(tmp_path, binary):
         assert fleet.ok("GET", "/fleet")["health"]["failover_eligible"] == 1
         assert metric(fleet.cfmd, 'celld_cell_health{cell="dead",state="failover_eligible"}') == 1
         assert metric(fleet.cfmd, 'celld_cell_brake{cell="dead",brake="agreement"}') == 0
+        since = fleet.health("dead")["vpasOfflineSince"]
         fleet.ctl("fabric", "freeze", "an operator looks after it")
         fleet.wait_status("dead", "UNREACHABLE", 5)
         assert not fleet.health("dead")["failoverEligible"]
         fleet.ctl("fabric", "unfreeze")
         fleet.wait_status("dead", "FAILOVER_ELIGIBLE", 10)
+        assert fleet.health("dead")["vpasOfflineSince"] == since, "its record has changed twice, and it is gone since then"
         dead.start()
         fleet.wait_status("dead", "HEALTHY", 40)
         assert "witnesses" not in fleet.health("dead")

@@ -111,8 +111,10 @@ static void write_health(struct fleet *fleet, const struct cell_record *cell, co
 	struct transaction *transaction = transaction_new();
 	struct writing *writing = malloc(sizeof(*writing));
 	int64_t wall_ms = clock_wall_ms();
-	bool is_made = json_add_integer(set, "healthSince", wall_ms) && json_add_text(set, "healthWhy", text_of(why)) &&
-				   transaction != NULL && writing != NULL;
+	/* who is gone stays gone since then, eligible for fail-over or not: its VPAs' "offline since" */
+	bool is_still_gone = cell_health_is_gone(cell->health) && cell_health_is_gone((enum cell_health)health->state);
+	bool is_made = (is_still_gone || json_add_integer(set, "healthSince", wall_ms)) &&
+				   json_add_text(set, "healthWhy", text_of(why)) && transaction != NULL && writing != NULL;
 	char *body = is_made ? cells_body_with(cell, set, cell->mode, (enum cell_health)health->state, wall_ms) : NULL;
 	json_free(set);
 	if (body == NULL || !state_put(transaction, RECORD_CELL, text_of(cell->id), text_of(body), cell->revision)) {

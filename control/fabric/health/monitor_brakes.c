@@ -174,7 +174,7 @@ static unsigned own_brakes(const struct monitor *monitor, const struct watch *wa
 
 static void note_held(struct monitor *monitor, struct watch *watch, unsigned brakes)
 {
-	for (unsigned brake = BRAKE_AGREEMENT; brake < BRAKE_COUNT; brake++) {
+	for (unsigned brake = BRAKE_AGREEMENT; brake < BRAKE_COUNT && (brakes != 0 || watch->held != 0); brake++) {
 		unsigned was_held = watch->held >> (brake - BRAKE_AGREEMENT) & 1;
 		monitor->held[brake] += (brakes >> brake & 1) - was_held;
 	}
