@@ -123,10 +123,15 @@ static inline void fleet_probe(void *context, uint32_t slot, const struct monito
 	}
 }
 
+static inline uint64_t fleet_vpas(void *context, uint32_t slot)
+{
+	return ((const struct fleet *)context)->cells[slot].vpas;
+}
+
 /* The fabric's process begins: what it knows are the records. */
 static inline bool fleet_start_fabric(struct fleet *fleet)
 {
-	static const struct monitor_events events = {fleet_changed, fleet_probe};
+	static const struct monitor_events events = {fleet_changed, fleet_probe, fleet_vpas};
 	monitor_free(fleet->monitor);
 	fleet->monitor = NULL;
 	if (monitor_open(&fleet->settings, &events, fleet, fleet->now_ms, &fleet->monitor) != STATUS_OK)
@@ -197,7 +202,6 @@ static inline void fleet_turn(struct fleet *fleet, uint32_t i, uint64_t now_ms)
 	if (!beats || cell->is_cut || fleet->is_frozen || fleet_loses(fleet))
 		return;
 	beat.number = cell->pulse.number;
-	beat.figures.vpas[VPA_DATAPLANE] = cell->vpas;
 	beat.figures.state = pulse_has_lapsed(&cell->pulse, now_ms) ? BEAT_STATE_FENCED : BEAT_STATE_OK;
 	fleet->counts.beats++;
 	enum monitor_verdict verdict = monitor_beat(fleet->monitor, &cell->record, &beat, now_ms);

@@ -158,7 +158,15 @@ static bool catch_up(void *context, const struct cell_record *cell)
 	return true;
 }
 
-const struct monitor_events watch_events = {on_changed, doubts_ask};
+static uint64_t count_vpas(void *context, uint32_t slot)
+{
+	struct fleet *fleet = context;
+	const struct cell_record *cell = cells_at(fleet->uses.cells, slot);
+	int64_t used = cell == NULL ? 0 : fleet->uses.used(fleet->uses.placer_context, cell);
+	return used > 0 ? (uint64_t)used : 0;
+}
+
+const struct monitor_events watch_events = {on_changed, doubts_ask, count_vpas};
 
 /* --- life */
 

@@ -51,6 +51,8 @@ struct monitor_events {
 	/* Try its ingress and call monitor_probed; ask these cells to try it too, and the other replicas whether they hear
 	 * it, and call monitor_told_* with each answer. */
 	void (*probe)(void *context, uint32_t slot, const struct monitor_question *question);
+	/* How many VPAs would have to be moved: what is booked on it, whatever it said last. */
+	uint64_t (*vpas)(void *context, uint32_t slot);
 };
 
 enum monitor_verdict {

@@ -189,11 +189,9 @@ bool brakes_judge(struct monitor *monitor, struct watch *watch, uint64_t now_ms)
 	return is_due && own == 0 && monitor_brakes(monitor, now_ms) == 0;
 }
 
-void brakes_claim(struct monitor *monitor, struct watch *watch, uint64_t now_ms)
+void brakes_claim(struct monitor *monitor, const struct watch *watch, uint64_t now_ms)
 {
-	uint64_t vpas = 0;
-	for (size_t i = 0; i < VPA_TYPE_COUNT; i++)
-		vpas += watch->figures.vpas[i];
+	uint64_t vpas = monitor->events.vpas(monitor->context, (uint32_t)(watch - monitor->watches));
 	monitor->rate_until_ms = now_ms + vpas * 1000 / (uint64_t)monitor->settings.fail_over_rate;
 }
 

@@ -62,7 +62,7 @@ void brakes_count(struct monitor *monitor, struct watch *watch, bool is_counted)
 /* Whether it may be, or stay, eligible for fail-over; notes what holds it back. */
 bool brakes_judge(struct monitor *monitor, struct watch *watch, uint64_t now_ms);
 /* It has become eligible: its group's place and its share of the rate are taken. */
-void brakes_claim(struct monitor *monitor, struct watch *watch, uint64_t now_ms);
+void brakes_claim(struct monitor *monitor, const struct watch *watch, uint64_t now_ms);
 /* NULL: nothing is known of it besides its silence. */
 struct doubt *brakes_doubt(const struct monitor *monitor, const struct watch *watch);
 /* Its doubt, opened when there is none; NULL: too many, or out of memory. */
