@@ -20,6 +20,13 @@ def fleet(tmp_path):
     one.stop()
 
 
+def join(fleet, name):
+    """Up, if not well: on a machine with much to do its own figures are bad."""
+    cell = fleet.cell(name).start()
+    wait_for(lambda: fleet.status(name) in ("HEALTHY", "DEGRADED"), 60, f"{name} to be up")
+    return cell
+
+
 def page(managers):
     return managers.request("GET", "/", port=managers.admin_port)[2].decode()
 
@@ -47,7 +54,7 @@ def go_back(fleet, cell):
 
 
 def test_what_is_under_way_waits(fleet):
-    managers, cell = fleet.cfmd, fleet.join("c1")
+    managers, cell = fleet.cfmd, join(fleet, "c1")
     for type in ("slow-activity", "siglet-activity"):
         managers.ok("POST", "/activity-definitions", {"type": type})
     managers.ok("POST", "/orchestration-definitions", {"activities": {
@@ -101,7 +108,7 @@ def test_cells_of_another_database_want_the_operators_word_once(tmp_path):
     """A new, empty database: a cell that knew another one says so, and so do the panel, the page and its own line; one word, and all is as usual."""
     fleet = Fleet(tmp_path).start()
     try:
-        cell = fleet.join("c1")
+        cell = join(fleet, "c1")
         for command in ("cordon", "uncordon"):
             fleet.ctl("cell", command, "c1")
         wait_for(lambda: "0 commands wait" in page(fleet.cfmd), 20, "their answers")
