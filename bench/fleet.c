@@ -24,7 +24,7 @@ static int compare(const void *a, const void *b)
 static void measure_kills(uint64_t seed)
 {
 	enum { KILLS = 2000, CELLS = 100 };
-	static uint64_t suspect[KILLS], unreachable[KILLS];
+	static uint64_t suspect[KILLS], unreachable[KILLS], eligible[KILLS];
 	const struct fleet_weather weather = {.loss_pct = 5};
 	struct fleet fleet;
 	if (!fleet_open(&fleet, CELLS, seed, &weather) || !fleet_run(&fleet, 120000))
@@ -34,17 +34,23 @@ static void measure_kills(uint64_t seed)
 			exit(1);
 		fleet_kill(&fleet, i % CELLS);
 		uint64_t killed = fleet.now_ms;
-		if (!fleet_run(&fleet, 20000))
+		if (!fleet_run(&fleet, 45000))
 			exit(1);
 		suspect[i] = fleet.counts.last_suspect_ms - killed;
 		unreachable[i] = fleet.counts.last_unreachable_ms - killed;
+		eligible[i] = fleet.counts.last_eligible_ms - killed;
 		fleet_revive(&fleet, i % CELLS);
+		if (!fleet_run(&fleet, 60000)) /* its group's place is free again */
+			exit(1);
 	}
 	qsort(suspect, KILLS, sizeof(suspect[0]), compare);
 	qsort(unreachable, KILLS, sizeof(unreachable[0]), compare);
-	printf("killed cells: %d; suspect after p50 %llu ms, p99 %llu ms; unreachable after p50 %llu ms, p99 %llu ms\n",
+	qsort(eligible, KILLS, sizeof(eligible[0]), compare);
+	printf("killed cells: %d; suspect after p50 %llu ms, p99 %llu ms; unreachable after p50 %llu ms, p99 %llu ms; "
+		   "eligible for fail-over after p50 %llu ms, p99 %llu ms\n",
 		KILLS, (unsigned long long)suspect[KILLS / 2], (unsigned long long)suspect[KILLS * 99 / 100],
-		(unsigned long long)unreachable[KILLS / 2], (unsigned long long)unreachable[KILLS * 99 / 100]);
+		(unsigned long long)unreachable[KILLS / 2], (unsigned long long)unreachable[KILLS * 99 / 100],
+		(unsigned long long)eligible[KILLS / 2], (unsigned long long)eligible[KILLS * 99 / 100]);
 	fleet_close(&fleet);
 }
 
@@ -65,14 +71,16 @@ int main(int count, char **arguments)
 		if (!fleet_run(&fleet, 3600000))
 			return 1;
 		if (hour % 50 == 49 || hour + 1 == hours) {
-			printf("%llu cell-hours, %llu heartbeats: %llu unreachable, %llu isolated, %llu flapping; %llu suspect\n",
+			printf("%llu cell-hours, %llu heartbeats: %llu unreachable, %llu eligible, %llu isolated, %llu flapping; "
+				   "%llu suspect\n",
 				(unsigned long long)((hour + 1) * cells), (unsigned long long)fleet.counts.beats,
-				(unsigned long long)fleet.counts.unreachables, (unsigned long long)fleet.counts.isolated,
-				(unsigned long long)fleet.counts.flaps, (unsigned long long)fleet.counts.suspects);
+				(unsigned long long)fleet.counts.unreachables, (unsigned long long)fleet.counts.eligibles,
+				(unsigned long long)fleet.counts.isolated, (unsigned long long)fleet.counts.flaps,
+				(unsigned long long)fleet.counts.suspects);
 			fflush(stdout);
 		}
 	}
-	bool is_calm = fleet.counts.unreachables + fleet.counts.isolated + fleet.counts.flaps == 0;
+	bool is_calm = fleet.counts.unreachables + fleet.counts.eligibles + fleet.counts.isolated + fleet.counts.flaps == 0;
 	fleet_close(&fleet);
 	return is_calm ? 0 : 1;
 }

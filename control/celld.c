@@ -12,6 +12,7 @@
 #include "control/cell/activities.h"
 #include "control/cell/membership.h"
 #include "control/cell/orders.h"
+#include "control/cell/witness.h"
 #include "control/celld_admin.h"
 #include "control/program.h"
 #include "router/router.h"
@@ -53,6 +54,8 @@ struct cell {
 	struct state *state;
 	struct orders *orders;
 	struct activities *activities; /* the first worker's; NULL: not joined */
+	struct witness *witness;
+	bool is_held; /* the manager waits for its operator */
 	struct membership *membership;
 	struct server *server;
 	struct admin admin;
@@ -197,6 +200,13 @@ static void on_fenced(void *context)
 	dp_stop(cell->dp, on_still, NULL);
 }
 
+static void on_held(void *context, bool is_held)
+{
+	struct cell *cell = context;
+	cell->is_held = is_held;
+	activities_hold(cell->activities, is_held);
+}
+
 static void on_applied_asked(void *context, int64_t *term, int64_t *number)
 {
 	orders_applied(context, term, number);
@@ -208,6 +218,7 @@ static void open_activities(struct cell *cell, struct bus *bus, struct text cell
 	const struct activities_settings settings = {cell_id, ingress == NULL ? TEXT_NONE : text_of(ingress)};
 	if (cell->activities == NULL)
 		cell->activities = activities_open(&settings, bus, cell->state, cell->management);
+	activities_hold(cell->activities, cell->is_held);
 	if (cell->activities == NULL)
 		LOG(ERROR, "cell.no_activities", log_text("why", TEXT("out of memory")));
 }
@@ -218,8 +229,10 @@ static void on_membership(void *context, struct bus *bus, struct text cell_id, i
 	if (epoch > 0) {
 		orders_join(cell->orders, bus, cell_id, epoch);
 		open_activities(cell, bus, cell_id);
+		witness_join(cell->witness, bus, cell_id);
 		return;
 	}
+	witness_leave(cell->witness);
 	orders_fence(cell->orders);
 	if (cell->activities != NULL)
 		activities_close(cell->activities);
@@ -234,6 +247,8 @@ static enum status open_fabric(struct cell *cell, struct buffer *error)
 	enum status status = state_open(cell->store, cell->pool, &cell->state);
 	if (status == STATUS_OK)
 		status = orders_open(cell->state, &cell->orders);
+	if (status == STATUS_OK)
+		status = witness_open(state_worker(cell->state), &settings->fabric.probe_networks, &cell->witness, error);
 	const struct membership_uses uses = {.pool = cell->pool,
 		.store = cell->store,
 		.state = cell->state,
@@ -242,6 +257,7 @@ static enum status open_fabric(struct cell *cell, struct buffer *error)
 		.applied = on_applied_asked,
 		.applied_context = cell->orders,
 		.fence = on_fenced,
+		.hold = on_held,
 		.fence_context = cell};
 	if (status == STATUS_OK)
 		status = membership_open(&settings->fabric, &settings->nats, &uses, &cell->membership, error);
@@ -329,6 +345,7 @@ static void close_cell(void *context)
 	server_free(cell->server);
 	membership_free(cell->membership);
 	orders_free(cell->orders);
+	witness_free(cell->witness);
 	state_free(cell->state);
 	router_free(cell->router);
 	did_host_free(cell->did_host);

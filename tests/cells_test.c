@@ -202,6 +202,7 @@ static void the_managers_state_follows_mode_and_health(void **state)
 		{CELL_READY, CELL_DEGRADED, "active", "active"},
 		{CELL_READY, CELL_SUSPECT, "offline", "active"},
 		{CELL_READY, CELL_UNREACHABLE, "offline", "active"},
+		{CELL_READY, CELL_FAILOVER_ELIGIBLE, "offline", "active"},
 		{CELL_READY, CELL_ISOLATED, "offline", "active"},
 		{CELL_READY, CELL_FLAPPING, "offline", "offline"},
 		{CELL_CORDONED, CELL_HEALTHY, "locked", "locked"},

@@ -185,6 +185,90 @@ static void test_lanes(void **state)
 	outbox_free(outbox);
 }
 
+/* How long after `now` the one command of a lane is sent again. */
+static uint64_t pause_until_sent(struct outbox *outbox, uint64_t now)
+{
+	for (uint64_t pause = 0; pause < 60000; pause++) {
+		struct names sent = {.count = 0};
+		outbox_due(outbox, now + pause, 1000, collect, &sent);
+		if (sent.count > 0)
+			return pause;
+	}
+	return UINT64_MAX;
+}
+
+static void test_retries_grow(void **state)
+{
+	static const uint64_t pauses[] = {500, 1000, 2000, 4000, 8000, 8000, 8000};
+	uint64_t seen[2][sizeof(pauses) / sizeof(pauses[0])];
+	(void)state;
+	for (int run = 0; run < 2; run++) {
+		struct outbox *outbox = outbox_new();
+		uint64_t now = 1000;
+		add(outbox, "a1", "a", 1);
+		assert_int_equal(pause_until_sent(outbox, now), 0);
+		for (size_t i = 0; i < sizeof(pauses) / sizeof(pauses[0]); i++) {
+			outbox_retry(outbox, TEXT("a1"), now);
+			outbox_retry(outbox, TEXT("a1"), now); /* the same answer again */
+			seen[run][i] = pause_until_sent(outbox, now);
+			assert_in_range(seen[run][i], pauses[i] * 4 / 5, pauses[i] * 6 / 5);
+			now += seen[run][i];
+		}
+		outbox_retry(outbox, TEXT("a1"), now);
+		outbox_does(outbox, TEXT("other"), now); /* another cell */
+		outbox_does(outbox, TEXT("c"), now);     /* it does something again */
+		uint64_t pause = pause_until_sent(outbox, now);
+		assert_in_range(pause, 400, 600);
+		outbox_retry(outbox, TEXT("a1"), now + pause);
+		assert_in_range(pause_until_sent(outbox, now + pause), 400, 600); /* from the start */
+		outbox_retry(outbox, TEXT("a1"), now + 2 * pause + 200);
+		outbox_hurry(outbox, TEXT("c"), now + 2 * pause + 200); /* it has joined anew */
+		assert_int_equal(pause_until_sent(outbox, now + 2 * pause + 200), 0);
+		outbox_free(outbox);
+	}
+	assert_memory_equal(seen[0], seen[1], sizeof(seen[0])); /* no random */
+}
+
+/* A cell without its database for a minute: how often it is asked, and that all is done soon after. */
+static void test_a_cell_that_cannot_for_a_minute(void **state)
+{
+	enum { LANES = 1000 };
+	struct outbox *outbox = outbox_new();
+	char name[8];
+	size_t asked = 0, worst = 0;
+	(void)state;
+	for (int i = 0; i < LANES; i++) {
+		snprintf(name, sizeof(name), "%d", i);
+		add(outbox, name, name, 1 + i);
+	}
+	uint64_t now = 1000;
+	for (size_t last_second = 0; now < 61000; now += 20) {
+		struct names due = {.count = 0};
+		outbox_due(outbox, now, OUTBOX_WINDOW, collect, &due);
+		for (size_t i = 0; i < due.count; i++)
+			outbox_retry(outbox, text_of(due.ids[i]), now);
+		asked += due.count;
+		if (now % 1000 == 0) {
+			size_t in_second = asked - last_second;
+			last_second = asked;
+			if (now > 30000)
+				worst = in_second > worst ? in_second : worst;
+		}
+	}
+	assert_in_range(asked, LANES, 15 * LANES); /* twice a second were 120 for each */
+	assert_in_range(worst, 1, LANES / 2);      /* spread over the pause */
+	for (uint64_t back = now; outbox_count(outbox) > 0; now += 20) {
+		struct names due = {.count = 0};
+		outbox_due(outbox, now, OUTBOX_WINDOW, collect, &due);
+		for (size_t i = 0; i < due.count; i++) {
+			outbox_does(outbox, TEXT("c"), now);
+			assert_true(outbox_drop(outbox, text_of(due.ids[i]), now));
+		}
+		assert_true(now < back + 2000);
+	}
+	outbox_free(outbox);
+}
+
 /* A cell's lanes beyond the window wait for the answers to the others, in turn, and those of other cells do not. */
 static void test_window(void **state)
 {
@@ -453,7 +537,8 @@ static void test_simulation(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_golden), cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_judge), cmocka_unit_test(test_lanes), cmocka_unit_test(test_window),
+		cmocka_unit_test(test_judge), cmocka_unit_test(test_lanes), cmocka_unit_test(test_retries_grow),
+		cmocka_unit_test(test_a_cell_that_cannot_for_a_minute), cmocka_unit_test(test_window),
 		cmocka_unit_test(test_simulation)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

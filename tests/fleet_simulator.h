@@ -2,6 +2,7 @@
  * fabric's own monitor. Deterministic by its seed. Used by monitor_test.c and bench/fleet.c. */
 #pragma once
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "control/cell/pulse.h"
@@ -19,14 +20,17 @@ struct fleet_weather {
 struct fleet_cell {
 	struct cell_record record;
 	struct cell_definition definition;
+	char group[20]; /* of its own: a test may give several the same */
 	struct pulse pulse;
 	uint64_t paused_until_ms, next_pause_ms;
 	bool is_dead, is_cut; /* cut: what it sends is lost; its ingress can be reached */
+	uint32_t vpas;
+	bool is_far; /* its ingress cannot be reached from the fabric, but from other cells */
 };
 
 struct fleet_counts {
 	uint64_t beats, falls, suspects, unreachables, isolated, flaps, recoveries;
-	uint64_t last_suspect_ms, last_unreachable_ms;
+	uint64_t eligibles, last_suspect_ms, last_unreachable_ms, last_eligible_ms;
 };
 
 struct fleet {
@@ -38,7 +42,10 @@ struct fleet {
 	struct fleet_weather weather;
 	struct fleet_counts counts;
 	uint64_t now_ms, fabric_paused_until_ms, random;
-	bool is_frozen; /* the fabric's process does not run */
+	bool is_frozen;            /* the fabric's process does not run */
+	unsigned replicas;         /* others, which hear whoever beats, cut or not */
+	bool are_cells_mute;       /* no cell answers questions */
+	uint64_t questions, asked; /* how many there were, and how many cells they went to */
 };
 
 static inline uint64_t fleet_random(struct fleet *fleet)
@@ -63,15 +70,18 @@ static inline void fleet_changed(
 	void *context, uint32_t slot, enum cell_health from, enum cell_health to, const char *why)
 {
 	struct fleet *fleet = context;
-	(void)from;
 	(void)why;
 	fleet->cells[slot].record.health = to;
 	if (to == CELL_SUSPECT) {
 		fleet->counts.suspects++;
 		fleet->counts.last_suspect_ms = fleet->now_ms;
-	} else if (to == CELL_UNREACHABLE) {
+	} else if (to == CELL_UNREACHABLE && from != CELL_FAILOVER_ELIGIBLE) {
 		fleet->counts.unreachables++;
 		fleet->counts.last_unreachable_ms = fleet->now_ms;
+	}
+	if (to == CELL_FAILOVER_ELIGIBLE) {
+		fleet->counts.eligibles++;
+		fleet->counts.last_eligible_ms = fleet->now_ms;
 	}
 	fleet->counts.isolated += to == CELL_ISOLATED;
 	fleet->counts.flaps += to == CELL_FLAPPING;
@@ -79,18 +89,49 @@ static inline void fleet_changed(
 	monitor_update(fleet->monitor, slot, &fleet->cells[slot].record, fleet->now_ms);
 }
 
-static inline void fleet_probe(void *context, uint32_t slot)
+static inline bool fleet_lives(const struct fleet *fleet, const struct fleet_cell *cell)
+{
+	return !cell->is_dead && cell->paused_until_ms <= fleet->now_ms;
+}
+
+/* What another cell finds at the silent one's ingress; its answer may be lost, and the question. */
+static inline void fleet_ask_cell(
+	struct fleet *fleet, uint32_t slot, const struct monitor_question *question, uint32_t by)
+{
+	const struct fleet_cell *cell = &fleet->cells[slot], *asked = &fleet->cells[by];
+	if (fleet->are_cells_mute || asked->is_cut || !fleet_lives(fleet, asked) || fleet_loses(fleet) ||
+		fleet_loses(fleet))
+		return;
+	bool is_alive = fleet_lives(fleet, cell) && !fleet_loses(fleet);
+	monitor_told_by_cell(fleet->monitor, slot, question->number, by, is_alive, fleet->now_ms);
+}
+
+static inline void fleet_probe(void *context, uint32_t slot, const struct monitor_question *question)
 {
 	struct fleet *fleet = context;
 	const struct fleet_cell *cell = &fleet->cells[slot];
-	bool is_reached = !cell->is_dead && cell->paused_until_ms <= fleet->now_ms && !fleet_loses(fleet);
+	bool is_reached = fleet_lives(fleet, cell) && !cell->is_far && !fleet_loses(fleet);
+	fleet->questions++;
+	fleet->asked += question->count;
 	monitor_probed(fleet->monitor, slot, is_reached, fleet->now_ms);
+	for (unsigned i = 0; i < question->count; i++)
+		fleet_ask_cell(fleet, slot, question, question->cells[i]);
+	for (unsigned i = 0; i < fleet->replicas; i++) {
+		if (!fleet_loses(fleet))
+			monitor_told_by_replica(
+				fleet->monitor, slot, question->number, i + 1, fleet_lives(fleet, cell), fleet->now_ms);
+	}
+}
+
+static inline uint64_t fleet_vpas(void *context, uint32_t slot)
+{
+	return ((const struct fleet *)context)->cells[slot].vpas;
 }
 
 /* The fabric's process begins: what it knows are the records. */
 static inline bool fleet_start_fabric(struct fleet *fleet)
 {
-	static const struct monitor_events events = {fleet_changed, fleet_probe};
+	static const struct monitor_events events = {fleet_changed, fleet_probe, fleet_vpas};
 	monitor_free(fleet->monitor);
 	fleet->monitor = NULL;
 	if (monitor_open(&fleet->settings, &events, fleet, fleet->now_ms, &fleet->monitor) != STATUS_OK)
@@ -112,7 +153,8 @@ static inline bool fleet_open(struct fleet *fleet, uint32_t count, uint64_t seed
 			.away_interval_ms = 10000,
 			.grace_ms = 60000,
 			.margin_ms = 1000,
-			.fail_over_ms = 20000}};
+			.fail_over_ms = 20000,
+			.fail_over_rate = 100}};
 	fleet->cells = calloc(count, sizeof(*fleet->cells));
 	fleet->wake = calloc(count, sizeof(*fleet->wake));
 	if (fleet->cells == NULL || fleet->wake == NULL)
@@ -126,6 +168,8 @@ static inline bool fleet_open(struct fleet *fleet, uint32_t count, uint64_t seed
 			.health = CELL_HEALTHY,
 			.slot = i,
 			.definition = &fleet->cells[i].definition};
+		snprintf(fleet->cells[i].group, sizeof(fleet->cells[i].group), "group-%u", i);
+		fleet->cells[i].definition.failover_group = fleet->cells[i].group;
 		pulse_start(
 			&fleet->cells[i].pulse, 2000, 10000, 1000, fleet->now_ms, fleet->now_ms + fleet_random(fleet) % 2000);
 		fleet->wake[i] = fleet->cells[i].pulse.next_ms;

@@ -13,8 +13,8 @@ static void what_is_written_together_is_there_together(void **unused)
 	assert_int_equal(fixture_count(RECORD_COMMAND), 0); /* the cell has never joined */
 	free(profile);
 	fixture.is_down = true;
-	assert_int_equal(call(0, "POST", profiles_path(""), "{\"identifier\":\"did:web:b\"}"), 500);
-	assert_int_equal(call(0, "POST", "/api/v1alpha1/tenants", "{}"), 500);
+	assert_int_equal(call(0, "POST", profiles_path(""), "{\"identifier\":\"did:web:b\"}"), 503);
+	assert_int_equal(call(0, "POST", "/api/v1alpha1/tenants", "{}"), 503);
 	fixture.is_down = false;
 	assert_int_equal(fixture_count(RECORD_PARTICIPANT_PROFILE), 1);
 	assert_int_equal(fixture_count(RECORD_LETTER), 1);
@@ -548,9 +548,29 @@ static void profiles_are_listed_and_found_in_portions(void **unused)
 	begin(0, "POST", query, "{\"predicate\":\"vpas.state = 'active'\",\"offset\":1,\"limit\":2}");
 	leave();
 	run_all();
+	/* what needs the database says that it is away, what is in memory is shown */
+	const struct {
+		const char *method, *path, *body;
+		int status;
+	} reads[] = {
+		{"GET", "/api/v1alpha1/tenants/other/participant-profiles", NULL, 503},
+		{"GET", "/api/v1alpha1/tenants/other/participant-profiles/00000003-0000-4000-8000-000000000000", NULL, 503},
+		{"POST", query, "{\"predicate\":\"vpas.state = 'active'\"}", 503},
+		{"POST", query, "{\"predicate\":\"true\"}", 503},
+		{"DELETE", "/api/v1alpha1/tenants/other/participant-profiles/00000003-0000-4000-8000-000000000000", NULL, 503},
+		{"GET", "/api/v1alpha1/tenants", NULL, 200},
+		{"GET", "/api/v1alpha1/cells", NULL, 200},
+		{"GET", "/api/v1alpha1/tenants/other/participant-profiles/nonsense", NULL, 404},
+	};
 	fixture.is_down = true;
-	assert_int_equal(call(0, "GET", profiles_path(""), NULL), 500);
-	assert_int_equal(call(0, "POST", query, "{\"predicate\":\"vpas.state = 'active'\"}"), 500);
+	for (size_t i = 0; i < sizeof(reads) / sizeof(reads[0]); i++) {
+		assert_int_equal(call(0, reads[i].method, reads[i].path, reads[i].body), reads[i].status);
+		assert_string_equal(shot.retry_after, reads[i].status == 503 ? "2" : "");
+		if (reads[i].status == 503)
+			assert_string_equal(shot.answer,
+				"{\"error\":\"phrase\",\"message\":\"Service unavailable: the database cannot be reached "
+				"now\",\"code\":503}");
+	}
 	fixture.is_down = false;
 	assert_int_equal(
 		call(0, "GET", "/api/v1alpha1/tenants/other/participant-profiles/00000003-0000-4000-8000-000000000000", NULL),

@@ -81,7 +81,7 @@ static struct {
 	struct exchange exchange;
 	struct text body;
 	int status;
-	char answer[262144], total[32];
+	char answer[262144], total[32], retry_after[8];
 	unsigned given; /* answers */
 	size_t length;
 	enum body_state body_state;
@@ -132,6 +132,8 @@ bool exchange_add_header(struct exchange *exchange, struct text name, struct tex
 	(void)exchange;
 	if (text_equals(name, TEXT("x-total-count")))
 		snprintf(shot.total, sizeof(shot.total), "%.*s", TEXT_ARGUMENTS(value));
+	else if (text_equals(name, TEXT("retry-after")))
+		snprintf(shot.retry_after, sizeof(shot.retry_after), "%.*s", TEXT_ARGUMENTS(value));
 	return true;
 }
 
@@ -373,8 +375,10 @@ static bool write_down(struct transaction *transaction, enum record_kind kind, s
 	return state_put(transaction, kind, text_of(id), body, REVISION_ABSENT);
 }
 
-bool letters_add(struct transaction *transaction, struct text id, struct text subject, struct text body)
+bool letters_add_traced(
+	struct transaction *transaction, struct text id, struct text subject, struct text body, const struct trace *trace)
 {
+	assert_int_equal(trace->parent.length, 0); /* no headers here */
 	assert_true(text_equals(subject, TEXT("event.cfm-orchestration")));
 	assert_int_equal(json_check(body, NULL, NULL), STATUS_OK);
 	return state_put(transaction, RECORD_LETTER, id, body, REVISION_ABSENT);

@@ -29,6 +29,7 @@ struct world {
 	int deployed, disposed, committed;
 	const char *body, *subject, *id;
 	bool is_answered;
+	const char *holds_at; /* the activity during which everything is held; NULL: none */
 };
 
 static const struct pm_settings settings = {
@@ -113,9 +114,19 @@ static void close_world(struct world *world)
 
 /* --- agents of ours */
 
+static void hold(struct world *world, bool is_held)
+{
+	for (size_t i = 0; i < world->executor_count; i++)
+		executor_hold(world->executors[i], is_held);
+	pm_hold(world->pms[0], is_held);
+	letters_hold(world->letters, is_held);
+}
+
 static void process(void *context, struct activity *activity)
 {
 	struct world *world = context;
+	if (world->holds_at != NULL && text_equals(activity_id(activity), text_of(world->holds_at)))
+		hold(world, true);
 	bool is_disposal = text_equals(activity_discriminator(activity), ORCHESTRATION_DISPOSE);
 	assert_true(activity_set_output(activity, "participantContextId", json_object_new()));
 	if (is_disposal) {
@@ -348,6 +359,118 @@ static void an_error_is_compensated_once(void **state)
 	close_world(&world);
 }
 
+/* --- F24: while the database is behind its cells */
+
+static void hold_all(void *context)
+{
+	hold(context, true);
+}
+
+static void let_letters_go(void *context)
+{
+	letters_hold(((struct world *)context)->letters, false);
+}
+
+static void let_go(void *context)
+{
+	hold(context, false);
+}
+
+/* It was offered, and given back. */
+static bool is_put_off(const struct world *world, const char *subject)
+{
+	for (const struct broker_message *message = world->bus->messages; message != NULL; message = message->next) {
+		if (strcmp(message->subject, subject) == 0)
+			return message->due_ms > worker_now_ms(state_worker(world->fabric.state));
+	}
+	return false;
+}
+
+static bool is_letter_kept(void *context)
+{
+	struct world *world = context;
+	return world->committed == 3 && letters_waiting(world->letters) == 1;
+}
+
+static bool is_manifest_put_off(void *context)
+{
+	return is_put_off(context, "event.cfm-orchestration");
+}
+
+static void what_is_ordered_waits(void **state)
+{
+	struct world world;
+	(void)state;
+	open_world(&world, 1, &settings);
+	run(&world, add_executors);
+	run(&world, hold_all);
+	order_one(&world);
+	wait_until(&world, is_letter_kept);
+	assert_false(has_body(&world, "event.cfm-orchestration", "o-1")); /* its letter */
+	run(&world, let_letters_go);
+	wait_until(&world, is_manifest_put_off); /* its manifest */
+	assert_false(has_body(&world, "$KV.cfm-bucket.o-1", ""));
+	assert_int_equal(world.deployed, 0);
+	world.deploy_outcome = ACTIVITY_COMPLETE;
+	run(&world, let_go);
+	wait_until(&world, is_deployed);
+	assert_int_equal(world.deployed, 2);
+	close_world(&world);
+}
+
+static bool is_next_step_waiting(void *context)
+{
+	const struct world *world = context;
+	return is_put_off(world, "event.x") && find_body(world, "$KV.cfm-bucket.o-1", "\"completed\":{\"one\"") != NULL;
+}
+
+static void the_next_step_waits(void **state)
+{
+	struct world world;
+	(void)state;
+	open_world(&world, 1, &settings);
+	world.holds_at = "one";
+	deploy(&world);
+	wait_until(&world, is_next_step_waiting);
+	assert_int_equal(world.deployed, 1);
+	assert_false(has_body(&world, "event.y", ""));
+	run(&world, let_go);
+	world.holds_at = NULL;
+	wait_until(&world, is_deployed);
+	assert_int_equal(world.deployed, 2);
+	close_world(&world);
+}
+
+/* Longer than a compensation waits for what may be under way. */
+static bool is_failed_long_ago(void *context)
+{
+	const struct world *world = context;
+	for (const struct ledger_item *item = world->pms[0]->items; item != NULL; item = item->next) {
+		if (item->revision != 0 && item->state == ORCHESTRATION_ERRORED)
+			return item->settle_at_ms > 0 && clock_wall_ms() > item->settle_at_ms + 10 * settings.sweep_ms;
+	}
+	return false;
+}
+
+static void a_compensation_waits(void **state)
+{
+	struct world world;
+	(void)state;
+	open_world(&world, 1, &settings);
+	world.holds_at = "two";
+	run(&world, add_executors);
+	world.deploy_outcome = ACTIVITY_FATAL;
+	order_one(&world);
+	wait_until(&world, is_failed_long_ago); /* the fact is known */
+	assert_int_equal(ended(&world, ORCHESTRATION_COMPLETED, DISPOSE), 0);
+	assert_int_equal(world.disposed, 0);
+	world.holds_at = NULL;
+	run(&world, let_go);
+	wait_until(&world, is_compensated);
+	assert_int_equal(world.disposed, 2);
+	close_world(&world);
+}
+
 /* --- F14: the broker's store is wiped at every stage */
 
 static void wipe(void *context)
@@ -541,6 +664,9 @@ int main(void)
 		cmocka_unit_test(from_the_order_to_the_response),
 		cmocka_unit_test(what_cannot_be_started_is_answered),
 		cmocka_unit_test(a_manifest_that_is_none_is_parked),
+		cmocka_unit_test(what_is_ordered_waits),
+		cmocka_unit_test(the_next_step_waits),
+		cmocka_unit_test(a_compensation_waits),
 		cmocka_unit_test(an_error_is_compensated_once),
 		cmocka_unit_test(what_the_broker_lost_comes_back),
 		cmocka_unit_test(a_lost_message_is_sent_again),

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Every function, struct and file that README.md names exists."""
+"""Every function, struct and file that README.md names exists, and every test that tests/README.md names."""
 import pathlib
 import re
 import subprocess
@@ -15,5 +15,16 @@ for name in sorted(set(re.findall(r"`(?:struct )?([a-z]+(?:_[a-z0-9]+)+)`", read
 for name in sorted(set(re.findall(r"`((?:server|tenants|router|control|tests|config|docker|bench)/[A-Za-z0-9_./*-]*)`", readme))):
     if not list(root.glob(name.rstrip("/"))):
         wrong.append(f"README.md names the file {name}, which does not exist")
+tests = {str(path.relative_to(root / "tests")): path.read_text() for path in (root / "tests").rglob("*") if path.suffix in (".c", ".py")}
+for line in (root / "tests/README.md").read_text().splitlines():
+    files = []
+    for name in re.findall(r"`([A-Za-z0-9_./]+)`", line):
+        if name.endswith((".c", ".py")):
+            files = files[-1:] if re.search(rf", `{re.escape(name)}`: ", line) else []
+            files.append(name.removeprefix("tests/"))
+            if files[-1] not in tests:
+                wrong.append(f"tests/README.md names the file {name}, which does not exist")
+        elif files and not all(re.search(rf"\b{name}\b", tests.get(file, "")) for file in files):
+            wrong.append(f"tests/README.md names {name}, which is not in {' and '.join(files)}")
 print("\n".join(wrong) or "README.md names only what exists")
 sys.exit(bool(wrong))

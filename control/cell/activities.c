@@ -367,3 +367,11 @@ void activities_close(struct activities *activities)
 	free(activities->ingress);
 	free(activities);
 }
+
+void activities_hold(struct activities *activities, bool is_held)
+{
+	if (activities == NULL)
+		return;
+	executor_hold(activities->edcv, is_held);
+	executor_hold(activities->siglet, is_held);
+}

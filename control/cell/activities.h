@@ -19,3 +19,5 @@ struct activities_settings {
 struct activities *activities_open(
 	const struct activities_settings *settings, struct bus *bus, struct state *state, struct management *management);
 void activities_close(struct activities *activities);
+/* executor_hold of both. NULL is fine. */
+void activities_hold(struct activities *activities, bool is_held);

@@ -41,11 +41,28 @@ struct figures {
 	size_t newest, count;
 	struct question database, safe;
 	int memory_file; /* /proc/self/statm */
+	/* what this cell's own metrics say, as told */
+	int vpas[VPA_TYPE_COUNT], cpu, memory;
+	struct beat_figures told;
 };
 
 static uint64_t now_us(void)
 {
 	return clock_monotonic_ns() / 1000;
+}
+
+static void register_own(struct figures *figures)
+{
+	static const char *const types[VPA_TYPE_COUNT] = {
+#define VPA_LABEL(name, text) "type=\"" text "\"",
+		VPA_LIST(VPA_LABEL)
+#undef VPA_LABEL
+	};
+	static const char utilization[] = "celld_resource_utilization_percent", help[] = "Of the machine, by this cell";
+	for (int i = 0; i < VPA_TYPE_COUNT; i++)
+		figures->vpas[i] = metric_register(METRIC_GAUGE, "celld_vpas", types[i], "VPAs of activated participants");
+	figures->cpu = metric_register(METRIC_GAUGE, utilization, "resource=\"cpu\"", help);
+	figures->memory = metric_register(METRIC_GAUGE, utilization, "resource=\"memory\"", help);
 }
 
 enum status figures_open(struct store *store, struct vault *vault, struct registry *registry, struct figures **figures)
@@ -64,6 +81,7 @@ enum status figures_open(struct store *store, struct vault *vault, struct regist
 	made->sent = metric_register(
 		METRIC_COUNTER, "celld_http_response_body_bytes_total", NULL, "Response body bytes given to connections");
 	made->open_connections = metric_register(METRIC_GAUGE, "celld_connections_open", NULL, "Connections that are open");
+	register_own(made);
 	made->memory_file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
 	*figures = made;
 	return STATUS_OK;
@@ -147,10 +165,22 @@ static void take(struct figures *figures)
 						 (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
 }
 
+static void tell_own(struct figures *figures)
+{
+	struct beat_figures now = {.cpu = 0};
+	figures_fill(figures, NULL, &now);
+	for (int i = 0; i < VPA_TYPE_COUNT; i++)
+		metric_add(figures->vpas[i], (int64_t)now.vpas[i] - (int64_t)figures->told.vpas[i]);
+	metric_add(figures->cpu, (int64_t)now.cpu - figures->told.cpu);
+	metric_add(figures->memory, (int64_t)now.memory - figures->told.memory);
+	figures->told = now;
+}
+
 static void on_timer(void *context)
 {
 	struct figures *figures = context;
 	take(figures);
+	tell_own(figures);
 	ask(figures);
 	timer_set(figures->timer, SAMPLE_MS);
 }

@@ -1,6 +1,6 @@
 /* What this cell says of itself in its heartbeats: measured, not claimed. Requests of the last minute from the server's
  * own metrics, database and vault by asking them something small every few seconds, processor and memory of this
- * process. On the first worker. */
+ * process. VPAs and utilisation are metrics of the cell itself too. On the first worker. */
 #pragma once
 
 #include "control/bus/bus.h"

@@ -24,6 +24,9 @@ const struct setting membership_settings_table[] = {
 		.help = "a join token (cellctl cell token), needed the first time"),
 	SETTING(key_file, SETTING_TEXT, .minimum = 1, .maximum = 4096,
 		.help = "seed of this cell's own key, made when it is missing; default: <state directory>/cell.nk"),
+	SETTING(probe_networks, SETTING_TEXTS,
+		.help = "where the ingress of another cell may be tried when the manager asks, besides public addresses; none: "
+				"anywhere"),
 	SETTING(retry_ms, SETTING_MILLISECONDS, .preset = "5 s", .minimum = 100, .maximum = 3600000,
 		.help = "between attempts to join"),
 };
@@ -71,6 +74,10 @@ void membership_publish(struct membership *membership)
 		bus_line(membership->bus, &line);
 		if (membership->refusal != NULL)
 			buffer_printf(&line, "; %s", membership->refusal);
+		else if (membership->is_held)
+			buffer_append(
+				&line, TEXT("; the manager's database is older than its cells, or another one: nothing new is "
+							"done until its operator says that it holds (cellctl fabric adopt)"));
 		else if (membership->was_lapsed)
 			buffer_append(&line, TEXT("; its heartbeats are not answered"));
 	} else if (membership->state == STATE_ASKING && membership->why != NULL) {

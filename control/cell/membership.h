@@ -17,6 +17,7 @@ struct membership_settings {
 	char *token_file;      /* a join token, needed the first time */
 	char *key_file;        /* default: <state directory>/cell.nk; credentials lie beside it, with .creds behind */
 	int64_t retry_ms;
+	struct setting_texts probe_networks; /* where other cells' ingresses may be: witness.h */
 };
 extern const struct setting membership_settings_table[];
 extern const size_t membership_settings_count;
@@ -33,7 +34,10 @@ struct membership_uses {
 	/* This process must not serve any tenant any more: another one of the same cell has joined. From then on for good.
 	 */
 	void (*fence)(void *context);
-	void *fence_context;
+	/* Nothing new is to be done for the fabric until it is let go: the manager's database is an older copy. Told with
+	 * each change. */
+	void (*hold)(void *context, bool is_held);
+	void *fence_context; /* of both */
 };
 
 struct membership;

@@ -45,6 +45,15 @@ static void renew(struct membership *membership)
 
 /* --- heartbeats */
 
+static void hold(struct membership *membership, bool is_held)
+{
+	if (membership->is_held == is_held)
+		return;
+	membership->is_held = is_held;
+	LOG(WARNING, "cell.held", log_bool("held", is_held), log_number("epoch", membership->epoch));
+	membership->uses.hold(membership->uses.fence_context, is_held);
+}
+
 static void take_grant(struct membership *membership, const struct json *answer)
 {
 	int64_t number, ttl, interval, term;
@@ -52,8 +61,14 @@ static void take_grant(struct membership *membership, const struct json *answer)
 	if (!json_integer(json_member(answer, "n"), &number) || !json_integer(json_member(answer, "ttl"), &ttl) ||
 		!json_integer(json_member(answer, "term"), &term) || ttl <= 0)
 		return;
-	if (term < membership->term)
-		return; /* of a leader that has been followed */
+	bool is_held = false;
+	(void)json_bool(json_member(answer, "hold"), &is_held); /* a manager that does not say so holds nothing */
+	if (term < membership->term) { /* of a leader that has been followed, or whose database has forgotten this term */
+		if (is_held)
+			hold(membership, true);
+		return;
+	}
+	hold(membership, is_held);
 	membership->term = term;
 	membership->refusal = NULL;
 	pulse_answered(&membership->pulse, number, (uint64_t)ttl);
@@ -70,6 +85,8 @@ static void tell_refusal(struct membership *membership, struct text why, int64_t
 {
 	if (membership->refusal == NULL)
 		LOG(ERROR, "cell.heartbeat_refused", log_text("why", why), log_number("epoch", epoch));
+	if (text_equals(why, TEXT("EPOCH_AHEAD")))
+		hold(membership, true);
 	membership->refusal = text_equals(why, TEXT("EPOCH_AHEAD")) ? "the manager's records are older than this cell"
 																: "the manager does not know this cell (any more)";
 }

@@ -52,6 +52,7 @@ struct membership {
 	int64_t renew_ms; /* wall clock; 0: never */
 	struct pulse pulse;
 	bool has_own_urls, has_own_method, is_renewing, was_lapsed, is_leaving;
+	bool is_held;        /* the manager waits for its operator */
 	const char *refusal; /* why the manager grants nothing, for people; NULL: it does */
 	char mode[24];       /* as the manager says */
 	atomic_bool is_fenced;

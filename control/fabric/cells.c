@@ -110,7 +110,7 @@ static bool read_offline(struct cell_record *cell, const struct json *root)
 {
 	int64_t since_ms;
 	char stamp[25];
-	bool is_unreachable = cell->health == CELL_UNREACHABLE && !is_away_at_times(cell);
+	bool is_unreachable = cell_health_is_gone(cell->health) && !is_away_at_times(cell);
 	struct text since = json_member_text(root, "stateTimestamp");
 	if (cell->mode != CELL_FENCED && !is_unreachable)
 		return true;
@@ -400,7 +400,7 @@ static const char *state_of(enum cell_mode mode, enum cell_health health, bool i
 {
 	if (mode == CELL_READY && health == CELL_UNKNOWN)
 		return "pending"; /* nothing has been heard of it yet */
-	bool is_silent = health == CELL_SUSPECT || health == CELL_UNREACHABLE || health == CELL_ISOLATED;
+	bool is_silent = health == CELL_SUSPECT || health == CELL_ISOLATED || cell_health_is_gone(health);
 	if (mode != CELL_READY || health == CELL_HEALTHY || health == CELL_DEGRADED || (is_silent && is_intermittent))
 		return mode_states[mode];
 	return "offline";

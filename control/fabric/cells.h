@@ -28,7 +28,8 @@ enum cell_mode {
 };
 const char *cell_mode_name(enum cell_mode mode);
 
-/* control.md 2.5 */
+/* control.md 2.5. Failover-eligible: unreachable for so long, and so surely, that others may take its VPAs; whatever
+ * holds of an unreachable cell holds of it (cell_health_is_gone). */
 #define CELL_HEALTH_LIST(X)                                                                                            \
 	X(UNKNOWN, "unknown")                                                                                              \
 	X(HEALTHY, "healthy")                                                                                              \
@@ -36,6 +37,7 @@ const char *cell_mode_name(enum cell_mode mode);
 	X(SUSPECT, "suspect")                                                                                              \
 	X(UNREACHABLE, "unreachable")                                                                                      \
 	X(ISOLATED, "isolated")                                                                                            \
+	X(FAILOVER_ELIGIBLE, "failover_eligible")                                                                          \
 	X(FLAPPING, "flapping")
 enum cell_health {
 #define CELL_HEALTH_MEMBER(name, text) CELL_##name,
@@ -43,6 +45,11 @@ enum cell_health {
 #undef CELL_HEALTH_MEMBER
 };
 const char *cell_health_name(enum cell_health health);
+/* Nobody reaches it. */
+static inline bool cell_health_is_gone(enum cell_health health)
+{
+	return health == CELL_UNREACHABLE || health == CELL_FAILOVER_ELIGIBLE;
+}
 
 struct cell_record {
 	char *id, *external_id; /* external_id: the definition's cellId; "" for none */

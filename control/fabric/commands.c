@@ -115,7 +115,7 @@ static void on_published(void *context, enum status status, uint64_t sequence, b
 static bool is_asked(const struct cell_record *cell)
 {
 	return cell != NULL && cell->epoch > 0 && cell->mode != CELL_FENCED && cell->mode != CELL_GONE &&
-		   (cell->health != CELL_UNREACHABLE || (cell->definition != NULL && cell->definition->is_intermittent));
+		   (!cell_health_is_gone(cell->health) || (cell->definition != NULL && cell->definition->is_intermittent));
 }
 
 static void send_item(void *context, const struct outbox_item *item)

@@ -117,13 +117,14 @@ static void judge(struct commands *commands, const struct command_answer *answer
 	}
 	switch (answer->status) {
 	case COMMAND_STATUS_DONE:
+		outbox_does(commands->outbox, answer->cell, now_ms);
 		if (answer->applied_seq > item->seq) /* it was not this one that was done */
 			park(commands, item, answer, message->body, message->reply);
 		else
 			finish(commands, answer, message->reply);
 		return;
 	case COMMAND_STATUS_RETRY:
-		outbox_put_off(commands->outbox, answer->id, now_ms, COMMANDS_RETRY_MS);
+		outbox_retry(commands->outbox, answer->id, now_ms);
 		break;
 	case COMMAND_STATUS_FAILED:
 		if (outbox_fail(commands->outbox, answer->id, now_ms) < FAILURES_MAX)

@@ -245,7 +245,11 @@ static void on_measured(void *context, uint32_t slot, unsigned ready, int load)
 
 static void on_held(void *context, bool is_held)
 {
-	commands_hold(((const struct fabric *)context)->commands, is_held);
+	const struct fabric *fabric = context;
+	commands_hold(fabric->commands, is_held);
+	letters_hold(fabric->letters, is_held);
+	if (fabric->pm != NULL)
+		pm_hold(fabric->pm, is_held);
 }
 
 static void on_adopted(void *context, int64_t revision, int64_t shift)

@@ -44,6 +44,7 @@ struct letters {
 	struct timer *tick;
 	struct task start;
 	bool is_running; /* the worker has begun: what comes now is news */
+	bool is_held;
 };
 
 /* --- who we are */
@@ -56,7 +57,23 @@ static void sender_make(void)
 	id_random(sender);
 }
 
+static void print_trace(struct buffer *record, const struct trace *trace)
+{
+	struct json *object = trace == NULL ? NULL : trace_json(trace);
+	if (object == NULL)
+		return; /* at worst out of memory: the letter matters more */
+	buffer_append(record, TEXT(",\"trace\":"));
+	json_print(object, record);
+	json_free(object);
+}
+
 bool letters_add(struct transaction *transaction, struct text id, struct text subject, struct text body)
+{
+	return letters_add_traced(transaction, id, subject, body, NULL);
+}
+
+bool letters_add_traced(
+	struct transaction *transaction, struct text id, struct text subject, struct text body, const struct trace *trace)
 {
 	pthread_once(&sender_once, sender_make);
 	struct buffer record = {0};
@@ -66,6 +83,7 @@ bool letters_add(struct transaction *transaction, struct text id, struct text su
 	buffer_append_json(&record, text_of(sender));
 	buffer_append(&record, TEXT(",\"body\":"));
 	buffer_append_json(&record, body);
+	print_trace(&record, trace);
 	buffer_append_byte(&record, '}');
 	bool is_added = !record.failed && state_put(transaction, RECORD_LETTER, id, buffer_text(&record), REVISION_ABSENT);
 	buffer_free(&record);
@@ -214,14 +232,17 @@ static void on_published(void *context, enum status status, uint64_t sequence, b
 static void lane_send(struct lane *lane)
 {
 	struct letter *letter = lane->queue.first;
-	if (letter == NULL || letter->is_under_way)
+	if (letter == NULL || letter->is_under_way || lane->letters->is_held)
 		return;
 	struct errand *errand = errand_new(lane->letters, letter);
 	if (errand == NULL) {
 		lane_pause(lane, STATUS_NO_MEMORY);
 		return;
 	}
-	bus_publish(lane->letters->bus, text_of(lane->subject), text_of(letter->id), NULL, 0,
+	const struct trace trace = trace_read(json_member(letter->body, "trace"));
+	const struct bus_header headers[] = {{TEXT("traceparent"), trace.parent}, {TEXT("tracestate"), trace.state}};
+	size_t header_count = (size_t)(trace.parent.length > 0) + (trace.state.length > 0);
+	bus_publish(lane->letters->bus, text_of(lane->subject), text_of(letter->id), headers, header_count,
 		json_member_text(letter->body, "body"), on_published, errand);
 }
 
@@ -352,6 +373,13 @@ static void on_bus(void *context, bool is_up)
 	}
 }
 
+void letters_hold(struct letters *letters, bool is_held)
+{
+	letters->is_held = is_held;
+	for (struct lane *lane = letters->lanes; lane != NULL && !is_held && letters->is_running; lane = lane->next)
+		lane_send(lane);
+}
+
 static void on_start(struct task *task)
 {
 	struct letters *letters = (struct letters *)((char *)task - offsetof(struct letters, start));
@@ -420,6 +448,10 @@ void letters_line(const struct letters *letters, struct buffer *into)
 		return;
 	}
 	buffer_printf(into, "%zu letters wait", map_count(letters->by_id));
+	if (letters->is_held) {
+		buffer_append(into, TEXT("; none is sent while the database is behind its cells"));
+		return;
+	}
 	for (const struct lane *lane = letters->lanes; lane != NULL; lane = lane->next) {
 		if (lane->status == STATUS_OK)
 			continue;

@@ -3,7 +3,7 @@
 
 #include "control/fabric/outbox_private.h"
 
-enum { PAUSE_MS = 1000, PAUSE_MAX_MS = 30000 };
+enum { PAUSE_MS = 1000, PAUSE_MAX_MS = 30000, RETRY_MS = 500, RETRY_DOUBLINGS = 4 };
 
 /* --- items */
 
@@ -32,7 +32,7 @@ static struct item *copy(const struct outbox_item *from)
 	if (made == NULL)
 		return NULL;
 	made->told = *from;
-	made->told.attempts = made->told.failures = 0;
+	made->told.attempts = made->told.failures = made->told.retries = 0;
 	keep(keep(keep(keep(made->bytes, &made->told.id), &made->told.cell), &made->told.vpa), &made->told.args);
 	return made;
 }
@@ -131,6 +131,44 @@ void outbox_put_off(struct outbox *outbox, struct text id, uint64_t now_ms, uint
 	lane_due(outbox, item->lane, now_ms + pause_ms);
 }
 
+/* Spreads what was sent at the same time; FNV-1a of the command and the count. */
+static uint64_t spread(uint64_t pause_ms, const struct outbox_item *item)
+{
+	uint64_t hash = UINT64_C(14695981039346656037) ^ item->retries;
+	for (size_t i = 0; i < item->id.length; i++)
+		hash = (hash ^ (unsigned char)item->id.bytes[i]) * UINT64_C(1099511628211);
+	return pause_ms - pause_ms / 5 + (hash >> 16) % (2 * pause_ms / 5 + 1);
+}
+
+void outbox_retry(struct outbox *outbox, struct text id, uint64_t now_ms)
+{
+	struct item *item = find(outbox, id);
+	if (item == NULL || item->lane->first != item || !item->lane->is_out)
+		return;
+	unsigned doublings = item->told.retries < RETRY_DOUBLINGS ? item->told.retries : RETRY_DOUBLINGS;
+	uint64_t pause_ms = spread((uint64_t)RETRY_MS << doublings, &item->told);
+	item->told.retries++;
+	item->lane->window->has_retries = true;
+	outbox_put_off(outbox, id, now_ms, pause_ms);
+}
+
+void outbox_does(struct outbox *outbox, struct text cell, uint64_t now_ms)
+{
+	struct window *window = window_find(outbox, cell);
+	if (window == NULL || !window->has_retries)
+		return;
+	window->has_retries = false;
+	for (size_t i = 0; i < outbox->heap_count; i++) {
+		struct lane *lane = outbox->heap[i];
+		if (lane->window != window || lane->is_out || lane_is_queued(lane) || lane->first->told.retries == 0)
+			continue;
+		lane->first->told.retries = 0;
+		uint64_t due_ms = now_ms + spread(RETRY_MS, &lane->first->told);
+		lane->due_ms = lane->due_ms < due_ms ? lane->due_ms : due_ms;
+		lane_rise(outbox, lane); /* as in outbox_hurry */
+	}
+}
+
 unsigned outbox_fail(struct outbox *outbox, struct text id, uint64_t now_ms)
 {
 	struct item *item = find(outbox, id);
@@ -147,7 +185,7 @@ void outbox_hurry(struct outbox *outbox, struct text cell, uint64_t now_ms)
 	for (size_t i = 0; i < outbox->heap_count && window != NULL; i++) {
 		struct lane *lane = outbox->heap[i];
 		if (lane->window == window && !lane_is_queued(lane) && lane->due_ms > now_ms) {
-			lane->first->told.attempts = 0;
+			lane->first->told.attempts = lane->first->told.retries = 0;
 			lane->due_ms = now_ms;
 			lane_rise(
 				outbox, lane); /* what it changes places with has been seen or is later in the array: due no later */

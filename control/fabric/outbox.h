@@ -18,6 +18,7 @@ struct outbox_item {
 	int64_t seq, vpa_epoch, at_ms; /* at: when it was written, wall clock */
 	enum command_op op;
 	unsigned attempts, failures; /* sendings; answers "failed" */
+	unsigned retries;            /* answers "retry" since the cell has done anything */
 };
 
 /* Copies. seq: unique; later ones need not come later. CONFLICT: the id is there already. */
@@ -32,8 +33,13 @@ void outbox_due(struct outbox *outbox, uint64_t now_ms, size_t maximum,
 	void (*send)(void *context, const struct outbox_item *item), void *context);
 /* UINT64_MAX: nothing waits. */
 uint64_t outbox_next_ms(const struct outbox *outbox);
-/* It could not be sent, or the cell says "retry": due again after so long. */
+/* It could not be sent: due again after so long. */
 void outbox_put_off(struct outbox *outbox, struct text id, uint64_t now_ms, uint64_t pause_ms);
+/* The cell says "retry": due again after a growing pause, 0.5 s up to 8 s, give or take a fifth (the same for the same
+ * command and count), so that a cell whose database is away is not asked by all its lanes twice a second. */
+void outbox_retry(struct outbox *outbox, struct text id, uint64_t now_ms);
+/* The cell has done something: what was to be retried is due within the first of those pauses. */
+void outbox_does(struct outbox *outbox, struct text cell, uint64_t now_ms);
 /* The cell says "failed": due again after a growing pause. Returns how often it has said so; an answer that comes twice
  * counts once for each sending. */
 unsigned outbox_fail(struct outbox *outbox, struct text id, uint64_t now_ms);

@@ -28,6 +28,7 @@ struct lane {
 struct window {
 	struct table_link link; /* first */
 	struct lane *first, *last;
+	bool has_retries; /* some lane waits because the cell has said "retry" */
 	size_t out, lanes, length;
 	char cell[];
 };

@@ -248,6 +248,8 @@ static enum status keep_arguments(struct held_call *call, const struct text *arg
 			return STATUS_NOT_FOUND;
 		room[call->call.arguments[i].length] = 0;
 	}
+	call->call.traceparent = call_copy(call, exchange_header(call->call.exchange, TEXT("traceparent")));
+	call->call.tracestate = call_copy(call, exchange_header(call->call.exchange, TEXT("tracestate")));
 	call->query = call_copy(call, query);
 	return query.bytes != NULL && call->query.bytes == NULL ? STATUS_NO_MEMORY : STATUS_OK;
 }

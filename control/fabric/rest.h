@@ -16,6 +16,7 @@ struct rest_call {
 	struct text arguments[REST_ARGUMENTS_MAX]; /* percent-decoded path segments in place of {...} */
 	const struct json *body;                   /* an object; NULL: none was asked for */
 	struct text text;                          /* the body as sent */
+	struct text traceparent, tracestate;       /* of the caller's trace; absent: none */
 	void *context;                             /* of the endpoint's table */
 	void *state;                               /* the endpoint's own */
 	void (*free_state)(void *state);           /* NULL: free() */
@@ -53,7 +54,8 @@ bool rest_again(struct rest_call *call);
 /* All of these do nothing when the caller has gone. */
 void rest_answer(struct rest_call *call, int status, struct text json); /* json absent: an empty body */
 /* {"error","message","code"} as cfm.md 2.1: NOT_FOUND "Not found", CONFLICT "Conflict", INVALID "Bad request: why" (why
- * NULL: "Invalid input"); the rest is 500 "Operation failed: why" (why NULL: the status's text). */
+ * NULL: "Invalid input"), UNAVAILABLE and TIMEOUT 503 with Retry-After (why NULL: the database cannot be reached); the
+ * rest is 500 "Operation failed: why" (why NULL: the status's text). */
 void rest_refuse(struct rest_call *call, enum status status, const char *why);
 /* 400 "Invalid payload: ...", 503 "...": as given. */
 void rest_refuse_with(struct rest_call *call, int status, const char *message);

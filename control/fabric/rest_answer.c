@@ -61,6 +61,7 @@ struct text call_copy(struct held_call *call, struct text text)
 
 /* --- answers */
 
+#define RETRY_AFTER_S "2"
 static const struct text json_type = {"application/json", 16};
 
 void rest_respond(struct exchange *exchange, int status, struct text body)
@@ -108,6 +109,14 @@ void rest_refuse_with(struct rest_call *call, int status, const char *message)
 		rest_say(call->exchange, status, text_of(message));
 }
 
+bool rest_add_header(struct rest_call *call, const char *name, struct text value)
+{
+	if (!is_open(call))
+		return false;
+	struct text copy = exchange_copy(call->exchange, value);
+	return copy.bytes != NULL && exchange_add_header(call->exchange, text_of(name), copy);
+}
+
 void rest_refuse(struct rest_call *call, enum status status, const char *why)
 {
 	static const struct {
@@ -117,6 +126,11 @@ void rest_refuse(struct rest_call *call, enum status status, const char *why)
 	} answers[] = {{STATUS_NOT_FOUND, 404, "Not found", NULL}, {STATUS_CONFLICT, 409, "Conflict", NULL},
 		{STATUS_INVALID, 400, "Invalid input", "Bad request: "}};
 	struct buffer message = {0};
+	if (status == STATUS_UNAVAILABLE || status == STATUS_TIMEOUT) {
+		rest_add_header(call, "retry-after", TEXT(RETRY_AFTER_S));
+		rest_refuse_with(call, 503, why == NULL ? "Service unavailable: the database cannot be reached now" : why);
+		return;
+	}
 	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
 		if (answers[i].status != status)
 			continue;
@@ -129,14 +143,6 @@ void rest_refuse(struct rest_call *call, enum status status, const char *why)
 	buffer_printf(&message, "Operation failed: %s", why == NULL ? status_text(status) : why);
 	rest_refuse_with(call, 500, message.failed ? "Operation failed" : message.bytes);
 	buffer_free(&message);
-}
-
-bool rest_add_header(struct rest_call *call, const char *name, struct text value)
-{
-	if (!is_open(call))
-		return false;
-	struct text copy = exchange_copy(call->exchange, value);
-	return copy.bytes != NULL && exchange_add_header(call->exchange, text_of(name), copy);
 }
 
 /* --- lists */

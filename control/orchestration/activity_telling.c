@@ -82,6 +82,8 @@ void activity_settle(struct activity *activity)
 		next++;
 	if (orchestration->state == ORCHESTRATION_COMPLETED && now == next)
 		activity_tell_response(activity);
+	else if (!orchestration_is_finished(orchestration) && now == next && activity->executor->is_held)
+		activity_answer(activity, BUS_NAK, EXECUTOR_HELD_MS); /* it will find itself completed, and tell then */
 	else if (!orchestration_is_finished(orchestration) && now == next)
 		tell_next(activity, orchestration_step(orchestration, now));
 	else

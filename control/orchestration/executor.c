@@ -44,6 +44,10 @@ static void on_message(void *context, const struct bus_message *message)
 	struct executor *executor = context;
 	struct activity_message parsed = {0};
 	struct buffer error = {0};
+	if (executor->is_held) {
+		(void)bus_answer(executor->bus, message->reply, BUS_NAK, EXECUTOR_HELD_MS);
+		return;
+	}
 	struct activity *activity = activity_new(executor, message);
 	if (activity == NULL) {
 		(void)bus_answer(executor->bus, message->reply, BUS_NAK, RETRY_MS);
@@ -146,6 +150,12 @@ void executor_close(struct executor *executor)
 	}
 	executor->is_closing = false;
 	executor_leave(executor); /* else the last one that is ended does */
+}
+
+void executor_hold(struct executor *executor, bool is_held)
+{
+	if (executor != NULL)
+		executor->is_held = is_held;
 }
 
 /* --- for processors */

@@ -52,6 +52,10 @@ struct executor *executor_open(struct bus *bus, struct worker *worker, const str
  * abandoned, and must have finished within it, or call activity_finish before the worker ends. NULL is fine. */
 void executor_close(struct executor *executor);
 
+/* Held: what is under way is ended, and nothing further is begun, by this executor or by messages of its own, until it
+ * is let go; messages come again every two seconds. On the worker. NULL is fine. */
+void executor_hold(struct executor *executor, bool is_held);
+
 /* --- for processors */
 struct text activity_orchestration(const struct activity *activity);
 struct text activity_id(const struct activity *activity);

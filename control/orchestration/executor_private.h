@@ -40,8 +40,10 @@ struct executor {
 	struct buffer type, queue, subject, config, bucket;
 	struct bus_consumer *consumer;
 	struct activity *activities;
-	bool is_closed, is_closing;
+	bool is_closed, is_closing, is_held;
 };
+
+enum { EXECUTOR_HELD_MS = 2000 };
 
 /* The executor is over, when nothing of it is under way. */
 void executor_leave(struct executor *executor);

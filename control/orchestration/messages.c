@@ -257,3 +257,37 @@ void activity_type_of_cell(struct text type, struct text cell, struct buffer *in
 		buffer_append(into, message_type_is_valid(one) ? one : TEXT("-"));
 	}
 }
+
+/* --- traces */
+
+enum { TRACE_MAX = 512 };
+
+static struct text trace_text(struct text text)
+{
+	return text.length > 0 && text.length <= TRACE_MAX && text_is_line(text) ? text : TEXT_NONE;
+}
+
+struct trace trace_of(struct text parent, struct text state)
+{
+	struct trace trace = {trace_text(parent), trace_text(state)};
+	if (trace.parent.length == 0)
+		trace.state = TEXT_NONE;
+	return trace;
+}
+
+struct trace trace_read(const struct json *object)
+{
+	return trace_of(json_member_text(object, "traceparent"), json_member_text(object, "tracestate"));
+}
+
+struct json *trace_json(const struct trace *trace)
+{
+	if (trace->parent.length == 0)
+		return NULL;
+	struct json *object = json_object_new();
+	if (json_add_text(object, "traceparent", trace->parent) &&
+		(trace->state.length == 0 || json_add_text(object, "tracestate", trace->state)))
+		return object;
+	json_free(object);
+	return NULL;
+}

@@ -16,12 +16,23 @@ enum { MESSAGE_NAME_MAX = 255 };
 #define ORCHESTRATION_DEPLOY TEXT("cfm.orchestration.vpa.deploy")
 #define ORCHESTRATION_DISPOSE TEXT("cfm.orchestration.vpa.dispose")
 
+/* W3C trace context, of the headers of a message or a request (cfm.md 3.1): borrowed, absent when there is none; never
+ * printed. */
+struct trace {
+	struct text parent, state;
+};
+/* What may be handed on: one line each, and not longer than anybody needs; a state without a parent is none. */
+struct trace trace_of(struct text parent, struct text state);
+/* The same, as a member holds it: {"traceparent","tracestate"?}. */
+struct trace trace_read(const struct json *object);
+/* An object for a member; NULL: there is none, or out of memory. */
+struct json *trace_json(const struct trace *trace);
+
 /* Texts and trees are borrowed from `root`, which message_free frees; in messages to print, root is NULL. */
 struct manifest {
 	struct text id, correlation_id, type;
 	const struct json *payload; /* an object, or NULL */
-	/* W3C trace context, of the message's headers (cfm.md 3.1): borrowed, absent when there is none; never printed */
-	struct text traceparent, tracestate;
+	struct trace trace;
 	struct json *root;
 };
 struct activity_message {

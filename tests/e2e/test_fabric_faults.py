@@ -561,6 +561,11 @@ def test_a_database_that_dies_while_participants_are_placed(replicas):
             wait_for(lambda: len(told) >= 4, 20, "some that are placed")
             replicas.postgres.crash()
             time.sleep(0.3)
+            path = f"/tenants/{replicas.tenant}/participant-profiles"
+            for method, where, body in (("GET", path, None), ("GET", f"{path}/{next(iter(told.values()))}", None), ("POST", "/participant-profiles/query", {"predicate": "true"})):
+                status, headers, answer = replicas.second.call(method, where, body)
+                assert (status, headers.get("retry-after"), answer["message"]) == (503, "2", "Service unavailable: the database cannot be reached now")
+            assert replicas.second.call("GET", "/cells")[0] == 200
             replicas.postgres.start()
             for one in waiting:
                 one.result(40)

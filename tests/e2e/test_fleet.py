@@ -58,6 +58,26 @@ def test_metrics_name_the_cell(fleet):
     assert re.search(rf'^celld_resource_utilization\{{cell="{name}",resource="cpu"\}} 0\.\d+', body, re.M)
 
 
+def test_the_cells_own_metrics_say_the_same(fleet):
+    """VPAs, requests by component with their times and failures, utilisation."""
+    cell = fleet.join("cell-own-metrics")
+    cell.participant(A)
+    share = cell.shared_file(A, "data", b"x")
+    assert cell.pull(*share).status == 200
+
+    def series():
+        return dict(re.findall(r"^(celld_\S+) (\S+)$", cell.admin("/metrics")[1], re.M))
+    wait_for(lambda: series().get('celld_vpas{type="cfm.dataplane"}') == "1", 15, "the participant")
+    found = series()
+    for component in ("cp", "dp"):
+        assert int(found[f'celld_component_seconds_count{{component="{component}"}}']) >= 1
+        assert any(name.startswith(f'celld_component_seconds_bucket{{component="{component}",le=') for name in found)
+        assert found[f'celld_component_failures_total{{component="{component}"}}'] == "0"
+    for resource in ("cpu", "memory"):
+        assert 0 <= int(found[f'celld_resource_utilization_percent{{resource="{resource}"}}']) <= 100
+    wait_for(lambda: fleet.health("cell-own-metrics")["vpas"]["cfm.dataplane"] == 1, 15, "the same in a heartbeat")
+
+
 def test_the_manager_shows_the_cell_as_before(fleet):
     fleet.join("cell-shape")
     wait_for(lambda: state_of(fleet, "cell-shape") == "active", 10, "the record, which follows what is heard")

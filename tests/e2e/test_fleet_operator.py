@@ -50,6 +50,22 @@ def test_a_heartbeat_of_another_cell_is_refused(fleet):
     client.close()
 
 
+def test_a_word_in_the_name_of_another_cell_is_refused(fleet):
+    """About a silent cell: neither as another cell nor as a replica of the manager, and nobody is sent to try an address."""
+    client, asker = client_of(fleet, "cell-a"), "0123456789abcdef" * 2
+    word = {"v": 1, "q": 1, "cell": "cell-b", "alive": False}
+    client.publish(f"celld.word.{asker}.cell-a", word)
+    client.subscribe("celld.probe.cell-a")
+    for subject in (f"celld.word.{asker}.cell-b", f"celld.view.{asker}.{asker}", "celld.doubt", "celld.probe.cell-b"):
+        client.publish(subject, word)
+        wait_for(lambda: violations(client, f'Publish to "{subject}"'), 5, f"the refusal of {subject}")
+    for subject in ("celld.probe.cell-b", "celld.probe.*", f"celld.word.{asker}.*", "celld.doubt"):
+        client.subscribe(subject)
+        wait_for(lambda: violations(client, f'Subscription to "{subject}"'), 5, f"the refusal of {subject}")
+    assert len(client.errors) == 8, client.errors
+    client.close()
+
+
 def test_commands_of_another_cell_cannot_be_read(fleet):
     client = client_of(fleet, "cell-a")
     wait_for(lambda: "error" not in client.api("CONSUMER.INFO.celld-cmd.cell-cell-a"), 10, "its own queue")

@@ -412,6 +412,39 @@ def test_a_trace_goes_on(server, own_managers):  # noqa: F811
     nats.close()
 
 
+def test_a_trace_goes_from_a_request_to_the_activities(server, own_managers):  # noqa: F811
+    """Of what the Tenant Manager's API is asked: into the manifest's letter, the value and its activities, whether the letter arrives or is lost."""
+    cfmd = own_managers(server.url, QUICK).start()
+    define(cfmd, ["one"], [activity("a", "one")])
+    nats = server.client()
+    wait_for(lambda: "error" not in nats.api(f"STREAM.INFO.{STREAM}"))
+    tenant, cell = cfmd.tenant(), cfmd.cell()
+    cfmd.dataspace(cell)
+    nats.consumer(STREAM, "one", "event.one")
+    letters = nats.subscribe("event.cfm-orchestration")
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    for trace, expected in (({"traceparent": parent, "tracestate": "vendor=1"},) * 2, ({"traceparent": parent},) * 2, ({}, {}), ({"tracestate": "vendor=1"}, {}),
+            ({"traceparent": "x" * 600}, {})):
+        headers = {"Authorization": f"Bearer {cfmd.token()}", **trace}
+        status, _, answer = cfmd.request("POST", f"/api/v1alpha1/tenants/{tenant}/participant-profiles", b'{"identifier": "did:web:p"}', headers)
+        profile = json.loads(answer)["id"]
+        assert status == 202
+        letter = wait_for(lambda: letters.get(timeout=10))
+        assert {name: value for name, value in letter.headers.items() if name in ("traceparent", "tracestate")} == expected
+        message = wait_for(lambda: next(iter(nats.pull(STREAM, "one", 1, 1)), None), what="the activity")
+        assert {name: value for name, value in message.headers.items() if name in ("traceparent", "tracestate")} == expected
+        value = value_of(nats, message.json()["orchestrationID"])
+        assert value["correlationId"] == profile and value.get("originTraceContext", {}) == expected
+        nats.ack(message)
+    # asked of the Provision Manager
+    headers = {"Authorization": f"Bearer {cfmd.token()}", "traceparent": parent}
+    body = json.dumps({"id": "direct", "correlationId": "p", "orchestrationType": DEPLOY, "payload": {}}).encode()
+    assert cfmd.request("POST", "/api/v1alpha1/orchestrations", body, headers)[0] == 202
+    wait_for(lambda: value_of(nats, "direct"))
+    assert value_of(nats, "direct")["originTraceContext"] == {"traceparent": parent}
+    nats.close()
+
+
 def test_a_full_disk_of_the_broker(own_managers, tmp_path, agents):
     """F16: what cannot be stored waits, and goes on when there is room."""
     server = NatsServer(tmp_path / "full", config="").start()

@@ -87,8 +87,8 @@ const char *brakes_refusal(const struct fleet *fleet)
 {
 	return fleet->behind.revision == 0
 			   ? NULL
-			   : "the database is older than what the cells know; an operator must say whether it holds: "
-				 "cellctl fabric adopt";
+			   : "the database is older than what the cells know, or another one; an operator must say whether it "
+				 "holds: cellctl fabric adopt";
 }
 
 /* --- who is told */
@@ -106,9 +106,17 @@ static void tell(struct fleet *fleet, enum monitor_brake brake, bool is_on, uint
 		LOG(ERROR, "fabric.brake", log_text("brake", name), log_bool("on", is_on), log_text("why", why));
 }
 
+unsigned brakes_on(const struct fleet *fleet, uint64_t now_ms)
+{
+	unsigned brakes = monitor_brakes(fleet->monitor, now_ms);
+	for (int i = BRAKE_AGREEMENT; i < BRAKE_COUNT; i++)
+		brakes |= (unsigned)(monitor_held(fleet->monitor, (enum monitor_brake)i) > 0) << i;
+	return brakes;
+}
+
 void brakes_tick(struct fleet *fleet, uint64_t now_ms)
 {
-	unsigned brakes = monitor_brakes(fleet->monitor, now_ms), changed = brakes ^ fleet->brakes_told;
+	unsigned brakes = brakes_on(fleet, now_ms), changed = brakes ^ fleet->brakes_told;
 	for (unsigned i = 0; i < BRAKE_COUNT && changed != 0; i++) {
 		if ((changed >> i & 1) == 0)
 			continue;
@@ -131,6 +139,26 @@ static struct text words_of(const struct fleet *fleet, enum monitor_brake brake)
 	return record == NULL || record->why == NULL ? TEXT("") : text_of(record->why);
 }
 
+struct held_print {
+	const struct fleet *fleet;
+	enum monitor_brake brake;
+	uint64_t now_ms;
+	struct buffer *into;
+	bool is_first;
+};
+
+static bool print_held(void *context, const struct cell_record *cell)
+{
+	struct held_print *print = context;
+	if ((monitor_cell_brakes(print->fleet->monitor, cell->slot, print->now_ms) >> print->brake & 1) == 0)
+		return true;
+	if (!print->is_first)
+		buffer_append_byte(print->into, ',');
+	print->is_first = false;
+	buffer_append_json(print->into, text_of(cell->external_id));
+	return true;
+}
+
 static void print_details(const struct fleet *fleet, enum monitor_brake brake, uint64_t now_ms, struct buffer *into)
 {
 	const struct standing_brake *record = record_of(fleet, brake);
@@ -142,12 +170,16 @@ static void print_details(const struct fleet *fleet, enum monitor_brake brake, u
 		buffer_append(into, TEXT(",\"since\":"));
 		buffer_append_json(into, text_of(record->at));
 	}
+	if ((MONITOR_OWN_BRAKES >> brake & 1) != 0) {
+		buffer_append(into, TEXT(",\"cells\":["));
+		cells_each(fleet->uses.cells, print_held, &(struct held_print){fleet, brake, now_ms, into, true});
+		buffer_append_byte(into, ']');
+	}
 	buffer_append_byte(into, '}');
 }
 
-void brakes_print(const struct fleet *fleet, uint64_t now_ms, struct buffer *into)
+void brakes_print(const struct fleet *fleet, unsigned brakes, uint64_t now_ms, struct buffer *into)
 {
-	unsigned brakes = monitor_brakes(fleet->monitor, now_ms);
 	const char *between = "";
 	buffer_append(into, TEXT(",\"brakes\":["));
 	for (int i = 0; i < BRAKE_COUNT; i++) {
@@ -171,14 +203,17 @@ void brakes_print(const struct fleet *fleet, uint64_t now_ms, struct buffer *int
 
 void brakes_lines(const struct fleet *fleet, uint64_t now_ms, struct buffer *into)
 {
-	unsigned brakes = monitor_brakes(fleet->monitor, now_ms);
+	unsigned brakes = brakes_on(fleet, now_ms);
 	for (int i = 0; i < BRAKE_COUNT; i++) {
 		if (i == BRAKE_FOLLOWER || (brakes >> i & 1) == 0)
 			continue;
 		struct text words = words_of(fleet, (enum monitor_brake)i);
 		bool has_words = words.length > 0 && text_is_line(words);
-		buffer_printf(into, "! no fail-over: %s%s%.*s\n", monitor_brake_text((enum monitor_brake)i),
-			has_words ? ": " : "", has_words ? (int)words.length : 0, has_words ? words.bytes : "");
+		buffer_append(into, TEXT("! no fail-over"));
+		if (monitor_held(fleet->monitor, (enum monitor_brake)i) > 0)
+			buffer_printf(into, " of %u cells", monitor_held(fleet->monitor, (enum monitor_brake)i));
+		buffer_printf(into, ": %s%s%.*s\n", monitor_brake_text((enum monitor_brake)i), has_words ? ": " : "",
+			has_words ? (int)words.length : 0, has_words ? words.bytes : "");
 	}
 }
 

@@ -29,6 +29,8 @@ static const struct grant cell_grants[] = {
 	{true, "celld.status." CELL},
 	{true, "celld.evt." CELL ".>"},
 	{true, "celld.ack." CELL},
+	{true, "celld.word.*." CELL}, /* what it finds where another cell is silent, ... */
+	{false, "celld.probe." CELL}, /* ... when it is asked */
 	{true, "$JS.API.STREAM.INFO.celld-cmd"},
 	{true, "$JS.API.CONSUMER.INFO.celld-cmd.cell-" CELL},
 	{true, "$JS.API.CONSUMER.MSG.NEXT.celld-cmd.cell-" CELL},

@@ -16,7 +16,8 @@ static enum status open_monitor(struct fleet *fleet)
 		.away_interval_ms = fleet->settings->away_heartbeat_ms,
 		.grace_ms = fleet->settings->grace_ms,
 		.margin_ms = fleet->settings->margin_ms,
-		.fail_over_ms = fleet->settings->fail_over_ms};
+		.fail_over_ms = fleet->settings->fail_over_ms,
+		.fail_over_rate = fleet->settings->fail_over_rate};
 	return monitor_open(&settings, &watch_events, fleet, clock_boot_ms(), &fleet->monitor);
 }
 
@@ -54,6 +55,7 @@ enum status fleet_open(const struct fleet_settings *settings, const struct setti
 	made->settings = settings;
 	made->own_nats_urls = own_nats_urls;
 	made->uses = *uses;
+	id_random(made->self);
 	const struct credentials_settings credentials = {
 		settings->signing_key_file, settings->account_file, settings->activities};
 	enum status status = credentials_open(&credentials, &made->credentials, error);

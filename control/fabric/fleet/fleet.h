@@ -25,7 +25,7 @@ struct fleet_uses {
 	/* What its heartbeats say has changed: for which types of VPA something is ready (bits), its load (0 ... 1000). */
 	void (*measured)(void *context, uint32_t slot, unsigned ready, int load);
 	void *placer_context; /* of both */
-	/* Commands are held back, or go again: at load, and with each change of that brake. */
+	/* What is ordered is held back, or goes again: at load, and with each change of that brake. */
 	void (*held)(void *context, bool is_held);
 	/* An older copy of the database holds: commands written after this revision are numbered so much higher. */
 	void (*adopted)(void *context, int64_t revision, int64_t shift);

@@ -41,6 +41,8 @@ struct fleet {
 	struct monitor *monitor;
 	struct bus *bus;
 	struct bus_subscription *beats, *renewals;
+	char self[ID_LENGTH + 1];                        /* among the replicas */
+	struct bus_subscription *doubts, *views, *words; /* doubts.c */
 	struct timer *tick;
 	struct watched *watched;
 	uint32_t watched_count;
@@ -77,6 +79,13 @@ void watch_stop(struct fleet *fleet);
 void watch_tick(struct fleet *fleet, uint64_t now_ms);
 void watch_cell_changed(void *fleet, uint32_t slot, const struct cell_record *cell);
 extern const struct monitor_events watch_events;
+/* Made when it is not there yet. */
+struct watched *watched_of(struct fleet *fleet, uint32_t slot);
+
+/* doubts.c: questions about silent cells, and answers to those of other replicas. */
+void doubts_start(struct fleet *fleet);
+void doubts_stop(struct fleet *fleet);
+void doubts_ask(void *fleet, uint32_t slot, const struct monitor_question *question);
 
 /* renewal.c: credentials of cells over the bus. */
 void renewal_start(struct fleet *fleet);
@@ -97,8 +106,10 @@ void brakes_tick(struct fleet *fleet, uint64_t now_ms);
 bool brake_put(struct transaction *transaction, const char *id, struct text why, int64_t expected);
 /* Why nothing may be changed now, for people; NULL: it may. */
 const char *brakes_refusal(const struct fleet *fleet);
-/* Members "brakes" and "brakeDetails" of an object, with a comma before. */
-void brakes_print(const struct fleet *fleet, uint64_t now_ms, struct buffer *into);
+/* All that are on, those that hold some cells alone included, as bits. */
+unsigned brakes_on(const struct fleet *fleet, uint64_t now_ms);
+/* Members "brakes" and "brakeDetails" of an object, with a comma before, of these brakes. */
+void brakes_print(const struct fleet *fleet, unsigned brakes, uint64_t now_ms, struct buffer *into);
 /* A line for each that is on, for the page; none of a follower. */
 void brakes_lines(const struct fleet *fleet, uint64_t now_ms, struct buffer *into);
 

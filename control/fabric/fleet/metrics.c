@@ -45,6 +45,18 @@ static void render_health(
 	}
 }
 
+static void render_brakes(
+	const struct scrape *scrape, const char *name, const struct cell_record *cell, const struct beat_figures *figures)
+{
+	unsigned brakes = monitor_cell_brakes(scrape->fleet->monitor, cell->slot, scrape->now_ms);
+	(void)figures;
+	for (int i = BRAKE_AGREEMENT; i < BRAKE_COUNT; i++) {
+		begin(scrape, name, cell);
+		label(scrape, "brake", monitor_brake_name((enum monitor_brake)i));
+		end(scrape, brakes >> i & 1);
+	}
+}
+
 static void render_age(
 	const struct scrape *scrape, const char *name, const struct cell_record *cell, const struct beat_figures *figures)
 {
@@ -167,6 +179,7 @@ static const struct family {
 		const struct beat_figures *figures);
 } families[] = {
 	{"celld_cell_health", "1 for the state a cell is in", render_health},
+	{"celld_cell_brake", "1 for what alone holds an unreachable cell back from fail-over", render_brakes},
 	{"celld_cell_last_heartbeat_seconds", "since a cell's last heartbeat", render_age},
 	{"celld_cell_capacity", "VPAs booked on a cell, and how many it may have", render_capacity},
 	{"celld_cell_vpas", "VPAs that a cell says it has", render_vpas},
@@ -190,7 +203,7 @@ static bool render_cell(void *context, const struct cell_record *cell)
 
 static void render_fabric(struct fleet *fleet, uint64_t now_ms, struct buffer *into)
 {
-	unsigned brakes = monitor_brakes(fleet->monitor, now_ms);
+	unsigned brakes = brakes_on(fleet, now_ms);
 	buffer_printf(into,
 		"# TYPE celld_fabric_leads gauge\ncelld_fabric_leads %d\n# TYPE celld_fabric_term gauge\n"
 		"celld_fabric_term %lld\n# TYPE celld_fabric_brake gauge\n",

@@ -17,6 +17,8 @@ struct panel {
 	unsigned brakes;
 	bool may_fail_over;
 	int64_t ahead; /* monitor_ahead */
+	bool is_doubted;
+	struct doubt_tally tally; /* what others say, while it is doubted */
 };
 
 static struct panel gather(struct fleet *fleet, const struct cell_record *cell)
@@ -29,9 +31,10 @@ static struct panel gather(struct fleet *fleet, const struct cell_record *cell)
 		.age_ms = monitor_age_ms(fleet->monitor, cell->slot, now_ms),
 		.used = fleet->uses.used(fleet->uses.placer_context, cell),
 		.maximum = cell->definition == NULL ? -1 : cell->definition->max_vpas,
-		.brakes = monitor_brakes(fleet->monitor, now_ms),
+		.brakes = monitor_cell_brakes(fleet->monitor, cell->slot, now_ms),
 		.may_fail_over = monitor_may_fail_over(fleet->monitor, cell->slot, now_ms),
 		.ahead = monitor_ahead(fleet->monitor, cell->slot)};
+	panel.is_doubted = monitor_tally(fleet->monitor, cell->slot, now_ms, &panel.tally);
 	panel.state = panel.health == NULL ? cell->health : (enum cell_health)panel.health->state;
 	return panel;
 }
@@ -106,6 +109,14 @@ static void append_faults(const struct health *health, struct buffer *into)
 	buffer_append_byte(into, ']');
 }
 
+static void append_witnesses(const struct doubt_tally *tally, struct buffer *into)
+{
+	buffer_printf(into,
+		",\"witnesses\":{\"replicas\":{\"silent\":%u,\"alive\":%u},"
+		"\"cells\":{\"asked\":%u,\"silent\":%u,\"alive\":%u}}",
+		tally->replicas_silent, tally->replicas_alive, tally->cells_asked, tally->cells_silent, tally->cells_alive);
+}
+
 static void print_json(const struct panel *panel, struct buffer *into)
 {
 	const struct cell_record *cell = panel->cell;
@@ -132,7 +143,9 @@ static void print_json(const struct panel *panel, struct buffer *into)
 	if (panel->ahead != 0)
 		buffer_printf(into, ",\"aheadEpoch\":%lld", (long long)panel->ahead);
 	append_faults(panel->health, into);
-	brakes_print(panel->fleet, clock_boot_ms(), into);
+	if (panel->is_doubted)
+		append_witnesses(&panel->tally, into);
+	brakes_print(panel->fleet, panel->brakes, clock_boot_ms(), into);
 	buffer_printf(into, ",\"failoverEligible\":%s", panel->may_fail_over ? "true" : "false");
 	if (panel->figures != NULL)
 		append_figures(panel->figures, into);
@@ -186,6 +199,12 @@ static void print_faults(const struct panel *panel, struct buffer *into)
 		if ((panel->health->faults >> i & 1) != 0)
 			buffer_printf(into, "  ! %s\n", health_fault_text((enum health_fault)i));
 	}
+	if (panel->is_doubted)
+		buffer_printf(into,
+			"  ! it is silent to this replica; others: %u replicas and %u of %u cells asked say so too, "
+			"%u replicas and %u cells reach it\n",
+			panel->tally.replicas_silent, panel->tally.cells_silent, panel->tally.cells_asked,
+			panel->tally.replicas_alive, panel->tally.cells_alive);
 	for (int i = 0; i < BRAKE_COUNT; i++) {
 		if ((panel->brakes >> i & 1) != 0)
 			buffer_printf(into, "  ! brake: %s\n", monitor_brake_text((enum monitor_brake)i));
@@ -295,7 +314,7 @@ static void show_fleet(struct rest_call *call)
 	for (int i = 0; i <= CELL_FLAPPING; i++)
 		buffer_printf(&text, "%s\"%s\":%u", i == 0 ? "" : ",", cell_health_name((enum cell_health)i), by_health[i]);
 	buffer_append_byte(&text, '}');
-	brakes_print(fleet, clock_boot_ms(), &text);
+	brakes_print(fleet, brakes_on(fleet, clock_boot_ms()), clock_boot_ms(), &text);
 	buffer_append(&text, TEXT(",\"aheadCells\":["));
 	cells_each(fleet->uses.cells, append_ahead, &(struct ahead){fleet, &text, true});
 	buffer_append_byte(&text, ']');

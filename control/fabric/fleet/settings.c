@@ -35,6 +35,8 @@ const struct setting fleet_settings_table[] = {
 		.help = "what a cell takes off the end of its lease"),
 	SETTING(fail_over_ms, SETTING_MILLISECONDS, .preset = "20 s", .minimum = 0, .maximum = 3600000,
 		.help = "a cell is eligible for fail-over when it has been unreachable for so long"),
+	SETTING(fail_over_rate, SETTING_INTEGER, .preset = "100", .minimum = 1, .maximum = 1000000,
+		.help = "VPAs a second that may be failed over: after a cell the next one is eligible so much later"),
 };
 #undef SETTING
 const size_t fleet_settings_count = sizeof(fleet_settings_table) / sizeof(fleet_settings_table[0]);

@@ -13,6 +13,7 @@ struct fleet_settings {
 	struct setting_texts probe_networks; /* where cells' ingresses may be */
 	int64_t credentials_ms, away_credentials_ms;
 	int64_t heartbeat_ms, away_heartbeat_ms, grace_ms, margin_ms, fail_over_ms;
+	int64_t fail_over_rate; /* VPAs a second */
 };
 extern const struct setting fleet_settings_table[];
 extern const size_t fleet_settings_count;

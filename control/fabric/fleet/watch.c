@@ -1,15 +1,14 @@
-/* Heartbeats from the bus into the monitor, its judgements into records, its questions to the cells' ingresses. */
+/* Heartbeats from the bus into the monitor, its judgements into records. */
 #include <stdlib.h>
 
 #include "control/fabric/fleet/fleet_private.h"
 #include "server/base/clock.h"
 #include "server/base/log.h"
-#include "server/client.h"
 
 #define SUBJECT "celld.hb."
-enum { PROBE_MS = 1500, SLOW_BUS_US = 1000000, SLOW_COMMIT_MS = 1000, CATCH_UP_MS = 1000 };
+enum { SLOW_BUS_US = 1000000, SLOW_COMMIT_MS = 1000, CATCH_UP_MS = 1000 };
 
-static struct watched *watched_of(struct fleet *fleet, uint32_t slot)
+struct watched *watched_of(struct fleet *fleet, uint32_t slot)
 {
 	if (slot >= fleet->watched_count) {
 		uint32_t count = slot + 64;
@@ -112,8 +111,10 @@ static void write_health(struct fleet *fleet, const struct cell_record *cell, co
 	struct transaction *transaction = transaction_new();
 	struct writing *writing = malloc(sizeof(*writing));
 	int64_t wall_ms = clock_wall_ms();
-	bool is_made = json_add_integer(set, "healthSince", wall_ms) && json_add_text(set, "healthWhy", text_of(why)) &&
-				   transaction != NULL && writing != NULL;
+	/* who is gone stays gone since then, eligible for fail-over or not: its VPAs' "offline since" */
+	bool is_still_gone = cell_health_is_gone(cell->health) && cell_health_is_gone((enum cell_health)health->state);
+	bool is_made = (is_still_gone || json_add_integer(set, "healthSince", wall_ms)) &&
+				   json_add_text(set, "healthWhy", text_of(why)) && transaction != NULL && writing != NULL;
 	char *body = is_made ? cells_body_with(cell, set, cell->mode, (enum cell_health)health->state, wall_ms) : NULL;
 	json_free(set);
 	if (body == NULL || !state_put(transaction, RECORD_CELL, text_of(cell->id), text_of(body), cell->revision)) {
@@ -134,7 +135,7 @@ static void on_changed(void *context, uint32_t slot, enum cell_health from, enum
 	const struct cell_record *cell = cells_at(fleet->uses.cells, slot);
 	if (cell == NULL)
 		return;
-	bool is_bad = to == CELL_UNREACHABLE || to == CELL_ISOLATED || to == CELL_FLAPPING;
+	bool is_bad = cell_health_is_gone(to) || to == CELL_ISOLATED || to == CELL_FLAPPING;
 	if (is_bad)
 		LOG(ERROR, "cell.health", log_text("cell", text_of(cell->external_id)),
 			log_text("from", text_of(cell_health_name(from))), log_text("to", text_of(cell_health_name(to))),
@@ -157,82 +158,15 @@ static bool catch_up(void *context, const struct cell_record *cell)
 	return true;
 }
 
-/* --- the ingress of a silent cell: any answer at all shows that it lives */
-
-struct probe {
-	struct fleet *fleet;
-	uint32_t slot;
-	struct client_call *call;
-};
-
-static void end_probe(struct probe *probe)
-{
-	watched_of(probe->fleet, probe->slot)->probe = NULL;
-	client_call_close(probe->call);
-	free(probe);
-}
-
-static void on_probe_head(void *state, struct client_call *call, const struct client_response *response)
-{
-	struct probe *probe = state;
-	(void)call, (void)response;
-	monitor_probed(probe->fleet->monitor, probe->slot, true, clock_boot_ms());
-	end_probe(probe);
-}
-
-static void on_probe_failed(void *state, struct client_call *call, enum status why)
-{
-	struct probe *probe = state;
-	(void)call, (void)why;
-	monitor_probed(probe->fleet->monitor, probe->slot, false, clock_boot_ms());
-	end_probe(probe);
-}
-
-static void on_probe_event(void *state, struct client_call *call)
-{
-	(void)state, (void)call; /* the head is all that counts */
-}
-
-static const struct client_events probe_events = {.on_head = on_probe_head,
-	.on_readable = on_probe_event,
-	.on_writable = on_probe_event,
-	.on_failed = on_probe_failed};
-
-static bool start_probe(struct fleet *fleet, const struct cell_record *cell)
-{
-	const struct address_rules rules = {fleet->probe_networks, fleet->probe_network_count};
-	struct buffer text = {0};
-	struct url url;
-	struct probe *probe = malloc(sizeof(*probe));
-	buffer_printf(&text, "%s/health", cell->definition->ingress);
-	bool is_started = false;
-	if (probe != NULL && !text.failed && url_parse(buffer_text(&text), &url) == STATUS_OK) {
-		const struct client_request request = {
-			.tenant = TEXT("fabric"), .url = &url, .method = TEXT("GET"), .rules = &rules, .read_ms = PROBE_MS};
-		*probe = (struct probe){fleet, cell->slot, NULL};
-		is_started = client_call_start(state_worker(fleet->uses.state), &request, &probe_events, probe, &probe->call) ==
-					 STATUS_OK;
-	}
-	if (is_started)
-		watched_of(fleet, cell->slot)->probe = probe;
-	else
-		free(probe);
-	buffer_free(&text);
-	return is_started;
-}
-
-static void on_probe_wanted(void *context, uint32_t slot)
+static uint64_t count_vpas(void *context, uint32_t slot)
 {
 	struct fleet *fleet = context;
 	const struct cell_record *cell = cells_at(fleet->uses.cells, slot);
-	bool has_ingress = cell != NULL && cell->definition != NULL && cell->definition->ingress != NULL;
-	if (watched_of(fleet, slot)->probe != NULL)
-		return;
-	if (!has_ingress || !start_probe(fleet, cell))
-		monitor_probed(fleet->monitor, slot, false, clock_boot_ms());
+	int64_t used = cell == NULL ? 0 : fleet->uses.used(fleet->uses.placer_context, cell);
+	return used > 0 ? (uint64_t)used : 0;
 }
 
-const struct monitor_events watch_events = {on_changed, on_probe_wanted};
+const struct monitor_events watch_events = {on_changed, doubts_ask, count_vpas};
 
 /* --- life */
 
@@ -263,6 +197,7 @@ void watch_start(struct fleet *fleet)
 	if (fleet->bus == NULL)
 		return;
 	fleet->beats = bus_subscribe(fleet->bus, TEXT(SUBJECT "*"), on_beat, fleet);
+	doubts_start(fleet);
 	cells_each(fleet->uses.cells, keep_queues, fleet);
 }
 
@@ -271,11 +206,9 @@ void watch_stop(struct fleet *fleet)
 	if (fleet->beats != NULL)
 		bus_unsubscribe(fleet->beats);
 	fleet->beats = NULL;
-	for (uint32_t i = 0; i < fleet->watched_count; i++) {
+	doubts_stop(fleet);
+	for (uint32_t i = 0; i < fleet->watched_count; i++)
 		keepers_close(&fleet->watched[i]);
-		if (fleet->watched[i].probe != NULL)
-			end_probe(fleet->watched[i].probe);
-	}
 }
 
 void watch_tick(struct fleet *fleet, uint64_t now_ms)

@@ -142,6 +142,17 @@ static bool is_gone_reached(const struct health *health, const struct health_vie
 	return is_gone(health, view) && health->reach == REACH_YES;
 }
 
+static bool may_fail_over(const struct health *health, const struct health_view *view)
+{
+	(void)health;
+	return view->may_fail_over;
+}
+
+static bool may_not_fail_over(const struct health *health, const struct health_view *view)
+{
+	return !may_fail_over(health, view);
+}
+
 static bool is_fenced(const struct health *health, const struct health_view *view)
 {
 	return !view->is_grace && health->fenced >= view->rules->steady_beats;
@@ -207,8 +218,10 @@ static const struct transition {
 		"heartbeats arrive, their answers do not"},
 	{BIT(SUSPECT) | BIT(ISOLATED) | BIT(FLAPPING), CELL_UNREACHABLE, is_gone_unreached,
 		"no heartbeat, and no answer at its ingress"},
-	{BIT(SUSPECT) | BIT(UNREACHABLE) | BIT(FLAPPING), CELL_ISOLATED, is_gone_reached,
-		"no heartbeat, but its ingress answers"},
+	{BIT(SUSPECT) | BIT(UNREACHABLE) | BIT(FAILOVER_ELIGIBLE) | BIT(FLAPPING), CELL_ISOLATED, is_gone_reached,
+		"no heartbeat here, but somebody reaches it"},
+	{BIT(UNREACHABLE), CELL_FAILOVER_ELIGIBLE, may_fail_over, "unreachable for long, its lease over, no brake on"},
+	{BIT(FAILOVER_ELIGIBLE), CELL_UNREACHABLE, may_not_fail_over, "fail-over is held back again"},
 	{BIT(SUSPECT), CELL_FLAPPING, is_steady_flapper, "back, but it fell three times"},
 	{BIT(UNREACHABLE) | BIT(ISOLATED), CELL_FLAPPING, is_back_flapper, "back, but it fell three times"},
 	{BIT(FLAPPING), CELL_HEALTHY, is_quiet, "quiet for long enough"},
@@ -260,8 +273,9 @@ bool health_step(struct health *health, const struct health_view *view, const ch
 
 bool health_wants_probe(const struct health *health, const struct health_view *view)
 {
-	bool is_down = health->state == CELL_SUSPECT || health->state == CELL_UNREACHABLE || health->state == CELL_ISOLATED;
-	return is_down || (health->state == CELL_FLAPPING && is_silent(health, view));
+	bool is_down = health->state == CELL_SUSPECT || health->state == CELL_ISOLATED || health->state == CELL_FLAPPING ||
+				   cell_health_is_gone((enum cell_health)health->state);
+	return is_down && health_silence_ms(health, view) >= after(view, view->rules->suspect_pct);
 }
 
 uint64_t health_due_ms(const struct health *health, const struct health_view *view)

@@ -51,7 +51,7 @@ struct health {
 	uint32_t row;
 	uint8_t state;  /* enum cell_health */
 	uint8_t faults; /* bit per enum health_fault */
-	uint8_t reach;  /* enum health_reach: of the last probe since it was silent */
+	uint8_t reach;  /* enum health_reach: of whoever has tried since it was silent */
 	uint8_t slow;   /* windows in a row with a slow database */
 	uint8_t flaps;  /* how often it was flapping, not long ago */
 	uint8_t fenced; /* heartbeats in a row that say its lease has ended, as far as steady_beats */
@@ -62,6 +62,7 @@ struct health_view {
 	uint64_t now_ms;
 	uint64_t trusted_ms; /* silence counts from here on: we could have heard since */
 	bool is_grace;       /* after a start or a change of leader nobody falls for his silence */
+	bool may_fail_over;  /* it is unreachable, and nothing holds back what follows (monitor.h) */
 };
 
 /* A heartbeat that counts: takes in what it says. The state is moved by health_step. */
@@ -72,5 +73,5 @@ bool health_step(struct health *health, const struct health_view *view, const ch
 uint64_t health_silence_ms(const struct health *health, const struct health_view *view);
 /* When health_step may next have something to say though nothing is heard; never before now + 1. */
 uint64_t health_due_ms(const struct health *health, const struct health_view *view);
-/* Is it one whose ingress should be tried now and then? */
+/* Is it silent, so that its ingress should be tried and others be asked, now and then? */
 bool health_wants_probe(const struct health *health, const struct health_view *view);

@@ -2,7 +2,7 @@
  * in (boot time, which goes on while the machine sleeps), what follows is told by calls back. One thread. */
 #pragma once
 
-#include "control/fabric/health/health.h"
+#include "control/fabric/health/doubt.h"
 
 struct monitor_settings {
 	int64_t interval_ms;      /* 2 s; grows with the fleet: cells / 5,000 s */
@@ -10,6 +10,7 @@ struct monitor_settings {
 	int64_t grace_ms;         /* after a start or a change of leader: 60 s */
 	int64_t margin_ms;        /* what a cell takes off its lease: 1 s */
 	int64_t fail_over_ms;     /* unreachable for so long: 20 s */
+	int64_t fail_over_rate;   /* VPAs a second that may be moved: cells become eligible no faster */
 };
 
 /* Why nothing of weight may follow from health now, as bits: no cell is eligible for fail-over while one is on
@@ -22,7 +23,10 @@ struct monitor_settings {
 	X(MASS, "mass", "30 % or more of all cells are silent at once")                                                    \
 	X(ZONE, "zone", "55 % or more of a zone's cells are silent at once")                                               \
 	X(FREEZE, "freeze", "an operator has frozen it (cellctl fabric unfreeze)")                                         \
-	X(BEHIND, "behind", "the database is older than what the cells know (cellctl fabric adopt)")
+	X(BEHIND, "behind", "the database is older than what the cells know, or another one (cellctl fabric adopt)")       \
+	X(AGREEMENT, "agreement", "no other replica and no other cell says that it is gone too")                           \
+	X(GROUP, "group", "another cell of its fail-over group is failed over")                                            \
+	X(RATE, "rate", "as many VPAs as may be are failed over already (cells.fail_over_rate)")
 enum monitor_brake {
 #define MONITOR_BRAKE_MEMBER(name, word, text) BRAKE_##name,
 	MONITOR_BRAKE_LIST(MONITOR_BRAKE_MEMBER)
@@ -32,11 +36,23 @@ enum monitor_brake {
 const char *monitor_brake_name(enum monitor_brake brake);
 const char *monitor_brake_text(enum monitor_brake brake);
 
+/* The brakes from AGREEMENT on are of one cell: it has been unreachable for long enough, and they alone hold it. */
+#define MONITOR_OWN_BRAKES (~0U << BRAKE_AGREEMENT & ((1U << BRAKE_COUNT) - 1))
+
+/* What is asked about a silent cell, and whom besides the other replicas. */
+struct monitor_question {
+	uint32_t number;
+	unsigned count; /* of cells, by their slots */
+	uint32_t cells[DOUBT_CELLS];
+};
 struct monitor_events {
 	/* Only while leading. `why`: a literal. */
 	void (*changed)(void *context, uint32_t slot, enum cell_health from, enum cell_health to, const char *why);
-	/* Try its ingress and call monitor_probed. */
-	void (*probe)(void *context, uint32_t slot);
+	/* Try its ingress and call monitor_probed; ask these cells to try it too, and the other replicas whether they hear
+	 * it, and call monitor_told_* with each answer. */
+	void (*probe)(void *context, uint32_t slot, const struct monitor_question *question);
+	/* How many VPAs would have to be moved: what is booked on it, whatever it said last. */
+	uint64_t (*vpas)(void *context, uint32_t slot);
 };
 
 enum monitor_verdict {
@@ -69,10 +85,19 @@ bool monitor_admit(struct monitor *monitor, uint32_t slot, uint64_t now_ms);
 enum monitor_verdict monitor_beat(
 	struct monitor *monitor, const struct cell_record *cell, const struct beat *beat, uint64_t now_ms);
 /* What a leader of this term answers; nothing is written for BEAT_OLD. A grant:
- * {"ep","term","ttl","interval","n","mode"}; else {"err","ep"}. */
+ * {"ep","term","ttl","interval","n","mode"}, and "hold":true while nothing may be ordered (BEHIND); else {"err","ep"}.
+ */
 void monitor_answer(const struct monitor *monitor, const struct cell_record *cell, const struct beat *beat,
 	enum monitor_verdict verdict, int64_t term, struct buffer *into);
 void monitor_probed(struct monitor *monitor, uint32_t slot, bool is_reached, uint64_t now_ms);
+/* What another says of the cell at `slot`: a cell (at slot `by`), a replica (any number of its own). What was not asked
+ * is passed over. */
+void monitor_told_by_cell(
+	struct monitor *monitor, uint32_t slot, uint32_t question, uint32_t by, bool is_alive, uint64_t now_ms);
+void monitor_told_by_replica(
+	struct monitor *monitor, uint32_t slot, uint32_t question, uint64_t by, bool is_alive, uint64_t now_ms);
+/* What this process itself can say of it to another replica: UNKNOWN when it could not have heard it. */
+enum health_reach monitor_view(const struct monitor *monitor, uint32_t slot, uint64_t now_ms);
 /* Every 100 ms. */
 void monitor_tick(struct monitor *monitor, uint64_t now_ms);
 
@@ -86,8 +111,16 @@ const struct beat_figures *monitor_figures(const struct monitor *monitor, uint32
 int64_t monitor_ahead(const struct monitor *monitor, uint32_t slot);
 /* Since the last heartbeat; UINT64_MAX: never heard. */
 uint64_t monitor_age_ms(const struct monitor *monitor, uint32_t slot, uint64_t now_ms);
+/* Those of the whole fabric. */
 unsigned monitor_brakes(const struct monitor *monitor, uint64_t now_ms);
-/* Unreachable for long enough, its lease surely over, not ahead of us, and no brake on. */
+/* The same, and its own. */
+unsigned monitor_cell_brakes(const struct monitor *monitor, uint32_t slot, uint64_t now_ms);
+/* How many cells a brake of their own holds now. */
+uint32_t monitor_held(const struct monitor *monitor, enum monitor_brake brake);
+/* False: there is no doubt about it. */
+bool monitor_tally(const struct monitor *monitor, uint32_t slot, uint64_t now_ms, struct doubt_tally *tally);
+/* Its state is FAILOVER_ELIGIBLE, and still is it now: unreachable for long enough, its lease surely over, not ahead of
+ * us, and no brake on. To be asked again in the turn in which something follows. */
 bool monitor_may_fail_over(const struct monitor *monitor, uint32_t slot, uint64_t now_ms);
 /* How many cells are watched, and how many of them are in each state. */
 uint32_t monitor_census(const struct monitor *monitor, uint32_t by_health[CELL_FLAPPING + 1]);

@@ -173,7 +173,7 @@ static bool write_records(struct deployment *deployment, const struct buffer *re
 	bool is_written =
 		!id.failed && !manifest.failed &&
 		manager_put(transaction, RECORD_PARTICIPANT_PROFILE, buffer_text(&id), record, REVISION_ABSENT) == STATUS_OK &&
-		manager_order(deployment->manager, transaction, text_of(deployment->manifest_id), buffer_text(&manifest));
+		manager_order(deployment->call, transaction, text_of(deployment->manifest_id), buffer_text(&manifest));
 	buffer_free(&id);
 	buffer_free(&extra);
 	buffer_free(&manifest);

@@ -75,7 +75,7 @@ static void store(struct rest_call *call, const struct record *stored, struct js
 	enum status status =
 		is_made ? manager_put(transaction, RECORD_PARTICIPANT_PROFILE, stored->id, &record, stored->revision)
 				: STATUS_NO_MEMORY;
-	if (status == STATUS_OK && !manager_order(manager_of(call), transaction, text_of(id), buffer_text(&manifest)))
+	if (status == STATUS_OK && !manager_order(call, transaction, text_of(id), buffer_text(&manifest)))
 		status = STATUS_NO_MEMORY;
 	if (status == STATUS_OK) {
 		rest_submit(call, manager_of(call)->state, transaction, 202, &answer);

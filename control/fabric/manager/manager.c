@@ -76,16 +76,18 @@ void manager_store(struct rest_call *call, enum record_kind kind, struct text id
 
 /* --- orchestrations */
 
-bool manager_order(const struct manager *manager, struct transaction *transaction, struct text id, struct text text)
+bool manager_order(const struct rest_call *call, struct transaction *transaction, struct text id, struct text text)
 {
+	const struct trace trace = trace_of(call->traceparent, call->tracestate);
 	struct manifest manifest;
 	struct buffer error = {0};
-	if (!manager->settings->has_provision_manager)
-		return letters_add(transaction, id, ORCHESTRATION_SUBJECT, text);
+	if (!manager_of(call)->settings->has_provision_manager)
+		return letters_add_traced(transaction, id, ORCHESTRATION_SUBJECT, text, &trace);
 	enum status status = manifest_parse(text, &manifest, &error);
 	buffer_free(&error);
 	if (status != STATUS_OK)
 		return false;
+	manifest.trace = trace;
 	bool is_ordered = pm_order(transaction, &manifest, clock_wall_ms());
 	json_free(manifest.root);
 	return is_ordered;

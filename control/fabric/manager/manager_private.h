@@ -43,9 +43,9 @@ enum status manager_put(struct transaction *transaction, enum record_kind kind, 
 void manager_store(struct rest_call *call, enum record_kind kind, struct text id, struct buffer *record,
 	int64_t expected, int http, struct buffer *answer);
 
-/* Sends the manifest (its JSON) to whoever provisions, within the transaction. False: out of memory. */
-bool manager_order(
-	const struct manager *manager, struct transaction *transaction, struct text id, struct text manifest);
+/* Sends the manifest (its JSON) to whoever provisions, within the transaction, as part of the call's trace. False: out
+ * of memory. */
+bool manager_order(const struct rest_call *call, struct transaction *transaction, struct text id, struct text manifest);
 /* NULL: none; json_free it. */
 struct json *manager_tenant(const struct manager *manager, struct text id);
 /* Expects that the tenant is there, as it is now, and not about to go: INVALID: it is. NOT_FOUND: there is none. */

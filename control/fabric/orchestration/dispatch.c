@@ -79,17 +79,12 @@ static bool is_lost(const struct dispatching *dispatching, struct text id)
 }
 
 /* Of whoever asked for the orchestration; how many there are. */
-static size_t trace_of(const struct orchestration *orchestration, struct bus_header headers[2])
+static size_t trace_headers(const struct orchestration *orchestration, struct bus_header headers[2])
 {
-	static const char *const names[] = {"traceparent", "tracestate"};
-	const struct json *trace = json_member(orchestration->root, ORCHESTRATION_TRACE);
-	size_t count = 0;
-	for (size_t i = 0; i < 2; i++) {
-		struct text value = json_member_text(trace, names[i]);
-		if (value.length > 0 && text_is_line(value)) /* it may be another manager's */
-			headers[count++] = (struct bus_header){text_of(names[i]), value};
-	}
-	return count;
+	const struct trace trace = trace_read(json_member(orchestration->root, ORCHESTRATION_TRACE));
+	headers[0] = (struct bus_header){TEXT("traceparent"), trace.parent};
+	headers[1] = (struct bus_header){TEXT("tracestate"), trace.state};
+	return (size_t)(trace.parent.length > 0) + (trace.state.length > 0);
 }
 
 static void send_one(struct dispatching *dispatching, const struct json *activity)
@@ -107,7 +102,7 @@ static void send_one(struct dispatching *dispatching, const struct json *activit
 	if (!subject.failed && !message_id.failed && !body.failed) {
 		dispatching->awaited++;
 		bus_publish(dispatching->pm->base.bus, buffer_text(&subject), buffer_text(&message_id), headers,
-			trace_of(&dispatching->orchestration, headers), buffer_text(&body), on_sent, dispatching);
+			trace_headers(&dispatching->orchestration, headers), buffer_text(&body), on_sent, dispatching);
 	} else {
 		dispatching->has_unsent = true;
 	}
@@ -158,7 +153,7 @@ static void create(struct dispatching *dispatching)
 
 void pm_dispatch(struct pm *pm, struct ledger_item *item, void (*done)(void *context), void *context)
 {
-	struct dispatching *dispatching = dispatching_new(pm, item);
+	struct dispatching *dispatching = pm->is_held ? NULL : dispatching_new(pm, item);
 	if (dispatching == NULL) {
 		if (done != NULL)
 			done(context); /* the next check does it */

@@ -289,10 +289,18 @@ bool pm_order(struct transaction *transaction, const struct manifest *manifest, 
 		json_print(manifest->payload, &record);
 	else
 		buffer_append(&record, TEXT("{}"));
-	buffer_append(&record, TEXT(",\"outputData\":{},\"completed\":{},\"celld\":{\"requested\":true}}"));
-	bool is_ordered = !letter.failed && !record.failed &&
-					  letters_add(transaction, manifest->id, ORCHESTRATION_SUBJECT, buffer_text(&letter)) &&
-					  state_put(transaction, RECORD_ORCHESTRATION, manifest->id, buffer_text(&record), REVISION_ABSENT);
+	buffer_append(&record, TEXT(",\"outputData\":{},\"completed\":{}"));
+	struct json *trace = trace_json(&manifest->trace);
+	if (trace != NULL) {
+		buffer_append(&record, TEXT(",\"" ORCHESTRATION_TRACE "\":"));
+		json_print(trace, &record);
+		json_free(trace);
+	}
+	buffer_append(&record, TEXT(",\"celld\":{\"requested\":true}}"));
+	bool is_ordered =
+		!letter.failed && !record.failed &&
+		letters_add_traced(transaction, manifest->id, ORCHESTRATION_SUBJECT, buffer_text(&letter), &manifest->trace) &&
+		state_put(transaction, RECORD_ORCHESTRATION, manifest->id, buffer_text(&record), REVISION_ABSENT);
 	buffer_free(&letter);
 	buffer_free(&record);
 	return is_ordered;

@@ -95,7 +95,8 @@ enum status pm_compensation_add(struct pm *pm, struct transaction *transaction, 
 						&(struct manifest){.id = text_of(id),
 							.correlation_id = orchestration->correlation_id,
 							.type = ORCHESTRATION_DISPOSE,
-							.payload = data},
+							.payload = data,
+							.trace = trace_read(json_member(orchestration->root, ORCHESTRATION_TRACE))},
 						worker_wall_ms(pm->worker));
 	json_remove(ledger_own(orchestration), "settleAt");
 	json_free(data);
@@ -114,7 +115,7 @@ static bool is_compensable(const struct orchestration *orchestration)
 static bool follow_error(
 	struct pm *pm, struct transaction *transaction, struct orchestration *orchestration, bool is_new, bool is_waiting)
 {
-	bool is_settled = orchestration_value(orchestration, "celld.manager") == NULL &&
+	bool is_settled = !pm->is_held && orchestration_value(orchestration, "celld.manager") == NULL &&
 					  orchestration_step_is_settled(orchestration, orchestration_step_now(orchestration));
 	if (!is_compensable(orchestration) || !(is_new || is_waiting))
 		return true;

@@ -145,6 +145,7 @@ static void post_orchestration(struct rest_call *call)
 		rest_refuse_with(call, 400, message.failed ? "Invalid payload" : message.bytes);
 	} else {
 		rest_hold(call);
+		manifest.trace = trace_of(call->traceparent, call->tracestate);
 		pm_start(call->context, &manifest, on_started, call);
 	}
 	buffer_free(&error);

@@ -144,6 +144,19 @@ void pm_free(struct pm *pm)
 	free(pm);
 }
 
+void pm_hold(struct pm *pm, bool is_held)
+{
+	if (pm->is_held == is_held)
+		return;
+	pm->is_held = is_held;
+	if (is_held)
+		return;
+	pm->back_ms = worker_wall_ms(pm->worker);
+	for (struct ledger_item *item = pm->items; item != NULL; item = item->next)
+		item->check_at_ms = item->check_pause_ms = 0;
+	timer_set(pm->sweep, 0);
+}
+
 void pm_render_metrics(const struct pm *pm, struct buffer *into)
 {
 	statistics_render(pm->statistics, into);
@@ -160,6 +173,7 @@ void pm_line(const struct pm *pm, struct buffer *into)
 		running += item->revision != 0 && item->ended_ms == 0;
 		errored += item->revision != 0 && item->state == ORCHESTRATION_ERRORED;
 	}
-	buffer_printf(into, "%zu orchestrations run, %zu have failed%s", running, errored,
-		pm->has_stream && pm->has_bucket ? "" : "; the broker's streams are waited for");
+	buffer_printf(into, "%zu orchestrations run, %zu have failed%s%s", running, errored,
+		pm->has_stream && pm->has_bucket ? "" : "; the broker's streams are waited for",
+		pm->is_held ? "; none goes on while the database is behind its cells" : "");
 }

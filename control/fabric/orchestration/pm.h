@@ -57,6 +57,9 @@ enum status pm_open(const struct pm_settings *settings, const struct pm_base *ba
 	struct pm **pm, struct buffer *error) MUST_CHECK;
 /* After the worker has stopped. */
 void pm_free(struct pm *pm);
+/* Held: facts are taken in, and nothing is started, sent, compensated or ended; then all of it goes on, and time counts
+ * from there. On the worker or before it starts. */
+void pm_hold(struct pm *pm, bool is_held);
 /* Its series, as text of Prometheus. On the worker. */
 void pm_render_metrics(const struct pm *pm, struct buffer *into);
 /* One line for people. */

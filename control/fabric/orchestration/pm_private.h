@@ -45,7 +45,8 @@ struct pm {
 	struct timer *sweep;
 	struct task begin;
 	bool has_stream, has_bucket, is_ensuring;
-	int64_t back_ms; /* when the broker came back, wall clock; 0: it was never away */
+	int64_t back_ms; /* when the broker came back, or it was let go, wall clock; 0: neither has been */
+	bool is_held;
 	unsigned checks; /* under way */
 	struct listing *listing;
 	char *refused; /* why a stream cannot be used; NULL: it can */

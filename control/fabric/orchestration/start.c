@@ -7,16 +7,16 @@
 enum {
 	STARTS_MAX = 5, /* tries, while other replicas are faster */
 	RETRY_MS = 1000,
+	HELD_MS = 2000,
 	HEARING_MS = 300, /* a definition may have come to another replica just now: */
 	HEARINGS_MAX = 5, /* deliveries before its absence is believed */
-	TRACE_MAX = 512,  /* bytes of a trace's context that are handed on */
 };
 
 struct starting {
 	struct pm *pm;
 	struct json *root; /* the manifest's own copy */
 	struct manifest manifest;
-	char *traceparent, *tracestate; /* NULL: none */
+	struct json *trace; /* NULL: none */
 	unsigned tries;
 	void (*done)(void *context, enum status status, const struct ledger_item *item, const char *why);
 	void *context;
@@ -27,8 +27,7 @@ static void finish(struct starting *starting, enum status status, const char *wh
 {
 	starting->done(starting->context, status, starting->item, why);
 	json_free(starting->root);
-	free(starting->traceparent);
-	free(starting->tracestate);
+	json_free(starting->trace);
 	free(starting);
 }
 
@@ -136,16 +135,11 @@ static void on_stored(void *context, enum status status, int64_t revision)
 /* As the existing manager keeps it, for whoever goes on with the orchestration. */
 static bool add_trace(const struct starting *starting, struct orchestration *orchestration)
 {
-	struct json *trace = starting->traceparent == NULL ? NULL : json_object_new();
-	if (starting->traceparent == NULL)
+	struct json *trace = starting->trace == NULL ? NULL : json_copy(starting->trace);
+	if (starting->trace == NULL || json_set(orchestration->root, ORCHESTRATION_TRACE, trace))
 		return true;
-	bool is_added =
-		json_add_text(trace, "traceparent", text_of(starting->traceparent)) &&
-		(starting->tracestate == NULL || json_add_text(trace, "tracestate", text_of(starting->tracestate))) &&
-		json_set(orchestration->root, ORCHESTRATION_TRACE, trace);
-	if (!is_added)
-		json_free(trace);
-	return is_added;
+	json_free(trace);
+	return false;
 }
 
 /* The planned value as a record; NULL: out of memory. */
@@ -218,12 +212,6 @@ static void start_run(struct starting *starting)
 	buffer_free(&error);
 }
 
-/* NULL: there is none that could be handed on. */
-static char *trace_copy(struct text text)
-{
-	return text.length > 0 && text.length <= TRACE_MAX && text_is_line(text) ? text_copy(text) : NULL;
-}
-
 void pm_start(struct pm *pm, const struct manifest *manifest,
 	void (*done)(void *context, enum status status, const struct ledger_item *item, const char *why), void *context)
 {
@@ -237,8 +225,7 @@ void pm_start(struct pm *pm, const struct manifest *manifest,
 	} else {
 		starting->pm = pm;
 		starting->root = starting->manifest.root;
-		starting->traceparent = trace_copy(manifest->traceparent);
-		starting->tracestate = trace_copy(manifest->tracestate);
+		starting->trace = trace_json(&manifest->trace);
 		starting->done = done;
 		starting->context = context;
 		start_run(starting);
@@ -362,8 +349,12 @@ static void on_parked(void *ticket, bool is_kept)
 void pm_on_manifest(void *context, const struct bus_message *message)
 {
 	struct pm *pm = context;
-	struct arrival *arrival = calloc(1, sizeof(*arrival));
 	struct buffer error = {0};
+	if (pm->is_held) {
+		(void)bus_answer(pm->base.bus, message->reply, BUS_NAK, HELD_MS);
+		return;
+	}
+	struct arrival *arrival = calloc(1, sizeof(*arrival));
 	if (arrival != NULL)
 		arrival->reply = text_copy(message->reply);
 	if (arrival == NULL || arrival->reply == NULL) {
@@ -376,8 +367,8 @@ void pm_on_manifest(void *context, const struct bus_message *message)
 	if (bus_delivery_parse(message->reply, &delivery) == STATUS_OK)
 		arrival->deliveries = delivery.deliveries;
 	enum status status = manifest_parse(message->body, &arrival->manifest, &error);
-	arrival->manifest.traceparent = bus_message_header(message, TEXT("traceparent"));
-	arrival->manifest.tracestate = bus_message_header(message, TEXT("tracestate"));
+	arrival->manifest.trace =
+		trace_of(bus_message_header(message, TEXT("traceparent")), bus_message_header(message, TEXT("tracestate")));
 	if (status == STATUS_OK)
 		pm_start(pm, &arrival->manifest, on_started, arrival);
 	else if (status == STATUS_NO_MEMORY)
@@ -404,6 +395,7 @@ void pm_start_item(struct pm *pm, struct ledger_item *item)
 	arrival->pm = pm;
 	if (!copy.failed && manifest_parse(buffer_text(&copy), &arrival->manifest, &error) == STATUS_OK) {
 		arrival->item = item;
+		arrival->manifest.trace = trace_read(json_member(ordered.root, ORCHESTRATION_TRACE)); /* while it starts */
 		item->is_busy = true;
 		pm_start(pm, &arrival->manifest, on_started, arrival);
 	} else {

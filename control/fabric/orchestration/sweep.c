@@ -274,7 +274,8 @@ void pm_on_sweep(void *context)
 	unsigned purges = 0;
 	if (!pm->has_stream || !pm->has_bucket || pm->refused != NULL)
 		ensure(pm);
-	for (struct ledger_item *item = bus_is_up(pm->base.bus) ? pm->items : NULL; item != NULL; item = item->next) {
+	bool may_move = bus_is_up(pm->base.bus) && !pm->is_held;
+	for (struct ledger_item *item = may_move ? pm->items : NULL; item != NULL; item = item->next) {
 		if (item->is_busy || item->is_purged || item->revision == 0)
 			continue;
 		if (item->ended_ms == 0)
