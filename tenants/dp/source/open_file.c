@@ -14,6 +14,7 @@
 
 #include "server/base/clock.h"
 #include "server/base/mapping.h"
+#include "tenants/dp/source/file_answer.h"
 
 enum { REOPEN_MS = 1000, POPULATE_MAX = 64 * 1024, SEQUENTIAL_MIN = 1024 * 1024, PATH_LIMIT = 4000 };
 /* The file system's clock has a grain of some milliseconds: a younger file may still change under the same times. */
@@ -27,6 +28,7 @@ struct entry {
 	unsigned users;
 	bool is_listed;  /* in the table; else freed with its last user */
 	uint8_t *mapped; /* the whole file, if it fits a window */
+	struct file_answer *answer;
 	char *key;
 	size_t key_length;
 };
@@ -204,6 +206,7 @@ static void entry_free(struct entry *entry)
 		munmap(entry->mapped, (size_t)entry->file.size);
 	close(entry->file.descriptor);
 	free((void *)(uintptr_t)entry->file.held);
+	file_answer_leave(entry->answer);
 	free(entry->key);
 	free(entry);
 }
@@ -359,4 +362,9 @@ void open_file_release(struct open_files *files, const struct open_file *file)
 	(void)files;
 	if (--entry->users == 0 && !entry->is_listed)
 		entry_free(entry);
+}
+
+struct file_answer **open_file_answer(const struct open_file *file)
+{
+	return &((struct entry *)(uintptr_t)file)->answer;
 }
