@@ -36,8 +36,7 @@ static struct text place(char **at, struct text text)
 struct known_fields *known_fields_new(const struct header *fields, unsigned count)
 {
 	size_t lines = lines_room(fields, count), block = answer_head_room(fields, count);
-	struct known *known =
-		lines == 0 ? NULL : malloc(sizeof(*known) + count * sizeof(known->fields[0]) + lines + block);
+	struct known *known = lines == 0 ? NULL : malloc(sizeof(*known) + count * sizeof(known->fields[0]) + lines + block);
 	if (known == NULL)
 		return NULL;
 	char *start = (char *)&known->fields[count], *at = start;

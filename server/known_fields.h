@@ -10,6 +10,7 @@ struct known_fields {
 	struct text lines; /* as HTTP/1.1 does, each with its end */
 };
 
-/* Copies the texts; names lower-case, as for exchange_add_header. NULL: out of memory, or one cannot stand in a line. */
+/* Copies the texts; names lower-case, as for exchange_add_header. NULL: out of memory, or one cannot stand in a line.
+ */
 struct known_fields *known_fields_new(const struct header *fields, unsigned count);
 void known_fields_free(struct known_fields *known); /* NULL is fine */
