@@ -124,6 +124,24 @@ static void large_and_empty_files_are_not_held(void **state)
 	}
 }
 
+/* More than are kept: each is itself, and what was closed is opened again. */
+static void each_path_is_its_own(void **state)
+{
+	enum { FILES = 24 };
+	(void)state;
+	for (int i = 0; i < 3 * FILES; i++) {
+		char name[] = "a_path_a";
+		name[7] = (char)('a' + i % FILES);
+		if (i < FILES)
+			write_file(name, name[7], 20);
+		for (int again = 0; again < 2; again++) {
+			const struct open_file *file = get(name);
+			assert_int_equal(byte_of(file, 19), name[7]);
+			open_file_release(files, file);
+		}
+	}
+}
+
 /* Of the same part and path one; those that were given out stay what they were. */
 static void what_answers_say_is_kept(void **state)
 {
@@ -186,6 +204,7 @@ int main(void)
 		cmocka_unit_test(a_held_file_stays_what_it_was),
 		cmocka_unit_test(a_replaced_file_is_seen),
 		cmocka_unit_test(large_and_empty_files_are_not_held),
+		cmocka_unit_test(each_path_is_its_own),
 		cmocka_unit_test(what_answers_say_is_kept),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
