@@ -14,7 +14,8 @@
 #define B "fedcba9876543210fedcba9876543210"
 #define IDENTITY "did:web:provider.example"
 
-enum { CAPACITY = 16, TOKENS = 300, EXPIRES_S = 1000 };
+enum { CAPACITY = 16, TOKENS = 300 };
+static const int64_t expires_s = 1000;
 
 static _Atomic uint64_t epoch = 1;
 static struct verdicts *verdicts;
@@ -36,7 +37,7 @@ static const struct verdict *take(const struct participant *participant, int num
 		.jti = TEXT("jti"),
 		.identity = TEXT(IDENTITY),
 		.audience = TEXT("audience"),
-		.expires_s = EXPIRES_S};
+		.expires_s = expires_s};
 	assert_int_equal(
 		verdicts_take(verdicts, participant, token_at(number), &claims, atomic_load(&epoch), 0, &verdict), STATUS_OK);
 	return verdict;
@@ -77,8 +78,8 @@ static void a_verdict_ends(void **state)
 	(void)state;
 	const struct verdict *verdict = take(&first, 1);
 	for (int i = 0; i < 2; i++)
-		assert_ptr_equal(find(&first, 1, EXPIRES_S * 1000 - 1), verdict);
-	assert_null(find(&first, 1, EXPIRES_S * 1000));
+		assert_ptr_equal(find(&first, 1, expires_s * 1000 - 1), verdict);
+	assert_null(find(&first, 1, expires_s * 1000));
 	assert_null(find(&first, 1, 0)); /* it is gone */
 	verdict = take(&first, 1);
 	for (int i = 0; i < 2; i++)

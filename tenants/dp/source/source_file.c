@@ -315,8 +315,8 @@ static enum range_verdict wanted_ranges(
 static bool asks_plainly(const struct exchange *exchange)
 {
 	for (unsigned i = 0; i < exchange->header_count; i++) {
-		char first = exchange->headers[i].name.length > 0 ? exchange->headers[i].name.bytes[0] : 0;
-		if (first == 'i' || first == 'r' || first == 'w')
+		struct text name = exchange->headers[i].name;
+		if (name.length > 0 && (name.bytes[0] == 'i' || name.bytes[0] == 'r' || name.bytes[0] == 'w'))
 			return false;
 	}
 	return true;
