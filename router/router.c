@@ -29,7 +29,7 @@ struct router {
 	const struct router_settings *settings;
 	struct route_rule rules[RULES_MAX];
 	size_t rule_count;
-	int slot;
+	int slot, memos_slot;
 	int refused_rate, refused_streams, refused_connections;
 	struct exchange_meter meters[3]; /* in the order of `components` */
 	const struct exchange_meter *rule_meters[RULES_MAX];
@@ -59,15 +59,19 @@ static enum status on_start(void *context, struct worker *worker)
 {
 	const struct router *router = context;
 	struct accounts *accounts = accounts_new(worker, router->tenants);
+	struct route_memos *memos = calloc(1, sizeof(*memos));
 	worker_slot_set(worker, router->slot, accounts);
-	return accounts == NULL ? STATUS_NO_MEMORY : STATUS_OK;
+	worker_slot_set(worker, router->memos_slot, memos);
+	return accounts == NULL || memos == NULL ? STATUS_NO_MEMORY : STATUS_OK;
 }
 
 static void on_stop(void *context, struct worker *worker)
 {
 	const struct router *router = context;
 	accounts_free(worker_slot(worker, router->slot));
+	free(worker_slot(worker, router->memos_slot));
 	worker_slot_set(worker, router->slot, NULL);
+	worker_slot_set(worker, router->memos_slot, NULL);
 }
 
 enum status router_open(struct registry *registry, struct worker_pool *pool, const struct tenant_settings *tenants,
@@ -93,6 +97,7 @@ enum status router_open(struct registry *registry, struct worker_pool *pool, con
 	made->refused_connections = metric_register(METRIC_COUNTER, name, "limit=\"connections\"", help);
 	register_meters(made);
 	made->slot = worker_slot_new();
+	made->memos_slot = worker_slot_new();
 	worker_pool_on_start(pool, on_start, made);
 	worker_pool_on_stop(pool, on_stop, made);
 	*router = made;
@@ -177,7 +182,8 @@ static struct gate *find_gate(const struct router *router, const struct route_ru
 	struct gate *named = named_gate(router, exchange, &wrong);
 	struct text behind = *rest, segment;
 	bool has_ctx = path_next(&behind, &segment) && id_is_valid(segment);
-	struct gate *in_path = has_ctx ? route_table_find(router->table, segment) : NULL;
+	struct route_memos *memos = worker_slot(exchange->worker, router->memos_slot);
+	struct gate *in_path = has_ctx ? route_table_recall(router->table, segment, memos) : NULL;
 	*refusal = 404;
 	if (wrong || (has_ctx && named != NULL && named != in_path)) {
 		*refusal = 403;

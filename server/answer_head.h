@@ -9,5 +9,5 @@
 size_t answer_head_room(const struct header *fields, size_t count);
 /* The status and the fields (names lower-case), into answer_head_room bytes; returns how many they are. */
 size_t answer_head_write(uint8_t *into, int status, const struct header *fields, size_t count);
-/* The same without a status: trailers. */
+/* The same without a status: trailers, or what goes behind a head. */
 size_t answer_trailers_write(uint8_t *into, const struct header *fields, size_t count);

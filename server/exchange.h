@@ -17,6 +17,7 @@
 
 struct exchange;
 struct exchange_engine;
+struct known_fields;
 struct share;
 
 struct header {
@@ -87,6 +88,9 @@ struct exchange {
 	 * be able to produce the same bytes. file_descriptor -1: none. */
 	int file_descriptor;
 	int64_t file_offset;
+	/* Optional: headers that stand beside those of exchange_add_header, printed before (known_fields.h); borrowed until
+	 * on_close. */
+	const struct known_fields *known;
 	/* A trailer will follow the body: HTTP/1.1 then sends chunks, also when the length is known. */
 	bool has_trailers;
 

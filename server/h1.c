@@ -6,6 +6,7 @@
 #include "server/answer.h"
 #include "server/h1_parse.h"
 #include "server/head_check.h"
+#include "server/known_fields.h"
 #include "server/stream.h"
 
 enum {
@@ -343,6 +344,8 @@ static bool send_head(struct h1 *h1)
 	}
 	for (unsigned i = 0; i < stream->response_count; i++)
 		append_header(&head, stream->response_headers[i].name, stream->response_headers[i].value);
+	if (exchange->known != NULL)
+		buffer_append(&head, exchange->known->lines);
 	if (h1->is_chunked_out)
 		buffer_append(&head, TEXT("transfer-encoding: chunked\r\n"));
 	if (!h1->keeps_alive)

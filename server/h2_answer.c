@@ -3,6 +3,7 @@
 
 #include "server/answer_head.h"
 #include "server/h2_private.h"
+#include "server/known_fields.h"
 
 enum {
 	TURN_OUTPUT = 1024 * 1024,
@@ -79,12 +80,16 @@ static bool write_head(struct stream *stream)
 {
 	struct header fields[HEADERS_OUT_MAX];
 	char length[NUMBER_MAX];
-	size_t count = list_fields(&stream->exchange, length, fields), room = answer_head_room(fields, count);
+	struct text known = stream->exchange.known == NULL ? TEXT("") : stream->exchange.known->block;
+	size_t count = list_fields(&stream->exchange, length, fields);
+	size_t room = answer_head_room(fields, count) + known.length;
 	uint8_t *block = room > HEAD_OUT_MAX ? NULL : exchange_allocate(&stream->exchange, room);
 	if (block == NULL)
 		return false;
 	stream->head = block;
 	stream->head_length = answer_head_write(block, stream->exchange.status, fields, count);
+	memcpy(block + stream->head_length, known.bytes, known.length);
+	stream->head_length += known.length;
 	return true;
 }
 

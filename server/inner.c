@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/known_fields.h"
 #include "server/stream.h"
 
 struct inner {
@@ -174,9 +175,15 @@ struct exchange *inner_exchange(struct inner *inner)
 
 struct text inner_header(const struct inner *inner, struct text name)
 {
-	for (unsigned i = 0; i < inner->stream.response_count; i++) {
-		if (text_equals(inner->stream.response_headers[i].name, name))
-			return inner->stream.response_headers[i].value;
+	const struct stream *stream = &inner->stream;
+	const struct known_fields *known = stream->exchange.known;
+	for (unsigned i = 0; i < stream->response_count; i++) {
+		if (text_equals(stream->response_headers[i].name, name))
+			return stream->response_headers[i].value;
+	}
+	for (unsigned i = 0; known != NULL && i < known->count; i++) {
+		if (text_equals(known->fields[i].name, name))
+			return known->fields[i].value;
 	}
 	return TEXT_NONE;
 }

@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/access_log.h"
 #include "server/answer.h"
 #include "server/base/clock.h"
-#include "server/base/log.h"
 #include "server/base/metric.h"
 
-enum { FREE_STREAMS_MAX = 256, LOGGED_PATH_MAX = 256, REFUSED_BODY_MAX = 64 * 1024, INNER_READ_AHEAD = 256 * 1024 };
+enum { FREE_STREAMS_MAX = 256, REFUSED_BODY_MAX = 64 * 1024, INNER_READ_AHEAD = 256 * 1024 };
 /* What the client reads at once. */
 enum { BLOCK_MOST = 512 * 1024 };
 enum { MOVING_BYTES = 256 * 1024, MOVING_MS = 100, MOVING_FACTOR = 4 };
@@ -473,21 +473,6 @@ void stream_settle(struct stream *stream)
 
 /* --- the end */
 
-static void write_log(const struct stream *stream, enum status outcome, int64_t took_us)
-{
-	const struct exchange *exchange = &stream->exchange;
-	struct text path = exchange_path(exchange);
-	if (path.length > LOGGED_PATH_MAX)
-		path.length = LOGGED_PATH_MAX;
-	LOG(INFO, "request", log_plain("tenant", exchange->tenant), log_plain("peer", exchange->peer),
-		log_plain("protocol", text_of(stream->connection->protocol->name)), log_text("method", exchange->method),
-		log_text("path", path), log_number("status", stream->is_responded ? exchange->status : 0),
-		log_number("sent", exchange->bytes_sent), log_number("received", exchange->bytes_received),
-		log_number("us", took_us), log_plain("outcome", text_of(status_name(outcome))),
-		log_text("note", exchange->note), log_text("client", exchange->client_identity),
-		log_plain("trace", text_slice(exchange->traceparent, 3, 35)));
-}
-
 static void count_request(const struct stream *stream, int64_t took_us)
 {
 	const struct exchange *exchange = &stream->exchange;
@@ -522,7 +507,7 @@ void stream_finish(struct stream *stream, enum status outcome)
 	if (stream->is_dispatched) {
 		int64_t took_us = (int64_t)(clock_monotonic_ns() / 1000) - stream->started_us;
 		count_request(stream, took_us);
-		write_log(stream, outcome, took_us);
+		access_log_write(stream, outcome, took_us);
 	}
 	metric_add(metrics[METRIC_STREAMS_INDEX], -1);
 	stream->connection->streams--;

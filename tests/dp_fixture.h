@@ -19,6 +19,7 @@
 #include "server/base/log.h"
 #include "server/base/metric.h"
 #include "server/inner.h"
+#include "server/known_fields.h"
 #include "server/share.h"
 #include "tenants/dp/dp.h"
 #include "tenants/dp/pull.h"
@@ -400,6 +401,11 @@ static inline struct text shot_header(const struct shot *shot, const char *name)
 	for (unsigned i = 0; i < shot->header_count; i++) {
 		if (text_equals(shot->headers[i].name, text_of(name)))
 			return shot->headers[i].value;
+	}
+	const struct known_fields *known = shot->exchange.known;
+	for (unsigned i = 0; known != NULL && i < known->count; i++) {
+		if (text_equals(known->fields[i].name, text_of(name)))
+			return known->fields[i].value;
 	}
 	return TEXT_NONE;
 }

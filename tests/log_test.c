@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "server/base/json.h"
-#include "server/base/log.h"
+#include "server/base/log_line.h"
 
 /* All lines of all threads fit into one ring: a thread may get that of one that has ended. */
 enum { THREADS = 4, LINES = 1500, FLOOD = 60000 };
@@ -184,6 +184,41 @@ static void lines_of_threads_stay_whole_and_ordered(void **state)
 	buffer_free(&reader.seen);
 }
 
+/* A line that would not fit before the ring's end is built elsewhere: both kinds are whole, whatever their lengths. */
+static void lines_stay_whole_round_the_ring(void **state)
+{
+	(void)state;
+	enum { ROUNDS = 6, LINES_A_ROUND = 900 };
+	static char value[1024];
+	int64_t next = 0, number;
+	memset(value, 'v', sizeof(value));
+	for (int round = 0; round < ROUNDS; round++) {
+		struct reader reader;
+		reader_open(&reader);
+		reader_start(&reader);
+		for (int i = 0; i < LINES_A_ROUND; i++) {
+			struct log_line line;
+			log_line_begin(&line, LOG_INFO, TEXT("a.b"));
+			log_line_text(&line, TEXT(",\"value\":"), (struct text){value, (size_t)(round * LINES_A_ROUND + i) % 700});
+			log_line_number(&line, TEXT(",\"line\":"), round * LINES_A_ROUND + i);
+			log_line_plain(&line, TEXT(",\"absent\":"), TEXT_NONE);
+			log_line_end(&line);
+		}
+		reader_finish(&reader);
+		struct text rest = buffer_text(&reader.seen), line;
+		while (next_line(&rest, &line)) {
+			struct json *root = parse(line);
+			assert_true(json_integer(json_member(root, "line"), &number));
+			assert_int_equal(number, next++);
+			assert_int_equal(json_member_text(root, "value").length, (size_t)number % 700);
+			assert_null(json_member(root, "absent"));
+			json_free(root);
+		}
+		assert_int_equal(next, (round + 1) * LINES_A_ROUND);
+		buffer_free(&reader.seen);
+	}
+}
+
 /* Nobody reads: the ring fills, writers are not held up; the next lines say how many are missing. */
 static void what_does_not_fit_is_counted(void **state)
 {
@@ -225,6 +260,7 @@ int main(void)
 		cmocka_unit_test(fields_are_written),
 		cmocka_unit_test(long_values_leave_valid_lines),
 		cmocka_unit_test(lines_of_threads_stay_whole_and_ordered),
+		cmocka_unit_test(lines_stay_whole_round_the_ring),
 		cmocka_unit_test(what_does_not_fit_is_counted),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

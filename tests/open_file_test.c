@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "tenants/dp/source/open_file.h"
+#include "tenants/dp/source/file_answer.h"
 
 #define CTX TEXT("0123456789abcdef0123456789abcdef")
 
@@ -124,6 +124,58 @@ static void large_and_empty_files_are_not_held(void **state)
 	}
 }
 
+/* More than are kept: each is itself, and what was closed is opened again. */
+static void each_path_is_its_own(void **state)
+{
+	enum { FILES = 24 };
+	(void)state;
+	for (int i = 0; i < 3 * FILES; i++) {
+		char name[] = "a_path_a";
+		name[7] = (char)('a' + i % FILES);
+		if (i < FILES)
+			write_file(name, name[7], 20);
+		for (int again = 0; again < 2; again++) {
+			const struct open_file *file = get(name);
+			assert_int_equal(byte_of(file, 19), name[7]);
+			open_file_release(files, file);
+		}
+	}
+}
+
+/* Of the same part and path one; those that were given out stay what they were. */
+static void what_answers_say_is_kept(void **state)
+{
+	const struct text type = TEXT("text/plain"), below = TEXT("/a");
+	const struct dataset_part part = {.serial = 7, .binding = "0123456789abcdef"};
+	const struct dataset_part other = {.serial = 8, .binding = "fedcba9876543210"};
+	char tag[FILE_TAG_LENGTH + 1];
+	(void)state;
+	write_file("said", 's', 10);
+	const struct open_file *file = get("said");
+	file_tag_print(part.binding, false, below, file, tag);
+	struct file_answer *first = file_answer_take(file, &part, type, below);
+	assert_true(text_equals(first->etag, text_of(tag)));
+	assert_true(text_equals(first->fields->fields[0].value, type));
+	struct file_answer *again = file_answer_take(file, &part, type, TEXT("/a"));
+	assert_ptr_equal(again, first);
+	file_answer_leave(again);
+	struct file_answer *elsewhere = file_answer_take(file, &part, type, TEXT("/b"));
+	struct file_answer *bound = file_answer_take(file, &other, type, below);
+	assert_false(text_equals(elsewhere->etag, text_of(tag)));
+	assert_false(text_equals(bound->etag, text_of(tag)));
+	assert_true(text_equals(first->etag, text_of(tag)));
+	open_file_release(files, file);
+	write_file("said", 't', 11);
+	now_ms++;
+	const struct open_file *next = get("said");
+	struct file_answer *newer = file_answer_take(next, &part, type, below);
+	assert_false(text_equals(newer->etag, text_of(tag)));
+	open_file_release(files, next);
+	struct file_answer *const given[] = {first, elsewhere, bound, newer};
+	for (size_t i = 0; i < 4; i++)
+		file_answer_leave(given[i]);
+}
+
 static int set_up(void **state)
 {
 	(void)state;
@@ -152,6 +204,8 @@ int main(void)
 		cmocka_unit_test(a_held_file_stays_what_it_was),
 		cmocka_unit_test(a_replaced_file_is_seen),
 		cmocka_unit_test(large_and_empty_files_are_not_held),
+		cmocka_unit_test(each_path_is_its_own),
+		cmocka_unit_test(what_answers_say_is_kept),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

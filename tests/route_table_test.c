@@ -84,6 +84,29 @@ static void contexts_lead_to_their_participant(void **state)
 	assert_non_null(route_table_find(table, TEXT(B)));
 }
 
+/* What a worker remembers goes with the version in which it was found. */
+static void what_is_recalled_is_what_is_found(void **state)
+{
+	static struct route_memos memos;
+	(void)state;
+	on_batch(observer);
+	assert_null(route_table_recall(table, TEXT(A), &memos));
+	on_change(observer, A, &first_a, NULL);
+	const struct gate *gate = route_table_find(table, TEXT(A));
+	assert_non_null(gate);
+	for (int i = 0; i < 3; i++)
+		assert_ptr_equal(route_table_recall(table, TEXT(A), &memos), gate);
+	assert_null(route_table_recall(table, TEXT(B), &memos));
+	assert_null(route_table_recall(table, text_slice(TEXT(A), 0, 31), &memos));
+	on_change(observer, B, &first_b, NULL);
+	assert_ptr_equal(route_table_recall(table, TEXT(A), &memos), gate);
+	assert_ptr_equal(route_table_recall(table, TEXT(B), &memos), route_table_find(table, TEXT(B)));
+	on_change(observer, A, NULL, &first_a);
+	assert_null(route_table_recall(table, TEXT(A), &memos));
+	on_change(observer, A, &second_a, NULL);
+	assert_ptr_equal(route_table_recall(table, TEXT(A), &memos), route_table_find(table, TEXT(A)));
+}
+
 static void hosts_lead_to_their_participant(void **state)
 {
 	(void)state;
@@ -136,6 +159,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(contexts_lead_to_their_participant, open_table, close_table),
+		cmocka_unit_test_setup_teardown(what_is_recalled_is_what_is_found, open_table, close_table),
 		cmocka_unit_test_setup_teardown(hosts_lead_to_their_participant, open_table, close_table),
 		cmocka_unit_test_setup_teardown(hosts_change_hands_when_given_up, open_table, close_table),
 	};

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -248,6 +249,38 @@ static void printable_is_told(void **state)
 	assert_false(text_is_line(TEXT("\0")));
 }
 
+static void hex_is_written(void **state)
+{
+	static const uint64_t numbers[] = {
+		0, 1, 9, 10, 15, 16, UINT64_MAX, UINT64_C(0x0123456789abcdef), UINT64_C(0xfedcba9876543210), UINT64_C(1) << 63};
+	(void)state;
+	for (size_t i = 0; i < COUNT(numbers); i++) {
+		char written[17] = {0}, expected[17];
+		text_write_hex(written, numbers[i]);
+		snprintf(expected, sizeof(expected), "%016llx", (unsigned long long)numbers[i]);
+		assert_string_equal(written, expected);
+	}
+}
+
+static void secrets_are_compared_whole(void **state)
+{
+	char one[40], other[40];
+	(void)state;
+	memset(one, 's', sizeof(one));
+	memset(other, 's', sizeof(other));
+	for (size_t length = 0; length <= sizeof(one); length++) {
+		const struct text a = {one, length}, b = {other, length};
+		assert_true(text_equals_secretly(a, b));
+		for (size_t at = 0; at < length; at++) {
+			other[at] ^= 1;
+			assert_false(text_equals_secretly(a, b));
+			other[at] ^= 1;
+		}
+		if (length > 0)
+			assert_false(text_equals_secretly(a, text_slice(b, 0, length - 1)));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -260,6 +293,8 @@ int main(void)
 		cmocka_unit_test(copies_are_owned_and_terminated),
 		cmocka_unit_test(json_strings_are_escaped),
 		cmocka_unit_test(buffers_grow_and_fail_once),
+		cmocka_unit_test(hex_is_written),
+		cmocka_unit_test(secrets_are_compared_whole),
 		cmocka_unit_test(every_status_has_a_name),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

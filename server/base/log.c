@@ -1,5 +1,5 @@
-/* The log: lines are built on the caller's stack and go through the thread's own bounded ring to the writer thread. */
-#include "server/base/log.h"
+/* The log: lines grow in the thread's own bounded ring, from which the writer thread takes them. */
+#include "server/base/log_line.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -13,7 +13,7 @@
 
 #include "server/base/clock.h"
 
-enum { RING_BYTES = 1024 * 1024, LINE_MAX_BYTES = 8192, VALUE_MAX = 1024, BATCH_BYTES = 256 * 1024, IDLE_MS = 20 };
+enum { RING_BYTES = 1024 * 1024, BATCH_BYTES = 256 * 1024, IDLE_MS = 20 };
 
 _Atomic(enum log_level) log_threshold = LOG_INFO;
 
@@ -43,149 +43,91 @@ static _Thread_local struct lane *own;
 
 /* --- lines */
 
-struct line {
-	char *at, *end; /* where the next byte goes, and where none may */
-	bool is_cut;    /* something did not fit */
-};
-
-/* What ends every line has its place behind `end`. */
+/* What ends every line. */
 enum { LINE_TAIL = 2 };
 static const char line_tail[LINE_TAIL] = {'}', '\n'};
 
-typedef uint64_t loose64 __attribute__((aligned(1), may_alias));
-typedef uint32_t loose32 __attribute__((aligned(1), may_alias));
-
-/* A line is some thirty short pieces: most are two words that overlap. */
-static void copy(char *to, const char *from, size_t length)
+static void add(struct log_line *line, struct text text)
 {
-	if (length > 16) {
-		memcpy(to, from, length);
-	} else if (length >= 8) {
-		loose64 last = *(const loose64 *)(from + length - 8);
-		*(loose64 *)to = *(const loose64 *)from;
-		*(loose64 *)(to + length - 8) = last;
-	} else if (length >= 4) {
-		loose32 last = *(const loose32 *)(from + length - 4);
-		*(loose32 *)to = *(const loose32 *)from;
-		*(loose32 *)(to + length - 4) = last;
-	} else {
-		for (size_t i = 0; i < length; i++)
-			to[i] = from[i];
-	}
+	if (log_line_fits(line, text.length))
+		line->at = log_copy(line->at, text.bytes, text.length);
 }
 
-static void add(struct line *line, const char *bytes, size_t length)
-{
-	if (length > (size_t)(line->end - line->at)) {
-		line->is_cut = true;
-		return;
-	}
-	copy(line->at, bytes, length);
-	line->at += length;
-}
-
-static void add_number(struct line *line, int64_t number)
-{
-	char digits[24], *at = digits + sizeof(digits);
-	uint64_t left = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
-	do {
-		*--at = (char)('0' + left % 10);
-		left /= 10;
-	} while (left > 0);
-	if (number < 0)
-		*--at = '-';
-	add(line, at, (size_t)(digits + sizeof(digits) - at));
-}
-
-static void add_escaped(struct line *line, struct text text)
+void log_line_escaped(struct log_line *line, struct text name, struct text value)
 {
 	struct buffer escaped = {0};
-	buffer_append_json(&escaped, text);
-	if (escaped.failed || escaped.length > LINE_MAX_BYTES / 2)
-		add(line, "\"...\"", 5);
-	else
-		add(line, escaped.bytes, escaped.length);
+	buffer_append_json(&escaped, value);
+	struct text text = buffer_text(&escaped);
+	if (escaped.failed || text.length > LOG_LINE_MOST / 2)
+		text = TEXT("\"...\"");
+	if (log_line_fits(line, name.length + text.length)) {
+		add(line, name);
+		add(line, text);
+	}
 	buffer_free(&escaped);
 }
 
-static void add_plain(struct line *line, struct text text)
+/* With what is before it. */
+static struct text time_now(void)
 {
-	if (text.length + 2 > (size_t)(line->end - line->at)) {
-		line->is_cut = true;
-		return;
-	}
-	*line->at++ = '"';
-	copy(line->at, text.bytes, text.length);
-	line->at += text.length;
-	*line->at++ = '"';
-}
-
-static void add_text(struct line *line, struct text text)
-{
-	if (text.length > VALUE_MAX)
-		text.length = VALUE_MAX;
-	if (text_is_printable(text, '"', '\\'))
-		add_plain(line, text);
-	else
-		add_escaped(line, text);
-}
-
-static void add_time(struct line *line)
-{
-	static _Thread_local char formatted[25];
+	static _Thread_local char formatted[] = "{\"time\":\"................................";
 	static _Thread_local int64_t formatted_ms = -1;
+	enum { BEFORE = 9, TIME = 24 };
 	int64_t now_ms = clock_wall_ms();
 	if (now_ms != formatted_ms) {
-		clock_format(now_ms, formatted);
+		clock_format(now_ms, formatted + BEFORE);
 		formatted_ms = now_ms;
 	}
-	add(line, formatted, 24);
+	return (struct text){formatted, BEFORE + TIME};
 }
 
-static void add_field(struct line *line, const struct log_field *field)
-{
-	if (field->kind <= LOG_KIND_PLAIN && field->text.bytes == NULL)
-		return;
-	add(line, field->name.bytes, field->name.length);
-	switch (field->kind) {
-	case LOG_KIND_TEXT:
-		add_text(line, field->text);
-		break;
-	case LOG_KIND_PLAIN:
-		add_plain(line, field->text);
-		break;
-	case LOG_KIND_NUMBER:
-		add_number(line, field->number);
-		break;
-	case LOG_KIND_BOOL:
-		add(line, field->number ? "true" : "false", field->number ? 4 : 5);
-		break;
-	}
-}
-
-/* Returns its length. */
-static size_t build(
-	char bytes[LINE_MAX_BYTES], enum log_level level, const char *event, const struct log_field *fields, size_t count)
+static void begin(struct log_line *line, enum log_level level, struct text event)
 {
 #define LEVEL(name) TEXT("\",\"level\":\"" name "\",\"event\":\"")
 	static const struct text levels[] = {LEVEL("debug"), LEVEL("info"), LEVEL("warning"), LEVEL("error")};
 #undef LEVEL
-	struct line line = {bytes, bytes + LINE_MAX_BYTES - LINE_TAIL, false};
-	add(&line, "{\"time\":\"", 9);
-	add_time(&line);
-	add(&line, levels[level].bytes, levels[level].length);
-	add(&line, event, strlen(event));
-	add(&line, "\"", 1);
-	for (size_t i = 0; i < count; i++) {
-		char *before = line.at;
-		add_field(&line, &fields[i]);
-		if (line.is_cut) { /* whole or not at all */
-			line.at = before;
-			line.is_cut = false;
+	line->end = line->at + LOG_LINE_MOST - LINE_TAIL;
+	add(line, time_now());
+	add(line, levels[level]);
+	add(line, event);
+	add(line, TEXT("\""));
+}
+
+static void begin_in_room(struct log_line *line, enum log_level level, struct text event)
+{
+	line->lane = NULL;
+	line->at = line->room;
+	begin(line, level, event);
+}
+
+static void add_field(struct log_line *line, const struct log_field *field)
+{
+	switch (field->kind) {
+	case LOG_KIND_TEXT:
+		log_line_text(line, field->name, field->text);
+		break;
+	case LOG_KIND_PLAIN:
+		log_line_plain(line, field->name, field->text);
+		break;
+	case LOG_KIND_NUMBER:
+		log_line_number(line, field->name, field->number);
+		break;
+	case LOG_KIND_BOOL: {
+		struct text word = field->number ? TEXT("true") : TEXT("false");
+		if (log_line_fits(line, field->name.length + word.length)) {
+			add(line, field->name);
+			add(line, word);
 		}
+		break;
 	}
-	copy(line.at, line_tail, LINE_TAIL);
-	return (size_t)(line.at + LINE_TAIL - bytes);
+	}
+}
+
+/* Returns where it ends. */
+static char *close_line(struct log_line *line)
+{
+	memcpy(line->at, line_tail, LINE_TAIL);
+	return line->at + LINE_TAIL;
 }
 
 /* --- the rings and their writer */
@@ -252,7 +194,7 @@ static void write_all(int descriptor, const char *bytes, size_t length)
 /* Writes what the lane holds: whole lines, since both ends move by lines. Returns how much. */
 static size_t lane_drain(struct lane *lane, char *batch)
 {
-	static char line[LINE_MAX_BYTES];
+	static struct log_line line;
 	uint64_t start = atomic_load_explicit(&lane->start, memory_order_relaxed), end = atomic_load(&lane->end);
 	size_t total = (size_t)(end - start);
 	while (start < end) {
@@ -268,8 +210,10 @@ static size_t lane_drain(struct lane *lane, char *batch)
 	if (dropped > lane->dropped_said) {
 		const struct log_field field = log_number("lines", dropped - lane->dropped_said);
 		lane->dropped_said = dropped;
-		size_t length = build(line, LOG_WARNING, "log.dropped", &field, 1);
-		write_all(writer.descriptor, line, length);
+		begin_in_room(&line, LOG_WARNING, TEXT("log.dropped"));
+		add_field(&line, &field);
+		size_t length = (size_t)(close_line(&line) - line.room);
+		write_all(writer.descriptor, line.room, length);
 		total += length;
 	}
 	return total;
@@ -327,18 +271,55 @@ enum status log_open(int descriptor, enum log_level threshold)
 	return STATUS_OK;
 }
 
-void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t count)
+/* In place, if the longest line would fit in one piece. */
+void log_line_begin(struct log_line *line, enum log_level level, struct text event)
 {
-	char line[LINE_MAX_BYTES];
-	size_t length = build(line, level, event, fields, count);
-	if (!atomic_load_explicit(&writer.is_open, memory_order_acquire) || (own == NULL && (own = lane_take()) == NULL)) {
-		write_all(STDERR_FILENO, line, length);
+	struct lane *lane = atomic_load_explicit(&writer.is_open, memory_order_acquire) ? own : NULL;
+	uint64_t end = lane == NULL ? 0 : atomic_load_explicit(&lane->end, memory_order_relaxed);
+	uint64_t start = lane == NULL ? 0 : atomic_load_explicit(&lane->start, memory_order_acquire);
+	size_t at = end % RING_BYTES;
+	if (lane == NULL || at > RING_BYTES - LOG_LINE_MOST || end - start > RING_BYTES - LOG_LINE_MOST) {
+		begin_in_room(line, level, event);
 		return;
 	}
-	if (!lane_put(own, line, length))
+	line->lane = lane;
+	line->at = lane->bytes + at;
+	begin(line, level, event);
+}
+
+static void put_room(const char *bytes, size_t length)
+{
+	if (!atomic_load_explicit(&writer.is_open, memory_order_acquire) || (own == NULL && (own = lane_take()) == NULL)) {
+		write_all(STDERR_FILENO, bytes, length);
+		return;
+	}
+	if (!lane_put(own, bytes, length))
 		atomic_store_explicit(
 			&own->dropped, atomic_load_explicit(&own->dropped, memory_order_relaxed) + 1, memory_order_relaxed);
 	wake();
+}
+
+void log_line_end(struct log_line *line)
+{
+	const char *end = close_line(line);
+	struct lane *lane = line->lane;
+	if (lane == NULL) {
+		put_room(line->room, (size_t)(end - line->room));
+		return;
+	}
+	uint64_t before = atomic_load_explicit(&lane->end, memory_order_relaxed);
+	size_t length = (size_t)(end - (lane->bytes + before % RING_BYTES));
+	atomic_store(&lane->end, before + length); /* before is_asleep is looked at */
+	wake();
+}
+
+void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t count)
+{
+	struct log_line line;
+	log_line_begin(&line, level, text_of(event));
+	for (size_t i = 0; i < count; i++)
+		add_field(&line, &fields[i]);
+	log_line_end(&line);
 }
 
 void log_close(void)

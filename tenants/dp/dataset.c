@@ -97,7 +97,9 @@ static enum status check_properties(const struct json *properties, struct buffer
 static enum status bind_part(
 	const struct dataset *dataset, const struct json *properties, struct dataset_part *part, struct buffer *error)
 {
+	static _Atomic uint64_t serials;
 	struct text version = property(properties, "version");
+	part->serial = atomic_fetch_add_explicit(&serials, 1, memory_order_relaxed) + 1;
 	part->has_version = version.bytes != NULL;
 	for (size_t i = 0; part->has_version && i < version.length; i++) {
 		if ((unsigned char)version.bytes[i] < 0x21 || (unsigned char)version.bytes[i] > 0x7e)

@@ -8,6 +8,7 @@
 #include "tenants/dp/source/validator.h"
 
 struct dataset_part {
+	uint64_t serial;  /* no other part of this process has, had or will have it */
 	struct text path; /* "" or "/files": what the consumer's path starts with */
 	const struct source_driver *driver;
 	void *source;

@@ -33,6 +33,7 @@ static void refuse(struct exchange *exchange, int status, struct text detail)
 	exchange->read_body = NULL;
 	exchange->response_length = -1;
 	exchange->file_descriptor = -1;
+	exchange->known = NULL;
 	answer_problem(exchange, status, detail);
 }
 

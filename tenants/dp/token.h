@@ -18,6 +18,7 @@ struct verdict {
 	uint64_t epoch;
 	int64_t expires_ms, issued_s;
 	uint32_t used;
+	struct verdict **recent; /* a place of the verdicts' own that leads to it; NULL: none does */
 	struct verdict_memo {
 		struct map_memo flow, revocation;
 	} * memo; /* its worker's */

@@ -49,9 +49,9 @@ static void on_late(void *context)
 bool file_digests_wait(
 	struct file_digests *digests, struct text path, const struct open_file *file, void (*ready)(struct pull *pull))
 {
-	const struct dp_worker *home = digests->pull->home;
 	if (!digests->wants_repr || digests->has_waited)
 		return false;
+	const struct dp_worker *home = digests->pull->home;
 	digests->has_waited = true;
 	const struct digest_key key = {
 		.ctx = text_of(digests->pull->flow->ctx), .path = path, .file = file, .kind = digests->repr};

@@ -20,7 +20,7 @@ struct file_digests {
 	struct running_digest *running;
 };
 
-/* Reads the wishes of the pull's request. All-zero before. */
+/* Reads the wishes of the pull's request. All-zero before, and while there are none. */
 void file_digests_read(struct file_digests *digests, struct pull *pull);
 /* True: `ready` runs later, then the head can be made; false: now. */
 bool file_digests_wait(

@@ -14,6 +14,7 @@
 
 #include "server/base/clock.h"
 #include "server/base/mapping.h"
+#include "tenants/dp/source/file_answer.h"
 
 enum { REOPEN_MS = 1000, POPULATE_MAX = 64 * 1024, SEQUENTIAL_MIN = 1024 * 1024, PATH_LIMIT = 4000 };
 /* The file system's clock has a grain of some milliseconds: a younger file may still change under the same times. */
@@ -27,11 +28,15 @@ struct entry {
 	unsigned users;
 	bool is_listed;  /* in the table; else freed with its last user */
 	uint8_t *mapped; /* the whole file, if it fits a window */
+	struct file_answer *answer;
 	char *key;
 	size_t key_length;
 };
 
+enum { RECENT = 64 };
+
 struct open_files {
+	struct entry *recent[RECENT]; /* what was asked for last of those that share a place here; NULL: none */
 	struct entry **buckets;
 	size_t mask, count, limit;
 	struct entry *oldest, *newest;
@@ -204,6 +209,7 @@ static void entry_free(struct entry *entry)
 		munmap(entry->mapped, (size_t)entry->file.size);
 	close(entry->file.descriptor);
 	free((void *)(uintptr_t)entry->file.held);
+	file_answer_leave(entry->answer);
 	free(entry->key);
 	free(entry);
 }
@@ -222,8 +228,28 @@ static void list_enter(struct open_files *files, struct entry *entry)
 	files->newest = entry;
 }
 
+/* Cheaper than a hash: whoever makes two files share a place has them found by their hash, that is all. */
+static struct entry **recent_of(struct open_files *files, struct text key)
+{
+	uint64_t first, last;
+	if (key.length < sizeof(last))
+		return &files->recent[0];
+	memcpy(&first, key.bytes, sizeof(first));
+	memcpy(&last, key.bytes + key.length - sizeof(last), sizeof(last));
+	uint64_t mixed = (first + last * 3) * UINT64_C(0x9e3779b97f4a7c15);
+	return &files->recent[mixed >> 58];
+}
+
+static struct text key_of(const struct entry *entry)
+{
+	return (struct text){entry->key, entry->key_length};
+}
+
 static void unlist(struct open_files *files, struct entry *entry)
 {
+	struct entry **recent = recent_of(files, key_of(entry));
+	if (*recent == entry)
+		*recent = NULL;
 	struct entry **link = &files->buckets[entry->hash & files->mask];
 	while (*link != entry)
 		link = &(*link)->chain;
@@ -247,17 +273,24 @@ void open_files_free(struct open_files *files)
 	free(files);
 }
 
-static struct entry *find(const struct open_files *files, struct text key, uint64_t hash)
+static struct entry *find(struct open_files *files, struct text key)
 {
+	struct entry **recent = recent_of(files, key);
+	if (*recent != NULL && text_equals(key_of(*recent), key))
+		return *recent;
+	uint64_t hash = text_hash(key);
 	struct entry *entry = files->buckets[hash & files->mask];
-	while (entry != NULL && (entry->hash != hash || !text_equals((struct text){entry->key, entry->key_length}, key)))
+	while (entry != NULL && (entry->hash != hash || !text_equals(key_of(entry), key)))
 		entry = entry->chain;
+	if (entry != NULL)
+		*recent = entry;
 	return entry;
 }
 
-static enum status insert(struct open_files *files, struct text key, uint64_t hash, const struct open_file *opened,
-	uint64_t now_ms, struct entry **into)
+static enum status insert(
+	struct open_files *files, struct text key, const struct open_file *opened, uint64_t now_ms, struct entry **into)
 {
+	uint64_t hash = text_hash(key);
 	struct entry *entry = calloc(1, sizeof(*entry));
 	char *copy = malloc(key.length);
 	if (entry == NULL || copy == NULL) {
@@ -332,15 +365,14 @@ enum status open_file_get(
 	room[ctx.length] = '/'; /* never in a ctx */
 	memcpy(room + ctx.length + 1, path.bytes, path.length);
 	struct text key = {room, ctx.length + 1 + path.length};
-	uint64_t hash = text_hash(key);
-	struct entry *entry = find(files, key, hash);
+	struct entry *entry = find(files, key);
 	if (entry != NULL)
 		entry = revalidate(files, entry, ctx, path, now_ms);
 	if (entry == NULL) {
 		struct open_file opened;
 		enum status status = open_regular(files->root, ctx, path, &opened);
 		if (status == STATUS_OK)
-			status = insert(files, key, hash, &opened, now_ms, &entry);
+			status = insert(files, key, &opened, now_ms, &entry);
 		if (status != STATUS_OK)
 			return status;
 	} else if (files->newest != entry) {
@@ -359,4 +391,9 @@ void open_file_release(struct open_files *files, const struct open_file *file)
 	(void)files;
 	if (--entry->users == 0 && !entry->is_listed)
 		entry_free(entry);
+}
+
+struct file_answer **open_file_answer(const struct open_file *file)
+{
+	return &((struct entry *)(uintptr_t)file)->answer;
 }

@@ -4,6 +4,7 @@
 #include "server/base/text.h"
 #include "server/http_date.h"
 
+struct file_answer;
 struct open_files;
 
 /* A file as it was when opened. Shared by pulls of one worker: open_file_get / _release. */
@@ -25,6 +26,8 @@ void open_files_free(struct open_files *files);
 enum status open_file_get(struct open_files *files, struct text ctx, struct text path, uint64_t now_ms,
 	const struct open_file **file) MUST_CHECK;
 void open_file_release(struct open_files *files, const struct open_file *file);
+/* Where file_answer.h keeps what answers say of it. */
+struct file_answer **open_file_answer(const struct open_file *file);
 /* Opens a path below a directory without ever leaving it or following a link; -1 and errno. */
 int open_file_beneath(int directory, const char *path, uint64_t flags, uint64_t mode);
 /* Were both opened from one file, untouched in between? On one machine. */

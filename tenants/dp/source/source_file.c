@@ -9,14 +9,13 @@
 #include "server/path.h"
 #include "server/range.h"
 #include "tenants/dp/source/digest_field.h"
+#include "tenants/dp/source/file_answer.h"
 #include "tenants/dp/source/file_digests.h"
-#include "tenants/dp/source/validator.h"
 
 enum { CHECK_BYTES = 4 * 1024 * 1024, PATH_LIMIT = 4000, PIECES_MAX = 2 * RANGES_MAX + 1 };
 
 struct file_source {
-	char *path;
-	char *content_type;
+	struct text path, content_type; /* both its own */
 };
 
 /* The body is a row of these: a text, or bytes of the file. */
@@ -27,8 +26,9 @@ struct piece {
 
 struct file_pull {
 	const struct open_file *file;
-	char etag[FILE_TAG_LENGTH + 1]; /* strong */
-	struct text path;               /* absent: no digest is wanted */
+	struct file_answer *answer;
+	struct text path; /* absent: no digest is wanted */
+	bool is_plain;    /* no range, no condition, no wish */
 	struct file_digests digests;
 	struct file_window window;
 	unsigned piece, count;
@@ -65,8 +65,8 @@ static void file_free(void *object)
 	struct file_source *source = object;
 	if (source == NULL)
 		return;
-	free(source->path);
-	free(source->content_type);
+	free((void *)(uintptr_t)source->path.bytes);
+	free((void *)(uintptr_t)source->content_type.bytes);
 	free(source);
 }
 
@@ -85,7 +85,11 @@ static enum status file_build(const struct json *properties, unsigned workers, v
 		return STATUS_INVALID;
 	}
 	struct file_source *made = calloc(1, sizeof(*made));
-	if (made == NULL || (made->path = text_copy(path)) == NULL || (made->content_type = text_copy(type)) == NULL) {
+	if (made != NULL) {
+		made->path = (struct text){text_copy(path), path.length};
+		made->content_type = (struct text){text_copy(type), type.length};
+	}
+	if (made == NULL || made->path.bytes == NULL || made->content_type.bytes == NULL) {
 		file_free(made);
 		return STATUS_NO_MEMORY;
 	}
@@ -195,14 +199,14 @@ static bool add_text_header(struct exchange *exchange, struct text name, struct 
 static bool add_validators(struct exchange *exchange, const struct file_pull *state)
 {
 	return exchange_add_header(exchange, TEXT("accept-ranges"), TEXT("bytes")) &&
-		   exchange_add_header(exchange, TEXT("etag"), text_of(state->etag)) &&
+		   exchange_add_header(exchange, TEXT("etag"), state->answer->etag) &&
 		   exchange_add_header(exchange, TEXT("last-modified"), (struct text){state->file->modified, HTTP_DATE_LENGTH});
 }
 
 /* 0: go on; else the status that answers the conditions (RFC 9110 section 13.2.2). */
 static int check_conditions(const struct exchange *exchange, const struct file_pull *state, int64_t now)
 {
-	struct text tag = text_of(state->etag), value = exchange_header(exchange, TEXT("if-match"));
+	struct text tag = state->answer->etag, value = exchange_header(exchange, TEXT("if-match"));
 	int64_t modified = state->file->mtime_ns / 1000000000, date;
 	if (value.bytes != NULL) {
 		if (!if_match(value, tag))
@@ -258,8 +262,7 @@ static bool plan_multipart(
 	return is_done;
 }
 
-static bool plan_one(
-	struct exchange *exchange, struct file_pull *state, const struct byte_range *range, struct text content_type)
+static bool plan_one(struct exchange *exchange, struct file_pull *state, const struct byte_range *range)
 {
 	struct buffer text = {0};
 	if (exchange->status == 206) {
@@ -272,7 +275,7 @@ static bool plan_one(
 	state->pieces[state->count++] = (struct piece){.offset = (int64_t)range->first, .length = (int64_t)range->length};
 	exchange->file_descriptor = state->file->held != NULL ? -1 : state->file->descriptor;
 	exchange->file_offset = (int64_t)range->first;
-	return exchange_add_header(exchange, TEXT("content-type"), content_type);
+	return true;
 }
 
 static void answer_bodiless(struct pull *pull, int status)
@@ -303,26 +306,54 @@ static enum range_verdict wanted_ranges(
 	if (range.bytes == NULL || pull->method != METHOD_GET || exchange_header_count(exchange, TEXT("range")) != 1)
 		return RANGE_WHOLE;
 	if (!if_range(
-			exchange_header(exchange, TEXT("if-range")), text_of(state->etag), state->file->mtime_ns / 1000000000, now))
+			exchange_header(exchange, TEXT("if-range")), state->answer->etag, state->file->mtime_ns / 1000000000, now))
 		return RANGE_WHOLE;
 	return range_parse(range, (uint64_t)state->file->size, ranges);
+}
+
+/* Only headers that begin like one of if-match, range and want-repr-digest change what is answered. */
+static bool asks_plainly(const struct exchange *exchange)
+{
+	for (unsigned i = 0; i < exchange->header_count; i++) {
+		struct text name = exchange->headers[i].name;
+		if (name.length > 0 && (name.bytes[0] == 'i' || name.bytes[0] == 'r' || name.bytes[0] == 'w'))
+			return false;
+	}
+	return true;
+}
+
+/* The status, and which bytes of the file are to be sent. */
+static int judge(const struct pull *pull, const struct file_pull *state, struct byte_ranges *ranges)
+{
+	ranges->count = 1;
+	ranges->at[0] = (struct byte_range){0, (uint64_t)state->file->size};
+	if (state->is_plain)
+		return 200;
+	int64_t now = worker_wall_ms(pull->exchange->worker) / 1000;
+	int status = check_conditions(pull->exchange, state, now);
+	if (status != 0)
+		return status;
+	struct byte_ranges wanted;
+	switch (wanted_ranges(pull, state, now, &wanted)) {
+	case RANGE_WHOLE:
+		return 200;
+	case RANGE_UNSATISFIABLE:
+		return 416;
+	case RANGE_LIST:
+		break;
+	}
+	*ranges = wanted;
+	return 206;
 }
 
 /* The digest may have to be waited for: then this runs once more. */
 static void respond(struct pull *pull)
 {
-	struct text content_type = text_of(((const struct file_source *)pull->part->source)->content_type);
+	const struct file_source *source = pull->part->source;
 	struct exchange *exchange = pull->exchange;
 	struct file_pull *state = pull->source_state;
-	int64_t now = worker_wall_ms(exchange->worker) / 1000;
-	int status = check_conditions(exchange, state, now);
-	struct byte_ranges ranges = {.count = 1, .at = {{0, (uint64_t)state->file->size}}};
-	if (status == 0) {
-		enum range_verdict verdict = wanted_ranges(pull, state, now, &ranges);
-		status = verdict == RANGE_WHOLE ? 200 : verdict == RANGE_LIST ? 206 : 416;
-		if (verdict != RANGE_LIST)
-			ranges = (struct byte_ranges){.count = 1, .at = {{0, (uint64_t)state->file->size}}};
-	}
+	struct byte_ranges ranges;
+	int status = judge(pull, state, &ranges);
 	if (status != 200 && status != 206) {
 		answer_bodiless(pull, status);
 		return;
@@ -330,9 +361,10 @@ static void respond(struct pull *pull)
 	if (file_digests_wait(&state->digests, state->path, state->file, respond))
 		return;
 	exchange->status = status;
-	bool is_planned = ranges.count == 1 ? plan_one(exchange, state, &ranges.at[0], content_type)
-										: plan_multipart(exchange, state, &ranges, content_type);
-	if (!is_planned || !add_validators(exchange, state)) {
+	bool is_planned = ranges.count == 1 ? plan_one(exchange, state, &ranges.at[0])
+										: plan_multipart(exchange, state, &ranges, source->content_type) &&
+											  add_validators(exchange, state);
+	if (!is_planned) {
 		pull_refuse(pull, 503, TEXT_NONE);
 		return;
 	}
@@ -343,6 +375,7 @@ static void respond(struct pull *pull)
 		pull_refuse(pull, 503, TEXT_NONE);
 		return;
 	}
+	exchange->known = ranges.count == 1 ? state->answer->fields : NULL;
 	exchange->read_body = on_read;
 	exchange->lend_body = state->digests.running == NULL ? on_lend : NULL; /* what is digested must be seen */
 	pull_respond(pull);
@@ -373,15 +406,16 @@ static void file_start(struct pull *pull)
 	const struct file_source *source = pull->part->source;
 	char room[PATH_LIMIT + 1];
 	struct text below = text_equals(pull->below, TEXT("/")) ? TEXT("") : pull->below, path;
-	bool is_ranged = exchange_header(pull->exchange, TEXT("range")).bytes != NULL;
+	bool is_plain = asks_plainly(pull->exchange);
 	struct file_pull *state =
-		exchange_allocate(pull->exchange, sizeof(*state) + (is_ranged ? PIECES_MAX : 1) * sizeof(struct piece));
+		exchange_allocate(pull->exchange, sizeof(*state) + (is_plain ? 1 : PIECES_MAX) * sizeof(struct piece));
 	if (state == NULL) {
 		pull_refuse(pull, 503, TEXT_NONE);
 		return;
 	}
 	memset(state, 0, sizeof(*state));
-	enum status status = full_path(text_of(source->path), below, room, sizeof(room), &path);
+	state->is_plain = is_plain;
+	enum status status = full_path(source->path, below, room, sizeof(room), &path);
 	if (status == STATUS_OK)
 		status = open_file_get(
 			pull->home->files, text_of(pull->flow->ctx), path, worker_now_ms(pull->home->worker), &state->file);
@@ -391,8 +425,13 @@ static void file_start(struct pull *pull)
 		return;
 	}
 	pull->source_state = state;
-	file_tag_print(pull->part->binding, pull->part->has_version, below, state->file, state->etag);
-	file_digests_read(&state->digests, pull);
+	state->answer = file_answer_take(state->file, pull->part, source->content_type, below);
+	if (state->answer == NULL) {
+		pull_refuse(pull, 503, TEXT_NONE);
+		return;
+	}
+	if (!is_plain)
+		file_digests_read(&state->digests, pull);
 	if (state->digests.wants_repr) {
 		state->path = exchange_copy(pull->exchange, path);
 		state->digests.wants_repr = state->path.bytes != NULL;
@@ -403,7 +442,7 @@ static void file_start(struct pull *pull)
 /* Which bytes of the file have left. */
 static void tell_sent(struct pull *pull, const struct file_pull *state)
 {
-	struct text tag = text_of(state->etag);
+	struct text tag = state->answer == NULL ? TEXT_NONE : state->answer->etag;
 	struct buffer digest = {0};
 	if (state->digests.is_known)
 		digest_print(state->digests.repr, state->digests.digest, &digest);
@@ -427,6 +466,7 @@ static void file_close(struct pull *pull)
 	tell_sent(pull, state);
 	file_digests_close(&state->digests);
 	file_window_close(&state->window);
+	file_answer_leave(state->answer);
 	open_file_release(pull->home->files, state->file);
 }
 
