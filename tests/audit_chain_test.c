@@ -246,8 +246,7 @@ static void what_is_done_to_the_chain_is_found(void **state)
 		int64_t bad = check.why == NULL ? 0 : check.last.sequence + 1;
 		bool is_right = bad == one->bad && (bad == 0 || strcmp(check.why, one->why) == 0);
 		if (!is_right)
-			print_error(
-				"%s: entry %lld %s\n", one->name, (long long)bad, check.why == NULL ? "is good" : check.why);
+			print_error("%s: entry %lld %s\n", one->name, (long long)bad, check.why == NULL ? "is good" : check.why);
 		assert_true(is_right);
 	}
 	drop_entries();
@@ -282,7 +281,8 @@ static void the_form_is_this(void **state)
 	assert_int_equal(audit_link_follow(&link, TEXT("w1"), TEXT("{\"what\":\"x\"}"), &body), STATUS_OK);
 	assert_string_equal(body.bytes,
 		"{\"sequence\":1,\"previous\":\"0000000000000000000000000000000000000000000000000000000000000000\","
-		"\"entry\":\"w1\",\"what\":\"x\",\"hash\":\"ad7dc73addd5bdee7f974a1f58ceaf5737f8a8b774d729a3ca82134f843f9b28\"}");
+		"\"entry\":\"w1\",\"what\":\"x\",\"hash\":"
+		"\"ad7dc73addd5bdee7f974a1f58ceaf5737f8a8b774d729a3ca82134f843f9b28\"}");
 	buffer_clear(&body);
 	assert_int_equal(audit_link_follow(&link, TEXT("w2"), TEXT("no JSON"), &body), STATUS_OK);
 	assert_non_null(strstr(body.bytes, "\"entry\":\"w2\",\"unreadable\":\"no JSON\",\"hash\":\""));

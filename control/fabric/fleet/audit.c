@@ -182,10 +182,9 @@ static bool seal_one(struct transaction *transaction, const struct audit_waiting
 	char id[AUDIT_ID_LENGTH + 1];
 	enum status status = audit_link_follow(link, text_of(waiting->id), text_of(waiting->body), &body);
 	audit_link_id(link->sequence, id);
-	bool is_put =
-		status == STATUS_OK &&
-		state_put(transaction, RECORD_AUDIT, text_of(id), buffer_text(&body), REVISION_ABSENT) &&
-		state_delete(transaction, RECORD_AUDIT_CHAIN, text_of(waiting->id), waiting->revision);
+	bool is_put = status == STATUS_OK &&
+				  state_put(transaction, RECORD_AUDIT, text_of(id), buffer_text(&body), REVISION_ABSENT) &&
+				  state_delete(transaction, RECORD_AUDIT_CHAIN, text_of(waiting->id), waiting->revision);
 	buffer_free(&body);
 	return is_put;
 }
@@ -193,10 +192,10 @@ static bool seal_one(struct transaction *transaction, const struct audit_waiting
 static bool put_head(const struct audit *audit, struct transaction *transaction, const struct audit_link *link)
 {
 	char body[128];
-	int length = snprintf(
-		body, sizeof(body), "{\"sequence\":%lld,\"hash\":\"%s\"}", (long long)link->sequence, link->hash);
-	return state_put(transaction, RECORD_AUDIT_CHAIN, TEXT(AUDIT_HEAD), (struct text){body, (size_t)length},
-		audit->head_revision);
+	int length =
+		snprintf(body, sizeof(body), "{\"sequence\":%lld,\"hash\":\"%s\"}", (long long)link->sequence, link->hash);
+	return state_put(
+		transaction, RECORD_AUDIT_CHAIN, TEXT(AUDIT_HEAD), (struct text){body, (size_t)length}, audit->head_revision);
 }
 
 void audit_tick(struct audit *audit)
@@ -209,7 +208,8 @@ void audit_tick(struct audit *audit)
 		return;
 	struct transaction *transaction = transaction_new();
 	bool is_made = transaction != NULL;
-	for (const struct audit_waiting *one = audit->waiting; is_made && one != NULL && count < SEAL_MAX; one = one->next) {
+	for (const struct audit_waiting *one = audit->waiting; is_made && one != NULL && count < SEAL_MAX;
+		 one = one->next) {
 		is_made = seal_one(transaction, one, &link);
 		count++;
 	}

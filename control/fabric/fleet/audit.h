@@ -23,8 +23,8 @@ void audit_free(struct audit *audit);
 void audit_tick(struct audit *audit);
 /* Adds an entry to the transaction of what it tells of. by: who asked for it, absent: nobody but the manager or the
  * cell; detail may be NULL. False: out of memory. */
-bool audit_add(struct transaction *transaction, const char *what, struct text cell_id, struct text by,
-	const char *detail);
+bool audit_add(
+	struct transaction *transaction, const char *what, struct text cell_id, struct text by, const char *detail);
 
 /* --- audit_rest.c: GET /audit (?after=), and GET /audit:verify (?noted=SEQUENCE:HASH of an entry) */
 void audit_list(struct audit *audit, struct rest_call *call);

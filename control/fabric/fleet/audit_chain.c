@@ -120,7 +120,7 @@ static const char *judge_place(const struct audit_link *last, struct text body)
 {
 	struct buffer beginning = {0};
 	print_beginning(last, &beginning);
-	const char *why = beginning.failed                                   ? "cannot be judged: out of memory"
+	const char *why = beginning.failed                                  ? "cannot be judged: out of memory"
 					  : text_starts_with(body, buffer_text(&beginning)) ? NULL
 																		: "does not follow the one before it";
 	buffer_free(&beginning);

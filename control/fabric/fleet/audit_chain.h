@@ -34,7 +34,7 @@ struct audit_check {
 	size_t known_count;
 	int64_t outside;  /* entries that are not of the chain */
 	bool has_no_head; /* for audit_check_end: an entry needs one */
-	const char *why; /* what is wrong with the entry after `last`, as the end of a sentence; NULL: nothing */
+	const char *why;  /* what is wrong with the entry after `last`, as the end of a sentence; NULL: nothing */
 };
 void audit_check_begin(struct audit_check *check);
 /* It must be in the chain: the head, or what somebody has noted. Before the first record. Sequence 0 says nothing. */

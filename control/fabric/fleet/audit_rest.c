@@ -79,8 +79,8 @@ void audit_list(struct audit *audit, struct rest_call *call)
 	}
 	listing->call = call;
 	rest_hold(call);
-	store_list(state_store(audit->state), TEXT(""), RECORD_AUDIT, after, PAGE, state_worker(audit->state), on_listed,
-		listing);
+	store_list(
+		state_store(audit->state), TEXT(""), RECORD_AUDIT, after, PAGE, state_worker(audit->state), on_listed, listing);
 }
 
 /* --- verifying: the head first, then every entry, so that the head can only be older than they are */
@@ -103,11 +103,11 @@ static void print_verdict(const struct verification *verification)
 {
 	const struct audit_check *check = &verification->check;
 	struct buffer body = {0};
-	buffer_printf(&body, "{\"isWhole\":%s,\"good\":%lld", check->why == NULL ? "true" : "false",
-		(long long)check->last.sequence);
+	buffer_printf(
+		&body, "{\"isWhole\":%s,\"good\":%lld", check->why == NULL ? "true" : "false", (long long)check->last.sequence);
 	if (check->why != NULL)
-		buffer_printf(&body, ",\"firstBad\":{\"sequence\":%lld,\"why\":\"%s\"}", (long long)check->last.sequence + 1,
-			check->why);
+		buffer_printf(
+			&body, ",\"firstBad\":{\"sequence\":%lld,\"why\":\"%s\"}", (long long)check->last.sequence + 1, check->why);
 	buffer_printf(&body, ",\"last\":{\"sequence\":%lld,\"hash\":\"%s\"},\"waiting\":%zu,\"outside\":%lld}",
 		(long long)check->last.sequence, check->last.hash, verification->audit->count, (long long)check->outside);
 	answer(verification->call, &body);
