@@ -669,6 +669,15 @@ static bool parse(int count, char **arguments, struct call *call)
 	return true;
 }
 
+/* "[PATH]": one word more may be given; "[--approve]" is none. */
+static bool has_optional(const struct command *command)
+{
+	const char *at = strchr(command->arguments, '[');
+	while (at != NULL && (at[1] < 'A' || at[1] > 'Z'))
+		at = strchr(at + 1, '[');
+	return at != NULL;
+}
+
 int main(int count, char **arguments)
 {
 	struct call call = {0};
@@ -686,7 +695,7 @@ int main(int count, char **arguments)
 		memmove(call.words, call.words + used, (call.word_count - used) * sizeof(call.words[0]));
 		call.word_count -= used;
 		bool takes_more = strstr(command->arguments, "...") != NULL ||
-						  (strstr(command->arguments, "[PATH]") != NULL && call.word_count == command->needed + 1);
+						  (has_optional(command) && call.word_count == command->needed + 1);
 		if (call.word_count < command->needed || (call.word_count > command->needed && !takes_more)) {
 			fprintf(stderr, "cellctl: usage: %s %s\n", command->words, command->arguments);
 			return EXIT_USAGE;

@@ -17,6 +17,7 @@
 #define CELLS "/api/celld/v1/cells"
 #define CELL CELLS "/{0}"
 #define PARKED "/api/celld/v1/parked"
+#define AUDIT "/api/celld/v1/audit"
 enum { BROKER_PORT = 4222, AGENT_LIFETIME_S = 365 * 86400 };
 
 static int fail(const char *what)
@@ -87,6 +88,47 @@ static int remove_cell(const struct command *command, struct call *call)
 	int result = cellctl_ask(call->options[OPTION_FORCE] != NULL ? &forced : command, call, &answer);
 	if (result == 0)
 		puts("done");
+	buffer_free(&answer);
+	return result;
+}
+
+/* --- the audit */
+
+static void print_verdict(const struct json *verdict)
+{
+	const struct json *last = json_member(verdict, "last"), *bad = json_member(verdict, "firstBad");
+	int64_t good = 0, outside = 0, waiting = 0;
+	json_integer(json_member(verdict, "good"), &good);
+	json_integer(json_member(verdict, "outside"), &outside);
+	json_integer(json_member(verdict, "waiting"), &waiting);
+	if (bad != NULL)
+		printf("entry %lld %.*s; those before it are good\n", (long long)good + 1,
+			TEXT_ARGUMENTS(json_member_text(bad, "why")));
+	else
+		printf("all %lld entries are good; note the last: %lld:%.*s\n", (long long)good, (long long)good,
+			TEXT_ARGUMENTS(json_member_text(last, "hash")));
+	if (outside > 0)
+		printf("%lld older entries are from before the chain, and not covered by it\n", (long long)outside);
+	if (waiting > 0)
+		printf("%lld entries wait to be sealed\n", (long long)waiting);
+}
+
+static int verify_audit(const struct command *command, struct call *call)
+{
+	struct buffer answer = {0};
+	struct command asked = *command;
+	struct json *root = NULL;
+	asked.path = call->word_count == 1 ? AUDIT ":verify?noted={0}" : AUDIT ":verify";
+	int result = cellctl_ask(&asked, call, &answer);
+	if (result == 0 && json_parse(buffer_text(&answer), NULL, &root) != STATUS_OK)
+		result = fail("the answer is not JSON");
+	else if (result == 0 && call->options[OPTION_JSON] != NULL)
+		puts(answer.bytes);
+	else if (result == 0)
+		print_verdict(root);
+	if (result == 0 && json_member(root, "firstBad") != NULL)
+		result = EXIT_FAILED;
+	json_free(root);
 	buffer_free(&answer);
 	return result;
 }
@@ -221,7 +263,9 @@ const struct command fabric_commands[] = {
 		"that brake comes off"},
 	{"fabric adopt", "", 0, "POST", "/api/celld/v1/fabric/adopt", build_nothing, SHAPE_QUIET, NULL, NULL,
 		"the database is an older copy, and holds: epochs, terms and numbers go on above what the cells know"},
-	{"fabric audit", "", 0, "GET", "/api/celld/v1/audit", NULL, SHAPE_TABLE, "at,what,cell,detail", NULL,
+	{"fabric audit verify", "[NOTED]", 0, "GET", AUDIT ":verify", NULL, SHAPE_TEXT, NULL, verify_audit,
+		"is the audit's chain whole; NOTED: does it hold the entry that was noted, SEQUENCE:HASH"},
+	{"fabric audit", "", 0, "GET", AUDIT, NULL, SHAPE_TABLE, "sequence,at,what,cell,by,detail", NULL,
 		"who was let in, refused, fenced"},
 	{"fabric init", "DIRECTORY", 1, NULL, NULL, NULL, SHAPE_QUIET, NULL, init_operator,
 		"keys, accounts and a configuration for nats-server in operator mode"},

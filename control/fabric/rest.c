@@ -50,9 +50,9 @@ static bool has_scope(struct text scopes, struct text wanted)
 	return false;
 }
 
-/* False: it has answered. */
-static bool allow(
-	const struct rest *rest, const struct table *table, const struct rest_endpoint *endpoint, struct exchange *exchange)
+/* False: it has answered. *caller: the exchange's. */
+static bool allow(const struct rest *rest, const struct table *table, const struct rest_endpoint *endpoint,
+	struct exchange *exchange, struct text *caller)
 {
 	struct jws jws;
 	if (rest->access == NULL || endpoint->scope == NULL ||
@@ -64,6 +64,7 @@ static bool allow(
 		return false;
 	}
 	bool is_allowed = has_scope(json_member_text(jws.claims, "scope"), text_of(endpoint->scope));
+	*caller = exchange_copy(exchange, json_member_text(jws.claims, "sub"));
 	jws_free(&jws);
 	if (!is_allowed) {
 		struct buffer message = {0};
@@ -269,7 +270,8 @@ static const char *refusal_of(const struct rest *rest, const struct table *table
 static void start(const struct rest *rest, struct exchange *exchange, const struct table *table,
 	const struct rest_endpoint *endpoint, const struct text *arguments)
 {
-	if (!allow(rest, table, endpoint, exchange))
+	struct text caller = TEXT_NONE;
+	if (!allow(rest, table, endpoint, exchange, &caller))
 		return;
 	const char *why = refusal_of(rest, table, endpoint);
 	if (why != NULL) {
@@ -278,6 +280,8 @@ static void start(const struct rest *rest, struct exchange *exchange, const stru
 	}
 	struct held_call *call = call_new(exchange, endpoint, table->context);
 	enum status status = call == NULL ? STATUS_NO_MEMORY : keep_arguments(call, arguments);
+	if (call != NULL)
+		call->call.caller = call_copy(call, caller);
 	if (call == NULL)
 		rest_say(exchange, 500, TEXT("Operation failed: out of memory"));
 	else if (status != STATUS_OK)

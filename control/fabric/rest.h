@@ -14,6 +14,7 @@ struct rest;
 struct rest_call {
 	struct exchange *exchange;                 /* NULL: the caller has gone */
 	struct text arguments[REST_ARGUMENTS_MAX]; /* percent-decoded path segments in place of {...} */
+	struct text caller;                        /* whom the token is of; absent: nobody was asked for one */
 	const struct json *body;                   /* an object; NULL: none was asked for */
 	struct text text;                          /* the body as sent */
 	struct text traceparent, tracestate;       /* of the caller's trace; absent: none */

@@ -59,7 +59,8 @@ struct store;
 	X(ORCHESTRATION_DEFINITION, "orchestration_definition", LOADED)                                                    \
 	X(ORCHESTRATION, "orchestration", LOADED)                                                                          \
 	X(LEASE, "lease", LOADED)                                                                                          \
-	X(AUDIT, "audit", ON_DEMAND)
+	X(AUDIT, "audit", ON_DEMAND)                                                                                       \
+	X(AUDIT_CHAIN, "audit_chain", LOADED)
 
 enum record_kind {
 #define RECORD_MEMBER(name, text, loading) RECORD_##name,

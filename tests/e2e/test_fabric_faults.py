@@ -453,6 +453,42 @@ def order(replica, tenant, dataspace, identifier):
     return status, answer
 
 
+def audit_of(replica, query=""):
+    status, _, verdict = replica.call("GET", f"/audit:verify{query}", base="/api/celld/v1")
+    assert status == 200, verdict
+    return verdict
+
+
+def test_two_managers_write_one_audit(replicas):
+    """Both at once: one chain, none lost; the other goes on with it; what is changed in the database is found."""
+    before = audit_of(replicas.first)["good"]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit((replicas.first, replicas.second)[i % 2].call, "POST", "/join-tokens", {"cellId": f"audited-{i}"}, base="/api/celld/v1") for i in range(40)]
+        assert {one.result()[0] for one in asked} == {201}
+    wait_for(lambda: audit_of(replicas.second)["good"] >= before + 40 and audit_of(replicas.second)["waiting"] == 0, 10, "all to be sealed")
+    verdict = audit_of(replicas.first)
+    assert verdict["isWhole"] and verdict["outside"] == 0
+    listed = replicas.second.call("GET", "/audit", base="/api/celld/v1")[2]
+    assert [one["sequence"] for one in listed] == list(range(1, len(listed) + 1))
+    assert sorted(one["cell"] for one in listed if one["cell"].startswith("audited-")) == sorted(f"audited-{i}" for i in range(40))
+    noted = f"?noted={verdict['good']}:{verdict['last']['hash']}"
+    assert audit_of(replicas.second, noted)["isWhole"]
+    assert audit_of(replicas.second, noted[:-64] + "0" * 64)["firstBad"] == {"sequence": verdict["good"], "why": "is another than the one that is known"}
+    assert replicas.first.call("GET", "/audit:verify?noted=1", base="/api/celld/v1")[0] == 400
+
+    def sql(statement):
+        replicas.postgres.sql(statement, "fabric")
+    middle = f"kind = 'audit' AND id = 'c{verdict['good'] // 2:014d}'"
+    sql(f"UPDATE record SET body = replace(body, 'audited', 'alluded') WHERE {middle}")
+    assert audit_of(replicas.first)["firstBad"] == {"sequence": verdict["good"] // 2, "why": "has been changed"}
+    sql(f"UPDATE record SET body = replace(body, 'alluded', 'audited') WHERE {middle}")
+    assert audit_of(replicas.first)["isWhole"]
+    sql(f"UPDATE record SET id = 'x' || id WHERE {middle}")
+    assert audit_of(replicas.first)["firstBad"]["why"] == "is missing"
+    sql("UPDATE record SET id = substr(id, 2) WHERE kind = 'audit' AND id LIKE 'x%'")
+    assert audit_of(replicas.second)["isWhole"]
+
+
 def test_who_loses_the_race_for_a_record_tries_again(replicas):
     """F25, F26: both replicas at once, for room for five of twenty: five have it, whole; nothing is kept for the others."""
     cell, dataspace = replicas.room("narrow", 20)

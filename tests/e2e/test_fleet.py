@@ -3,6 +3,7 @@ import itertools
 import json
 import re
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
@@ -349,8 +350,26 @@ def test_an_operator_freezes_fail_over(fleet):
     fleet.ctl("fabric", "unfreeze")
     assert "freeze" not in details() and "frozen" not in page()
     wait_for(lambda: [line for line in fleet.cfmd.log_lines() if line["event"] == "fabric.brake" and line["brake"] == "freeze" and not line["on"]], 5, "another line")
-    audit = [(one["what"], one.get("detail")) for one in fleet.ok("GET", "/audit")]
-    assert ("fabric.frozen", "the racks are being moved") in audit and ("fabric.unfrozen", None) in audit
+    audit = [(one["what"], one.get("detail"), one.get("by")) for one in fleet.ok("GET", "/audit")]
+    assert ("fabric.frozen", "the racks are being moved", "cellctl") in audit and ("fabric.unfrozen", None, "cellctl") in audit
+
+
+def test_the_audit_is_a_chain(fleet):
+    """Sealed by who leads, and verified by the operator, also against an entry that he noted."""
+    with sqlite3.connect(fleet.cfmd.state / "fabric.db", isolation_level=None) as database:  # as earlier versions left it
+        database.execute("INSERT INTO record VALUES ('', 'audit', '01764146000000-abcdef12', -1, ?)", ('{"at":"2026-01-01T00:00:00Z","what":"cell.joined","cell":"old"}',))
+    fleet.ctl("fabric", "freeze", "the chain is looked at")
+    fleet.ctl("fabric", "unfreeze")
+    wait_for(lambda: fleet.ok("GET", "/audit:verify")["waiting"] == 0, 10, "all to be sealed")
+    lines = fleet.ctl("fabric", "audit", "verify").splitlines()
+    found = re.fullmatch(r"all (\d+) entries are good; note the last: (\d+):([0-9a-f]{64})", lines[0])
+    assert found and found[1] == found[2] and lines[1:] == ["1 older entries are from before the chain, and not covered by it"]
+    fleet.ctl("fabric", "audit", "verify", f"{found[2]}:{found[3]}")
+    assert "is another than the one that is known" in fleet.ctl("fabric", "audit", "verify", f"{found[2]}:{'0' * 64}", check=False)
+    assert "is missing" in fleet.ctl("fabric", "audit", "verify", f"{int(found[2]) + 1}:{found[3]}", check=False)
+    assert "noted: must be the sequence" in fleet.ctl("fabric", "audit", "verify", found[2], check=False)
+    assert {"sequence": int(found[2]), "hash": found[3]} in [{name: line[name] for name in ("sequence", "hash")} for line in fleet.cfmd.log_lines() if line["event"] == "audit.sealed"]
+    assert "the chain is looked at" in fleet.ctl("fabric", "audit")
 
 
 # --- what placement hears of it

@@ -114,10 +114,21 @@ def test_what_was_decided_is_explained_and_decided_again(fabric):
     for id in ("0" * 32 + "-0", f"{record}-9", "nonsense", record):
         assert fabric.call("GET", f"/placements/{id}/explain", base=OWN)[0] == 404
     assert post(fabric, "/placements:replay", {})[0] == 400
-    fabric.stop()
-    fabric.start()
-    assert post(fabric, "/placements:replay", {"decisionId": f"{record}-0"})[0] == 410  # another process's snapshot
+    fabric.kill()
+    fabric.start()  # another process, which makes that snapshot from what was stored
+    with sqlite3.connect(fabric.state / "fabric.db") as database:
+        stored = dict(database.execute("SELECT id, body FROM record WHERE kind = 'decision'"))
+    assert len(stored) >= 4 and all(json.loads(body)["process"] for body in stored.values())
+    for one, body in stored.items():
+        chosen = json.loads(body)["decisions"][0]["chosen"]
+        status, _, answer = post(fabric, "/placements:replay", {"decisionId": f"{one}-0"})
+        assert status == 200 and answer["same"] and answer["replayed"] == chosen, answer
+    assert text(fabric, "POST", "/placements:replay?format=text", {"decisionId": f"{record}-0"}) == (200, "the same: central, central, central, central\n")
     assert fabric.call("GET", f"/placements/{record}-0/explain", base=OWN)[0] == 200
+    with sqlite3.connect(fabric.state / "fabric.db") as database:
+        database.execute("UPDATE record SET body = replace(body, '\"image\"', '\"gone\"') WHERE kind = 'decision'")
+    status, _, answer = post(fabric, "/placements:replay", {"decisionId": f"{record}-0"})
+    assert status == 410 and answer["message"] == "what this decision was made on is no longer stored"
 
 
 def test_capacity_holds_through_kill_and_never_overflows(fabric):

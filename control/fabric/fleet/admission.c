@@ -40,7 +40,7 @@ static void create_token(struct rest_call *call)
 	}
 	int64_t expires_ms = wall_ms + lifetime_s * 1000;
 	struct transaction *transaction = transaction_new();
-	if (transaction == NULL || !fleet_audit(transaction, "join_token.created", cell_id, NULL) ||
+	if (transaction == NULL || !fleet_audit_call(transaction, call, "join_token.created", cell_id, NULL) ||
 		join_token_create(transaction, cell_id, is_approved, lifetime_s, wall_ms, &token) != STATUS_OK) {
 		transaction_free(transaction);
 		transaction = NULL;
@@ -81,7 +81,9 @@ static void delete_token(struct rest_call *call)
 		return;
 	}
 	struct transaction *transaction = transaction_new();
-	if (transaction != NULL && !state_delete(transaction, RECORD_JOIN_TOKEN, text_of(token->id), token->revision)) {
+	if (transaction != NULL &&
+		(!state_delete(transaction, RECORD_JOIN_TOKEN, text_of(token->id), token->revision) ||
+			!fleet_audit_call(transaction, call, "join_token.withdrawn", text_of(token->cell_id), NULL))) {
 		transaction_free(transaction);
 		transaction = NULL;
 	}

@@ -177,7 +177,7 @@ void behind_adopt(struct rest_call *call)
 	if (adoption.transaction != NULL &&
 		(!adoption.is_whole || !put_adoption(fleet, adoption.transaction) ||
 			!state_delete(adoption.transaction, RECORD_BRAKE, TEXT(BRAKE_BEHIND_ID), fleet->behind.revision) ||
-			!fleet_audit(adoption.transaction, "fabric.adopted", TEXT(""), fleet->behind.why))) {
+			!fleet_audit_call(adoption.transaction, call, "fabric.adopted", TEXT(""), fleet->behind.why))) {
 		transaction_free(adoption.transaction);
 		adoption.transaction = NULL;
 	}

@@ -233,7 +233,7 @@ static void freeze(struct rest_call *call)
 	if (detail != NULL)
 		transaction = transaction_new();
 	if (transaction != NULL && (!brake_put(transaction, BRAKE_FREEZE_ID, why, REVISION_ANY) ||
-								   !fleet_audit(transaction, "fabric.frozen", TEXT(""), detail))) {
+								   !fleet_audit_call(transaction, call, "fabric.frozen", TEXT(""), detail))) {
 		transaction_free(transaction);
 		transaction = NULL;
 	}
@@ -252,7 +252,7 @@ static void unfreeze(struct rest_call *call)
 	struct transaction *transaction = transaction_new();
 	if (transaction != NULL &&
 		(!state_delete(transaction, RECORD_BRAKE, TEXT(BRAKE_FREEZE_ID), fleet->freeze.revision) ||
-			!fleet_audit(transaction, "fabric.unfrozen", TEXT(""), NULL))) {
+			!fleet_audit_call(transaction, call, "fabric.unfrozen", TEXT(""), NULL))) {
 		transaction_free(transaction);
 		transaction = NULL;
 	}

@@ -3,7 +3,6 @@
 
 #include "control/fabric/fleet/fleet_private.h"
 #include "server/base/clock.h"
-#include "server/base/id.h"
 #include "server/base/log.h"
 #include "server/base/metric.h"
 #include "server/url.h"
@@ -61,6 +60,8 @@ enum status fleet_open(const struct fleet_settings *settings, const struct setti
 	enum status status = credentials_open(&credentials, &made->credentials, error);
 	if (status == STATUS_OK)
 		status = join_tokens_open(uses->state, &made->tokens);
+	if (status == STATUS_OK)
+		status = audit_open(uses->state, &made->audit);
 	if (status == STATUS_OK)
 		status = lease_open(uses->state, "fabric", clock_boot_ms, &made->lease);
 	if (status == STATUS_OK)
@@ -132,6 +133,8 @@ static void on_tick(void *context)
 	behind_tick(fleet);
 	brakes_tick(fleet, now_ms);
 	own_credentials_tick(fleet->uses.own, fleet->bus, wall_ms);
+	if (lease_is_held(fleet->lease))
+		audit_tick(fleet->audit);
 	if (lease_is_held(fleet->lease) && now_ms - fleet->swept_ms >= SWEEP_MS) {
 		fleet->swept_ms = now_ms;
 		sweep(fleet, wall_ms);
@@ -170,6 +173,7 @@ void fleet_free(struct fleet *fleet)
 	monitor_free(fleet->monitor);
 	lease_free(fleet->lease);
 	join_tokens_free(fleet->tokens);
+	audit_free(fleet->audit);
 	credentials_free(fleet->credentials);
 	brakes_close(fleet);
 	free(fleet->probe_networks);
@@ -212,23 +216,13 @@ const struct cell_record *fleet_find(const struct fleet *fleet, struct text name
 
 bool fleet_audit(struct transaction *transaction, const char *what, struct text cell_id, const char *detail)
 {
-	char random[ID_LENGTH + 1], id[64], stamp[25];
-	struct buffer body = {0};
-	int64_t wall_ms = clock_wall_ms();
-	id_random(random);
-	clock_format(wall_ms, stamp);
-	int length = snprintf(id, sizeof(id), "%014lld-%.8s", (long long)wall_ms, random);
-	buffer_printf(&body, "{\"at\":\"%s\",\"what\":\"%s\",\"cell\":", stamp, what);
-	buffer_append_json(&body, cell_id);
-	if (detail != NULL) {
-		buffer_append(&body, TEXT(",\"detail\":"));
-		buffer_append_json(&body, text_of(detail));
-	}
-	buffer_append_byte(&body, '}');
-	bool is_put = !body.failed && state_put(transaction, RECORD_AUDIT, (struct text){id, (size_t)length},
-									  buffer_text(&body), REVISION_ABSENT);
-	buffer_free(&body);
-	return is_put;
+	return audit_add(transaction, what, cell_id, TEXT_NONE, detail);
+}
+
+bool fleet_audit_call(struct transaction *transaction, const struct rest_call *call, const char *what,
+	struct text cell_id, const char *detail)
+{
+	return audit_add(transaction, what, cell_id, call->caller, detail);
 }
 
 void fleet_answer(struct rest_call *call, int status, struct buffer *answer)

@@ -1,6 +1,7 @@
 /* What the files of the fleet share. */
 #pragma once
 
+#include "control/fabric/fleet/audit.h"
 #include "control/fabric/fleet/credentials.h"
 #include "control/fabric/fleet/fleet.h"
 #include "control/fabric/fleet/join_tokens.h"
@@ -36,6 +37,7 @@ struct fleet {
 	const struct setting_texts *own_nats_urls;
 	struct fleet_uses uses;
 	struct join_tokens *tokens;
+	struct audit *audit;
 	struct credentials *credentials; /* NULL: none are issued */
 	struct lease *lease;
 	struct monitor *monitor;
@@ -61,8 +63,11 @@ struct fleet {
 
 /* The cell a path names by its CFM id or its cellId; NULL: none. */
 const struct cell_record *fleet_find(const struct fleet *fleet, struct text name);
-/* An AUDIT record in the transaction; `detail` may be NULL. False: out of memory. */
+/* An entry of the audit in the transaction; `detail` may be NULL. False: out of memory. */
 bool fleet_audit(struct transaction *transaction, const char *what, struct text cell_id, const char *detail);
+/* The same of what a caller has asked for. */
+bool fleet_audit_call(struct transaction *transaction, const struct rest_call *call, const char *what,
+	struct text cell_id, const char *detail);
 
 /* Answers with what was printed, and frees it. */
 void fleet_answer(struct rest_call *call, int status, struct buffer *answer);

@@ -54,7 +54,9 @@ static bool refuse(struct attempt *attempt, int status, const char *message)
 
 static void on_audited(void *context, enum status status, int64_t revision)
 {
-	(void)context, (void)status, (void)revision;
+	(void)context, (void)revision;
+	if (status != STATUS_OK)
+		LOG(ERROR, "audit.lost", log_text("what", TEXT("join.refused")), log_text("why", text_of(status_text(status))));
 }
 
 /* A refusal that somebody should look at. */

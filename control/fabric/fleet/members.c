@@ -6,8 +6,6 @@
 #include "control/fabric/rest_submit.h"
 #include "server/base/clock.h"
 
-enum { AUDIT_MAX = 1000 };
-
 static const struct cell_record *cell_of(struct rest_call *call)
 {
 	const struct cell_record *cell = fleet_find(call->context, call->arguments[0]);
@@ -156,7 +154,8 @@ static void submit_change(
 	struct buffer answer = {0};
 	if (transaction != NULL &&
 		(body == NULL || !state_put(transaction, RECORD_CELL, text_of(cell->id), text_of(body), cell->revision) ||
-			!fleet_audit(transaction, audit, text_of(cell->external_id), NULL) || !tell_cell(transaction, cell, op))) {
+			!fleet_audit_call(transaction, call, audit, text_of(cell->external_id), NULL) ||
+			!tell_cell(transaction, cell, op))) {
 		transaction_free(transaction);
 		transaction = NULL;
 	}
@@ -216,9 +215,10 @@ static void remove_cell(struct rest_call *call)
 		return;
 	}
 	struct transaction *transaction = transaction_new();
-	if (transaction != NULL && (!state_delete(transaction, RECORD_CELL, text_of(cell->id), cell->revision) ||
-								   !cells_give_name(fleet->uses.cells, transaction, cell) ||
-								   !fleet_audit(transaction, "cell.removed", text_of(cell->external_id), NULL))) {
+	if (transaction != NULL &&
+		(!state_delete(transaction, RECORD_CELL, text_of(cell->id), cell->revision) ||
+			!cells_give_name(fleet->uses.cells, transaction, cell) ||
+			!fleet_audit_call(transaction, call, "cell.removed", text_of(cell->external_id), NULL))) {
 		transaction_free(transaction);
 		transaction = NULL;
 	}
@@ -292,33 +292,14 @@ static void define(struct rest_call *call)
 
 /* --- the audit */
 
-static void on_listed(void *context, enum status status, const struct record *records, size_t count)
-{
-	struct rest_call *call = context;
-	struct buffer answer = {0};
-	buffer_append_byte(&answer, '[');
-	for (size_t i = 0; i < count; i++) {
-		buffer_append(&answer, i == 0 ? TEXT("{\"id\":") : TEXT(",{\"id\":"));
-		buffer_append_json(&answer, records[i].id);
-		buffer_append_byte(&answer, ',');
-		buffer_append(&answer, text_slice(records[i].body, 1, records[i].body.length));
-	}
-	buffer_append_byte(&answer, ']');
-	if (status == STATUS_OK) {
-		fleet_answer(call, 200, &answer);
-	} else {
-		buffer_free(&answer);
-		rest_refuse(call, status, NULL);
-	}
-	rest_release(call);
-}
-
 static void list_audit(struct rest_call *call)
 {
-	struct fleet *fleet = call->context;
-	rest_hold(call);
-	store_list(state_store(fleet->uses.state), TEXT(""), RECORD_AUDIT, rest_parameter(call, "after"), AUDIT_MAX,
-		state_worker(fleet->uses.state), on_listed, call);
+	audit_list(((struct fleet *)call->context)->audit, call);
+}
+
+static void verify_audit(struct rest_call *call)
+{
+	audit_verify(((struct fleet *)call->context)->audit, call);
 }
 
 const struct rest_endpoint member_endpoints[] = {
@@ -329,5 +310,6 @@ const struct rest_endpoint member_endpoints[] = {
 	{"POST", "/cells/{id}/rotate-key", FLEET_WRITE, false, rotate_key},
 	{"POST", "/cells/{id}/{action}", FLEET_WRITE, false, act},
 	{"GET", "/audit", FLEET_READ, false, list_audit},
+	{"GET", "/audit:verify", FLEET_READ, false, verify_audit},
 };
 const size_t member_endpoint_count = sizeof(member_endpoints) / sizeof(member_endpoints[0]);

@@ -36,6 +36,8 @@ void job_explain(const struct placer *placer, struct job *job, uint64_t version,
 static void decide(struct placer *placer, struct job *job, bool is_brief)
 {
 	struct buffer decisions = {0};
+	journal_decide(
+		placer->journal, placer->snapshot, (const struct place_request *const *)job->requests, job->placement.count);
 	uint64_t begun = clock_monotonic_ns(), version = place_snapshot_version(placer->snapshot);
 	struct place_telling telling = {&decisions, is_brief ? NULL : &job->line, is_brief, STORED_CELLS};
 	buffer_clear(&job->line);
@@ -224,6 +226,7 @@ static void on_stored(void *context, enum status status, int64_t revision)
 	struct job *jobs = batch->jobs;
 	bool is_overtaken = is_refusal(status) && was_overtaken(placer), was_alone = batch->count == 1;
 	placer->batch = NULL;
+	journal_end(placer->journal, status == STATUS_OK);
 	placer->is_stale = placer->is_stale || status != STATUS_OK || is_followed(placer, revision);
 	for (struct job *job = jobs; job != NULL; job = job->next)
 		unbook(placer, job);

@@ -60,7 +60,9 @@ bool decisions_add(struct batch *batch, struct transaction *transaction)
 		if (index == 0) {
 			make_id(now_ms, id);
 			buffer_clear(&body);
-			buffer_printf(&body, "{\"at\":%lld,\"decisions\":[", (long long)now_ms);
+			buffer_printf(&body, "{\"at\":%lld,", (long long)now_ms);
+			journal_print(batch->placer->journal, batch->placer->process, id, job == batch->jobs, &body);
+			buffer_append(&body, TEXT("\"decisions\":["));
 		}
 		buffer_append(&body, index == 0 ? TEXT("") : TEXT(","));
 		print_job(batch->placer, job, &body);

@@ -15,6 +15,17 @@ static void note(struct place_snapshot *snapshot, struct past past)
 		snapshot->history_first++;
 }
 
+/* What is so now, for who does it again: after each note. */
+static void tell(const struct place_snapshot *snapshot, enum journal_change kind, unsigned which,
+	const int64_t *numbers, size_t count)
+{
+	if (snapshot->journal != NULL && !snapshot->is_walking)
+		journal_note(snapshot->journal, kind, which, numbers, count);
+}
+#define TELL(snapshot, kind, which, ...)                                                                               \
+	tell(snapshot, kind, which, (const int64_t[]){__VA_ARGS__},                                                        \
+		sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t))
+
 void snapshot_forget(struct place_snapshot *snapshot)
 {
 	snapshot->history_first = snapshot->history_end;
@@ -45,6 +56,10 @@ void snapshot_set_room(struct place_snapshot *snapshot, uint32_t slot, int dimen
 		return;
 	note(snapshot,
 		(struct past){.kind = PAST_ROW, .dimension = (uint8_t)dimension, .slot = slot, .room = {old_left, old}});
+	if (old == allowed)
+		TELL(snapshot, JOURNAL_ROOM, (unsigned)dimension, slot, (int64_t)left - old_left);
+	else
+		TELL(snapshot, JOURNAL_ROOMS, (unsigned)dimension, slot, left, allowed);
 	write_room(snapshot, slot, dimension, left, allowed);
 }
 
@@ -56,6 +71,7 @@ void snapshot_set_load(struct place_snapshot *snapshot, uint32_t slot, int16_t l
 					   .dimension = PLACE_DIMENSION_COUNT,
 					   .slot = slot,
 					   .room = {snapshot->cold[slot].load, 0}});
+	TELL(snapshot, JOURNAL_LOAD, 0, slot, load);
 	snapshot->cold[slot].load = load;
 	rebalance(snapshot, slot);
 }
@@ -65,6 +81,7 @@ void snapshot_set_member(struct place_snapshot *snapshot, uint32_t slot, uint32_
 	if (bits_has(snapshot->sets[set], slot) == value)
 		return;
 	note(snapshot, (struct past){.kind = PAST_SET, .slot = slot, .index = set, .value = !value});
+	TELL(snapshot, JOURNAL_SET, set, slot, value);
 	bits_put(snapshot->sets[set], slot, value);
 }
 
@@ -73,6 +90,7 @@ void snapshot_set_attribute(struct place_snapshot *snapshot, uint32_t slot, uint
 	if (bits_has(snapshot->attributes.items[index].bits, slot) == value)
 		return;
 	note(snapshot, (struct past){.kind = PAST_ATTRIBUTE, .slot = slot, .index = index, .value = !value});
+	TELL(snapshot, JOURNAL_ATTRIBUTE, 0, slot, index, value);
 	bits_put(snapshot->attributes.items[index].bits, slot, value);
 }
 
@@ -82,7 +100,15 @@ void snapshot_set_opinion(struct place_snapshot *snapshot, uint32_t slot, uint32
 	if (*at == part)
 		return;
 	note(snapshot, (struct past){.kind = PAST_OPINION, .slot = slot, .index = index, .part = *at});
+	TELL(snapshot, JOURNAL_OPINION, 0, slot, index, part);
 	*at = part;
+}
+
+void snapshot_put_sketch(struct place_snapshot *snapshot, uint32_t slot, uint32_t sketch)
+{
+	snapshot->sketch[slot] = sketch;
+	for (uint32_t at = 0; at < SKETCH_SIZE; at++)
+		snapshot->tenants[slot][at] = sketch >> at & 1;
 }
 
 /* A tenant's first VPA on a cell, or its last, changes the cell's sketch. */
@@ -117,6 +143,7 @@ enum status snapshot_hold(struct place_snapshot *snapshot, uint64_t participant,
 {
 	if (participant == 0 && tenant == 0)
 		return STATUS_OK;
+	uint32_t sketch = snapshot->sketch[slot];
 	if (!write_hold(snapshot, participant, tenant, slot, type, change))
 		return STATUS_NO_MEMORY;
 	note(snapshot, (struct past){.kind = PAST_HOLD,
@@ -124,6 +151,10 @@ enum status snapshot_hold(struct place_snapshot *snapshot, uint64_t participant,
 					   .type = (uint8_t)type,
 					   .change = (int8_t)change,
 					   .who = {participant, tenant}});
+	if (snapshot->sketch[slot] != sketch)
+		TELL(snapshot, JOURNAL_SKETCH, (unsigned)__builtin_ctz(snapshot->sketch[slot] ^ sketch), slot);
+	else
+		tell(snapshot, JOURNAL_HOLD, 0, NULL, 0);
 	return STATUS_OK;
 }
 

@@ -134,6 +134,10 @@ enum status place_snapshot_settle(struct place_snapshot *snapshot, struct text p
 size_t place_snapshot_cell_bytes(const struct place_snapshot *snapshot);
 size_t place_snapshot_hold_bytes(const struct place_snapshot *snapshot);
 
+/* Every change is told to the journal from now on (journal.h), which outlives the snapshot. */
+struct journal;
+void place_snapshot_tell(struct place_snapshot *snapshot, struct journal *journal);
+
 /* --- deciding */
 
 enum { PLACE_GROUP_MAX = 64 };

@@ -1,16 +1,11 @@
 /* Placement over REST. */
-#include "control/fabric/place/placements.h"
+#include "control/fabric/place/placements_private.h"
 
 #include <stdlib.h>
 
 #include "server/answer.h"
 
 enum { FIND_PAGE = 64 }; /* ids that share all but their last digits */
-
-struct placements {
-	struct placer *placer;
-	struct state *state;
-};
 
 #define READ_SCOPE "tenant-manager-api:read"
 #define WRITE_SCOPE "tenant-manager-api:write"
@@ -20,7 +15,7 @@ static struct placements *placements_of(const struct rest_call *call)
 	return call->context;
 }
 
-static void reply(struct rest_call *call, int status, bool is_text, const struct buffer *body)
+void placements_reply(struct rest_call *call, int status, bool is_text, const struct buffer *body)
 {
 	if (call->exchange == NULL)
 		return;
@@ -34,12 +29,7 @@ static void reply(struct rest_call *call, int status, bool is_text, const struct
 
 /* --- reading what is asked */
 
-struct asked {
-	struct place_request *requests[PLACE_GROUP_MAX];
-	size_t count;
-};
-
-static void asked_free(struct asked *asked)
+void asked_free(struct asked *asked)
 {
 	for (size_t i = 0; i < asked->count; i++)
 		place_request_free(asked->requests[i]);
@@ -56,7 +46,7 @@ static enum status read_one(const struct json *object, struct asked *asked, stru
 	return status;
 }
 
-static enum status read_array(const struct json *requests, struct asked *asked, struct buffer *error)
+enum status asked_read(const struct json *requests, struct asked *asked, struct buffer *error)
 {
 	enum status status = STATUS_OK;
 	for (const struct json *one = json_first(requests); one != NULL && status == STATUS_OK; one = json_next(one))
@@ -84,7 +74,7 @@ static enum status read_asked(const struct json *body, struct asked *asked, stru
 		buffer_append(error, TEXT("dryRun: must be true: what is placed for good is placed with its participant"));
 		return STATUS_INVALID;
 	}
-	return read_array(requests, asked, error);
+	return asked_read(requests, asked, error);
 }
 
 /* --- for people */
@@ -130,10 +120,7 @@ static void print_explain(const struct json *explain, bool with_cells, struct bu
 		print_decision(one, with_cells, into);
 }
 
-enum form { FORM_JSON, FORM_TEXT, FORM_LINE };
-
-/* False: it has refused. */
-static bool read_form(struct rest_call *call, enum form *form)
+bool placements_form(struct rest_call *call, enum form *form)
 {
 	static const char *const names[] = {"json", "text", "line"};
 	struct text wanted = rest_parameter(call, "format");
@@ -149,7 +136,7 @@ static bool read_form(struct rest_call *call, enum form *form)
 
 /* --- POST /placements */
 
-static void print_chosen(struct buffer *into, const struct text *chosen, size_t count)
+void placements_print_chosen(struct buffer *into, const struct text *chosen, size_t count)
 {
 	buffer_append_byte(into, '[');
 	for (size_t i = 0; i < count; i++) {
@@ -176,7 +163,7 @@ static void print_try_text(
 static void print_try(struct buffer *into, const struct text *chosen, size_t count, const struct buffer *explain)
 {
 	buffer_append(into, TEXT("{\"chosen\":"));
-	print_chosen(into, chosen, count);
+	placements_print_chosen(into, chosen, count);
 	buffer_append(into, TEXT(",\"dryRun\":true,\"explain\":"));
 	buffer_append(into, buffer_text(explain));
 	buffer_append_byte(into, '}');
@@ -197,7 +184,7 @@ static void try_asked(struct rest_call *call, const struct asked *asked, enum fo
 			print_try(&body, chosen, count, &explain);
 		else
 			print_try_text(&body, form, chosen, count, &explain);
-		reply(call, 200, form != FORM_JSON, &body);
+		placements_reply(call, 200, form != FORM_JSON, &body);
 	}
 	buffer_free(&explain);
 	buffer_free(&line);
@@ -209,7 +196,7 @@ static void try_placement(struct rest_call *call)
 	struct asked asked = {.count = 0};
 	struct buffer error = {0};
 	enum form form;
-	if (!read_form(call, &form))
+	if (!placements_form(call, &form))
 		return;
 	enum status status = read_asked(call->body, &asked, &error);
 	if (status != STATUS_OK)
@@ -226,7 +213,7 @@ struct lookup {
 	struct rest_call *call;
 	char record[ID_LENGTH + 1];
 	uint64_t index;
-	void (*found)(struct rest_call *call, const struct json *decision);
+	void (*found)(struct rest_call *call, const struct stored_decision *stored);
 };
 
 static const struct json *decision_at(const struct json *root, uint64_t index)
@@ -249,7 +236,7 @@ static void on_found(void *context, enum status status, const struct record *rec
 	}
 	const struct json *decision = root == NULL ? NULL : decision_at(root, lookup->index);
 	if (decision != NULL)
-		lookup->found(lookup->call, decision);
+		lookup->found(lookup->call, &(struct stored_decision){lookup->record, root, decision});
 	else
 		rest_refuse(lookup->call, status == STATUS_OK ? STATUS_NOT_FOUND : status, NULL);
 	json_free(root);
@@ -268,8 +255,8 @@ static bool split_id(struct text id, struct lookup *lookup)
 	return true;
 }
 
-static void find_decision(
-	struct rest_call *call, struct text id, void (*found)(struct rest_call *call, const struct json *decision))
+void decision_find(
+	struct rest_call *call, struct text id, void (*found)(struct rest_call *call, const struct stored_decision *stored))
 {
 	struct lookup *lookup = calloc(1, sizeof(*lookup));
 	if (lookup == NULL || !split_id(id, lookup)) {
@@ -288,95 +275,24 @@ static void find_decision(
 
 /* --- GET /placements/{id}/explain */
 
-static void show_explain(struct rest_call *call, const struct json *decision)
+static void show_explain(struct rest_call *call, const struct stored_decision *found)
 {
-	const struct json *stored = json_member(decision, "explain");
+	const struct json *stored = json_member(found->decision, "explain");
 	struct buffer body = {0};
 	enum form form;
-	if (!read_form(call, &form))
+	if (!placements_form(call, &form))
 		return;
 	if (form == FORM_JSON)
 		json_print(stored, &body);
 	else
 		print_explain(stored, form == FORM_TEXT, &body);
-	reply(call, 200, form != FORM_JSON, &body);
+	placements_reply(call, 200, form != FORM_JSON, &body);
 	buffer_free(&body);
 }
 
 static void explain(struct rest_call *call)
 {
-	find_decision(call, call->arguments[0], show_explain);
-}
-
-/* --- POST /placements:replay */
-
-static bool is_same(const struct json *chosen, const struct text *replayed, size_t count)
-{
-	size_t at = 0;
-	for (const struct json *one = json_first(chosen); one != NULL; one = json_next(one), at++) {
-		if (at == count || !text_equals(json_text(one), replayed[at]))
-			return false;
-	}
-	return at == count;
-}
-
-static void print_replay(
-	struct buffer *into, bool is_text, const struct json *decision, const struct text *replayed, size_t count)
-{
-	const struct json *chosen = json_member(decision, "chosen");
-	bool same = is_same(chosen, replayed, count);
-	if (is_text) {
-		buffer_append(into, same ? TEXT("the same: ") : TEXT("not the same: "));
-		for (size_t i = 0; i < count; i++)
-			buffer_printf(into, "%s%.*s", i == 0 ? "" : ", ", TEXT_ARGUMENTS(replayed[i]));
-		buffer_append(into, count == 0 ? TEXT("no cell\n") : TEXT("\n"));
-		return;
-	}
-	buffer_printf(into, "{\"same\":%s,\"chosen\":", same ? "true" : "false");
-	json_print(chosen, into);
-	buffer_append(into, TEXT(",\"replayed\":"));
-	print_chosen(into, replayed, count);
-	buffer_append_byte(into, '}');
-}
-
-/* The version stands in the explanation, at its top. */
-static void replay_decision(struct rest_call *call, const struct json *decision)
-{
-	struct asked asked = {.count = 0};
-	struct buffer error = {0}, body = {0};
-	struct text replayed[PLACE_GROUP_MAX];
-	int64_t version = -1, process = 0;
-	const struct json *stored = json_member(decision, "explain");
-	enum form form;
-	if (!read_form(call, &form))
-		return;
-	enum status status = read_array(json_member(decision, "requests"), &asked, &error);
-	if (status == STATUS_OK && (!json_integer(json_member(stored, "snapshot"), &version) || version < 0 ||
-								   !json_integer(json_member(stored, "process"), &process)))
-		status = STATUS_INTERNAL;
-	if (status == STATUS_OK)
-		status = placer_replay(placements_of(call)->placer, process, (uint64_t)version,
-			(const struct place_request *const *)asked.requests, asked.count, replayed);
-	if (status == STATUS_OK || status == STATUS_NOT_FOUND) {
-		print_replay(&body, form != FORM_JSON, decision, replayed, status == STATUS_OK ? asked.count : 0);
-		reply(call, 200, form != FORM_JSON, &body);
-	} else if (status == STATUS_UNAVAILABLE) {
-		rest_refuse_with(call, 410, "the snapshot of this decision is no longer kept, or is another process's");
-	} else {
-		rest_refuse(call, status, error.bytes);
-	}
-	asked_free(&asked);
-	buffer_free(&error);
-	buffer_free(&body);
-}
-
-static void replay(struct rest_call *call)
-{
-	struct text id = json_member_text(call->body, "decisionId");
-	if (id.bytes == NULL)
-		rest_refuse(call, STATUS_INVALID, "decisionId: is missing");
-	else
-		find_decision(call, id, replay_decision);
+	decision_find(call, call->arguments[0], show_explain);
 }
 
 /* --- GET /placements:lapses */
@@ -406,7 +322,7 @@ static void list_lapses(struct rest_call *call)
 {
 	struct lapses lapses = {.count = 0};
 	enum form form;
-	if (!read_form(call, &form))
+	if (!placements_form(call, &form))
 		return;
 	lapses.is_text = form != FORM_JSON;
 	if (!lapses.is_text)
@@ -414,14 +330,14 @@ static void list_lapses(struct rest_call *call)
 	placer_lapses(placements_of(call)->placer, print_lapse, &lapses);
 	if (!lapses.is_text)
 		buffer_append_byte(&lapses.body, ']');
-	reply(call, 200, lapses.is_text, &lapses.body);
+	placements_reply(call, 200, lapses.is_text, &lapses.body);
 	buffer_free(&lapses.body);
 }
 
 /* --- life */
 
 static const struct rest_endpoint endpoints[] = {
-	{.method = "POST", .path = "/placements:replay", .scope = READ_SCOPE, .has_body = true, .run = replay},
+	{.method = "POST", .path = "/placements:replay", .scope = READ_SCOPE, .has_body = true, .run = replay_placement},
 	{.method = "GET", .path = "/placements:lapses", .scope = READ_SCOPE, .run = list_lapses},
 	{.method = "POST", .path = "/placements", .scope = READ_SCOPE, .has_body = true, .run = try_placement},
 	{.method = "GET", .path = "/placements/{id}/explain", .scope = READ_SCOPE, .run = explain},

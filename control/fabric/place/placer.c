@@ -114,6 +114,10 @@ enum status placer_open(struct state *state, struct cells *cells, struct placer 
 	made->process &= 0xffffffffffff;
 	enum status status = rooms_open(made);
 	if (status == STATUS_OK)
+		status = (made->journal = journal_new()) == NULL ? STATUS_NO_MEMORY : STATUS_OK;
+	if (status == STATUS_OK)
+		place_snapshot_tell(made->snapshot, made->journal);
+	if (status == STATUS_OK)
 		status = pruning_open(made);
 	if (status != STATUS_OK) {
 		placer_free(made);
@@ -142,5 +146,6 @@ void placer_free(struct placer *placer)
 	batch_free(placer->next);
 	pruning_free(placer);
 	rooms_free(placer);
+	journal_free(placer->journal);
 	free(placer);
 }

@@ -10,8 +10,9 @@
  * changed by compare-and-set alone, together with the expectation that the cell's own record has not changed (so
  * nothing is placed on a cell that is cordoned meanwhile). CELL_CAPACITY (id: "<cell id>/<32 hex>") {"released":
  * {...}}: what is to be taken off that; it never conflicts with a placement, and the placer folds it in. DECISION (id:
- * 32 hex, the first 12 the time in ms) {"at", "decisions": [{"requests"[], "chosen"[], "explain"{}, "line"}]}: a
- * decision's id is "<record>-<index>". They go after 30 days, or when 100,000 newer ones were written. */
+ * 32 hex, the first 12 the time in ms) {"at", "process", "base"?, "journal"?, "decisions": [{"requests"[], "chosen"[],
+ * "explain"{}, "line"}]}: a decision's id is "<record>-<index>". They go after 30 days, or when 100,000 newer ones were
+ * written. */
 #pragma once
 
 #include "control/fabric/cells.h"

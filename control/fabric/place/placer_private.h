@@ -2,6 +2,7 @@
  * decisions.c the decisions. */
 #pragma once
 
+#include "control/fabric/place/journal.h"
 #include "control/fabric/place/lodgings.h"
 #include "control/fabric/place/placer.h"
 
@@ -74,6 +75,7 @@ struct placer {
 	struct state *state;
 	struct cells *cells;
 	struct place_snapshot *snapshot;
+	struct journal *journal; /* of the snapshot */
 	struct room *rooms;
 	uint32_t room_count;
 	struct lodgings pending_seats; /* of participants under way */

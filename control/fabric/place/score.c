@@ -3,7 +3,7 @@
 #include "control/fabric/place/columns.h"
 #include "control/fabric/place/decide.h"
 
-enum { PART = 1000, DEGRADED_PART = 300, ZONE_PART = 800, REGION_PART = 600, OVERLAP_LODGINGS = 64 };
+enum { PART = 1000, DEGRADED_PART = 300, ZONE_PART = 800, REGION_PART = 600 };
 
 const char *place_score_name(enum place_score score)
 {

@@ -78,6 +78,7 @@ bool snapshot_reserve(struct place_snapshot *snapshot, uint32_t slot)
 		words *= 2;
 	if (words == snapshot->words)
 		return true;
+	journal_break(snapshot->journal);
 	if (!widen_columns(snapshot, snapshot->words * 64, words * 64) || !widen_sets(snapshot, snapshot->words, words) ||
 		!attributes_widen(&snapshot->attributes, words))
 		return false;
@@ -313,6 +314,11 @@ enum status place_snapshot_book(
 	for (int i = 0; i < CELL_RESOURCE_COUNT; i++)
 		take(snapshot, slot, PLACE_RESOURCES + i, sign * request->demand[i]);
 	return STATUS_OK;
+}
+
+void place_snapshot_tell(struct place_snapshot *snapshot, struct journal *journal)
+{
+	snapshot->journal = journal;
 }
 
 size_t place_snapshot_cell_bytes(const struct place_snapshot *snapshot)

@@ -3,10 +3,12 @@
 #pragma once
 
 #include "control/fabric/place/attributes.h"
+#include "control/fabric/place/journal.h"
 #include "control/fabric/place/lodgings.h"
 #include "control/fabric/place/request.h"
 
 enum {
+	OVERLAP_LODGINGS = 64, /* a tenant with more of them overlaps with all anyway */
 	SKETCH_SIZE = 32,      /* tenants of a cell, by five bits of their hash */
 	HISTORY_MAX = 1 << 17, /* changes that can be walked back: some 20,000 placements */
 	SETS_MAX = 4 + VPA_TYPE_COUNT
@@ -82,6 +84,7 @@ struct place_snapshot {
 	struct past *history; /* a ring */
 	uint64_t history_first, history_end;
 	bool is_walking;           /* rewound: nothing is written down */
+	struct journal *journal;   /* who keeps one; NULL: nobody. Not the snapshot's */
 	uint64_t rewound, present; /* where in the history; the version to return to */
 	/* of the last decision */
 	struct asked {
@@ -125,6 +128,8 @@ void explain_print_miss(const struct place_snapshot *snapshot, uint32_t slot, ui
 
 /* --- history.c: the setters */
 
+/* As it was: which hashes of tenants the cell has. */
+void snapshot_put_sketch(struct place_snapshot *snapshot, uint32_t slot, uint32_t sketch);
 /* What was decided before cannot be decided again. */
 void snapshot_forget(struct place_snapshot *snapshot);
 void snapshot_set_room(struct place_snapshot *snapshot, uint32_t slot, int dimension, int32_t left, int32_t allowed);
@@ -141,6 +146,8 @@ enum status snapshot_hold(struct place_snapshot *snapshot, uint64_t participant,
 /* Room for the cell at `slot`; false: out of memory. */
 bool snapshot_reserve(struct place_snapshot *snapshot, uint32_t slot);
 void cold_free(struct cold *cold);
+/* Taints are looked at one by one, so they have a list. False: out of memory. */
+bool snapshot_list_taints(struct place_snapshot *snapshot);
 /* A name that cells have not said before; *index UINT32_MAX: there are as many as are heard. */
 enum status snapshot_add_opinion(struct place_snapshot *snapshot, const char *name, uint32_t *index) MUST_CHECK;
 static inline int32_t snapshot_bounded(int64_t number)

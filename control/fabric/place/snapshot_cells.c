@@ -112,8 +112,7 @@ static void choose_all(struct chosen *chosen, const struct cell_definition *defi
 	choose_attestations(chosen, definition, cold);
 }
 
-/* Taints are looked at one by one, so they have a list. */
-static bool list_taints(struct place_snapshot *snapshot)
+bool snapshot_list_taints(struct place_snapshot *snapshot)
 {
 	uint32_t count = 0;
 	for (uint32_t i = 0; i < snapshot->attributes.count; i++)
@@ -212,7 +211,7 @@ static bool gather(struct chosen *chosen, const struct cell_definition *definiti
 	for (size_t i = 0; i < standing->profile_count; i++)
 		choose(chosen, PLACE_PROFILE, standing->profiles[i]);
 	return !chosen->is_failed && hear_names(chosen->snapshot, definition) && cold->id != NULL && cold->cfm_id != NULL &&
-		   list_taints(chosen->snapshot);
+		   snapshot_list_taints(chosen->snapshot);
 }
 
 enum status place_snapshot_put(struct place_snapshot *snapshot, uint32_t slot, struct text id,
@@ -226,6 +225,7 @@ enum status place_snapshot_put(struct place_snapshot *snapshot, uint32_t slot, s
 		.cfm_id = text_copy(id),
 		.why = standing->why,
 		.protocol = definition == NULL ? 0 : (int32_t)definition->protocol};
+	uint32_t attributes = snapshot->attributes.count, opinions = snapshot->opinion_count;
 	if (!gather(&chosen, definition, standing, &cold)) {
 		cold_free(&cold);
 		free(chosen.has);
@@ -235,6 +235,9 @@ enum status place_snapshot_put(struct place_snapshot *snapshot, uint32_t slot, s
 	bool is_new = old->id == NULL;
 	if (!is_new && !is_same_cold(old, &cold))
 		snapshot_forget(snapshot); /* what was decided of it before cannot be decided again */
+	if (is_new || !is_same_cold(old, &cold) || strcmp(old->cfm_id, cold.cfm_id) != 0 ||
+		attributes != snapshot->attributes.count || opinions != snapshot->opinion_count)
+		journal_break(snapshot->journal);
 	cold.load = -1;
 	if (!is_new)
 		cold.load = old->load;
