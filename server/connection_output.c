@@ -18,11 +18,11 @@
 #include "server/connection.h"
 #include "server/tls_errors.h"
 
-enum { DIRECT_WRITE = 8192, SEND_FILE_PIECE = 512 * 1024 };
+enum { DIRECT_WRITE = 8192 };
 
 bool connection_can_write(const struct connection *connection)
 {
-	return connection->kept == NULL && !connection->is_failed && !connection->is_closed;
+	return connection->kept == NULL && !connection->is_failed && !connection->is_closed && !connection->is_cut;
 }
 
 /* --- the socket */
@@ -83,7 +83,7 @@ static void grow(struct connection *connection)
 
 static void send_or_keep(struct connection *connection, struct iovec *pieces, unsigned count, size_t length)
 {
-	if (connection->is_failed || connection->is_closed || length == 0)
+	if (connection->is_failed || connection->is_closed || connection->is_cut || length == 0)
 		return;
 	bool is_large = length > connection->send_most / 2;
 	while (connection->kept == NULL && length > 0) {
@@ -299,7 +299,7 @@ size_t connection_send_file(struct connection *connection, int file, int64_t off
 	if (!connection_can_write(connection))
 		return 0;
 	off_t at = offset;
-	ssize_t count = sendfile(connection->descriptor, file, &at, length < SEND_FILE_PIECE ? length : SEND_FILE_PIECE);
+	ssize_t count = sendfile(connection->descriptor, file, &at, length);
 	if (count > 0) {
 		connection->active_ms = worker_now_ms(connection->engine->worker);
 		return (size_t)count;

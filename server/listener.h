@@ -49,7 +49,8 @@ struct engine {
 	struct source_count *sources[SOURCE_BUCKETS];
 	struct stream *free_streams;
 	unsigned free_stream_count;
-	uint8_t *input; /* INPUT_SIZE */
+	unsigned deep_count; /* connections (socket_queue.h) */
+	uint8_t *input;      /* INPUT_SIZE */
 	/* the output of the connection that is being flushed: bytes in `gather`, and lent ones between them */
 	uint8_t *gather; /* GATHER_CLEAR */
 	size_t gathered, lent;
