@@ -63,9 +63,9 @@ struct connection {
 	bool is_input_held; /* the protocol has input for the next turn */
 	bool is_deep;       /* the kernel may hold more (socket_queue.h) */
 	bool is_cut;        /* what is left of the output does not leave */
+	bool is_trusted;    /* the peer is an ingress whose tenant header counts */
 	uint64_t turn;      /* the turn that turn_input counts */
 	size_t turn_input;
-	bool is_trusted;               /* the peer is an ingress whose tenant header counts */
 	enum status why;               /* of the close */
 	uint64_t opened_ms, active_ms; /* active: last bytes in or out */
 	uint64_t phase_ms;             /* when the phase began */

@@ -1,6 +1,6 @@
-/* What the kernel holds of a connection's output and has not sent: little, so that what was stopped stops soon and a peer
- * that takes nothing holds little. More for few: with much there, what a peer's acknowledgements let go leaves without
- * waking the worker. */
+/* What the kernel holds of a connection's output and has not sent: little, so that what was stopped stops soon and a
+ * peer that takes nothing holds little. More for few: with much there, what a peer's acknowledgements let go leaves
+ * without waking the worker. */
 #pragma once
 
 #include <stdbool.h>
@@ -17,8 +17,8 @@ enum {
 
 /* Of a listening socket of the Internet: its connections inherit it. */
 void socket_queue_begin(int listening);
-/* From now on, or no longer; what stands in the queue stays. Does nothing where too many are deep already, or the socket
- * is a local one. A connection that is closed must not be deep. */
+/* From now on, or no longer; what stands in the queue stays. Does nothing where too many are deep already, or the
+ * socket is a local one. A connection that is closed must not be deep. */
 void socket_queue_deepen(struct connection *connection, bool is_deep);
 /* Bytes that have not left; also after the peer has reset the connection: then they never will. */
 uint64_t socket_queue_unsent(const struct connection *connection);

@@ -1,5 +1,5 @@
-/* What stands in the kernel of an answer that is stopped is thrown away and not counted; what stands before it arrives; few
- * connections may have much there. */
+/* What stands in the kernel of an answer that is stopped is thrown away and not counted; what stands before it arrives;
+ * few connections may have much there. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
