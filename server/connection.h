@@ -73,7 +73,7 @@ struct connection {
 	unsigned streams; /* exchanges alive */
 	size_t held;      /* bytes that their sources hold for the peer */
 	struct block_turn block_turn;
-	size_t send_most; /* SEND_LEAST to SEND_MOST */
+	size_t send_most; /* SEND_LEAST to SEND_MOST, with TLS to SEND_SEALED */
 	uint8_t *kept;    /* output the socket did not take; with TLS it is sealed already */
 	size_t kept_from, kept_length;
 	struct connection *next, *previous; /* all of the worker */

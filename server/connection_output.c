@@ -71,12 +71,13 @@ static void keep(struct connection *connection, const struct iovec *pieces, unsi
 /* The socket takes all: the next send may have more, but not much more than may be held for a peer. */
 static void grow(struct connection *connection)
 {
-	size_t most = 2 * (size_t)connection->limits->connection_buffer + SEND_LEAST / 8;
+	bool is_sealed = connection->ssl != NULL;
+	size_t most = (is_sealed ? 1 : 2) * (size_t)connection->limits->connection_buffer + SEND_LEAST / 8;
+	if (most > (is_sealed ? SEND_SEALED : SEND_MOST))
+		most = is_sealed ? SEND_SEALED : SEND_MOST;
 	connection->send_most *= 2;
 	if (connection->send_most > most)
 		connection->send_most = most;
-	if (connection->send_most > SEND_MOST)
-		connection->send_most = SEND_MOST;
 	if (connection->send_most < SEND_LEAST)
 		connection->send_most = SEND_LEAST;
 }
