@@ -2,6 +2,8 @@
  * prints CPU-seconds per GiB of the sending process. What a server pays beyond this is its own.
  *
  *   file-tls     the mapped file, one SSL_write a record of 16 KiB
+ *   file-clear   sendfile of up to 512 KiB
+ *   file-frames  the mapped file, one sendmsg of up to 16 frames of 16 KiB with their heads
  *   proxy-tls    recv of up to 256 KiB from a source, one SSL_write a record
  *   proxy-clear  recv of up to 256 KiB from a source, one send
  *
@@ -17,12 +19,14 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { BLOCK = 256 * 1024, RECORD = 16384, ROUNDS = 16 };
+enum { BLOCK = 256 * 1024, PIECE = 512 * 1024, RECORD = 16384, HEAD = 9, FRAMES = 16, ROUNDS = 16 };
 
 static void die(const char *what)
 {
@@ -121,6 +125,47 @@ static void forward(SSL *ssl, int descriptor, const uint8_t *bytes, size_t lengt
 	}
 }
 
+static void send_file(int descriptor, int file, size_t length)
+{
+	for (off_t at = 0; (size_t)at < length;) {
+		size_t left = length - (size_t)at;
+		if (sendfile(descriptor, file, &at, left < PIECE ? left : PIECE) <= 0)
+			die("sendfile");
+	}
+}
+
+static void send_pieces(int descriptor, struct iovec *pieces, unsigned count)
+{
+	while (count > 0) {
+		const struct msghdr message = {.msg_iov = pieces, .msg_iovlen = count};
+		ssize_t sent = sendmsg(descriptor, &message, MSG_NOSIGNAL);
+		if (sent <= 0)
+			die("sendmsg");
+		for (; count > 0 && (size_t)sent >= pieces->iov_len; pieces++, count--)
+			sent -= (ssize_t)pieces->iov_len;
+		if (count > 0) {
+			pieces->iov_base = (char *)pieces->iov_base + sent;
+			pieces->iov_len -= (size_t)sent;
+		}
+	}
+}
+
+static void send_frames(int descriptor, const struct content *content)
+{
+	static uint8_t head[HEAD];
+	for (size_t at = 0; at < content->length;) {
+		struct iovec pieces[2 * FRAMES];
+		unsigned count = 0;
+		while (count < 2 * FRAMES && at < content->length) {
+			size_t part = content->length - at < RECORD ? content->length - at : RECORD;
+			pieces[count++] = (struct iovec){head, HEAD};
+			pieces[count++] = (struct iovec){(void *)(uintptr_t)(content->bytes + at), part};
+			at += part;
+		}
+		send_pieces(descriptor, pieces, count);
+	}
+}
+
 static SSL *accept_tls(int descriptor, const char *certificate, const char *key)
 {
 	SSL_CTX *context = SSL_CTX_new(TLS_server_method());
@@ -163,10 +208,10 @@ int main(int count, char **arguments)
 	struct content content;
 	int consumer[2], source[2] = {-1, -1};
 	if (count != 5) {
-		fprintf(stderr, "bare_loop file-tls|proxy-tls|proxy-clear CERTIFICATE KEY FILE\n");
+		fprintf(stderr, "bare_loop file-tls|file-clear|file-frames|proxy-tls|proxy-clear CERTIFICATE KEY FILE\n");
 		return 2;
 	}
-	bool is_tls = strcmp(arguments[1], "proxy-clear") != 0, is_file = strcmp(arguments[1], "file-tls") == 0;
+	bool is_tls = strstr(arguments[1], "-tls") != NULL, is_file = strncmp(arguments[1], "file-", 5) == 0;
 	int file = open(arguments[4], O_RDONLY | O_CLOEXEC);
 	if (file < 0 || fstat(file, &stat) != 0)
 		die(arguments[4]);
@@ -183,8 +228,14 @@ int main(int count, char **arguments)
 	pin(0);
 	SSL *ssl = is_tls ? accept_tls(consumer[0], arguments[2], arguments[3]) : NULL;
 	double before = cpu_seconds(), total = (double)content.length * ROUNDS;
-	for (int i = 0; is_file && i < ROUNDS; i++)
-		forward(ssl, consumer[0], content.bytes, content.length);
+	for (int i = 0; is_file && i < ROUNDS; i++) {
+		if (is_tls)
+			forward(ssl, consumer[0], content.bytes, content.length);
+		else if (strcmp(arguments[1], "file-frames") == 0)
+			send_frames(consumer[0], &content);
+		else
+			send_file(consumer[0], file, content.length);
+	}
 	if (!is_file)
 		relay(ssl, source[0], consumer[0], content.length * ROUNDS);
 	printf("%.6f\n", (cpu_seconds() - before) / (total / (1 << 30)));

@@ -12,6 +12,7 @@
 
 #include "server/base/log.h"
 #include "server/base/metric.h"
+#include "server/socket_queue.h"
 #include "server/stream.h"
 #include "server/tls_errors.h"
 #include "server/tls_memory.h"
@@ -154,7 +155,7 @@ static void close_now(struct connection *connection)
 		connection->protocol->close(connection, connection->why);
 	if (connection->ssl != NULL) {
 		tls_errors_clear();
-		if (!connection->is_failed && SSL_is_init_finished(connection->ssl))
+		if (!connection->is_failed && !connection->is_cut && SSL_is_init_finished(connection->ssl))
 			SSL_shutdown(connection->ssl);
 		connection_send_sealed(connection); /* what the socket does not take now is lost */
 		SSL_free(connection->ssl);
@@ -166,7 +167,10 @@ static void close_now(struct connection *connection)
 	if (connection->write_event != NULL)
 		event_free(connection->write_event);
 	connection->read_event = connection->write_event = NULL;
-	if (!connection->is_failed)
+	socket_queue_deepen(connection, false);
+	if (connection->is_cut)
+		socket_queue_discard(connection);
+	else if (!connection->is_failed)
 		drop_unread(connection);
 	close(connection->descriptor);
 	connection_flush_later(connection);
@@ -232,6 +236,19 @@ void connection_close_later(struct connection *connection, enum status why)
 		connection->why = why;
 	}
 	connection_flush_later(connection);
+}
+
+void connection_cut_later(struct connection *connection, enum status why, uint64_t length)
+{
+	uint64_t left = socket_queue_length(connection);
+	if (connection->kept != NULL)
+		left += connection->kept_length - connection->kept_from;
+	if (left > 0 && left <= length) {
+		connection->is_cut = true;
+		free(connection->kept);
+		connection->kept = NULL;
+	}
+	connection_close_later(connection, why);
 }
 
 /* --- input */

@@ -61,9 +61,11 @@ struct connection {
 	bool is_corked;     /* the kernel was told that more comes */
 	bool is_bulk;       /* the last flush wrote several TLS records */
 	bool is_input_held; /* the protocol has input for the next turn */
+	bool is_deep;       /* the kernel may hold more (socket_queue.h) */
+	bool is_cut;        /* what is left of the output does not leave */
+	bool is_trusted;    /* the peer is an ingress whose tenant header counts */
 	uint64_t turn;      /* the turn that turn_input counts */
 	size_t turn_input;
-	bool is_trusted;               /* the peer is an ingress whose tenant header counts */
 	enum status why;               /* of the close */
 	uint64_t opened_ms, active_ms; /* active: last bytes in or out */
 	uint64_t phase_ms;             /* when the phase began */
@@ -71,7 +73,7 @@ struct connection {
 	unsigned streams; /* exchanges alive */
 	size_t held;      /* bytes that their sources hold for the peer */
 	struct block_turn block_turn;
-	size_t send_most; /* SEND_LEAST to SEND_MOST */
+	size_t send_most; /* SEND_LEAST to SEND_MOST, with TLS to SEND_SEALED */
 	uint8_t *kept;    /* output the socket did not take; with TLS it is sealed already */
 	size_t kept_from, kept_length;
 	struct connection *next, *previous; /* all of the worker */
@@ -120,6 +122,9 @@ size_t connection_send_file(struct connection *connection, int file, int64_t off
 void connection_flush_later(struct connection *connection);
 /* Flushes what is queued, then closes. The protocol gets no more input. */
 void connection_close_later(struct connection *connection, enum status why);
+/* The same at once, where all that has not arrived is of the last `length` bytes of the protocol: it is thrown away,
+ * here and in the kernel, and the peer sees a reset. Otherwise as connection_close_later. */
+void connection_cut_later(struct connection *connection, enum status why, uint64_t length);
 /* Stops and restarts reading from the socket: back-pressure of a protocol that cannot discard. */
 void connection_pause_reading(struct connection *connection, bool paused);
 enum penalty_verdict connection_charge(struct connection *connection, unsigned points);

@@ -18,11 +18,11 @@
 #include "server/connection.h"
 #include "server/tls_errors.h"
 
-enum { DIRECT_WRITE = 8192, SEND_FILE_PIECE = 512 * 1024 };
+enum { DIRECT_WRITE = 8192 };
 
 bool connection_can_write(const struct connection *connection)
 {
-	return connection->kept == NULL && !connection->is_failed && !connection->is_closed;
+	return connection->kept == NULL && !connection->is_failed && !connection->is_closed && !connection->is_cut;
 }
 
 /* --- the socket */
@@ -71,19 +71,20 @@ static void keep(struct connection *connection, const struct iovec *pieces, unsi
 /* The socket takes all: the next send may have more, but not much more than may be held for a peer. */
 static void grow(struct connection *connection)
 {
-	size_t most = 2 * (size_t)connection->limits->connection_buffer + SEND_LEAST / 8;
+	bool is_sealed = connection->ssl != NULL;
+	size_t most = (is_sealed ? 1 : 2) * (size_t)connection->limits->connection_buffer + SEND_LEAST / 8;
+	if (most > (is_sealed ? SEND_SEALED : SEND_MOST))
+		most = is_sealed ? SEND_SEALED : SEND_MOST;
 	connection->send_most *= 2;
 	if (connection->send_most > most)
 		connection->send_most = most;
-	if (connection->send_most > SEND_MOST)
-		connection->send_most = SEND_MOST;
 	if (connection->send_most < SEND_LEAST)
 		connection->send_most = SEND_LEAST;
 }
 
 static void send_or_keep(struct connection *connection, struct iovec *pieces, unsigned count, size_t length)
 {
-	if (connection->is_failed || connection->is_closed || length == 0)
+	if (connection->is_failed || connection->is_closed || connection->is_cut || length == 0)
 		return;
 	bool is_large = length > connection->send_most / 2;
 	while (connection->kept == NULL && length > 0) {
@@ -299,7 +300,7 @@ size_t connection_send_file(struct connection *connection, int file, int64_t off
 	if (!connection_can_write(connection))
 		return 0;
 	off_t at = offset;
-	ssize_t count = sendfile(connection->descriptor, file, &at, length < SEND_FILE_PIECE ? length : SEND_FILE_PIECE);
+	ssize_t count = sendfile(connection->descriptor, file, &at, length);
 	if (count > 0) {
 		connection->active_ms = worker_now_ms(connection->engine->worker);
 		return (size_t)count;

@@ -174,3 +174,12 @@ void exchange_abort(struct exchange *exchange, enum status why)
 	}
 	exchange->engine->abort(exchange, why);
 }
+
+uint64_t exchange_sent(const struct exchange *exchange)
+{
+	bool is_whole = exchange->response_length >= 0 && exchange->bytes_sent == (uint64_t)exchange->response_length;
+	if (exchange->file_descriptor < 0 || is_whole || exchange->engine->unsent == NULL)
+		return exchange->bytes_sent;
+	uint64_t unsent = exchange->engine->unsent(exchange);
+	return exchange->bytes_sent > unsent ? exchange->bytes_sent - unsent : 0;
+}

@@ -148,6 +148,10 @@ void exchange_resume(struct exchange *exchange);
  * on_close. */
 void exchange_abort(struct exchange *exchange, enum status why);
 
+/* Body bytes that have left: bytes_sent, of a file that is on its way without those that stand in the kernel. These
+ * never leave when the exchange ends before they do. */
+uint64_t exchange_sent(const struct exchange *exchange);
+
 /* What a connection type implements. */
 struct exchange_engine {
 	void (*respond)(struct exchange *exchange);
@@ -155,6 +159,7 @@ struct exchange_engine {
 	void (*receive)(struct exchange *exchange);
 	void (*consume)(struct exchange *exchange, size_t length);
 	void (*abort)(struct exchange *exchange, enum status why);
+	uint64_t (*unsent)(const struct exchange *exchange); /* of a file: in the kernel. NULL: sends none */
 };
 
 /* The one handler the engine is given. */

@@ -7,6 +7,7 @@
 #include "server/h1_parse.h"
 #include "server/head_check.h"
 #include "server/known_fields.h"
+#include "server/socket_queue.h"
 #include "server/stream.h"
 
 enum {
@@ -14,6 +15,7 @@ enum {
 	BLOCK_TLS = 16384,
 	CHUNK_ROOM = 16,
 	TURN_OUTPUT = 512 * 1024,
+	TURN_FILE = 2 * 1024 * 1024, /* by sendfile, which costs a fraction; of one that is alone */
 	UNREAD_MAX = 64 * 1024,
 	FIELDS_MAX = 1000
 };
@@ -30,6 +32,7 @@ struct h1 {
 	int minor_version;
 	bool is_chunked_in, is_request_over, is_chunked_out, is_head_sent, is_body_sent, keeps_alive, expects_continue,
 		wants_continue, is_processing;
+	bool is_first; /* no answer stands before the present one */
 };
 
 static const struct exchange_engine h1_engine;
@@ -300,14 +303,35 @@ static void consume(struct exchange *exchange, size_t length)
 	connection_flush_later(stream->connection); /* goes on reading from there */
 }
 
+/* What the peer has not got of an answer that was stopped it shall not get, and what it does not take is not kept. */
+static void cut(struct h1 *h1, enum status why)
+{
+	if (why == STATUS_STOPPED || why == STATUS_TIMEOUT)
+		connection_cut_later(h1->connection, why, h1->is_first ? UINT64_MAX : h1->stream->exchange.bytes_sent);
+	else
+		connection_close_later(h1->connection, why);
+}
+
+static bool is_sent_by_file(const struct exchange *exchange)
+{
+	return stream_of(exchange)->connection->ssl == NULL && exchange->file_descriptor >= 0 &&
+		   exchange->response_length > 0;
+}
+
 static void abort_exchange(struct exchange *exchange, enum status why)
 {
 	struct stream *stream = stream_of(exchange);
-	connection_close_later(stream->connection, why);
+	cut(stream->connection->session, why);
 	stream_finish(stream, why); /* freed with the connection */
 }
 
-static const struct exchange_engine h1_engine = {respond, resume, receive_body, consume, abort_exchange};
+static uint64_t unsent(const struct exchange *exchange)
+{
+	const struct connection *connection = stream_of(exchange)->connection;
+	return is_sent_by_file(exchange) ? socket_queue_unsent(connection) : 0;
+}
+
+static const struct exchange_engine h1_engine = {respond, resume, receive_body, consume, abort_exchange, unsent};
 
 static void append_header(struct buffer *head, struct text name, struct text value)
 {
@@ -402,6 +426,18 @@ static enum body_state send_block(struct h1 *h1, size_t *sent)
 	return state;
 }
 
+/* How much of the file is asked for, and of the share. A peer that takes it, while nobody else sends, has so much in
+ * the kernel that its own acknowledgements send it; of the end no more than of any answer. */
+static size_t file_piece(struct stream *stream, struct share *share, uint64_t left)
+{
+	bool is_deep = left > UNSENT_DEEP && stream_is_moving(stream) && share_is_alone(share);
+	socket_queue_deepen(stream->connection, is_deep);
+	if (is_deep)
+		share_widen(share, TURN_FILE);
+	size_t most = is_deep ? TURN_FILE : TURN_OUTPUT;
+	return left < most ? (size_t)left : most;
+}
+
 /* The file goes from the page cache to the socket. */
 static enum body_state send_file(struct h1 *h1, size_t *sent)
 {
@@ -409,10 +445,9 @@ static enum body_state send_file(struct h1 *h1, size_t *sent)
 	struct exchange *exchange = &stream->exchange;
 	struct share *share = exchange->share != NULL ? exchange->share : share_common(exchange->worker);
 	uint64_t left = (uint64_t)exchange->response_length - exchange->bytes_sent;
-	size_t wanted = left < TURN_OUTPUT ? (size_t)left : TURN_OUTPUT;
 	bool failed;
 	*sent = 0;
-	size_t granted = share_take(share, wanted, &stream->waiter);
+	size_t granted = share_take(share, file_piece(stream, share, left), &stream->waiter);
 	if (granted == 0)
 		return BODY_LATER;
 	*sent = connection_send_file(h1->connection, exchange->file_descriptor,
@@ -429,7 +464,7 @@ static enum body_state send_file(struct h1 *h1, size_t *sent)
 static void send_body(struct h1 *h1)
 {
 	const struct exchange *exchange = &h1->stream->exchange;
-	bool by_file = h1->connection->ssl == NULL && exchange->file_descriptor >= 0 && exchange->response_length > 0;
+	bool by_file = is_sent_by_file(exchange);
 	size_t total = 0, sent;
 	while (!h1->is_body_sent && connection_can_write(h1->connection) && !h1->connection->is_closing) {
 		enum body_state state = by_file ? send_file(h1, &sent) : send_block(h1, &sent);
@@ -453,7 +488,7 @@ static void send_body(struct h1 *h1)
 			break;
 		}
 		if (h1->stream->is_abort_pending) {
-			connection_close_later(h1->connection, h1->stream->abort_why);
+			cut(h1, h1->stream->abort_why);
 			return;
 		}
 	}
@@ -470,6 +505,7 @@ static bool end_exchange(struct h1 *h1)
 		return false;
 	struct stream *stream = h1->stream;
 	h1->stream = NULL;
+	h1->is_first = false;
 	stream_finish(stream, STATUS_OK);
 	stream_free(stream);
 	if (!h1->keeps_alive)
@@ -518,6 +554,7 @@ static enum status h1_open(struct connection *connection)
 	if (h1 == NULL)
 		return STATUS_NO_MEMORY;
 	h1->connection = connection;
+	h1->is_first = true;
 	h1->head_ms = connection->phase_ms; /* the first head is awaited like one that has begun */
 	connection->session = h1;
 	return STATUS_OK;

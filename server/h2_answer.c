@@ -196,7 +196,7 @@ void h2_abort_stream(struct exchange *exchange, enum status why)
 	stream_finish(stream, why);
 }
 
-const struct exchange_engine h2_engine = {respond, resume, receive_body, consume, h2_abort_stream};
+const struct exchange_engine h2_engine = {respond, resume, receive_body, consume, h2_abort_stream, NULL};
 
 /* --- sending */
 

@@ -109,7 +109,7 @@ static void abort_inner(struct exchange *exchange, enum status why)
 	tell(inner);
 }
 
-static const struct exchange_engine engine = {respond, resume, receive, consume, abort_inner};
+static const struct exchange_engine engine = {respond, resume, receive, consume, abort_inner, NULL};
 
 static void go(struct share_waiter *waiter)
 {

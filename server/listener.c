@@ -12,8 +12,9 @@
 #include <unistd.h>
 
 #include "server/base/log.h"
+#include "server/socket_queue.h"
 
-enum { BACKLOG = 4096, ACCEPT_BATCH = 64, ACCEPT_AGAIN_MS = 100, LISTENERS_MAX = 32, UNSENT_MAX = 128 * 1024 };
+enum { BACKLOG = 4096, ACCEPT_BATCH = 64, ACCEPT_AGAIN_MS = 100, LISTENERS_MAX = 32 };
 
 static enum status complain(struct buffer *error, const struct listener_settings *settings, const char *what)
 {
@@ -40,9 +41,9 @@ static bool parse_address(const char *text, unsigned port, struct sockaddr_stora
 /* Its connections inherit this. */
 static void tune(int descriptor)
 {
-	const int yes = 1, unsent = UNSENT_MAX;
+	const int yes = 1;
 	setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
-	setsockopt(descriptor, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
+	socket_queue_begin(descriptor);
 }
 
 static int open_inet(const struct sockaddr_storage *address, socklen_t length, bool share)

@@ -31,8 +31,9 @@ struct source_count {
 enum { SOURCE_BUCKETS = 1024, INPUT_SIZE = 64 * 1024, GATHER_TLS = 16384, GATHER_CLEAR = 512 * 1024, PIECES_MAX = 128 };
 /* What one send is given: so many frames of 16 KiB with what HTTP/2 and TLS add, the more when the socket took all of
  * the last one, the least when it did not. Larger ones cost less; but what a slow peer's socket does not take is kept
- * for it. */
-enum { SEND_LEAST = 8 * (16384 + 64), SEND_MOST = 4 * SEND_LEAST };
+ * for it. With TLS, where the call is the smaller part of the cost, the largest is limits.connection_buffer; in the
+ * clear twice that. */
+enum { SEND_LEAST = 8 * (16384 + 64), SEND_SEALED = 2 * SEND_LEAST, SEND_MOST = 2 * SEND_SEALED };
 /* A frame of HTTP/2 on its way into TLS: one record. Clear connections send larger ones to peers that take them. */
 enum { FRAME_BUFFER = 16384, FRAME_MOST = 256 * 1024 };
 
@@ -49,7 +50,8 @@ struct engine {
 	struct source_count *sources[SOURCE_BUCKETS];
 	struct stream *free_streams;
 	unsigned free_stream_count;
-	uint8_t *input; /* INPUT_SIZE */
+	unsigned deep_count; /* connections (socket_queue.h) */
+	uint8_t *input;      /* INPUT_SIZE */
 	/* the output of the connection that is being flushed: bytes in `gather`, and lent ones between them */
 	uint8_t *gather; /* GATHER_CLEAR */
 	size_t gathered, lent;
@@ -57,7 +59,7 @@ struct engine {
 	struct iovec pieces[PIECES_MAX];
 	unsigned piece_count;
 	uint64_t send_number; /* of the next send of what was gathered */
-	uint8_t *sealed;      /* SEND_MOST: TLS records on their way to the socket */
+	uint8_t *sealed;      /* SEND_SEALED: TLS records on their way to the socket */
 	size_t sealed_length;
 	unsigned records; /* of this flush */
 	struct connection *sealed_for;

@@ -172,7 +172,7 @@ static enum status on_start(void *context, struct worker *worker)
 	random_bytes(&engine->random, sizeof(engine->random));
 	engine->input = malloc(INPUT_SIZE);
 	engine->gather = malloc(GATHER_CLEAR);
-	engine->sealed = malloc(SEND_MOST);
+	engine->sealed = malloc(SEND_SEALED);
 	engine->drawers = drawer_pool_new();
 	engine->strings = known_strings_new();
 	engine->frame = malloc(FRAME_BUFFER);

@@ -334,6 +334,13 @@ bool share_is_alone(const struct share *share)
 	return share->scheduler->was_alone;
 }
 
+void share_widen(struct share *share, size_t room)
+{
+	begin_round(share);
+	if (share->scheduler->was_alone && share->taken == 0 && share->credit < (int64_t)room)
+		share->credit = (int64_t)room;
+}
+
 void share_return(struct share *share, size_t unused)
 {
 	share->credit += (int64_t)unused;

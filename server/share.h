@@ -41,6 +41,8 @@ size_t share_take(struct share *share, size_t wanted, struct share_waiter *waite
 bool share_rest(struct share *share, size_t least, struct share_waiter *waiter);
 /* No other share has sent for long: who sends or reads much at once keeps nobody waiting. */
 bool share_is_alone(const struct share *share);
+/* While no other share sends: a round that begins has `room`, for bytes that cost the worker little. */
+void share_widen(struct share *share, size_t room);
 /* Gives back what was taken and not used. */
 void share_return(struct share *share, size_t unused);
 void share_leave(struct share_waiter *waiter);

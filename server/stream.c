@@ -498,6 +498,7 @@ void stream_finish(struct stream *stream, enum status outcome)
 	stream_settle(stream); /* before the lender takes it back */
 	stream->connection->held -= exchange->held;
 	exchange->held = 0;
+	exchange->bytes_sent = exchange_sent(exchange);
 	share_leave(&stream->waiter);
 	block_turn_leave(stream);
 	if (exchange->on_close != NULL)

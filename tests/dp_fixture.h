@@ -296,6 +296,10 @@ void exchange_receive(struct exchange *exchange, void (*on_body)(struct exchange
 {
 	shot_of(exchange)->on_body = on_body;
 }
+uint64_t exchange_sent(const struct exchange *exchange)
+{
+	return exchange->bytes_sent;
+}
 void exchange_consume(struct exchange *exchange, size_t length)
 {
 	shot_of(exchange)->consumed += length;

@@ -314,6 +314,36 @@ static void large_takes_are_cut_to_what_is_left(void **state)
 	share_unref(capped);
 }
 
+/* A round that has begun stays as it is; what was not used is there again. */
+static void only_who_is_alone_has_wider_rounds(void **state)
+{
+	(void)state;
+	enum { WIDE = 2 * ALONE };
+	struct share *shares[2] = {share_of_weight(1), share_of_weight(1)};
+	struct greedy one, other;
+	greedy_open(&one, shares[0], FRAME);
+	greedy_open(&other, shares[1], FRAME);
+	for (int alone = 1; alone >= 0; alone--) {
+		greedy_run(&one);
+		if (alone == 0)
+			greedy_run(&other);
+		end_round();
+		share_widen(shares[0], WIDE);
+		assert_int_equal(share_take(shares[0], WIDE, &one.waiter), alone == 1 ? WIDE : QUANTUM);
+		share_return(shares[0], 100);
+		share_widen(shares[0], WIDE);
+		one.frame = 100;
+		one.is_ready = true;
+		uint64_t before = one.sent;
+		greedy_run(&one);
+		assert_int_equal(one.sent - before, 100);
+		one.frame = FRAME;
+		end_round();
+	}
+	for (int i = 0; i < 2; i++)
+		share_unref(shares[i]);
+}
+
 static void only_who_is_alone_rests(void **state)
 {
 	(void)state;
@@ -515,6 +545,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(who_is_alone_has_larger_rounds, open_pool, close_pool),
 		cmocka_unit_test_setup_teardown(a_turn_has_one_round, open_pool, close_pool),
 		cmocka_unit_test_setup_teardown(large_takes_are_cut_to_what_is_left, open_pool, close_pool),
+		cmocka_unit_test_setup_teardown(only_who_is_alone_has_wider_rounds, open_pool, close_pool),
 		cmocka_unit_test_setup_teardown(only_who_is_alone_rests, open_pool, close_pool),
 		cmocka_unit_test_setup_teardown(leavers_leave_nothing_behind, open_pool, close_pool),
 		cmocka_unit_test_setup_teardown(a_woken_one_ends_the_next, open_pool, close_pool),

@@ -27,6 +27,10 @@ from peer_servers import LOAD_CORE, PEERS, SERVER_CORE, Celld, pinned, render, w
 SIZES = {"tiny.txt": 100, "1m.bin": 1 << 20, "64m.bin": 64 << 20}
 GIB = 1 << 30
 IDLE_S = 5
+BARE_MODES = {"64 MiB file h2+TLS": "file-tls", "64 MiB file HTTP/1.1+TLS": "file-tls", "64 MiB proxied h2+TLS": "proxy-tls", "64 MiB file h2c": "file-frames",
+    "64 MiB file HTTP/1.1": "file-clear", "64 MiB proxied h2c": "proxy-clear", "64 MiB proxied h2c, frames to 64K": "proxy-clear",
+    "64 MiB proxied h2c, frames to 1M": "proxy-clear"}
+BESIDES = ("celld", "bare loop", "celld with few", "limit")  # no peers
 CELLBENCH = bench.ROOT / "build/release/bench/cellbench"
 BARE_LOOP = bench.ROOT / "build/release/bench/bare_loop"
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
@@ -142,8 +146,14 @@ class Bench:
         count = 16 * max(1, streams // 4)
         before = cpu_seconds(server.pid)
         h2load(url, self.token, count, 1, streams, frame)
-        self.note(f"{row}, {streams} stream{'s' if streams > 1 else ''}, CPU-s/GiB", server.name,
+        self.note_bulk(row, f"{row}, {streams} stream{'s' if streams > 1 else ''}, CPU-s/GiB", server,
             (cpu_seconds(server.pid) - before) / (count * SIZES["64m.bin"] / GIB))
+
+    def note_bulk(self, kind, row, server, value):
+        """celld's with what the bare loop takes right after it: neighbours in time, in every round."""
+        self.note(row, server.name, value)
+        if server.name == "celld":
+            self.note(row, "bare loop", self.bare(BARE_MODES[kind]))
 
     def cellbench(self, server, path, protocol, ahead=False, **tenant):
         scenario = {"url": re.match(r"https?://[^/]+", server.url(path, protocol))[0], "http": "1.1" if protocol.startswith("h1") else "2",
@@ -161,7 +171,7 @@ class Bench:
         return json.loads(output.stdout)
 
     def bulk_h1(self, row, server, path, protocol):
-        self.note(f"{row}, CPU-s/GiB", server.name, self.cellbench(server, path, protocol)["server"]["cpu_seconds_per_gib"])
+        self.note_bulk(row, f"{row}, CPU-s/GiB", server, self.cellbench(server, path, protocol)["server"]["cpu_seconds_per_gib"])
 
     def steady(self, row, server, path):
         """An open loop of 3,000 requests a second: latency counts from when a request was due. The load generator sleeps
@@ -278,23 +288,19 @@ class Bench:
             cell.stop()
             self.note("start to first byte served, ms", "celld", took.get("ms", float("nan")))
 
-    def bare(self):
+    def bare(self, mode):
         """The same bytes through nothing but system calls and OpenSSL: what no server can beat by much."""
-        for mode, row in (("file-tls", "64 MiB file h2+TLS, 1 stream, CPU-s/GiB"), ("file-tls", "64 MiB file HTTP/1.1+TLS, CPU-s/GiB"), ("proxy-tls", "64 MiB proxied h2+TLS, 1 stream, CPU-s/GiB"),
-                ("proxy-clear", "64 MiB proxied h2c, 1 stream, CPU-s/GiB")):
-            output = subprocess.run([BARE_LOOP, mode, self.run / "tls/cert.pem", self.run / "tls/key.pem", self.run / "www/64m.bin"], capture_output=True,
-                text=True, timeout=60)
-            if output.returncode:
-                raise RuntimeError(f"bare loop: {output.stderr}")
-            self.note(row, "bare loop", float(output.stdout))
+        output = subprocess.run([BARE_LOOP, mode, self.run / "tls/cert.pem", self.run / "tls/key.pem", self.run / "www/64m.bin"], capture_output=True,
+            text=True, timeout=60)
+        if output.returncode:
+            raise RuntimeError(f"bare loop: {output.stderr}")
+        return float(output.stdout)
 
     def measure(self):
         kinds = [kind for kind in PEERS if not self.arguments.peers or kind.name in self.arguments.peers.split(",")] + [Celld]
         for round in range(self.arguments.rounds):
             for kind in kinds if round % 2 == 0 else kinds[::-1]:
                 self.one_server(kind)
-            if self.wants("bare"):
-                self.bare()
         counts = (10000, 100000) if self.arguments.many else (10000,)
         if self.wants("tenants") or self.wants("change"):
             cell_rows.tenants(self, counts, self.wants("tenants"), self.wants("change"))
@@ -310,22 +316,34 @@ class Bench:
     # --- the table
 
     def best(self, row, by_server):
-        others = {name: statistics.median(values) for name, values in by_server.items() if name not in ("celld", "bare loop", "celld with few", "limit")}
+        others = {name: statistics.median(values) for name, values in by_server.items() if name not in BESIDES}
         return (max if "requests/s" in row else min)(others.items(), key=lambda item: item[1]) if others else None
 
-    def report(self):
-        names = [kind.name for kind in (Celld, *PEERS)] + ["bare loop", "celld with few", "limit"]
-        names = [name for name in names if any(name in by_server for by_server in self.results.values())]
-        print(f"\n{'':48}" + "".join(f"{name:>11.11}" for name in names) + f"{'celld / best peer':>28}{'spread':>14}")
+    def ratios(self):
+        """{row: {"best peer": name, "of best peer": [of each round], "of bare loop": [of each round]}}, as far as they are there."""
+        found = {}
         for row, by_server in self.results.items():
-            line = f"{row:48}" + "".join(f"{statistics.median(by_server[name]):11.2f}" if name in by_server else f"{'-':>11}" for name in names)
             best = self.best(row, by_server)
-            if best and "celld" in by_server:
-                ratios = sorted(a / b for a, b in zip(by_server["celld"], by_server[best[0]]))
-                line += f"{statistics.median(ratios):17.3f} {best[0]:10}{f'{ratios[0]:.2f}..{ratios[-1]:.2f}':>14}"
-            if "bare loop" in by_server and "celld" in by_server:
-                line += f"{statistics.median(by_server['celld']) / statistics.median(by_server['bare loop']):12.2f} x bare loop"
-            print(line)
+            for key, other in (("of best peer", best and best[0]), ("of bare loop", "bare loop")):
+                if "celld" in by_server and other in by_server:
+                    found.setdefault(row, {})[key] = [own / its for own, its in zip(by_server["celld"], by_server[other])]
+            if "of best peer" in found.get(row, ()):
+                found[row]["best peer"] = best[0]
+        return found
+
+    def report(self):
+        def summed(ratios, name=""):
+            return f"{statistics.median(ratios):17.3f} {name:10}{f'{min(ratios):.2f}..{max(ratios):.2f}':>14}"
+        names = [kind.name for kind in (Celld, *PEERS)] + list(BESIDES[1:])
+        names = [name for name in names if any(name in by_server for by_server in self.results.values())]
+        print(f"\n{'':58}" + "".join(f"{name:>11.11}" for name in names) + f"{'celld / best peer':>28}{'spread':>14}{'celld / bare loop':>28}{'spread':>14}")
+        ratios = self.ratios()
+        for row, by_server in self.results.items():
+            line = f"{row:58}" + "".join(f"{statistics.median(by_server[name]):11.2f}" if name in by_server else f"{'-':>11}" for name in names)
+            of = ratios.get(row, {})
+            line += summed(of["of best peer"], of["best peer"]) if "best peer" in of else f"{'-':>28}{'':14}"
+            line += summed(of["of bare loop"]) if "of bare loop" in of else ""
+            print(line.rstrip())
 
 
 def take_own_network():
@@ -342,7 +360,7 @@ def main():
     parser.add_argument("--peers", help=",".join(kind.name for kind in PEERS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2)
-    parser.add_argument("--rows", help="small,proxied,file,body,h2c,frames,h1,steady,handshakes,idle,bare,tenants,change,fairness,start")
+    parser.add_argument("--rows", help="small,proxied,file,body,h2c,frames,h1,steady,handshakes,idle,tenants,change,fairness,start")
     parser.add_argument("--many", action="store_true", help="also 100,000 participants")
     parser.add_argument("--json", type=pathlib.Path, default=bench.ROOT / "build/bench/peers.json")
     arguments = parser.parse_args()
@@ -352,7 +370,7 @@ def main():
         run.measure()
         run.report()
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(run.results, indent="\t"))
+        arguments.json.write_text(json.dumps(dict(run.results, ratios=run.ratios()), indent="\t"))
         print(f"\nraw figures: {arguments.json}")
     finally:
         run.close()

@@ -174,8 +174,9 @@ void contract_count(struct pull *pull, size_t bytes)
 void contract_count_sending(struct dp_worker *home)
 {
 	for (struct pull *pull = home->sending; pull != NULL; pull = pull->sending_next) {
-		if (pull->exchange->bytes_sent > pull->counted)
-			pull_count(pull, (size_t)(pull->exchange->bytes_sent - pull->counted));
+		uint64_t sent = exchange_sent(pull->exchange);
+		if (sent > pull->counted)
+			pull_count(pull, (size_t)(sent - pull->counted));
 	}
 }
 
