@@ -186,9 +186,7 @@ static bool build_text(struct call *call, const char *member)
 	buffer_printf(&call->body, "{\"%s\":", member);
 	buffer_append_json(&call->body, buffer_text(&value));
 	buffer_append_byte(&call->body, '}');
-	if (value.bytes != NULL)
-		wipe(value.bytes, value.length);
-	buffer_free(&value);
+	buffer_wipe(&value);
 	return is_read;
 }
 
@@ -297,9 +295,7 @@ static struct curl_slist *build_headers(const struct buffer *token)
 	buffer_printf(&line, "Authorization: Bearer %s", token->bytes);
 	struct curl_slist *headers = line.failed ? NULL : curl_slist_append(NULL, line.bytes);
 	struct curl_slist *more = headers == NULL ? NULL : curl_slist_append(headers, "Content-Type: application/json");
-	if (line.bytes != NULL)
-		wipe(line.bytes, line.length);
-	buffer_free(&line);
+	buffer_wipe(&line);
 	return more == NULL ? headers : more;
 }
 
@@ -469,9 +465,7 @@ int cellctl_ask(const struct command *command, const struct call *call, struct b
 		result = 0;
 	curl_slist_free_all(headers);
 	curl_easy_cleanup(curl);
-	if (token.bytes != NULL)
-		wipe(token.bytes, token.length);
-	buffer_free(&token);
+	buffer_wipe(&token);
 	buffer_free(&url);
 	return result;
 }

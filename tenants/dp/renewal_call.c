@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "server/answer.h"
+#include "server/base/secret.h"
 #include "tenants/dp/form.h"
 #include "tenants/dp/pull.h"
 #include "tenants/dp/renewal.h"
@@ -111,9 +112,7 @@ static void answer_tokens(struct renewal_call *call, struct text token)
 		dp_count(call->is_replay ? DP_RENEWAL_REPLAYED : DP_RENEWED);
 		answer_uncached(call->exchange, 200, buffer_text(&body));
 	}
-	if (body.bytes != NULL)
-		wipe(body.bytes, body.length);
-	buffer_free(&body);
+	buffer_wipe(&body);
 }
 
 static void on_token(void *context, enum status status, struct text token)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "server/base/log.h"
+#include "server/base/secret.h"
 #include "tenants/dp/consumer/renewal_request.h"
 #include "tenants/dp/signaling/flow_moves.h"
 #include "tenants/dp/state.h"
@@ -261,9 +262,7 @@ static void keep(struct holding *holding)
 	else
 		vault_secret_put(
 			home->dp->vault, text_of(holding->ctx), text_of(alias), buffer_text(&json), home->worker, on_kept, holding);
-	if (json.bytes != NULL)
-		wipe(json.bytes, json.length);
-	buffer_free(&json);
+	buffer_wipe(&json);
 }
 
 static bool adopt(struct holding *holding, const struct renewal_answer *renewed)
