@@ -181,8 +181,8 @@ static void test_what_goes_out(void **state)
 	}
 	assert_true(the_call.has_ended);
 	assert_true(text_equals(buffer_text(&the_call.sent), TEXT("7 bytes")));
-	assert_true(text_equals(buffer_text(&the_call.headers),
-		TEXT("accept: application/json\ncontent-type: text/plain\nx-more: 1\n")));
+	assert_true(text_equals(
+		buffer_text(&the_call.headers), TEXT("accept: application/json\ncontent-type: text/plain\nx-more: 1\n")));
 	assert_int_equal(the_call.url.port, 8080);
 	fetch_cancel(fetch);
 	assert_int_equal(heard.times, 0);
