@@ -136,12 +136,6 @@ static void on_proof(void *context, enum status status, struct text token)
 		finish(request, status, NULL);
 }
 
-static void append_claim(struct buffer *claims, const char *name, struct text value)
-{
-	buffer_printf(claims, ",\"%s\":", name);
-	buffer_append_json(claims, value);
-}
-
 static void print_claims(const struct participant *participant, const struct data_address *address,
 	struct text provider, int64_t now_ms, struct buffer *claims)
 {
@@ -152,11 +146,11 @@ static void print_claims(const struct participant *participant, const struct dat
 	buffer_append_number(claims, now_ms / 1000);
 	buffer_append(claims, TEXT(",\"exp\":"));
 	buffer_append_number(claims, now_ms / 1000 + PROOF_LIFETIME_S);
-	append_claim(claims, "iss", text_of(participant->identity));
-	append_claim(claims, "sub", text_of(participant->identity));
-	append_claim(claims, "aud", audience.length > 0 ? audience : provider);
-	append_claim(claims, "jti", text_of(jti));
-	append_claim(claims, "token", data_address_property(address, "authorization"));
+	buffer_append_member(claims, "iss", text_of(participant->identity));
+	buffer_append_member(claims, "sub", text_of(participant->identity));
+	buffer_append_member(claims, "aud", audience.length > 0 ? audience : provider);
+	buffer_append_member(claims, "jti", text_of(jti));
+	buffer_append_member(claims, "token", data_address_property(address, "authorization"));
 	buffer_append_byte(claims, '}');
 }
 
