@@ -119,7 +119,7 @@ int cellctl_print(const struct command *command, const struct call *call, const 
 		fputs(answer->bytes, stdout);
 		return 0;
 	}
-	static const struct json_limits limits = {64 * 1024 * 1024, 32, 4000000};
+	static const struct json_limits limits = {(size_t)64 * 1024 * 1024, 32, 4000000};
 	if (answer->length == 0 || command->shape == SHAPE_QUIET) {
 		puts("done");
 		return 0;

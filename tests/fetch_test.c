@@ -119,22 +119,22 @@ static void test_answers(void **state)
 {
 	static const struct {
 		const char *method;
-		int http;
 		int64_t length; /* what the head says */
 		struct step steps[STEPS_MAX];
-		enum status status;
 		const char *body;
+		int http;
+		enum status status;
 	} cases[] = {
-		{"GET", 200, 8, {{"12345678", BODY_END}}, STATUS_OK, "12345678"},
-		{"GET", 200, -1, {{"1234", BODY_MORE}, {"5678", BODY_MORE}, {NULL, BODY_END}}, STATUS_OK, "12345678"},
-		{"GET", 200, -1, {{"12", BODY_MORE}, {NULL, BODY_LATER}, {"34", BODY_END}}, STATUS_OK, "1234"},
-		{"GET", 404, 2, {{"no", BODY_END}}, STATUS_OK, "no"},
-		{"GET", 204, 0, {{NULL, BODY_END}}, STATUS_OK, ""},
-		{"GET", 200, -1, {{"1234", BODY_MORE}, {"56789", BODY_MORE}}, STATUS_TOO_LARGE, "123456789"},
-		{"GET", 200, -1, {{"123456789", BODY_END}}, STATUS_TOO_LARGE, "123456789"},
-		{"GET", 200, 9, {{NULL, BODY_FAILED}}, STATUS_TOO_LARGE, ""}, /* nothing of it is read */
-		{"GET", 200, 4, {{"12", BODY_MORE}, {NULL, BODY_FAILED}}, STATUS_UNAVAILABLE, "12"},
-		{"HEAD", 200, 1000, {{NULL, BODY_END}}, STATUS_OK, ""},
+		{"GET", 8, {{"12345678", BODY_END}}, "12345678", 200, STATUS_OK},
+		{"GET", -1, {{"1234", BODY_MORE}, {"5678", BODY_MORE}, {NULL, BODY_END}}, "12345678", 200, STATUS_OK},
+		{"GET", -1, {{"12", BODY_MORE}, {NULL, BODY_LATER}, {"34", BODY_END}}, "1234", 200, STATUS_OK},
+		{"GET", 2, {{"no", BODY_END}}, "no", 404, STATUS_OK},
+		{"GET", 0, {{NULL, BODY_END}}, "", 204, STATUS_OK},
+		{"GET", -1, {{"1234", BODY_MORE}, {"56789", BODY_MORE}}, "123456789", 200, STATUS_TOO_LARGE},
+		{"GET", -1, {{"123456789", BODY_END}}, "123456789", 200, STATUS_TOO_LARGE},
+		{"GET", 9, {{NULL, BODY_FAILED}}, "", 200, STATUS_TOO_LARGE}, /* nothing of it is read */
+		{"GET", 4, {{"12", BODY_MORE}, {NULL, BODY_FAILED}}, "12", 200, STATUS_UNAVAILABLE},
+		{"HEAD", 1000, {{NULL, BODY_END}}, "", 200, STATUS_OK},
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
