@@ -51,13 +51,40 @@ struct command {
 	const char *help;
 };
 
+/* The option is given; false: it has said that it is not. */
+bool cellctl_needs(const struct call *call, enum option option);
+
+/* cellctl_input.c */
+/* The file, or standard input for "-" and NULL. */
+bool cellctl_read(const char *path, struct buffer *into);
+/* The same; false: it has said why not. */
+bool cellctl_read_file(const char *path, struct buffer *into);
+/* For command.build: call->body; false: it has said what is wrong. */
+bool build_participant(struct call *call);
+bool build_activate(struct call *call);
+bool build_deactivate(struct call *call);
+bool build_entries(struct call *call);
+bool build_file(struct call *call);
+bool build_flow(struct call *call);
+bool build_token(struct call *call);
+bool build_secret(struct call *call);
+bool build_key(struct call *call);
+
+/* cellctl_print.c */
+/* Says so; EXIT_FAILED. */
+int cellctl_fail(const char *what);
+int cellctl_print_error(long status, const struct buffer *answer);
+/* In the command's shape; 0, or EXIT_FAILED. */
+int cellctl_print(const struct command *command, const struct call *call, const struct buffer *answer);
+
+/* cellctl_ask.c */
 /* The management token of the command line; false: it has said why not. */
 bool cellctl_token(const struct call *call, struct buffer *token);
-
-/* The file, or standard input for "-" and NULL; false: it has said why not. */
-bool cellctl_read_file(const char *path, struct buffer *into);
 /* One request with call->body; 0: `answer` is there; else it has been said what is wrong. */
 int cellctl_ask(const struct command *command, const struct call *call, struct buffer *answer);
+
+/* As command.run: the token itself. */
+int access_token_run(const struct command *command, struct call *call);
 
 /* cellctl_fabric.c */
 extern const struct command fabric_commands[];

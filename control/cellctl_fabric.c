@@ -66,9 +66,7 @@ static int cell_token(const struct command *command, struct call *call)
 	else if (result == 0)
 		result = fail("the answer is not JSON");
 	json_free(root);
-	if (answer.bytes != NULL)
-		wipe(answer.bytes, answer.room);
-	buffer_free(&answer);
+	buffer_wipe(&answer);
 	return result;
 }
 
@@ -188,15 +186,13 @@ static enum status write_agent(const char *folder, const char *name, int64_t lif
 		puts(file.bytes);
 	else if (error->length == 0)
 		buffer_printf(error, "%s: %s", file.bytes, status_text(status));
-	if (content.bytes != NULL)
-		wipe(content.bytes, content.room);
 	nkey_free(user);
 	credentials_free(credentials);
 	buffer_free(&signing);
 	buffer_free(&account);
 	buffer_free(&file);
 	buffer_free(&jwt);
-	buffer_free(&content);
+	buffer_wipe(&content);
 	return status;
 }
 

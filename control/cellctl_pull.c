@@ -238,12 +238,8 @@ static struct curl_slist *build_headers(struct transfer *transfer, bool goes_on)
 		if (headers != NULL && goes_on)
 			headers = curl_slist_append(headers, condition.bytes);
 	}
-	struct buffer *const secrets[] = {&token, &line};
-	for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++) {
-		if (secrets[i]->bytes != NULL)
-			wipe(secrets[i]->bytes, secrets[i]->length);
-		buffer_free(secrets[i]);
-	}
+	buffer_wipe(&token);
+	buffer_wipe(&line);
 	buffer_free(&condition);
 	return headers;
 }

@@ -1,4 +1,5 @@
-/* What the client's two HTTP/2 files share: a connection with its session, and the bodies of its calls. */
+/* What the client's HTTP/2 files share: a connection with its session, what it tells of answers, and the bodies of its
+ * calls. */
 #pragma once
 
 #include <nghttp2/nghttp2.h>
@@ -50,3 +51,9 @@ ssize_t h2_body_send(nghttp2_session *session, int32_t id, uint8_t *into, size_t
 /* The call ends for the connection: a stream that is still open is reset. */
 void h2_call_leave(struct client_call *call, uint32_t error_code);
 void h2_call_fail(struct client_call *call, uint32_t error_code, enum status why);
+/* The peer has not processed it, or it may be repeated: it waits for a connection again. */
+bool h2_call_retry(struct client_call *call);
+
+/* client_h2_answer.c: for every session. */
+extern nghttp2_session_callbacks *client_h2_callbacks;
+extern nghttp2_option *client_h2_options;

@@ -244,10 +244,15 @@ void origin_free_if_unused(struct origin *origin);
 enum status identity_check(const char *ca_file, struct buffer *error) MUST_CHECK;
 void identities_free(struct client *client);
 
-/* client_upstream.c: sockets */
+/* client_connect.c: coming up */
 enum status upstream_open(struct origin *origin, struct client_call *call) MUST_CHECK;
 /* The address it is connected to is one that this call's rules allow. */
 bool upstream_is_allowed(const struct upstream *upstream, const struct client_call *call);
+
+/* client_upstream.c: sockets that are there */
+/* It is up, or will not be. */
+void upstream_end_opening(struct upstream *upstream, bool may_share);
+void upstream_drop_socket(struct upstream *upstream);
 /* A call begins on a connection that is up. */
 void upstream_begin(struct upstream *upstream, struct client_call *call);
 /* A call lets go. */
@@ -266,7 +271,7 @@ void upstreams_check(struct client *client);
 void upstreams_close(struct client *client);
 void upstreams_bury(struct client *client);
 
-/* client_h1.c */
+/* client_h1_body.c */
 /* What was lent has been sent by now: empty blocks and pipes go back, the next reader finds the warm one. */
 void h1_lent_release(struct client *client);
 void h1_pipe_release(struct upstream *upstream);

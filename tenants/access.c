@@ -87,9 +87,7 @@ static enum status create_key(const char *file)
 		status = safe_file_create(folder, name, 0400, buffer_text(&der));
 	close(folder);
 	key_free(key);
-	if (der.bytes != NULL)
-		wipe(der.bytes, der.room);
-	buffer_free(&der);
+	buffer_wipe(&der);
 	return status == STATUS_CONFLICT ? STATUS_OK : status; /* another start was faster */
 }
 
@@ -126,9 +124,7 @@ static enum status own_key_load(const char *file, bool create, struct key **key,
 	}
 	if (status == STATUS_OK)
 		status = name_key(buffer_text(&content), key);
-	if (content.bytes != NULL)
-		wipe(content.bytes, content.room);
-	buffer_free(&content);
+	buffer_wipe(&content);
 	if (status == STATUS_FORBIDDEN)
 		buffer_printf(error, "access.key_file: %s must be readable by its owner alone (mode 0400)", file);
 	else if (status != STATUS_OK)

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "server/base/map.h"
-#include "server/client.h"
+#include "server/fetch.h"
 
 enum {
 	ENTRIES_MAX = 1024, /* on each worker */
@@ -38,9 +38,8 @@ struct entry {
 	uint64_t forced_ms; /* when the allowance was last counted */
 	unsigned forced;    /* what is left of it */
 	bool is_fetching;
-	struct client_call *call;
+	struct fetch *fetch;
 	struct timer *timer;
-	struct buffer body;
 	struct waiter *waiters, **waiters_end;
 	unsigned waiter_count;
 	char ctx[ID_LENGTH + 1];
@@ -93,10 +92,8 @@ static void entry_free(struct entry *entry)
 	*at = entry->next;
 	unlink_use(entry);
 	entry->home->count--;
-	if (entry->call != NULL)
-		client_call_close(entry->call);
+	fetch_cancel(entry->fetch);
 	timer_free(entry->timer);
-	buffer_free(&entry->body);
 	did_document_free(entry->document);
 	free(entry);
 }
@@ -172,12 +169,10 @@ static void answer(struct entry *entry, const struct waiter *waiter)
 
 static void finish(struct entry *entry, enum status status, struct did_document *document)
 {
-	if (entry->call != NULL)
-		client_call_close(entry->call);
-	entry->call = NULL;
+	fetch_cancel(entry->fetch);
+	entry->fetch = NULL;
 	if (entry->timer != NULL)
 		timer_cancel(entry->timer);
-	buffer_free(&entry->body);
 	/* a document that is still good outlives a failed try for a newer one */
 	uint64_t now_ms = worker_now_ms(entry->home->worker);
 	if (status == STATUS_OK || entry->document == NULL || now_ms >= entry->until_ms) {
@@ -202,57 +197,17 @@ static void finish(struct entry *entry, enum status status, struct did_document 
 		start_fetch(entry);
 }
 
-static void read_document(struct entry *entry)
+static void on_answer(void *context, enum status status, const struct fetch_answer *answer)
 {
+	struct entry *entry = context;
 	struct did_document *document = NULL;
-	enum status status = entry->body.failed
-							 ? STATUS_NO_MEMORY
-							 : did_document_parse(buffer_text(&entry->body), text_of(entry->did), &document);
-	finish(entry, status, document);
+	entry->fetch = NULL;
+	if (answer->http != 0 && answer->http != 200) /* how it ended does not matter then */
+		status = answer->http >= 500 || answer->http == 429 ? STATUS_UNAVAILABLE : STATUS_INVALID;
+	else if (status == STATUS_OK)
+		status = did_document_parse(answer->body, text_of(entry->did), &document);
+	finish(entry, status == STATUS_TOO_LARGE ? STATUS_INVALID : status, document);
 }
-
-static void on_readable(void *state, struct client_call *call)
-{
-	struct entry *entry = state;
-	for (;;) {
-		uint8_t bytes[8192];
-		size_t count = 0;
-		enum body_state result = client_call_read(call, bytes, sizeof(bytes), &count);
-		if (result == BODY_LATER)
-			return;
-		buffer_append(&entry->body, (struct text){(const char *)bytes, count});
-		if (result == BODY_FAILED || entry->body.length > DID_DOCUMENT_MAX) {
-			finish(entry, result == BODY_FAILED ? STATUS_UNAVAILABLE : STATUS_INVALID, NULL);
-			return;
-		}
-		if (result == BODY_END) {
-			read_document(entry);
-			return;
-		}
-	}
-}
-
-static void on_head(void *state, struct client_call *call, const struct client_response *response)
-{
-	struct entry *entry = state;
-	if (response->status == 200 && response->length <= DID_DOCUMENT_MAX)
-		on_readable(state, call);
-	else
-		finish(entry, response->status >= 500 || response->status == 429 ? STATUS_UNAVAILABLE : STATUS_INVALID, NULL);
-}
-
-static void on_writable(void *state, struct client_call *call)
-{
-	(void)state, (void)call;
-}
-
-static void on_failed(void *state, struct client_call *call, enum status why)
-{
-	(void)call;
-	finish(state, why == STATUS_PROTOCOL ? STATUS_UNAVAILABLE : why, NULL);
-}
-
-static const struct client_events events = {on_head, on_readable, on_writable, on_failed};
 
 static void on_time(void *context)
 {
@@ -261,30 +216,24 @@ static void on_time(void *context)
 
 static enum status call_host(struct entry *entry)
 {
-	static const struct header headers[] = {{{"accept", 6}, {"application/did+json, application/json", 38}}};
 	struct home *home = entry->home;
 	const struct participant *participant = registry_find(home->resolver->registry, text_of(entry->ctx));
-	struct buffer text = {0};
-	struct url url;
+	struct buffer address = {0};
 	if (participant == NULL)
 		return STATUS_UNAVAILABLE;
-	enum status status = did_web_url(text_of(entry->did), participant->signaling.allows_clear, &text);
-	if (status == STATUS_OK)
-		status = url_parse(buffer_text(&text), &url);
+	enum status status = did_web_url(text_of(entry->did), participant->signaling.allows_clear, &address);
 	if (status == STATUS_OK) {
 		struct address_rules addresses = participant_address_rules(participant);
-		const struct client_request request = {.tenant = text_of(entry->ctx),
-			.url = &url,
+		const struct fetch_order order = {.tenant = text_of(entry->ctx),
+			.address = buffer_text(&address),
 			.method = TEXT("GET"),
-			.headers = headers,
-			.header_count = 1,
+			.accept = TEXT("application/did+json, application/json"),
 			.rules = &addresses,
-			.read_ms = SILENCE_MS};
-		status = client_call_start(home->worker, &request, &events, entry, &entry->call);
-		if (status != STATUS_OK)
-			entry->call = NULL;
+			.timeout_ms = SILENCE_MS,
+			.answer_max = DID_DOCUMENT_MAX};
+		status = fetch_start(home->worker, &order, on_answer, entry, &entry->fetch);
 	}
-	buffer_free(&text);
+	buffer_free(&address);
 	return status;
 }
 

@@ -6,7 +6,7 @@
 
 #include "server/base/json.h"
 #include "server/base/log.h"
-#include "server/client.h"
+#include "server/fetch.h"
 
 enum {
 	BYTES_MAX = 1024 * 1024,
@@ -26,8 +26,7 @@ struct provider_keys {
 	atomic_bool is_asked;
 
 	struct timer *timer; /* the end of a fetch's patience, or the next fetch */
-	struct client_call *call;
-	struct buffer body;
+	struct fetch *fetch;
 	bool is_fetching, has_document; /* has_document: the discovery's is read, the set is on its way */
 	char *issuer, *found_url;       /* of the discovery document */
 	uint64_t began_ms;
@@ -41,11 +40,9 @@ static void start(struct provider_keys *keys, const char *address);
 
 static void end_fetch(struct provider_keys *keys)
 {
-	if (keys->call != NULL)
-		client_call_close(keys->call);
-	keys->call = NULL;
+	fetch_cancel(keys->fetch);
+	keys->fetch = NULL;
 	keys->is_fetching = false;
-	buffer_free(&keys->body);
 }
 
 static void fail(struct provider_keys *keys, const char *why)
@@ -63,16 +60,16 @@ static void fail(struct provider_keys *keys, const char *why)
 	timer_set(keys->timer, pause_ms < RETRY_MAX_MS ? pause_ms : RETRY_MAX_MS);
 }
 
-static void take_keys(struct provider_keys *keys)
+static void take_keys(struct provider_keys *keys, struct text body)
 {
 	struct buffer error = {0};
-	enum status status = keys->take(
-		keys->context, buffer_text(&keys->body), keys->issuer == NULL ? TEXT_NONE : text_of(keys->issuer), &error);
+	enum status status =
+		keys->take(keys->context, body, keys->issuer == NULL ? TEXT_NONE : text_of(keys->issuer), &error);
 	if (status != STATUS_OK) {
 		fail(keys, error.bytes == NULL ? status_text(status) : error.bytes);
 	} else {
 		if (!keys->has_keys || keys->failures > 0)
-			LOG(INFO, "access.keys_fetched", log_number("bytes", keys->body.length));
+			LOG(INFO, "access.keys_fetched", log_number("bytes", body.length));
 		keys->has_keys = true;
 		keys->failures = 0;
 		end_fetch(keys);
@@ -81,10 +78,10 @@ static void take_keys(struct provider_keys *keys)
 	buffer_free(&error);
 }
 
-static void take_discovery(struct provider_keys *keys)
+static void take_discovery(struct provider_keys *keys, struct text body)
 {
 	struct json *document = NULL;
-	enum status status = json_parse(buffer_text(&keys->body), NULL, &document);
+	enum status status = json_parse(body, NULL, &document);
 	struct text issuer = json_member_text(document, "issuer"), url = json_member_text(document, "jwks_uri");
 	free(keys->issuer);
 	free(keys->found_url);
@@ -102,73 +99,38 @@ static void take_discovery(struct provider_keys *keys)
 
 /* --- the call */
 
-static void on_readable(void *state, struct client_call *call)
+static void on_answer(void *context, enum status status, const struct fetch_answer *answer)
 {
-	struct provider_keys *keys = state;
-	for (;;) {
-		uint8_t bytes[8192];
-		size_t count = 0;
-		enum body_state result = client_call_read(call, bytes, sizeof(bytes), &count);
-		if (result == BODY_LATER)
-			return;
-		buffer_append(&keys->body, (struct text){(const char *)bytes, count});
-		if (result == BODY_FAILED || keys->body.failed || keys->body.length > BYTES_MAX) {
-			fail(keys, result == BODY_FAILED ? "the answer was cut off" : "the answer is too large");
-			return;
-		}
-		if (result != BODY_END)
-			continue;
-		if (keys->has_document || keys->discovery_url == NULL)
-			take_keys(keys);
-		else
-			take_discovery(keys);
-		return;
-	}
-}
-
-static void on_head(void *state, struct client_call *call, const struct client_response *response)
-{
-	if (response->status == 200 && response->length <= BYTES_MAX)
-		on_readable(state, call);
+	struct provider_keys *keys = context;
+	keys->fetch = NULL;
+	if (answer->http != 0 && answer->http != 200)
+		fail(keys, "the answer is not 200");
+	else if (status != STATUS_OK)
+		fail(keys, status == STATUS_TOO_LARGE ? "the answer is too large"
+				   : answer->http != 0        ? "the answer was cut off"
+											  : status_text(status));
+	else if (keys->has_document || keys->discovery_url == NULL)
+		take_keys(keys, answer->body);
 	else
-		fail(state, "the answer is not 200");
+		take_discovery(keys, answer->body);
 }
-
-static void on_writable(void *state, struct client_call *call)
-{
-	(void)state, (void)call;
-}
-
-static void on_failed(void *state, struct client_call *call, enum status why)
-{
-	(void)call;
-	fail(state, status_text(why));
-}
-
-static const struct client_events events = {on_head, on_readable, on_writable, on_failed};
 
 /* The operator says where it is: any address will do. */
 static void start(struct provider_keys *keys, const char *address)
 {
-	static const struct header headers[] = {{{"accept", 6}, {"application/json", 16}}};
 	static const struct network everywhere[] = {{.bits = 0}, {.bytes = {[10] = 0xff, [11] = 0xff}, .bits = 96}};
 	static const struct address_rules rules = {everywhere, 2};
-	struct url url;
-	enum status status = url_parse(text_of(address), &url);
+	const struct fetch_order order = {.tenant = TEXT("access"),
+		.address = text_of(address),
+		.method = TEXT("GET"),
+		.accept = TEXT("application/json"),
+		.rules = &rules,
+		.answer_max = BYTES_MAX};
 	keys->is_fetching = true;
-	if (status == STATUS_OK) {
-		const struct client_request request = {.tenant = TEXT("access"),
-			.url = &url,
-			.method = TEXT("GET"),
-			.headers = headers,
-			.header_count = 1,
-			.rules = &rules};
-		status = client_call_start(keys->worker, &request, &events, keys, &keys->call);
-	}
+	enum status status = fetch_start(keys->worker, &order, on_answer, keys, &keys->fetch);
 	if (status == STATUS_OK) {
 		timer_set(keys->timer, FETCH_MS);
 	} else {
-		keys->call = NULL;
 		fail(keys, status == STATUS_INVALID ? "not an address of http or https" : status_text(status));
 	}
 }
@@ -259,7 +221,6 @@ void provider_keys_free(struct provider_keys *keys)
 {
 	if (keys == NULL)
 		return;
-	buffer_free(&keys->body);
 	free(keys->discovery_url);
 	free(keys->jwks_url);
 	free(keys->issuer);

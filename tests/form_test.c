@@ -1,4 +1,4 @@
-/* Forms: one field, given once, decoded. */
+/* Forms: one field, given once, decoded; fields as they are written. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -33,8 +33,23 @@ static void test_find(void **state)
 	}
 }
 
+static void test_append(void **state)
+{
+	struct buffer form = {0};
+	char room[64];
+	struct text value = TEXT_NONE;
+	(void)state;
+	form_append(&form, "a", TEXT("x y+z&=\xc3\xa4~"));
+	form_append(&form, "b", TEXT("-._*09"));
+	form_append(&form, "c", TEXT_NONE);
+	assert_true(text_equals(buffer_text(&form), TEXT("a=x%20y%2Bz%26%3D%C3%A4%7E&b=-._*09&c=")));
+	assert_int_equal(form_find(buffer_text(&form), TEXT("a"), room, sizeof(room), &value), STATUS_OK);
+	assert_true(text_equals(value, TEXT("x y+z&=\xc3\xa4~")));
+	buffer_free(&form);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_find)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_find), cmocka_unit_test(test_append)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

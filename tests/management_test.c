@@ -12,10 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "no_provider_keys.h"
 #include "server/answer.h"
 #include "server/base/log.h"
 #include "tenants/cp/management.h"
-#include "tenants/provider_keys.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -51,25 +51,6 @@ void worker_pool_retire(struct worker_pool *of, void (*release)(void *object), v
 {
 	(void)of;
 	release(object);
-}
-
-/* No identity provider is asked here. */
-enum status provider_keys_open(struct worker_pool *of, const struct provider_source *source,
-	enum status (*take)(void *context, struct text jwks, struct text issuer, struct buffer *error), void *context,
-	struct provider_keys **keys)
-{
-	(void)of, (void)source, (void)take, (void)context, (void)keys;
-	return STATUS_UNAVAILABLE;
-}
-
-void provider_keys_ask(struct provider_keys *keys)
-{
-	(void)keys;
-}
-
-void provider_keys_free(struct provider_keys *keys)
-{
-	(void)keys;
 }
 
 /* Runs one task, waiting for it. */

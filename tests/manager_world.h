@@ -16,12 +16,12 @@
 #include "control/fabric/manager/manager_private.h"
 #include "control/fabric/orchestration/pm.h"
 #include "control/fabric/parked.h"
+#include "no_provider_keys.h"
 #include "server/answer.h"
 #include "server/base/clock.h"
 #include "server/base/id.h"
 #include "server/base/log.h"
 #include "state_fixture.h"
-#include "tenants/provider_keys.h"
 
 /* --- the worker: tasks in a list */
 
@@ -54,25 +54,6 @@ static void run_all(void)
 		}
 		fixture_run();
 	}
-}
-
-/* No identity provider is asked here. */
-enum status provider_keys_open(struct worker_pool *of, const struct provider_source *source,
-	enum status (*take)(void *context, struct text jwks, struct text issuer, struct buffer *error), void *context,
-	struct provider_keys **keys)
-{
-	(void)of, (void)source, (void)take, (void)context, (void)keys;
-	return STATUS_UNAVAILABLE;
-}
-
-void provider_keys_ask(struct provider_keys *keys)
-{
-	(void)keys;
-}
-
-void provider_keys_free(struct provider_keys *keys)
-{
-	(void)keys;
 }
 
 /* --- the engine's side of one exchange */

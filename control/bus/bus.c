@@ -1,52 +1,18 @@
-/* Requests, subscriptions and answers on the worker: who waits for what, and until when. */
+/* Requests, subscriptions and the state of the connection on the worker. */
 #include "control/bus/bus_private.h"
 
 #include <semaphore.h>
 #include <stdlib.h>
 
+#include "control/bus/waits.h"
 #include "server/base/clock.h"
 #include "server/base/id.h"
 #include "server/base/log.h"
 
 enum {
 	TICK_MS = 50,
-	ECHO_MS = 2000,       /* between round trips */
-	ECHO_LOST_MS = 10000, /* without hearing anything for so long the connection is given up */
-	REPLY_MAX = 160
-};
-
-static const char *const methods[] = {"none", "userinfo", "token", "nkey", "credentials", NULL};
-#define BUS(name, kind_, ...)                                                                                          \
-	{                                                                                                                  \
-		.key = #name, .kind = kind_, .offset = offsetof(struct bus_settings, name), __VA_ARGS__                        \
-	}
-const struct setting bus_settings_table[] = {
-	BUS(urls, SETTING_TEXTS, .help = "nats://host:port or tls://host:port of each server; empty: no messages at all"),
-	BUS(method, SETTING_CHOICE, .preset = "none", .choices = methods, .help = "how to log in"),
-	BUS(username, SETTING_TEXT, .maximum = 256, .help = "userinfo: the name; nkey: the public key U..."),
-	BUS(password_file, SETTING_TEXT, .maximum = 4096, .help = "userinfo: a file only its owner may read"),
-	BUS(token_file, SETTING_TEXT, .maximum = 4096, .help = "token: a file only its owner may read"),
-	BUS(nkey_seed_file, SETTING_TEXT, .maximum = 4096,
-		.help = "nkey: a file only its owner may read, holding the seed SU..."),
-	BUS(credentials_file, SETTING_TEXT, .maximum = 4096,
-		.help = "credentials: a file only its owner may read, with user JWT and seed; read at each connection"),
-	BUS(ca_file, SETTING_TEXT, .maximum = 4096,
-		.help = "who signs the servers' certificates (tls://); null: the system's"),
-	BUS(inbox, SETTING_TEXT, .preset = "_INBOX", .minimum = 1, .maximum = 64, .help = "first tokens of reply subjects"),
-	BUS(pending_max, SETTING_INTEGER, .preset = "65536", .minimum = 16, .maximum = 1000000,
-		.help = "messages that may wait to be sent; further ones are refused"),
-	BUS(reconnect_ms, SETTING_MILLISECONDS, .preset = "500 ms", .minimum = 10, .maximum = 60000,
-		.help = "pause before the next connection is tried"),
-};
-const size_t bus_settings_count = sizeof(bus_settings_table) / sizeof(bus_settings_table[0]);
-
-/* A request that waits for its answer; its place is in the reply subject, with how often the place was used. */
-struct waiting {
-	uint32_t generation, next_free;
-	bool is_used;
-	uint64_t deadline_ms;
-	void (*done)(void *context, enum status status, const struct bus_message *message);
-	void *context;
+	ECHO_MS = 2000,      /* between round trips */
+	ECHO_LOST_MS = 10000 /* without hearing anything for so long the connection is given up */
 };
 
 struct bus_subscription {
@@ -58,7 +24,7 @@ struct bus_subscription {
 	void *context;
 };
 
-enum { STATE_WATCHERS_MAX = 8, NO_PLACE = UINT32_MAX };
+enum { STATE_WATCHERS_MAX = 8 };
 struct state_watcher {
 	void (*changed)(void *context, bool is_up);
 	void *context;
@@ -76,8 +42,7 @@ struct bus {
 	char inbox[128]; /* "<prefix>.<random>" */
 	uint32_t numbers;
 	struct bus_subscription *subscriptions;
-	struct waiting *places;
-	uint32_t place_count, free_place, used;
+	struct waits waits;
 	struct state_watcher watchers[STATE_WATCHERS_MAX];
 	size_t watcher_count;
 	struct bus_consumer *consumers;
@@ -105,46 +70,6 @@ void bus_inbox(struct bus *bus, const char *kind, uint32_t number, struct buffer
 }
 
 /* --- requests */
-
-static uint32_t take_place(struct bus *bus)
-{
-	if (bus->free_place == NO_PLACE) {
-		uint32_t count = bus->place_count == 0 ? 64 : bus->place_count * 2;
-		struct waiting *places = count > 1U << 20 ? NULL : realloc(bus->places, count * sizeof(*places));
-		if (places == NULL)
-			return NO_PLACE;
-		for (uint32_t i = bus->place_count; i < count; i++) {
-			places[i] = (struct waiting){.next_free = bus->free_place};
-			bus->free_place = i;
-		}
-		bus->places = places;
-		bus->place_count = count;
-	}
-	uint32_t place = bus->free_place;
-	bus->free_place = bus->places[place].next_free;
-	bus->places[place].is_used = true;
-	bus->used++;
-	return place;
-}
-
-static void end_wait(struct bus *bus, uint32_t place, enum status status, const struct bus_message *message)
-{
-	struct waiting waiting = bus->places[place];
-	bus->places[place].is_used = false;
-	bus->places[place].generation++;
-	bus->places[place].next_free = bus->free_place;
-	bus->free_place = place;
-	bus->used--;
-	waiting.done(waiting.context, status, message);
-}
-
-static void end_all(struct bus *bus, enum status status)
-{
-	for (uint32_t i = 0; i < bus->place_count; i++) {
-		if (bus->places[i].is_used)
-			end_wait(bus, i, status, NULL);
-	}
-}
 
 /* A refusal that must not come inside the call. */
 struct refusal {
@@ -175,35 +100,21 @@ void bus_request(struct bus *bus, struct text subject, const struct bus_header *
 	uint64_t timeout_ms, void (*done)(void *context, enum status status, const struct bus_message *message),
 	void *context)
 {
-	uint32_t place = bus->is_up && !bus->is_over ? take_place(bus) : NO_PLACE;
+	bool may_ask = bus->is_up && !bus->is_over;
+	uint32_t place = may_ask ? waits_add(&bus->waits, clock_monotonic_ms() + timeout_ms, done, context) : NO_PLACE;
 	if (place == NO_PLACE) {
 		refuse_later(bus, bus->is_over ? STATUS_CLOSED : STATUS_UNAVAILABLE, done, context);
 		return;
 	}
-	struct waiting *waiting = &bus->places[place];
-	waiting->deadline_ms = clock_monotonic_ms() + timeout_ms;
-	waiting->done = done;
-	waiting->context = context;
 	char reply[REPLY_MAX];
-	int length = snprintf(reply, sizeof(reply), "%s.r.%u.%u", bus->inbox, place, waiting->generation);
-	if (!link_publish(bus->link, subject, (struct text){reply, (size_t)length}, headers, count, body))
-		waiting->deadline_ms = 0; /* the next tick ends it */
+	if (!link_publish(bus->link, subject, waits_reply(&bus->waits, place, bus->inbox, reply), headers, count, body))
+		waits_give_up(&bus->waits, place);
 }
 
 static void on_answer(void *context, const struct bus_message *message)
 {
 	struct bus *bus = context;
-	struct text rest = text_slice(message->subject, strlen(bus->inbox) + 3, message->subject.length);
-	struct text part = text_slice(rest, 0, text_find(rest, '.'));
-	uint64_t place, generation;
-	if (text_to_unsigned(part, UINT32_MAX, &place) != STATUS_OK ||
-		text_to_unsigned(text_slice(rest, part.length + 1, rest.length), UINT32_MAX, &generation) != STATUS_OK ||
-		place >= bus->place_count || !bus->places[place].is_used || bus->places[place].generation != generation)
-		return; /* too late */
-	if (message->status == 503 && message->body.length == 0)
-		end_wait(bus, (uint32_t)place, STATUS_UNAVAILABLE, NULL);
-	else
-		end_wait(bus, (uint32_t)place, STATUS_OK, message);
+	waits_answer(&bus->waits, bus->inbox, message);
 }
 
 /* --- core */
@@ -323,7 +234,7 @@ static void on_state(void *context, bool is_up, struct text why)
 	else
 		LOG(WARNING, "bus.down", log_text("why", why));
 	if (!is_up)
-		end_all(bus, STATUS_UNAVAILABLE);
+		waits_end(&bus->waits, STATUS_UNAVAILABLE);
 	consumers_state(bus, is_up);
 	directs_forget(bus, NULL);
 	for (size_t i = 0; i < bus->watcher_count && is_up != was_up; i++)
@@ -343,31 +254,21 @@ static void on_echo(void *context, enum status status, const struct bus_message 
 /* A request to oneself: the reply subject is the subject. */
 static void ask_echo(struct bus *bus, uint64_t now_ms)
 {
-	uint32_t place = take_place(bus);
+	uint32_t place = waits_add(&bus->waits, now_ms + ECHO_LOST_MS, on_echo, bus);
 	bus->echo_asked_ms = now_ms;
 	if (place == NO_PLACE)
 		return;
-	struct waiting *waiting = &bus->places[place];
-	*waiting = (struct waiting){.generation = waiting->generation,
-		.is_used = true,
-		.deadline_ms = now_ms + ECHO_LOST_MS,
-		.done = on_echo,
-		.context = bus};
 	char subject[REPLY_MAX];
-	int length = snprintf(subject, sizeof(subject), "%s.r.%u.%u", bus->inbox, place, waiting->generation);
 	bus->echo_sent_ns = clock_monotonic_ns();
-	if (!link_publish(bus->link, (struct text){subject, (size_t)length}, TEXT_NONE, NULL, 0, TEXT("")))
-		waiting->deadline_ms = 0;
+	if (!link_publish(bus->link, waits_reply(&bus->waits, place, bus->inbox, subject), TEXT_NONE, NULL, 0, TEXT("")))
+		waits_give_up(&bus->waits, place);
 }
 
 static void on_tick(void *context)
 {
 	struct bus *bus = context;
 	uint64_t now_ms = clock_monotonic_ms();
-	for (uint32_t i = 0; i < bus->place_count && bus->used > 0; i++) {
-		if (bus->places[i].is_used && bus->places[i].deadline_ms <= now_ms)
-			end_wait(bus, i, bus->places[i].deadline_ms == 0 ? STATUS_UNAVAILABLE : STATUS_TIMEOUT, NULL);
-	}
+	waits_tick(&bus->waits, now_ms);
 	if (bus->is_up && now_ms - bus->echo_asked_ms >= ECHO_MS)
 		ask_echo(bus, now_ms);
 	if (bus->is_up && now_ms - bus->echo_heard_ms > ECHO_LOST_MS) {
@@ -395,7 +296,7 @@ static void finish(struct task *task)
 	struct bus *bus = (struct bus *)((char *)task - offsetof(struct bus, finish));
 	bus->is_over = true;
 	bus->is_up = false;
-	end_all(bus, STATUS_CLOSED);
+	waits_end(&bus->waits, STATUS_CLOSED);
 	consumers_end(bus);
 	directs_forget(bus, NULL);
 	timer_free(bus->tick);
@@ -416,7 +317,7 @@ enum status bus_open(const struct bus_settings *settings, struct worker *worker,
 	char id[ID_LENGTH + 1];
 	id_random(id);
 	made->worker = worker;
-	made->free_place = NO_PLACE;
+	waits_init(&made->waits);
 	made->since_ms = clock_monotonic_ms();
 	snprintf(made->why, sizeof(made->why), "not connected yet");
 	snprintf(made->inbox, sizeof(made->inbox), "%s.%.16s", settings->inbox, id);
@@ -476,7 +377,7 @@ void bus_close(struct bus *bus)
 		finish(&bus->finish); /* the workers have never run, or not any more */
 	sem_destroy(&bus->is_finished);
 	link_free(bus->link);
-	free(bus->places);
+	waits_free(&bus->waits);
 	free(bus);
 }
 

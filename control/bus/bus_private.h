@@ -6,6 +6,8 @@
 #include "control/bus/bus.h"
 #include "control/bus/link.h"
 
+enum { SUBJECT_MAX = 512 };
+
 struct worker *bus_worker(struct bus *bus);
 struct bus_consumer **bus_consumers(struct bus *bus);
 struct bus_direct **bus_directs(struct bus *bus);

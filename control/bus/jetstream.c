@@ -5,7 +5,7 @@
 #include "control/bus/bus_private.h"
 #include "server/base/json.h"
 
-enum { API_MS = 5000, PUBLISH_MS = 5000, SUBJECT_MAX = 512 };
+enum { API_MS = 5000, PUBLISH_MS = 5000 };
 enum { ERROR_NO_ROOM = 10023, ERROR_STORE_FAILED = 10077 };
 enum { ERROR_WRONG_LAST_SEQUENCE = 10071, ERROR_SUBJECTS_OVERLAP = 10065, ERROR_NAME_IN_USE = 10058 };
 

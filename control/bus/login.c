@@ -118,9 +118,7 @@ static bool set_method(const struct login *login, natsOptions *options, struct b
 						 : natsOptions_SetNKeyFromSeed(options, login->username, login->secret_file);
 		break;
 	}
-	if (secret.bytes != NULL)
-		wipe(secret.bytes, secret.room);
-	buffer_free(&secret);
+	buffer_wipe(&secret);
 	if (is_read && status != NATS_OK)
 		buffer_printf(error, "credentials: %s", natsStatus_GetText(status));
 	return is_read && status == NATS_OK;

@@ -205,9 +205,7 @@ enum status nkey_seed(const struct nkey *nkey, struct buffer *into)
 		wipe(seed, sizeof(seed));
 	}
 	wipe(bytes, sizeof(bytes));
-	if (der.bytes != NULL)
-		wipe(der.bytes, der.room);
-	buffer_free(&der);
+	buffer_wipe(&der);
 	return status == STATUS_OK && into->failed ? STATUS_NO_MEMORY : status;
 }
 
@@ -233,9 +231,7 @@ static enum status create_file(int folder, const char *name, enum nkey_kind kind
 	buffer_append_byte(&seed, '\n');
 	if (status == STATUS_OK)
 		status = seed.failed ? STATUS_NO_MEMORY : safe_file_create(folder, name, 0400, buffer_text(&seed));
-	if (seed.bytes != NULL)
-		wipe(seed.bytes, seed.room);
-	buffer_free(&seed);
+	buffer_wipe(&seed);
 	nkey_free(nkey);
 	return status == STATUS_CONFLICT ? STATUS_OK : status; /* another start was faster */
 }
@@ -266,9 +262,7 @@ enum status nkey_open(const char *file, enum nkey_kind kind, bool create, struct
 		seed.length--;
 	if (status == STATUS_OK)
 		status = nkey_from_seed(seed, kind, nkey);
-	if (content.bytes != NULL)
-		wipe(content.bytes, content.room);
-	buffer_free(&content);
+	buffer_wipe(&content);
 	if (status == STATUS_FORBIDDEN)
 		buffer_printf(error, "%s must be readable by its owner alone (mode 0400)", file);
 	else if (status == STATUS_INVALID || status == STATUS_TOO_LARGE)

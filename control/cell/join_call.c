@@ -163,9 +163,7 @@ static void join(struct join_call *call)
 		buffer_append(&call->answer, TEXT("the manager's answer has no nonce"));
 	}
 	free(nonce);
-	if (body.bytes != NULL)
-		wipe(body.bytes, body.room); /* the token */
-	buffer_free(&body);
+	buffer_wipe(&body); /* the token */
 	buffer_free(&url);
 }
 

@@ -35,9 +35,7 @@ static bool write_credentials(struct membership *membership, struct text jwt)
 	if (status != STATUS_OK)
 		LOG(ERROR, "cell.credentials_unwritten", log_text("file", text_of(membership->credentials_file)),
 			log_text("why", text_of(status_text(status))));
-	if (content.bytes != NULL)
-		wipe(content.bytes, content.room);
-	buffer_free(&content);
+	buffer_wipe(&content);
 	return status == STATUS_OK;
 }
 
@@ -249,7 +247,5 @@ void membership_ask(void *context)
 	membership->asked_ms = clock_boot_ms();
 	if (!join_call_ask(membership->call, &asked, on_join_answered, membership))
 		ask_later(membership, (uint64_t)membership->settings->retry_ms);
-	if (token.bytes != NULL)
-		wipe(token.bytes, token.room);
-	buffer_free(&token);
+	buffer_wipe(&token);
 }

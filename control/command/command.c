@@ -83,12 +83,6 @@ void command_free(struct command *command)
 	command->root = NULL;
 }
 
-static void print_text(struct buffer *into, const char *name, struct text value)
-{
-	buffer_printf(into, ",\"%s\":", name);
-	buffer_append_json(into, value);
-}
-
 static void print_number(struct buffer *into, const char *name, int64_t value)
 {
 	buffer_printf(into, ",\"%s\":%" PRId64, name, value);
@@ -97,14 +91,14 @@ static void print_number(struct buffer *into, const char *name, int64_t value)
 void command_print(struct buffer *into, const struct command *command, struct text args)
 {
 	buffer_append(into, TEXT("{\"v\":1"));
-	print_text(into, "cmdId", command->id);
-	print_text(into, "cell", command->cell);
+	buffer_append_member(into, "cmdId", command->id);
+	buffer_append_member(into, "cell", command->cell);
 	print_number(into, "cellEpoch", command->cell_epoch);
 	print_number(into, "term", command->term);
 	print_number(into, "seq", command->seq);
-	print_text(into, "vpa", command->vpa);
+	buffer_append_member(into, "vpa", command->vpa);
 	print_number(into, "vpaEpoch", command->vpa_epoch);
-	print_text(into, "op", text_of(command_op_name(command->op)));
+	buffer_append_member(into, "op", text_of(command_op_name(command->op)));
 	buffer_append(into, TEXT(",\"args\":"));
 	buffer_append(into, args);
 	buffer_append_byte(into, '}');
@@ -156,12 +150,12 @@ void command_answer_free(struct command_answer *answer)
 void command_answer_print(struct buffer *into, const struct command_answer *answer)
 {
 	buffer_append(into, TEXT("{\"v\":1"));
-	print_text(into, "cmdId", answer->id);
-	print_text(into, "cell", answer->cell);
+	buffer_append_member(into, "cmdId", answer->id);
+	buffer_append_member(into, "cell", answer->cell);
 	print_number(into, "cellEpoch", answer->cell_epoch);
 	print_number(into, "seq", answer->seq);
-	print_text(into, "status", text_of(statuses[answer->status]));
-	print_text(into, "code", answer->code);
+	buffer_append_member(into, "status", text_of(statuses[answer->status]));
+	buffer_append_member(into, "code", answer->code);
 	if (answer->applied_seq > 0)
 		print_number(into, "appliedSeq", answer->applied_seq);
 	buffer_append_byte(into, '}');

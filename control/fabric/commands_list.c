@@ -14,20 +14,14 @@ static int64_t age_of(const struct outbox_item *item, int64_t wall_ms)
 	return item->at_ms > 0 && item->at_ms < wall_ms ? wall_ms - item->at_ms : 0;
 }
 
-static void append_text(struct buffer *into, const char *name, struct text value)
-{
-	buffer_printf(into, ",\"%s\":", name);
-	buffer_append_json(into, value);
-}
-
 static void append_command(struct buffer *into, const struct outbox_item *item, int64_t wall_ms)
 {
 	buffer_printf(into, "\"ageMs\":%" PRId64, age_of(item, wall_ms));
-	append_text(into, "op", text_of(command_op_name(item->op)));
-	append_text(into, "vpa", item->vpa);
+	buffer_append_member(into, "op", text_of(command_op_name(item->op)));
+	buffer_append_member(into, "vpa", item->vpa);
 	buffer_printf(into, ",\"seq\":%" PRId64 ",\"vpaEpoch\":%" PRId64 ",\"sent\":%u,\"failed\":%u", item->seq,
 		item->vpa_epoch, item->attempts, item->failures);
-	append_text(into, "id", item->id);
+	buffer_append_member(into, "id", item->id);
 }
 
 static void answer(struct rest_call *call, struct buffer *text)
@@ -97,7 +91,7 @@ static void list_cells(struct rest_call *call)
 			commands_asked(commands, cell->cell) != NULL ? "true" : "false");
 		append_command(&text, cell->oldest, wall_ms);
 		buffer_printf(&text, "},\"oldestAgeMs\":%" PRId64, age_of(cell->oldest, wall_ms));
-		append_text(&text, "oldestOp", text_of(command_op_name(cell->oldest->op)));
+		buffer_append_member(&text, "oldestOp", text_of(command_op_name(cell->oldest->op)));
 		buffer_append(&text, cell->next == NULL ? TEXT("}") : TEXT("},"));
 		census.first = cell->next;
 		table_remove(&census.cells, &cell->link);

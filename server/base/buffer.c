@@ -122,6 +122,14 @@ void buffer_append_json(struct buffer *buffer, struct text text)
 	buffer_append_byte(buffer, '"');
 }
 
+void buffer_append_member(struct buffer *buffer, const char *name, struct text text)
+{
+	buffer_append_byte(buffer, ',');
+	buffer_append_json(buffer, text_of(name));
+	buffer_append_byte(buffer, ':');
+	buffer_append_json(buffer, text);
+}
+
 struct text buffer_text(const struct buffer *buffer)
 {
 	return (struct text){buffer->bytes, buffer->length};

@@ -17,6 +17,12 @@ void wipe(void *bytes, size_t length)
 		explicit_bzero(bytes, length);
 }
 
+void buffer_wipe(struct buffer *buffer)
+{
+	wipe(buffer->bytes, buffer->room);
+	buffer_free(buffer);
+}
+
 struct secret *secret_new(struct text bytes)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);

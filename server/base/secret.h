@@ -15,3 +15,5 @@ struct text secret_expose(const struct secret *secret);
 void secret_free(struct secret *secret);
 /* Overwrites memory in a way the compiler keeps. */
 void wipe(void *bytes, size_t length);
+/* Wipes, then frees. */
+void buffer_wipe(struct buffer *buffer);

@@ -95,6 +95,8 @@ void buffer_printf(struct buffer *buffer, const char *format, ...) __attribute__
 enum status buffer_invalid(struct buffer *buffer, const char *name, const char *what);
 /* A quoted JSON string; every byte that is not valid UTF-8 or is a control becomes an escape. */
 void buffer_append_json(struct buffer *buffer, struct text text);
+/* ,"name":"text", the empty text when it is absent. */
+void buffer_append_member(struct buffer *buffer, const char *name, struct text text);
 struct text buffer_text(const struct buffer *buffer);
 /* Hands the bytes over to the caller (free()), leaving the buffer empty. */
 char *buffer_take(struct buffer *buffer);

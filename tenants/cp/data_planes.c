@@ -83,13 +83,6 @@ const char *data_plane_add(struct transaction *transaction, struct text ctx, con
 	return wrong;
 }
 
-static void on_stored(void *context, enum status status, int64_t revision)
-{
-	struct call *call = context;
-	(void)revision;
-	call_go_on(call, status, call_finish);
-}
-
 void data_plane_put(struct call *call, struct text body)
 {
 	bool is_added = false;
@@ -107,13 +100,13 @@ void data_plane_put(struct call *call, struct text body)
 		return;
 	}
 	call->status = 200;
-	call_submit(call, transaction, on_stored);
+	call_submit(call, transaction, call_on_stored);
 }
 
 /* One that is not there is gone. */
 static void on_removed(void *context, enum status status, int64_t revision)
 {
-	on_stored(context, status == STATUS_NOT_FOUND ? STATUS_OK : status, revision);
+	call_on_stored(context, status == STATUS_NOT_FOUND ? STATUS_OK : status, revision);
 }
 
 void data_plane_delete(struct call *call, struct text body)

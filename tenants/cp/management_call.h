@@ -60,6 +60,8 @@ void call_go_on(struct call *call, enum status status, void (*next)(struct call 
 void call_finish(struct call *call);
 void call_submit(struct call *call, struct transaction *transaction,
 	void (*done)(void *context, enum status status, int64_t revision));
+/* The same for call_submit, with call_finish as the next. */
+void call_on_stored(void *context, enum status status, int64_t revision);
 /* The body as an object in call->body; else it has answered. */
 bool call_parse(struct call *call, struct text body);
 /* Of call->ctx; NULL: it has answered. */
@@ -74,6 +76,13 @@ static inline bool json_name_is(const struct json *member, const char *name)
  * (NULL: none) has them. False: out of memory. */
 bool participant_print_record(
 	const struct json *change, const struct json *before, int64_t created_ms, struct buffer *into);
+
+/* participants.c */
+void participant_create(struct call *call, struct text body);
+void participants_list(struct call *call, struct text body);
+void participant_show(struct call *call, struct text body);
+void participant_replace(struct call *call, struct text body);
+void participant_delete(struct call *call, struct text body);
 
 /* data_planes.c */
 void data_plane_put(struct call *call, struct text body);

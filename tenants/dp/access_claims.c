@@ -17,21 +17,15 @@ struct access_claims access_claims_of(const struct participant *participant, str
 		.expires_s = end_s};
 }
 
-static void append_text(struct buffer *into, const char *name, struct text value)
-{
-	buffer_printf(into, ",\"%s\":", name);
-	buffer_append_json(into, value);
-}
-
 enum status access_claims_print(const struct access_claims *claims, struct buffer *into)
 {
 	buffer_printf(into, "{\"iat\":%lld,\"exp\":%lld", (long long)claims->issued_s, (long long)claims->expires_s);
-	append_text(into, "iss", claims->identity);
-	append_text(into, "sub", claims->identity);
-	append_text(into, "aud", claims->audience);
-	append_text(into, "jti", claims->jti);
-	append_text(into, "ctx", claims->ctx);
-	append_text(into, "flow", claims->flow);
+	buffer_append_member(into, "iss", claims->identity);
+	buffer_append_member(into, "sub", claims->identity);
+	buffer_append_member(into, "aud", claims->audience);
+	buffer_append_member(into, "jti", claims->jti);
+	buffer_append_member(into, "ctx", claims->ctx);
+	buffer_append_member(into, "flow", claims->flow);
 	buffer_append_byte(into, '}');
 	return into->failed ? STATUS_NO_MEMORY : STATUS_OK;
 }

@@ -1,5 +1,7 @@
-/* Forms: reading a field. */
+/* Forms: reading and writing a field. */
 #include "tenants/dp/form.h"
+
+#include <ctype.h>
 
 #include "server/path.h"
 
@@ -34,4 +36,19 @@ enum status form_find(struct text form, struct text name, char *room, size_t siz
 		found = equals == part.length ? TEXT("") : text_slice(part, equals + 1, part.length);
 	}
 	return found.bytes == NULL ? STATUS_NOT_FOUND : decode(found, room, size, value);
+}
+
+void form_append(struct buffer *form, const char *name, struct text value)
+{
+	if (form->length > 0)
+		buffer_append_byte(form, '&');
+	buffer_append(form, text_of(name));
+	buffer_append_byte(form, '=');
+	for (size_t i = 0; i < value.length; i++) {
+		unsigned char byte = (unsigned char)value.bytes[i];
+		if (isalnum(byte) || byte == '-' || byte == '.' || byte == '_' || byte == '*')
+			buffer_append_byte(form, (char)byte);
+		else
+			buffer_printf(form, "%%%02X", byte);
+	}
 }

@@ -8,9 +8,11 @@
 #include <string.h>
 
 #include "server/answer.h"
+#include "server/base/secret.h"
 #include "tenants/dp/form.h"
 #include "tenants/dp/pull.h"
 #include "tenants/dp/renewal.h"
+#include "tenants/dp/token.h"
 #include "tenants/dp/token_issue.h"
 
 enum { BODY_MAX = 16384, LEEWAY_S = 30, PROOF_LIFETIME_S = 3600, ATTEMPTS_MAX = 6, ATTEMPT_MS = 20, FIELD_MAX = 512 };
@@ -111,9 +113,7 @@ static void answer_tokens(struct renewal_call *call, struct text token)
 		dp_count(call->is_replay ? DP_RENEWAL_REPLAYED : DP_RENEWED);
 		answer_uncached(call->exchange, 200, buffer_text(&body));
 	}
-	if (body.bytes != NULL)
-		wipe(body.bytes, body.length);
-	buffer_free(&body);
+	buffer_wipe(&body);
 }
 
 static void on_token(void *context, enum status status, struct text token)
@@ -293,15 +293,6 @@ static void on_key(void *context, enum status status, const struct key *key)
 		refuse_proof(call);
 }
 
-static const struct key *find_key(const struct participant *participant, struct text kid)
-{
-	for (size_t i = 0; kid.length > 0 && i < participant->key_count; i++) {
-		if (text_equals(key_id(participant->keys[i]), kid))
-			return participant->keys[i];
-	}
-	return NULL;
-}
-
 /* What an access token of ours says, perhaps an expired one: the flow's id in call->flow. */
 static bool check_claims(
 	struct renewal_call *call, const struct participant *participant, const struct access_claims *claims)
@@ -328,7 +319,7 @@ static bool check_signed(struct renewal_call *call, const struct participant *pa
 	struct access_claims claims;
 	if (token.length == 0 || token.length > TOKEN_BYTES_MAX || jws_parse(token, &jws) != STATUS_OK)
 		return false;
-	const struct key *key = find_key(participant, jws.kid);
+	const struct key *key = token_key(participant, jws.kid);
 	bool is_good = key != NULL && jws_verify(&jws, key) == STATUS_OK && access_claims_read(jws.claims, &claims) &&
 				   check_claims(call, participant, &claims);
 	jws_free(&jws);

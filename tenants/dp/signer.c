@@ -7,6 +7,7 @@
 #include "server/base/log.h"
 #include "tenants/dp/signaling/key_mapping.h"
 #include "tenants/dp/state.h"
+#include "tenants/dp/token.h"
 #include "tenants/jose/jws.h"
 
 enum { KEY_WAIT_MS = 1000 };
@@ -183,15 +184,6 @@ static void on_key(void *context, enum status status, struct text jwk)
 /* --- the key of the tenant's mapping: its public half becomes a record under the mapping's kid, so that what it signs
  * can be checked */
 
-static const struct key *find_key(const struct participant *participant, struct text kid)
-{
-	for (size_t i = 0; i < participant->key_count; i++) {
-		if (text_equals(key_id(participant->keys[i]), kid))
-			return participant->keys[i];
-	}
-	return NULL;
-}
-
 static void on_public_stored(void *context, enum status status, int64_t revision)
 {
 	struct signing *signing = context;
@@ -200,7 +192,7 @@ static void on_public_stored(void *context, enum status status, int64_t revision
 	(void)revision;
 	if (status != STATUS_OK)
 		finish(signing, status == STATUS_NOT_FOUND || status == STATUS_NO_MEMORY ? status : STATUS_UNAVAILABLE);
-	else if (participant != NULL && mapping != NULL && find_key(participant, text_of(mapping->kid)) == NULL)
+	else if (participant != NULL && mapping != NULL && token_key(participant, text_of(mapping->kid)) == NULL)
 		finish(signing, STATUS_UNAVAILABLE); /* it did not become one of his */
 	else
 		sign(signing);
@@ -243,7 +235,7 @@ static void sign_mapped(
 	struct signing *signing, const struct participant *participant, const struct key_mapping *mapping)
 {
 	struct text ctx = text_of(signing->ctx), alias = text_of(mapping->key_name);
-	const struct key *key = find_key(participant, text_of(mapping->kid));
+	const struct key *key = token_key(participant, text_of(mapping->kid));
 	enum status status = key == NULL ? STATUS_OK : make_input(signing, participant, key, true);
 	if (status != STATUS_OK)
 		finish(signing, status);

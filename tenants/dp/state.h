@@ -139,7 +139,3 @@ struct dp_worker *dp_here(const struct dp *dp, struct worker *worker);
 /* records.c: the listener that keeps the maps, and the end of a participant. */
 void records_listen(struct dp *dp);
 void records_free(struct dp *dp);
-/* The totals a cell has stored for an agreement; is_counted: this process has counted them itself. */
-enum status records_book(struct dp *dp, struct text ctx, struct text agreement, struct text cell,
-	const struct book_totals *totals, bool is_counted) MUST_CHECK;
-void records_forget_book(struct dp *dp, struct text ctx, struct text agreement, struct text cell);

@@ -188,7 +188,7 @@ static enum status read_claims(
 	return access_claims_read(claims, &read) ? judge(&read, participant, now_ms, verdict) : STATUS_UNAUTHORIZED;
 }
 
-static const struct key *find_key(const struct participant *participant, struct text kid)
+const struct key *token_key(const struct participant *participant, struct text kid)
 {
 	for (size_t i = 0; kid.length > 0 && i < participant->key_count; i++) {
 		if (text_equals(key_id(participant->keys[i]), kid))
@@ -206,7 +206,7 @@ enum status verdicts_verify(struct verdicts *verdicts, const struct participant 
 	enum status status = jws_parse(token, &jws);
 	if (status != STATUS_OK)
 		return status == STATUS_NO_MEMORY ? status : STATUS_UNAUTHORIZED;
-	struct verdict found = {.token = token, .key = find_key(participant, jws.kid)};
+	struct verdict found = {.token = token, .key = token_key(participant, jws.kid)};
 	status = found.key == NULL ? STATUS_UNAUTHORIZED : jws_verify(&jws, found.key);
 	if (status == STATUS_OK)
 		status = read_claims(jws.claims, participant, now_ms, &found);

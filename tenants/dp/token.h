@@ -39,3 +39,5 @@ enum status verdicts_take(struct verdicts *verdicts, const struct participant *p
 	const struct access_claims *claims, uint64_t epoch, int64_t now_ms, const struct verdict **verdict) MUST_CHECK;
 /* The token in an Authorization value: "Bearer x" in any case, or the bare token; TEXT_NONE when neither. */
 struct text token_of(struct text authorization);
+/* The participant's own public key of this kid; NULL: none, or an empty kid. */
+const struct key *token_key(const struct participant *participant, struct text kid);

@@ -1,42 +1,11 @@
 /* The store: transactions queue for one thread, which commits many at once, tells the listeners, and completes. */
-#include "tenants/store/store.h"
-
-#include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "server/base/config.h"
-#include "server/base/log.h"
-#include "tenants/store/apply.h"
-#include "tenants/store/listing.h"
-#include "tenants/store/transaction.h"
+#include "tenants/store/store_private.h"
 
-enum { LISTENERS_MAX = 8, BATCH_MAX = 256, TOMBSTONES = 1000000 };
-
-/* --- the store */
-
-struct store {
-	const struct backend *backend;
-	void *database;
-	struct worker_pool *pool;
-	struct store_settings settings;
-	struct store_listener listeners[LISTENERS_MAX];
-	unsigned listener_count;
-	int64_t revision; /* the newest that the listeners know */
-	atomic_bool is_healthy, is_left_behind;
-	pthread_t thread;
-	bool has_thread;
-	pthread_mutex_t lock; /* of what follows */
-	pthread_cond_t filled;
-	struct transaction *queue, **queue_end;
-	struct listing *listings, **listings_end;
-	size_t queued; /* of both */
-	bool is_closing;
-};
+enum { TOMBSTONES = 1000000 };
 
 enum status store_open(
 	const struct store_settings *settings, struct worker_pool *pool, struct store **store, struct buffer *error)
@@ -73,7 +42,7 @@ void store_listen(struct store *store, const struct store_listener *listener)
 	store->listeners[store->listener_count++] = *listener;
 }
 
-static bool tell(void *context, const struct record *record)
+bool store_tell(void *context, const struct record *record)
 {
 	struct store *store = context;
 	if (store->backend->told != NULL)
@@ -83,192 +52,12 @@ static bool tell(void *context, const struct record *record)
 	return true;
 }
 
-static void tell_end(struct store *store)
+void store_tell_end(struct store *store)
 {
 	for (unsigned i = 0; i < store->listener_count; i++) {
 		if (store->listeners[i].on_batch != NULL)
 			store->listeners[i].on_batch(store->listeners[i].context);
 	}
-}
-
-/* --- the thread */
-
-struct completion {
-	struct transaction *transactions;
-};
-
-/* Every worker has seen the changes: the askers may be told. */
-static void complete(void *context)
-{
-	struct completion *completion = context;
-	struct transaction *transaction = completion->transactions;
-	while (transaction != NULL) {
-		struct transaction *next = transaction->next;
-		if (transaction->worker == NULL)
-			transaction_complete(&transaction->task);
-		else {
-			transaction->task.run = transaction_complete;
-			worker_post(transaction->worker, &transaction->task);
-		}
-		transaction = next;
-	}
-	free(completion);
-}
-
-static void complete_behind_barrier(struct store *store, struct transaction *batch)
-{
-	struct completion *completion = malloc(sizeof(*completion));
-	if (completion == NULL)
-		abort(); /* committed and nobody to tell: better restarted */
-	completion->transactions = batch;
-	worker_pool_barrier(store->pool, complete, completion);
-}
-
-static void fail_all(struct transaction *batch, enum status status)
-{
-	for (struct transaction *transaction = batch; transaction != NULL; transaction = transaction->next)
-		transaction->status = status;
-}
-
-/* May the other transactions of the batch go on? Only when the database has judged this one, not failed at it. */
-static bool is_verdict(enum status status)
-{
-	return status == STATUS_OK || status == STATUS_CONFLICT || status == STATUS_NOT_FOUND || status == STATUS_INVALID;
-}
-
-static enum status apply_all(struct store *store, struct transaction *batch, struct newspaper *paper)
-{
-	for (struct transaction *transaction = batch; transaction != NULL; transaction = transaction->next) {
-		struct newspaper page;
-		int64_t revision = 0;
-		newspaper_begin(&page);
-		transaction->status = STATUS_INVALID;
-		if (transaction->is_text)
-			transaction->status = transaction_apply(store->backend, store->database,
-				&(struct changes){transaction->changes, transaction->count}, newspaper_add_loaded, &page, &revision);
-		/* what a refused one would have written counts for nothing: others will have these revisions */
-		transaction->revision = transaction->status == STATUS_OK ? revision : 0;
-		if (transaction->status == STATUS_OK)
-			newspaper_append(paper, &page);
-		newspaper_drop(&page);
-		if (!is_verdict(transaction->status))
-			return transaction->status;
-	}
-	return STATUS_OK;
-}
-
-static void left_behind(struct store *store);
-
-static enum status look_for_others(struct store *store)
-{
-	struct newspaper paper;
-	int64_t revision = store->revision;
-	newspaper_begin(&paper);
-	enum status status =
-		store->backend->poll(store->database, store->revision, newspaper_add_loaded, &paper, &revision);
-	if (status == STATUS_OK) {
-		for (struct news *news = paper.first; news != NULL; news = news->next) {
-			revision = news->record.revision > revision ? news->record.revision : revision;
-			tell(store, &news->record);
-		}
-		if (revision > store->revision)
-			store->revision = revision;
-		if (paper.first != NULL)
-			tell_end(store);
-	}
-	newspaper_drop(&paper);
-	if (status == STATUS_STOPPED)
-		left_behind(store);
-	return status;
-}
-
-/* What was deleted meanwhile cannot be learnt any more, so what is in memory is not what is stored. A restart reads
- * what there is. */
-static void left_behind(struct store *store)
-{
-	if (!atomic_exchange(&store->is_left_behind, true)) {
-		LOG(ERROR, "store.left_behind", log_number("revision", store->revision));
-		kill(getpid(), SIGTERM);
-	}
-}
-
-static enum status gather(struct store *store, const struct transaction *batch)
-{
-	struct changes all[BATCH_MAX];
-	size_t count = 0;
-	if (store->backend->gather == NULL)
-		return STATUS_OK;
-	for (const struct transaction *transaction = batch; transaction != NULL; transaction = transaction->next) {
-		if (transaction->is_text)
-			all[count++] = (struct changes){transaction->changes, transaction->count};
-	}
-	return store->backend->gather(store->database, all, count);
-}
-
-static enum status write_batch(struct store *store, struct transaction *batch, struct newspaper *paper)
-{
-	enum status status = store->backend->begin(store->database);
-	if (status != STATUS_OK)
-		return status;
-	/* under the write lock: what others committed is told first, so that revisions come in their order */
-	status = look_for_others(store);
-	if (status == STATUS_OK)
-		status = gather(store, batch);
-	if (status == STATUS_OK)
-		status = apply_all(store, batch, paper);
-	if (status == STATUS_OK)
-		status = store->backend->prune(store->database, store->settings.tombstones);
-	if (status == STATUS_OK)
-		return store->backend->commit(store->database);
-	store->backend->rollback(store->database);
-	return status;
-}
-
-static void run_batch(struct store *store, struct transaction *batch);
-
-/* Somebody's bytes were refused: each alone. */
-static void run_singly(struct store *store, struct transaction *batch)
-{
-	while (batch != NULL) {
-		struct transaction *transaction = batch;
-		batch = transaction->next;
-		transaction->next = NULL;
-		run_batch(store, transaction);
-	}
-}
-
-static void run_batch(struct store *store, struct transaction *batch)
-{
-	struct newspaper paper;
-	newspaper_begin(&paper);
-	for (struct transaction *transaction = batch; transaction != NULL; transaction = transaction->next)
-		transaction->is_text = transaction_is_text(transaction);
-	enum status status = atomic_load(&store->is_left_behind) ? STATUS_UNAVAILABLE : write_batch(store, batch, &paper);
-	if (status == STATUS_CONFLICT) { /* once more, with a look */
-		newspaper_drop(&paper);
-		status = write_batch(store, batch, &paper);
-	}
-	atomic_store(&store->is_healthy, store->backend->is_healthy(store->database));
-	if (status == STATUS_INVALID && batch->next != NULL) {
-		newspaper_drop(&paper);
-		run_singly(store, batch);
-		return;
-	}
-	if (status == STATUS_INVALID) {
-		fail_all(batch, STATUS_INVALID);
-	} else if (status != STATUS_OK) {
-		LOG(ERROR, "store.commit", log_text("error", text_of(status_text(status))));
-		fail_all(batch, status == STATUS_NO_MEMORY ? status : STATUS_UNAVAILABLE);
-	} else {
-		for (struct news *news = paper.first; news != NULL; news = news->next)
-			tell(store, &news->record);
-		for (const struct transaction *transaction = batch; transaction != NULL; transaction = transaction->next)
-			store->revision = transaction->revision > store->revision ? transaction->revision : store->revision;
-		if (paper.first != NULL)
-			tell_end(store);
-	}
-	newspaper_drop(&paper);
-	complete_behind_barrier(store, batch);
 }
 
 /* --- listing */
@@ -378,10 +167,10 @@ static void *run(void *context)
 		struct listing *listings = take_listings(store);
 		pthread_mutex_unlock(&store->lock);
 		if (batch != NULL)
-			run_batch(store, batch);
+			store_run_batch(store, batch);
 		run_listings(store, listings);
 		if (batch == NULL && listings == NULL && !atomic_load(&store->is_left_behind)) {
-			look_for_others(store); /* what fails now is asked again at the next look */
+			store_look(store); /* what fails now is asked again at the next look */
 			atomic_store(&store->is_healthy, store->backend->is_healthy(store->database));
 		}
 		deadline(store->settings.poll_ms, &next);
@@ -393,9 +182,9 @@ static void *run(void *context)
 
 enum status store_load(struct store *store, struct buffer *error)
 {
-	enum status status = store->backend->load(store->database, tell, store, &store->revision);
+	enum status status = store->backend->load(store->database, store_tell, store, &store->revision);
 	if (status == STATUS_OK) {
-		tell_end(store);
+		store_tell_end(store);
 		atomic_store(&store->is_healthy, true);
 		status = pthread_create(&store->thread, NULL, run, store) == 0 ? STATUS_OK : STATUS_UNAVAILABLE;
 		store->has_thread = status == STATUS_OK;

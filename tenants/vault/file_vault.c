@@ -153,13 +153,6 @@ static void append_key_id(struct buffer *into, struct text ctx, struct text alia
 	buffer_printf(into, "%.*s#%.*s-%.8s", TEXT_ARGUMENTS(ctx), TEXT_ARGUMENTS(alias), random);
 }
 
-static void buffer_wipe(struct buffer *buffer)
-{
-	if (buffer->bytes != NULL)
-		wipe(buffer->bytes, buffer->room);
-	buffer_free(buffer);
-}
-
 /* The kid a key gets; what it is called when its public half is shown. */
 static enum status name_key(
 	struct file_vault *vault, struct text ctx, struct text alias, struct safe **safe, struct buffer *kid)

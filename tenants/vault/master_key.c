@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "server/base/id.h"
+#include "server/base/secret.h"
 #include "tenants/vault/safe_file.h"
 #include "tenants/vault/seal.h"
 
@@ -99,9 +100,7 @@ enum status master_key_load(int directory, const char *file, struct secret **key
 			buffer_printf(error, "vault.directory: %s: %s", mark_name, status_text(status));
 	}
 	struct secret *made = status == STATUS_OK ? secret_new(buffer_text(&bytes)) : NULL;
-	if (bytes.bytes != NULL)
-		wipe(bytes.bytes, bytes.room);
-	buffer_free(&bytes);
+	buffer_wipe(&bytes);
 	if (status == STATUS_OK && made == NULL)
 		status = STATUS_NO_MEMORY;
 	if (status == STATUS_OK)

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "server/base/secret.h"
 #include "tenants/vault/file_vault.h"
 
 enum { QUEUE_MAX = 4096, BYTES_MAX = 1024 * 1024 };
@@ -55,9 +56,7 @@ struct vault {
 static void job_finish(struct job *job)
 {
 	job->done(job->context, job->status, job->status == STATUS_OK ? buffer_text(&job->result) : TEXT_NONE);
-	if (job->result.bytes != NULL)
-		wipe(job->result.bytes, job->result.room);
-	buffer_free(&job->result);
+	buffer_wipe(&job->result);
 	secret_free(job->bytes);
 	free(job);
 }

@@ -36,7 +36,7 @@ def free_port():
             return port
 
 
-def wait_for(condition, deadline=10, what="the condition"):
+def wait_for(condition, deadline=30, what="the condition"):
     end = time.monotonic() + deadline
     while time.monotonic() < end:
         result = condition()
@@ -44,6 +44,15 @@ def wait_for(condition, deadline=10, what="the condition"):
             return result
         time.sleep(0.01)
     raise TimeoutError(f"{what} did not come true within {deadline} s")
+
+
+def wait_still(read, pause=0.3):
+    """What it reads once it does not change for so long."""
+    last = None
+    while (now := read()) != last:
+        last = now
+        time.sleep(pause)
+    return last
 
 
 def make_certificate(folder, name="cell", subject="localhost", authority=None, san="DNS:localhost,DNS:*.vpa.test,IP:127.0.0.1"):

@@ -37,7 +37,7 @@ class OperatorServer(NatsServer):
         path.write_text(re.sub(r'listen: "[^"]*"', f'listen: "127.0.0.1:{self.port}"', made).replace(f"{self.operator}/jetstream", str(self.store)))
         self.process = subprocess.Popen([self.binary, "-c", path], stdout=open(self.folder / "nats.log", "ab"), stderr=subprocess.STDOUT)
         if wait:
-            wait_for(self.answers, 20, "nats-server")
+            wait_for(self.answers, 30, "nats-server")
         return self
 
     def settings(self):
@@ -119,7 +119,7 @@ class Fleet:
         found, answer = self.api("GET", f"/cells/{name}/health")
         return answer["status"] if found == 200 else None
 
-    def wait_status(self, name, status, deadline=20):
+    def wait_status(self, name, status, deadline=30):
         wait_for(lambda: self.status(name) == status, deadline, f"{name} to be {status}")
 
     # --- cells

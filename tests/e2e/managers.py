@@ -81,7 +81,7 @@ class Managers:
 
     def request(self, method, path, body=None, headers=None, port=None):
         """(status, headers, body bytes) of one request on a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=60)
         try:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()

@@ -44,7 +44,7 @@ class NatsServer:
         path.write_text(f'listen: "127.0.0.1:{self.port}"\njetstream {{ store_dir: "{self.store}"\n{self.limits} }}\n{self.extra}\n')
         self.process = subprocess.Popen([self.binary, "-c", path], stdout=open(self.folder / "nats.log", "ab"), stderr=subprocess.STDOUT)
         if wait:
-            wait_for(self.answers, 20, "nats-server")
+            wait_for(self.answers, 30, "nats-server")
         return self
 
     def answers(self):
@@ -63,7 +63,7 @@ class NatsServer:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(10)
+                self.process.wait(30)
             except subprocess.TimeoutExpired:
                 self.kill()
 
@@ -173,7 +173,7 @@ class Nats:
         self._send(f"SUB {subject} {group} {self.numbers}\r\n".encode())
         return self.queues[self.numbers]
 
-    def request(self, subject, body=b"", headers=None, timeout=5):
+    def request(self, subject, body=b"", headers=None, timeout=30):
         self.numbers += 1
         reply, number = f"{self.inbox}.{self.numbers}", self.numbers
         self.queues[number] = queue.Queue()
@@ -186,7 +186,7 @@ class Nats:
             del self.queues[number]
 
     # --- JetStream
-    def api(self, subject, body=b"", timeout=5):
+    def api(self, subject, body=b"", timeout=30):
         return self.request(f"$JS.API.{subject}", body, timeout=timeout).json()
 
     def js_publish(self, subject, body, message_id=None, headers=None):

@@ -52,7 +52,7 @@ class Postgres:
 
     def sql(self, statement, database="postgres", check=True):
         return subprocess.run([PROGRAMS / "psql", "-X", "-q", "-A", "-t", "-c", statement, self.options(database)], check=check,
-            capture_output=True, text=True, timeout=20)
+            capture_output=True, text=True, timeout=60)
 
     def database(self, name):
         self.sql(f"CREATE DATABASE {name}")
@@ -80,7 +80,7 @@ class Postgres:
             except ProcessLookupError:
                 pass
         self.process.wait()
-        wait_for(lambda: not any(os.path.exists(f"/proc/{child}") for child in children), 10, "the end of its children")
+        wait_for(lambda: not any(os.path.exists(f"/proc/{child}") for child in children), 30, "the end of its children")
 
     def freeze(self, is_frozen):
         """It answers nobody, and closes nothing."""

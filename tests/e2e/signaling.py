@@ -222,7 +222,7 @@ class ControlPlane:
     def taken(self, process):
         return [one.operation for one in self.of(process, 200)]
 
-    def wait_taken(self, process, operations, deadline=15):
+    def wait_taken(self, process, operations, deadline=30):
         try:
             wait_for(lambda: self.taken(process) == operations, deadline)
         except TimeoutError:
@@ -250,7 +250,7 @@ class Signaling:
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
-        connection = http.client.HTTPConnection("127.0.0.1", self.cell.clear_port, timeout=15)
+        connection = http.client.HTTPConnection("127.0.0.1", self.cell.clear_port, timeout=60)
         try:
             connection.request(method, f"/api/v1/{self.ctx}{path}", data, headers)
             response = connection.getresponse()
@@ -283,7 +283,7 @@ class Signaling:
         assert answer.status == 200 and answer.body["dataFlowId"] == flow and None not in answer.body.values(), answer
         return answer.body["state"]
 
-    def wait_state(self, flow, state, deadline=15):
+    def wait_state(self, flow, state, deadline=30):
         wait_for(lambda: self.state(flow) == state, deadline, f"state {state} of {flow}")
 
     def register(self, name, endpoint, token=ABSENT, **changes):
@@ -299,7 +299,7 @@ def renew(endpoint, refresh_token, client_token):
         "refresh_token": refresh_token}).encode(), {"Authorization": f"Bearer {client_token}",
         "Content-Type": "application/x-www-form-urlencoded; charset=utf-8"})
     try:
-        with urllib.request.urlopen(request, timeout=15, context=context) as response:
+        with urllib.request.urlopen(request, timeout=60, context=context) as response:
             return Answer(response.status, response.headers, json.load(response))
     except urllib.error.HTTPError as error:
         with error:

@@ -68,7 +68,7 @@ def test_a_participant_lives_in_its_cells(ground):
     where = {vpa["id"]: (cells[vpa["cellId"]], vpa["type"]) for vpa in profile["vpas"]}
     assert len(where) == 5
     for vpa, (cell, kind) in where.items():
-        found = wait_for(lambda: (one := vpas(ground, cell).get(vpa)) and one["state"] == "active" and one, 20, f"{kind} in {cell}")
+        found = wait_for(lambda: (one := vpas(ground, cell).get(vpa)) and one["state"] == "active" and one, 30, f"{kind} in {cell}")
         assert (found["type"], found["participant"], found["tenant"], found["profile"], found["ctx"], found["epoch"]) == (
             kind, profile["identifier"], ground.tenant, id, ctx, 1)
     # the control plane knows the data planes in both cells
@@ -81,9 +81,9 @@ def test_a_participant_lives_in_its_cells(ground):
     ground.dispose(id)
     ground.wait(id, "disposed")
     for vpa, (cell, _) in where.items():
-        wait_for(lambda: vpas(ground, cell)[vpa]["state"] == "tombstone", 20, "a tombstone")
+        wait_for(lambda: vpas(ground, cell)[vpa]["state"] == "tombstone", 30, "a tombstone")
     assert not [one for name in ground.names for one in records(ground, name, "data_plane") if one[1].startswith(ctx)]
-    wait_for(lambda: ground.waiting() == 0, 20, "every answer")
+    wait_for(lambda: ground.waiting() == 0, 30, "every answer")
     totals, wrong = ground.judge()
     assert not wrong and totals["lost"] == totals["doubled"] == totals["disordered"] == 0 and totals["commands"] >= 15, wrong
     assert all(orders(ground, name)["refused"] == 0 for name in ground.names)
@@ -92,7 +92,7 @@ def test_a_participant_lives_in_its_cells(ground):
 def test_cells_are_told_to_cordon_and_drain(ground):
     for action, wanted in (("cordon", (True, False)), ("drain", (True, True)), ("uncordon", (False, False))):
         ground.fleet.ctl("cell", action, "c1")
-        wait_for(lambda: (orders(ground, "c1")["cordoned"], orders(ground, "c1")["draining"]) == wanted, 20, f"a cell that has heard of {action}")
+        wait_for(lambda: (orders(ground, "c1")["cordoned"], orders(ground, "c1")["draining"]) == wanted, 30, f"a cell that has heard of {action}")
     status, page = ground.fleet.cells["c1"].admin("/")
     assert status == 200 and '<td>orders<td>{"cordoned":false,"draining":false,"prepared":' in page
     assert "c1: joined" in page
@@ -124,7 +124,7 @@ def test_poison_is_parked_shown_replayed_and_dropped(ground, body):
     client = ground.broker.client()
     client.js_publish("celld.cmd.c0.cp", body)
     client.js_publish("celld.ack.c0", body)
-    found = wait_for(lambda: (new := [one for one in ground.parked() if one["id"] not in before]) and len(new) == 2 and new, 20, "two parked messages")
+    found = wait_for(lambda: (new := [one for one in ground.parked() if one["id"] not in before]) and len(new) == 2 and new, 30, "two parked messages")
     assert sorted(one["subject"] for one in found) == ["celld.ack.c0", "celld.cmd.c0.cp"]
     [command] = [one for one in found if one["subject"] == "celld.cmd.c0.cp"]
     [answer] = [one for one in found if one["subject"] == "celld.ack.c0"]
@@ -137,10 +137,10 @@ def test_poison_is_parked_shown_replayed_and_dropped(ground, body):
     # the queue is not blocked
     ground.fleet.ok("POST", "/cells/c0/cordon")
     ground.fleet.ok("POST", "/cells/c0/uncordon")
-    wait_for(lambda: ground.waiting() == 0, 20, "the commands behind it")
+    wait_for(lambda: ground.waiting() == 0, 30, "the commands behind it")
     # again: it goes, and comes back as another
     ground.fleet.ctl("parked", "replay", command["id"])
-    again = wait_for(lambda: [one for one in ground.parked() if one["id"] not in before | {command["id"], answer["id"]}], 20, "what was replayed")
+    again = wait_for(lambda: [one for one in ground.parked() if one["id"] not in before | {command["id"], answer["id"]}], 30, "what was replayed")
     assert [one["subject"] for one in again] == ["celld.cmd.c0.cp"] and command["id"] not in {one["id"] for one in ground.parked()}
     for one in (answer, *again):
         ground.fleet.ctl("parked", "drop", one["id"])
@@ -160,7 +160,7 @@ def last_order(ground, name, op):
 def test_what_is_said_again_is_answered_again_and_done_once(ground):
     id = ground.deploy()
     ground.wait(id, "active")
-    wait_for(lambda: ground.waiting() == 0, 20, "every answer")
+    wait_for(lambda: ground.waiting() == 0, 30, "every answer")
     client = ground.broker.client()
     answers = client.subscribe("celld.ack.>")
     [home] = {body["cell"] for _, _, _, body in ground.books["cfmd"].rows() if body["args"].get("profile") == id}
@@ -171,7 +171,7 @@ def test_what_is_said_again_is_answered_again_and_done_once(ground):
         "args": {"participantContextId": "f" * 32}}
     for _ in range(3):
         client.js_publish(f"celld.cmd.{home}.cp", message)
-        assert json.loads(answers.get(timeout=10).body) == {"v": 1, "cmdId": command, "cell": home, "cellEpoch": epoch, "seq": seq, "status": "done", "code": ""}
+        assert json.loads(answers.get(timeout=30).body) == {"v": 1, "cmdId": command, "cell": home, "cellEpoch": epoch, "seq": seq, "status": "done", "code": ""}
     cases = [  # later than what was applied: judged by term and epochs
         ({"seq": seq + 10 ** 9}, "retry", "STALE_TERM"),
         ({"seq": seq + 10 ** 9, "term": 10 ** 6, "cellEpoch": epoch + 1}, "retry", "STALE_CELL_EPOCH"),
@@ -182,7 +182,7 @@ def test_what_is_said_again_is_answered_again_and_done_once(ground):
         ({"seq": seq + 10 ** 9, "term": 10 ** 6, "args": {}}, "rejected", "NO_CONTEXT")]
     for change, status, code in cases:
         client.js_publish(f"celld.cmd.{home}.cp", message | {"cmdId": "stranger"} | change)
-        answer = json.loads(answers.get(timeout=10).body)
+        answer = json.loads(answers.get(timeout=30).body)
         assert (answer["cmdId"], answer["status"], answer["code"]) == ("stranger", status, code)
     assert len(ground.books[home].rows()) == before
     now = orders(ground, home)
@@ -196,12 +196,12 @@ def test_answers_that_come_again_give_no_command_up(ground):
     before = {one["id"] for one in ground.parked()}
     cell.kill()
     ground.fleet.ok("POST", "/cells/c0/uncordon")
-    [waiting] = wait_for(lambda: (found := ground.fleet.ok("GET", "/commands/c0")) and found[0]["sent"] > 0 and found, 20, "a command that was sent")
+    [waiting] = wait_for(lambda: (found := ground.fleet.ok("GET", "/commands/c0")) and found[0]["sent"] > 0 and found, 30, "a command that was sent")
     client = ground.broker.client()
     for _ in range(30):
         client.js_publish("celld.ack.c0", {"v": 1, "cmdId": waiting["id"], "cell": "c0", "cellEpoch": 1, "seq": waiting["seq"], "status": "failed", "code": "unavailable"})
     client.close()
-    wait_for(lambda: ground.fleet.ok("GET", "/commands/c0")[0]["failed"] > 0, 20, "an answer that is heard")
+    wait_for(lambda: ground.fleet.ok("GET", "/commands/c0")[0]["failed"] > 0, 30, "an answer that is heard")
     cell.start()
     wait_for(lambda: ground.waiting() == 0, 40, "the answer of the cell itself")
     assert {one["id"] for one in ground.parked()} == before
@@ -214,7 +214,7 @@ def test_a_cell_without_its_database_fails_at_nothing(make):
     ground = make("postgres", cells=("c0",))
     for action in ("cordon", "uncordon"):
         ground.fleet.ok("POST", f"/cells/c0/{action}")
-    wait_for(lambda: ground.waiting() == 0, 20, "every answer")
+    wait_for(lambda: ground.waiting() == 0, 30, "every answer")
     epoch = ground.fleet.ok("GET", "/cells/c0")["epoch"]
     term = max(body["term"] for kind, _, _, body in ground.books["c0"].rows() if kind == "cell_state")
     message = {"v": 1, "cmdId": "x", "cell": "c0", "cellEpoch": epoch, "term": term, "seq": 10 ** 9, "vpa": "", "vpaEpoch": 0, "op": "cell.cordon", "args": {}}
@@ -224,7 +224,7 @@ def test_a_cell_without_its_database_fails_at_nothing(make):
 
     def answer_to_it():
         while True:  # what was said again of earlier ones may come between
-            answer = json.loads(answers.get(timeout=20).body)
+            answer = json.loads(answers.get(timeout=30).body)
             if answer["cmdId"] == "x":
                 return answer
     client.js_publish("celld.cmd.c0.cp", message)
@@ -249,7 +249,7 @@ def test_a_tombstone_of_what_was_never_here_is_remembered(ground):
     told = orders(ground, "c0")
     for _ in range(3):
         client.js_publish("celld.cmd.c0.cp", message)
-        assert json.loads(answers.get(timeout=10).body)["status"] == "done"
+        assert json.loads(answers.get(timeout=30).body)["status"] == "done"
     now = orders(ground, "c0")
     assert (now["applied"], now["repeated"], now["tombstones"]) == (told["applied"] + 1, told["repeated"] + 2, told["tombstones"] + 1)
     client.close()
@@ -264,7 +264,7 @@ def test_tombstones_are_forgotten_after_a_week(make):
     for id in ids[:2]:
         ground.dispose(id)
         ground.wait(id, "disposed")
-    wait_for(lambda: ground.waiting() == 0, 20, "every answer")
+    wait_for(lambda: ground.waiting() == 0, 30, "every answer")
     buried = {id: body for id, body in vpas(ground, "c0").items() if body["state"] == "tombstone"}
     assert len(buried) == 8
     cell = ground.fleet.cells["c0"]
@@ -280,7 +280,7 @@ def test_tombstones_are_forgotten_after_a_week(make):
     link.close()
     cell.start()
     ground.fleet.wait_status("c0", "HEALTHY", 60)
-    now = wait_for(lambda: (found := orders(ground, "c0"))["tombstones"] == 4 and found, 20, "four tombstones left")
+    now = wait_for(lambda: (found := orders(ground, "c0"))["tombstones"] == 4 and found, 30, "four tombstones left")
     assert now["floor"] == max(buried[vpa]["seq"] for vpa in of_first) and now["active"] == 4
     assert {id for _, id, _, _ in records(ground, "c0", "vpa")} == set(vpas(ground, "c0")) - set(of_first)
     client = ground.broker.client()
@@ -289,13 +289,13 @@ def test_tombstones_are_forgotten_after_a_week(make):
     message = {"v": 1, "cmdId": "again", "cell": "c0", "cellEpoch": 2, "term": term, "seq": buried[of_first[0]]["seq"], "vpa": of_first[0], "vpaEpoch": 1,
         "op": "vpa.prepare", "args": {"type": "cfm.issuer"}}
     client.js_publish("celld.cmd.c0.cp", message)
-    assert json.loads(answers.get(timeout=10).body)["status"] == "done"
+    assert json.loads(answers.get(timeout=30).body)["status"] == "done"
     assert of_first[0] not in {id for _, id, _, _ in records(ground, "c0", "vpa")} and orders(ground, "c0")["repeated"] == 1
     client.close()
     # and new ones come as before
     id = ground.deploy()
     ground.wait(id, "active")
-    wait_for(lambda: orders(ground, "c0")["active"] == 8, 20, "the new VPAs")
+    wait_for(lambda: orders(ground, "c0")["active"] == 8, 30, "the new VPAs")
 
 
 # --- the broker says no (F16), or has lost what nobody else makes
@@ -305,12 +305,12 @@ def test_a_full_stream_is_waited_for(ground):
     config = client.api("STREAM.INFO.celld-cmd")["config"]
     assert "error" not in client.api("STREAM.UPDATE.celld-cmd", config | {"max_bytes": 1})
     ground.fleet.ok("POST", "/cells/c0/cordon")
-    wait_for(lambda: b"were not taken at once by the stream" in ground.managers.request("GET", "/", port=ground.managers.admin_port)[2], 20, "the line about it")
+    wait_for(lambda: b"were not taken at once by the stream" in ground.managers.request("GET", "/", port=ground.managers.admin_port)[2], 30, "the line about it")
     assert ground.waiting() == 1 and ground.fleet.status("c0") == "HEALTHY"
     assert "error" not in client.api("STREAM.UPDATE.celld-cmd", config)
     wait_for(lambda: orders(ground, "c0")["cordoned"], 40, "the command")
     ground.fleet.ok("POST", "/cells/c0/uncordon")
-    wait_for(lambda: ground.waiting() == 0, 20, "every answer")
+    wait_for(lambda: ground.waiting() == 0, 30, "every answer")
     client.close()
 
 

@@ -338,7 +338,8 @@ def test_proofs_name_the_key_as_the_fabric_mapped_it(own_cell):
 
 def test_a_local_pull_brings_the_data(pair):
     flow = pair.flow()
-    response = pair.pull(flow)
+    # the first answers may come before the file's digest is known
+    response = wait_for(lambda: (answer := pair.pull(flow)).header("repr-digest") and answer, 60, "an answer with its digest")
     assert response.status == 200 and response.ended and hashlib.sha256(response.body).digest() == hashlib.sha256(CONTENT).digest()
     assert response.header("content-length") == str(SIZE) and response.header("etag")
     assert response.header("repr-digest") == f"sha-256=:{base64.b64encode(hashlib.sha256(CONTENT).digest()).decode()}:"
@@ -517,7 +518,7 @@ def test_cellctl_goes_on_where_a_killed_run_ended(pair, proxy, tmp_path):
     proxy.pause = 0.005
     environment = dict(os.environ, CELLCTL_STATE=str(pair.cell.state), CELLCTL_URL=f"http://127.0.0.1:{proxy.port}")
     run = subprocess.Popen([PROGRAMS / "cellctl", "pull", B, flow, "--output", file], env=environment)
-    wait_for(lambda: part.exists() and part.stat().st_size > 4 << 20, 20, "some data")
+    wait_for(lambda: part.exists() and part.stat().st_size > 4 << 20, 30, "some data")
     run.kill()
     run.wait()
     size = part.stat().st_size

@@ -177,7 +177,7 @@ def test_a_full_disk_refuses_changes_and_serves_on(own_cell):
     for _ in range(20):  # through many polls
         assert cell.admin("/healthz/ready")[0] == 503 and cell.admin("/healthz/live")[0] == 200
     limit_files(cell, resource.RLIM_INFINITY)
-    wait_for(cell.is_ready, 10, "readiness once there is room")
+    wait_for(cell.is_ready, 30, "readiness once there is room")
     cell.participant(B)
     cell.dataset(A, "late", "file", {"path": "late"})
     for end in (lambda: None, cell.kill):

@@ -37,7 +37,7 @@ def demo(tmp_path_factory):
 
 def call(demo, name, path):
     request = urllib.request.Request(demo[name] + path, headers={"Authorization": f"Bearer {demo['CFM_TOKEN']}"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return json.loads(answer.read())
 
 
@@ -64,7 +64,7 @@ def test_an_agent_can_log_in(demo):
         assert agent.api("STREAM.INFO.cfm-stream")["config"]["retention"] == "workqueue"
         assert "error" not in agent.consumer("cfm-stream", "probe-activity", "event.probe-activity")
         assert "error" not in agent.js_publish("event.probe-activity", b"{}")
-        [message] = agent.pull("cfm-stream", "probe-activity", timeout=5)
+        [message] = agent.pull("cfm-stream", "probe-activity", timeout=30)
         agent.ack(message)
     finally:
         agent.close()

@@ -40,7 +40,7 @@ class Ground:
     def profile(self, id):
         return self.managers.profile(self.tenant, id)
 
-    def wait(self, id, state, deadline=20):
+    def wait(self, id, state, deadline=30):
         wait_for(lambda: self.managers.states(self.tenant, id) == {state}, deadline, f"VPAs that are {state}")
 
     def orchestrations(self, id):

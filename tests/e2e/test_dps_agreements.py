@@ -283,7 +283,7 @@ def test_a_caller_that_gives_up(required):
         return 200, agreement(name)
     required.control_plane.agreements[process] = late
     body = required.signaling.message(process, "http-pull", datasetId="file", agreementId=name)
-    connection = http.client.HTTPConnection("127.0.0.1", required.cell.clear_port, timeout=15)
+    connection = http.client.HTTPConnection("127.0.0.1", required.cell.clear_port, timeout=60)
     connection.request("POST", f"/api/v1/{A}/dataflows/start", json.dumps(body), {"Authorization": f"Bearer {required.signaling.token}"})
     wait_for(lambda: required.control_plane.questions(process), what="the question")
     connection.close()

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from conftest import A, B, Cell, wait_for
+from conftest import A, B, Cell, wait_for, wait_still
 from dps_fixture import control_plane, set_up  # noqa: F401 (a fixture)
 from receiver import Receiver
 from signaling import HTTP_PUSH, ControlPlane, address_properties, random_id
@@ -64,7 +64,7 @@ def test_from_prepare_to_completed(cell, planes):
 
 def send_again(cell, address):
     import http.client
-    connection = http.client.HTTPConnection("127.0.0.1", cell.clear_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", cell.clear_port, timeout=60)
     path = address["endpoint"].split("/", 3)[3]
     connection.request("PUT", "/" + path, b"late", {"Authorization": "Bearer " + address_properties(address)["authorization"]})
     status = connection.getresponse().status
@@ -85,10 +85,8 @@ def test_suspend_and_resume(cell, planes, side):
     wait_for(lambda: part.exists() and part.stat().st_size > 4 << 20, what="bytes")
     first, second = (provider, consumer) if side == "provider" else (consumer, provider)
     assert first.move(process, "suspend", reason="a pause").status == 200
-    time.sleep(0.1)
-    held = part.stat().st_size
-    time.sleep(0.3)
-    assert part.stat().st_size == held < 128 << 20
+    held = wait_still(lambda: part.stat().st_size)
+    assert held < 128 << 20
     assert second.move(process, "suspend").status == 200
     assert not plane.of(process)
     # the address travels from the consumer's resumption into the provider's

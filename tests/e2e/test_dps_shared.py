@@ -49,11 +49,11 @@ def test_the_other_takes_over(cells, control_plane):
     flows = [random_id() for _ in range(5)]
     for flow in flows:
         assert first.prepare(flow, datasetId="quick").status == 202
-    wait_for(lambda: all(len(control_plane.of(flow)) >= 2 for flow in flows), 20, "tries")
+    wait_for(lambda: all(len(control_plane.of(flow)) >= 2 for flow in flows), 30, "tries")
     cells[0].kill()
     control_plane.answer = lambda *_: 200
     for flow in flows:
-        wait_for(lambda: control_plane.taken(flow) == ["prepared"], 20, "the other process")
+        wait_for(lambda: control_plane.taken(flow) == ["prepared"], 30, "the other process")
     wait_for(lambda: cells[1].metric("celld_dp_callbacks_total") >= len(flows), what="the count: it comes after the answer")
 
 

@@ -61,7 +61,7 @@ def nats(server):
     one.close()
 
 
-def responses(nats, count=1, timeout=10):
+def responses(nats, count=1, timeout=30):
     if not nats.consumer_is_made:
         nats.consumer(STREAM, "cfm-orchestration-response", "event.cfm-orchestration-response")
         nats.consumer_is_made = True
@@ -127,7 +127,7 @@ def test_a_processor_that_ends_its_process_is_counted(server, ours, nats):
     nats.consumer(STREAM, "x", "event.x", **nats_stream)
     agent = ours("x")
     for crash in range(1, 4):
-        wait_for(lambda: agent.process.poll() == 9, 20, "the crash")
+        wait_for(lambda: agent.process.poll() == 9, 30, "the crash")
         agent.start()
     (response,) = responses(nats)
     assert response["errorDetail"] == "a: given up after 3 attempts"
@@ -138,7 +138,7 @@ def test_a_stuck_processor_does_not_hold_the_orchestration(server, ours, nats):
     id = one_id()
     agent = ours("x")
     start_orchestration(nats, id, DEPLOY, [[("a", "x")]], {"script": {"a": ["hang"]}})
-    wait_for(lambda: value_of(nats, id)["processingData"].get("celld.activity.a", {}).get("error") == "the run took too long", 20)
+    wait_for(lambda: value_of(nats, id)["processingData"].get("celld.activity.a", {}).get("error") == "the run took too long", 30)
     assert len(agent.lines("run a")) == 1  # not a second time beside the stuck one
 
 

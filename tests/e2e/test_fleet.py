@@ -24,10 +24,10 @@ def fleet(tmp_path_factory):
 def test_a_cell_joins_and_the_panel_shows_it(fleet):
     cell = fleet.join("cell-panel", name="EU West Production")
     cell.participant(A)
-    wait_for(lambda: fleet.health("cell-panel").get("vpas", {}).get("cfm.dataplane") == 1, 10, "the participant in a heartbeat")
+    wait_for(lambda: fleet.health("cell-panel").get("vpas", {}).get("cfm.dataplane") == 1, 30, "the participant in a heartbeat")
     found = fleet.health("cell-panel")
     assert found["components"]["dp"]["ready"] == found["components"]["dp"]["desired"] == 1
-    wait_for(lambda: all(one["status"] == "ok" for one in fleet.health("cell-panel")["infrastructure"].values()), 15, "what it needs")
+    wait_for(lambda: all(one["status"] == "ok" for one in fleet.health("cell-panel")["infrastructure"].values()), 30, "what it needs")
     text = fleet.ctl("cell", "health", "cell-panel")
     assert text.startswith("Cell: cell-panel (EU West Production)\nStatus: HEALTHY (ready)\n")
     for line in (r"  Control plane +1/1 replicas ready", r"  Data plane +1/1 replicas ready", r"  Database +ok, \d+\.\d ms", r"  Vault +ok, \d+\.\d ms",
@@ -50,7 +50,7 @@ def test_metrics_name_the_cell(fleet):
         nonlocal body
         body = fleet.cfmd.request("GET", "/metrics", port=fleet.cfmd.admin_port)[2].decode()
         return re.search(rf'^celld_request_rate\{{cell="{name}",component="cp"\}} [1-9]', body, re.M)
-    wait_for(counted, 15, "requests in the metrics")
+    wait_for(counted, 30, "requests in the metrics")
     for series in (rf'celld_cell_health{{cell="{name}",state="healthy"}} 1', rf'celld_cell_health{{cell="{name}",state="suspect"}} 0',
             rf'celld_cell_capacity{{cell="{name}",dim="vpas",kind="max"}} 100', rf'celld_cell_vpas{{cell="{name}",type="cfm.dataplane"}} 0',
             rf'celld_cell_store_up{{cell="{name}",store="db"}} 1', rf'celld_errors_ratio{{cell="{name}",component="cp"}} 0.000000', "celld_fabric_leads 1"):
@@ -81,7 +81,7 @@ def test_the_cells_own_metrics_say_the_same(fleet):
 
 def test_the_manager_shows_the_cell_as_before(fleet):
     fleet.join("cell-shape")
-    wait_for(lambda: state_of(fleet, "cell-shape") == "active", 10, "the record, which follows what is heard")
+    wait_for(lambda: state_of(fleet, "cell-shape") == "active", 30, "the record, which follows what is heard")
     [found] = [one for one in fleet.cfmd.ok("GET", "/cells") if one["externalId"] == "cell-shape"]
     assert sorted(found) == ["externalId", "id", "properties", "state", "stateTimestamp", "version"]
     assert found["state"] == "active" and found["properties"]["celld.definition"]["cellId"] == "cell-shape"
@@ -92,7 +92,7 @@ def test_the_manager_shows_the_cell_as_before(fleet):
 def refused(fleet, name, token, status, message):
     """The cell is not let in, and says why."""
     cell = fleet.cell(name, token=token).start()
-    found = wait_for(lambda: [line for line in cell.log_lines() if line["event"] == "cell.join_refused"], 10, "the refusal")[0]
+    found = wait_for(lambda: [line for line in cell.log_lines() if line["event"] == "cell.join_refused"], 30, "the refusal")[0]
     assert (found["status"], found["why"]) == (status, message)
     assert message in fleet.line(cell)
     cell.stop()
@@ -155,7 +155,7 @@ def test_a_signature_of_another_key_is_refused(fleet):
 def test_an_operator_approves(fleet):
     made = fleet.ok("POST", "/join-tokens", {"cellId": "cell-pending"})
     cell = fleet.cell("cell-pending", token=made["token"]).start()
-    wait_for(lambda: "waits for an operator's approval" in fleet.line(cell), 10, "pending")
+    wait_for(lambda: "waits for an operator's approval" in fleet.line(cell), 30, "pending")
     shown = fleet.ok("GET", "/cells/cell-pending")
     assert (shown["mode"], shown["state"], shown["approved"], shown["epoch"] if "epoch" in shown else 0) == ("registering", "pending", False, 0)
     assert shown["definition"]["cellId"] == "cell-pending"
@@ -183,16 +183,16 @@ def test_cordon_drain_offline_remove(fleet):
     fleet.ctl("cell", "cordon", name)
     assert state_of(fleet, name) == "locked"
     fleet.ctl("cell", "drain", name)
-    wait_for(lambda: fleet.health(name)["says"] == "draining", 5, "the cell to know")
+    wait_for(lambda: fleet.health(name)["says"] == "draining", 30, "the cell to know")
     fleet.ctl("cell", "uncordon", name)
     assert state_of(fleet, name) == "active"
     fleet.ctl("cell", "offline", name)
     assert state_of(fleet, name) == "offline"
-    wait_for(lambda: fleet.line(cell).startswith(f"{name}: fenced"), 5, "the cell to be fenced")
+    wait_for(lambda: fleet.line(cell).startswith(f"{name}: fenced"), 30, "the cell to be fenced")
     assert cell.admin("/healthz/ready")[0] == 503
     cell.stop()
     cell.start(wait=False)
-    wait_for(lambda: "waits for an operator's approval" in fleet.line(cell), 15, "pending after offline")
+    wait_for(lambda: "waits for an operator's approval" in fleet.line(cell), 30, "pending after offline")
     fleet.ctl("cell", "approve", name)
     fleet.wait_status(name, "HEALTHY")
     cell.stop()
@@ -213,11 +213,11 @@ def test_another_key_is_refused_until_the_operator_allows_it(fleet):
     (cell.state / "cell.nk").unlink()
     cell.start()
     (cell.folder / "join.token").chmod(0o600)
-    wait_for(lambda: "the cell has another key; an operator may allow a new one" in fleet.line(cell) or "has been used" in fleet.line(cell), 10, "the refusal")
+    wait_for(lambda: "the cell has another key; an operator may allow a new one" in fleet.line(cell) or "has been used" in fleet.line(cell), 30, "the refusal")
     (cell.folder / "join.token").write_text(fleet.token(name))
-    wait_for(lambda: [line for line in cell.log_lines() if line["event"] == "cell.join_refused" and line["status"] == 409], 10, "409")
+    wait_for(lambda: [line for line in cell.log_lines() if line["event"] == "cell.join_refused" and line["status"] == 409], 30, "409")
     fleet.ctl("cell", "rotate-key", name)
-    wait_for(lambda: fleet.line(cell).startswith(f"{name}: joined, epoch 2"), 10, "the new key")
+    wait_for(lambda: fleet.line(cell).startswith(f"{name}: joined, epoch 2"), 30, "the new key")
 
 
 def test_an_operator_defines_what_a_cell_is(fleet):
@@ -230,7 +230,7 @@ def test_an_operator_defines_what_a_cell_is(fleet):
     fleet.ok("PUT", f"/cells/{name}/definition", definition(name, capacity={"maxVPAs": 7}, compliance=[{"id": "gdpr"}]))
     cell.stop()
     cell.start()
-    wait_for(lambda: fleet.ok("GET", f"/cells/{name}")["epoch"] == 2, 10, "the second join")
+    wait_for(lambda: fleet.ok("GET", f"/cells/{name}")["epoch"] == 2, 30, "the second join")
     shown = fleet.ok("GET", f"/cells/{name}")
     assert shown["maxVPAs"] == 7 and shown["definition"]["compliance"][0]["id"] == "gdpr", "the operator's stays"
 
@@ -241,10 +241,10 @@ def test_a_restart_is_a_new_epoch(fleet):
     before = fleet.ok("GET", f"/cells/{name}")
     cell.kill()
     cell.start()
-    wait_for(lambda: fleet.ok("GET", f"/cells/{name}")["epoch"] == 2, 10, "the next epoch")
+    wait_for(lambda: fleet.ok("GET", f"/cells/{name}")["epoch"] == 2, 30, "the next epoch")
     after = fleet.ok("GET", f"/cells/{name}")
     assert after["key"] == before["key"] and after["incarnation"] != before["incarnation"]
-    wait_for(lambda: fleet.health(name).get("lastHeartbeatAgeMs", 9999) < 500, 10, "its heartbeats")
+    wait_for(lambda: fleet.health(name).get("lastHeartbeatAgeMs", 9999) < 500, 30, "its heartbeats")
 
 
 # --- F37
@@ -260,8 +260,8 @@ def test_a_clone_fences_the_one_before(fleet):
     (clone.state / "cell.nk").write_bytes((first.state / "cell.nk").read_bytes())
     (clone.state / "cell.nk").chmod(0o400)
     clone.start()
-    wait_for(lambda: fleet.line(first) == f"{name}: fenced: another process of this cell has joined", 10, "the first to fence itself")
-    wait_for(lambda: fleet.line(clone).startswith(f"{name}: joined, epoch 2"), 5, "the clone")
+    wait_for(lambda: fleet.line(first) == f"{name}: fenced: another process of this cell has joined", 30, "the first to fence itself")
+    wait_for(lambda: fleet.line(clone).startswith(f"{name}: joined, epoch 2"), 30, "the clone")
     assert first.admin("/healthz/ready") == (503, '{"status":"fenced: another process of this cell has joined"}')
     assert first.call("GET", "/api/mgmt/v5beta/participants")[0] == 503 and first.pull(*share).status == 503, "it serves nobody any more"
     status, said = first.call("GET", "/api/cell/v1/status")
@@ -278,21 +278,21 @@ def test_a_killed_cell_is_suspect_then_unreachable(fleet):
     cell = fleet.join(name)
     cell.kill()
     killed = time.monotonic()
-    fleet.wait_status(name, "SUSPECT", 5)
-    fleet.wait_status(name, "UNREACHABLE", 12)
+    fleet.wait_status(name, "SUSPECT", 30)
+    fleet.wait_status(name, "UNREACHABLE", 30)
     assert since(killed) < 12 * 0.4 / 2 + 3  # the tests' interval is a fifth of the usual one; a probe's time on top
     assert state_of(fleet, name) == "offline"
     assert fleet.health(name)["capacity"]["max"] == 100
     cell.start()
     fleet.wait_status(name, "HEALTHY", 40)
-    wait_for(lambda: state_of(fleet, name) == "active", 10, "its record")
+    wait_for(lambda: state_of(fleet, name) == "active", 30, "its record")
 
 
 def test_a_stopped_cell_comes_back(fleet):
     name = "cell-stopped"
     cell = fleet.join(name)
     cell.process.send_signal(signal.SIGSTOP)
-    fleet.wait_status(name, "UNREACHABLE", 15)
+    fleet.wait_status(name, "UNREACHABLE", 30)
     cell.process.send_signal(signal.SIGCONT)
     fleet.wait_status(name, "HEALTHY", 40)
     assert fleet.ok("GET", f"/cells/{name}")["epoch"] == 1, "it was not followed by another"
@@ -301,7 +301,7 @@ def test_a_stopped_cell_comes_back(fleet):
 def test_an_edge_cell_only_alarms(fleet):
     name = "cell-edge"
     cell = fleet.cell(name, connectivity="intermittent").start()
-    wait_for(lambda: fleet.line(cell).startswith(f"{name}: joined"), 10, "joined")
+    wait_for(lambda: fleet.line(cell).startswith(f"{name}: joined"), 30, "joined")
     shown = fleet.ok("GET", f"/cells/{name}")
     assert shown["mode"] == "ready"
 
@@ -345,11 +345,11 @@ def test_an_operator_freezes_fail_over(fleet):
     fleet.ctl("fabric", "freeze", "the racks are being moved")
     assert details()["freeze"] == "the racks are being moved" and any("since" in one for one in fleet.ok("GET", "/fleet")["brakeDetails"]) and "an operator has frozen it" in fleet.ctl("fabric", "status")
     assert "! no fail-over: an operator has frozen it (cellctl fabric unfreeze): the racks are being moved" in page()
-    wait_for(lambda: 'celld_fabric_brake{brake="freeze"} 1' in fleet.cfmd.request("GET", "/metrics", port=fleet.cfmd.admin_port)[2].decode(), 5, "a metric")
-    wait_for(lambda: [line for line in fleet.cfmd.log_lines() if line["event"] == "fabric.brake" and line["brake"] == "freeze" and line["on"]], 5, "a line in the log")
+    wait_for(lambda: 'celld_fabric_brake{brake="freeze"} 1' in fleet.cfmd.request("GET", "/metrics", port=fleet.cfmd.admin_port)[2].decode(), 30, "a metric")
+    wait_for(lambda: [line for line in fleet.cfmd.log_lines() if line["event"] == "fabric.brake" and line["brake"] == "freeze" and line["on"]], 30, "a line in the log")
     fleet.ctl("fabric", "unfreeze")
     assert "freeze" not in details() and "frozen" not in page()
-    wait_for(lambda: [line for line in fleet.cfmd.log_lines() if line["event"] == "fabric.brake" and line["brake"] == "freeze" and not line["on"]], 5, "another line")
+    wait_for(lambda: [line for line in fleet.cfmd.log_lines() if line["event"] == "fabric.brake" and line["brake"] == "freeze" and not line["on"]], 30, "another line")
     audit = [(one["what"], one.get("detail"), one.get("by")) for one in fleet.ok("GET", "/audit")]
     assert ("fabric.frozen", "the racks are being moved", "cellctl") in audit and ("fabric.unfrozen", None, "cellctl") in audit
 
@@ -426,14 +426,14 @@ def test_a_broker_that_is_away_then_wiped(tmp_path):
     try:
         cell = own.join("cell-1")
         own.broker.stop()
-        wait_for(lambda: "no connection for" in own.line(cell), 15, "a clear line of the cell")
+        wait_for(lambda: "no connection for" in own.line(cell), 30, "a clear line of the cell")
         assert "no connection for" in own.ok("GET", "/fleet")["broker"]
         time.sleep(3)
         assert own.status("cell-1") == "HEALTHY", "a manager that hears nobody blames itself"
         assert "this process itself was late or cut off a moment ago" in own.ok("GET", "/fleet")["brakes"]
         own.broker.wipe()
         own.broker.start()
-        wait_for(lambda: own.health("cell-1").get("lastHeartbeatAgeMs", 9999) < 500, 15, "heartbeats again")
+        wait_for(lambda: own.health("cell-1").get("lastHeartbeatAgeMs", 9999) < 500, 30, "heartbeats again")
         assert own.status("cell-1") == "HEALTHY" and own.ok("GET", "/cells/cell-1")["epoch"] == 1
     finally:
         own.stop()
@@ -445,7 +445,7 @@ def test_a_broker_that_is_down_at_start(tmp_path):
     try:
         assert "no connection for" in own.ok("GET", "/fleet")["broker"]
         cell = own.cell("cell-1").start()
-        wait_for(lambda: own.line(cell).startswith("cell-1: joined, epoch 1; no connection for"), 10, "the cell's line")
+        wait_for(lambda: own.line(cell).startswith("cell-1: joined, epoch 1; no connection for"), 30, "the cell's line")
         own.broker.start()
         own.wait_status("cell-1", "HEALTHY")
     finally:
@@ -460,7 +460,7 @@ def test_a_manager_that_is_away_is_a_normal_state(tmp_path):
         own.cfmd.stop()
         cell.start()
         assert cell.participant(A) == A, "it serves without the fabric"
-        wait_for(lambda: re.match(r"cell-1: asking to join; .*(refused|connect)", own.line(cell)), 10, "why it has not joined")
+        wait_for(lambda: re.match(r"cell-1: asking to join; .*(refused|connect)", own.line(cell)), 30, "why it has not joined")
         own.cfmd.start()
         own.wait_status("cell-1", "HEALTHY")
     finally:
@@ -483,10 +483,10 @@ def test_another_manager_takes_over(tmp_path):
         killed = time.monotonic()
         (second.state / "cfm.key").write_bytes((first.state / "cfm.key").read_bytes())
         (second.state / "cfm.key").chmod(0o400)
-        wait_for(lambda: own.ok("GET", "/fleet")["leads"], 15, "the second to lead")
+        wait_for(lambda: own.ok("GET", "/fleet")["leads"], 30, "the second to lead")
         assert since(killed) < 6.5
         assert own.ok("GET", "/fleet")["term"] == 2
-        wait_for(lambda: own.health("cell-1").get("lastHeartbeatAgeMs", 9999) < 500, 15, "heartbeats")
+        wait_for(lambda: own.health("cell-1").get("lastHeartbeatAgeMs", 9999) < 500, 30, "heartbeats")
         assert not [line for line in second.log_lines() if line["event"] == "cell.health"], "no health changed for it"
         assert cell.is_ready()
     finally:
@@ -507,6 +507,6 @@ def test_a_cell_that_was_removed_says_so(fleet):
     name = "cell-removed"
     cell = fleet.join(name)
     fleet.ctl("cell", "remove", name)
-    wait_for(lambda: "the manager does not know this cell (any more)" in fleet.line(cell), 10, "its line")
+    wait_for(lambda: "the manager does not know this cell (any more)" in fleet.line(cell), 30, "its line")
     assert cell.is_ready(), "it serves what it has"
     assert len([line for line in cell.log_lines() if line["event"] == "cell.heartbeat_refused"]) == 1

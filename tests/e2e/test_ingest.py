@@ -146,7 +146,7 @@ def test_suspension_stops_what_is_under_way(cell):
         connection.send(stream, b"x" * 1000)
         wait_for(lambda: received(cell, "cut", "data.part").exists(), what="the first bytes")
         move(cell, "cut", "suspend", B)
-        response = connection.wait(stream, deadline=5)
+        response = connection.wait(stream, deadline=30)
         assert response.reset is not None
     wait_for(lambda: not received(cell, "cut", "data.part").exists(), what="the half object to go")
 

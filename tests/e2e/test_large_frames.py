@@ -89,7 +89,7 @@ def test_a_cut_inside_a_frame_leaves_the_connection_whole(cell, source):
 
     def counted():  # the log is written by a thread of its own
         return [line["sent"] for line in cell.log_lines() if line.get("path") == f"/api/public/{A}" and line.get("outcome") == "stopped"]
-    wait_for(lambda: came <= set(counted()), 10, "the log lines of what was cut")
+    wait_for(lambda: came <= set(counted()), 30, "the log lines of what was cut")
     assert sorted(counted()[-3:]) == sorted(len(connection.responses[one].body) for one in started), "what was counted came, and no more"
     connection.close()
 

@@ -68,7 +68,7 @@ def test_a_ticket_is_no_client_certificate(guarded, version):
     context.set_alpn_protocols(["http/1.1"])
 
     def ask(port, session):
-        with context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=5), server_hostname="localhost", session=session) as secure:
+        with context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=30), server_hostname="localhost", session=session) as secure:
             secure.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             answer = secure.recv(1000)
             return answer, secure.session, secure.session_reused
@@ -89,13 +89,13 @@ def test_a_connection_that_slept_goes_on(own_cell, version):
     cell = own_cell(workers=1, settings={"limits": {"sleep_ms": 1}}).start()
     cell.participant(A)
     token, path = cell.shared_file(A, "large.bin", b"0123456789" * 30000)
-    asleep = lambda count: wait_for(lambda: cell.metric("celld_connections_asleep") == count, 10, f"{count} asleep")
+    asleep = lambda count: wait_for(lambda: cell.metric("celld_connections_asleep") == count, 30, f"{count} asleep")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.minimum_version = context.maximum_version = version
     context.set_alpn_protocols(["http/1.1"])
     request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
-    with H2(cell.port, authority="localhost") as connection, context.wrap_socket(socket.create_connection(("127.0.0.1", cell.port), timeout=5), server_hostname="localhost") as secure:
+    with H2(cell.port, authority="localhost") as connection, context.wrap_socket(socket.create_connection(("127.0.0.1", cell.port), timeout=30), server_hostname="localhost") as secure:
         for _ in range(3):
             assert len(connection.get(path, headers=[("authorization", f"Bearer {token}")]).body) == 300000
             secure.sendall(request)

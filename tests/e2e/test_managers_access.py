@@ -76,13 +76,13 @@ def test_an_identity_provider_is_discovered(own_managers):  # noqa: F811
         return tm.request("GET", f"{API}/tenants", headers={"Authorization": f"Bearer {token}"})[0]
     assert status(old) == 401
     provider.is_away = False
-    wait_for(lambda: status(old) == 200, 20, "the keys")
+    wait_for(lambda: status(old) == 200, 30, "the keys")
     assert status(old, aud=["other", "cfm"]) == 200
     assert status(old, aud="other") == status(old, aud=None) == status(old, iss="https://other.example") == status(old, exp=1) == status(new) == 401
     assert status(old, scope=WRITE) == 403
     assert tm.call("GET", "/tenants")[0] == 200, "our own key is as good"
     provider.keys = [new]
-    wait_for(lambda: status(new) == 200, 20, "the new key, which a token has named")
+    wait_for(lambda: status(new) == 200, 30, "the new key, which a token has named")
     assert status(old) == 401
     provider.is_away = True
     for _ in range(3):

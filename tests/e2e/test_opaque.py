@@ -173,11 +173,11 @@ def test_what_is_over_leaves_no_trace(own_cell):
             break
     else:
         pytest.fail("a token that was never good")
-    wait_for(lambda: cell.pull(short, path).status == 401, 10, "the end of the token")
+    wait_for(lambda: cell.pull(short, path).status == 401, 30, "the end of the token")
     assert cell.call("DELETE", f"/api/cell/v1/participants/{A}/flows/{doomed}")[0] == 204
     assert cell.pull(lost, path).status in (401, 403)
     # each pull is booked, so there are commits
-    wait_for(lambda: cell.pull(live, path).status == 200 and set(records(cell)) == {digest(live)}, 20, "the end of the records")
+    wait_for(lambda: cell.pull(live, path).status == 200 and set(records(cell)) == {digest(live)}, 30, "the end of the records")
     assert cell.pull(lost, path).status == 401
 
 
@@ -213,16 +213,16 @@ def test_renewals_after_the_end_of_the_token_a_restart_and_a_kill(own_cell, host
     furnish(cell, A)
     lease = Lease(cell, Party(host, "chain"))
     for end in (None, cell.kill, cell.stop, None, None, None):
-        wait_for(lambda: lease.pulls() == 401, 10, "the end of the token")
+        wait_for(lambda: lease.pulls() == 401, 30, "the end of the token")
         refresh, lost = lease.refresh, lease.ask()[1]
         if end is not None:
             end()
             cell.start()
-        wait_for(lambda: lease.pulls(lost["access_token"]) == 401, 10, "the end of the token nobody got")
+        wait_for(lambda: lease.pulls(lost["access_token"]) == 401, 30, "the end of the token nobody got")
         lease.renew(refresh=refresh)
         assert lease.access == lost["access_token"] and lease.pulls() == 200  # good for longer
     wait_for(lambda: cell.call("PUT", f"/api/cell/v1/participants/{A}/secrets/any", {"value": random_id()})[0] in (200, 201, 204)
-        and cell.flow(A, "data", random_id()) and len(records(cell)) <= 2, 20, "the end of what its holder has replaced")
+        and cell.flow(A, "data", random_id()) and len(records(cell)) <= 2, 30, "the end of what its holder has replaced")
     assert digest(lease.access) in records(cell)
     lease.renew()
 
@@ -286,7 +286,7 @@ def test_two_processes_on_one_database(server, own_cell, tmp_path, host):  # noq
     path = f"/api/public/{A}"
 
     def both(token, status):
-        wait_for(lambda: {cell.pull(token, path).status for cell in (one, other)} == {status}, 5, f"{status} at both")
+        wait_for(lambda: {cell.pull(token, path).status for cell in (one, other)} == {status}, 30, f"{status} at both")
     both(lease.access, 200)
     old = lease.access
     lease.renew(port=other.port)
@@ -298,4 +298,4 @@ def test_two_processes_on_one_database(server, own_cell, tmp_path, host):  # noq
         assert other.call("POST", f"{api}/{verb}", token=other.token())[0] == 200
         both(lease.access, status)
     assert one.call("DELETE", api)[0] == 204
-    wait_for(lambda: {cell.pull(lease.access, path).status for cell in (one, other)} <= {401, 403}, 5, "the end at both")
+    wait_for(lambda: {cell.pull(lease.access, path).status for cell in (one, other)} <= {401, 403}, 30, "the end at both")

@@ -76,7 +76,7 @@ def test_orchestrations_are_counted(broker, own_managers, agents):
         found = series(cfmd)
         return {name: (found.get(name), value) for name, value in expected.items() if found.get(name) != value}
     try:
-        wait_for(lambda: not differs(), 20, "the figures")
+        wait_for(lambda: not differs(), 30, "the figures")
     except TimeoutError:
         raise AssertionError(differs())
     # what makes no sense is parked, and counted so

@@ -222,7 +222,7 @@ def test_an_error_is_undone_once_what_had_begun(server, replicas, agents):
     undone = [agents(server, "good", good), agents(server, "bad", bad), agents(server, "never", lambda context: COMPLETE)]
     ids = [orchestrate(first if i % 2 else second) for i in range(20)]
     wait_for(lambda: all(state(first, id) == 3 and [one["state"] for one in compensations(first, id)] == [2] for id in ids), 60, "compensations")
-    wait_for(lambda: all([one["state"] for one in compensations(second, id)] == [2] for id in ids), 20, "what the other one has done")
+    wait_for(lambda: all([one["state"] for one in compensations(second, id)] == [2] for id in ids), 30, "what the other one has done")
     for id in ids:
         (compensation,) = compensations(second, id)
         shown = second.ok("GET", f"/orchestrations/{compensation['id']}")
@@ -263,7 +263,7 @@ def test_cancel(server, own_managers, agents):
     (response,) = nats.pull(STREAM, "look", 1, 5)
     assert (response.json()["success"], response.json()["errorDetail"]) == (False, "cancelled by the operator")
     agents(server, "slow", lambda context: COMPLETE)
-    wait_for(lambda: [one["state"] for one in compensations(cfmd, id)] == [2], 20, "the compensation")
+    wait_for(lambda: [one["state"] for one in compensations(cfmd, id)] == [2], 30, "the compensation")
     nats.close()
 
 
@@ -296,7 +296,7 @@ def test_a_wiped_store_is_filled_again(server, own_managers, agents):
     server.wipe()
     server.start()
     nats = server.client()
-    wait_for(lambda: value_of(nats, waiting) and value_of(nats, half), 20, "the bucket")
+    wait_for(lambda: value_of(nats, waiting) and value_of(nats, half), 30, "the bucket")
     assert value_of(nats, half)["completed"] == {"a": {}}
     agents(server, "one", lambda context: COMPLETE)
     agents(server, "two", lambda context: COMPLETE)
@@ -338,13 +338,13 @@ def test_a_stream_in_the_way(server, own_managers):
     nats = server.client()
     nats.api("STREAM.CREATE.other", {"name": "other", "subjects": ["event.>"]})
     cfmd = own_managers(server.url).start(wait=False)
-    wait_for(lambda: cfmd.process.poll() is not None, 20, "the end")
+    wait_for(lambda: cfmd.process.poll() is not None, 30, "the end")
     assert cfmd.process.returncode == 2
     assert [line for line in cfmd.log_lines() if line["event"] == "stream.refused" and "overlap" in line["why"]], cfmd.log()
     nats.api("STREAM.DELETE.other")
     nats.api(f"STREAM.CREATE.{STREAM}", {"name": STREAM, "subjects": ["event.*"], "retention": "limits"})
     again = own_managers(server.url).start(wait=False)
-    wait_for(lambda: again.process.poll() is not None, 20, "the end")
+    wait_for(lambda: again.process.poll() is not None, 30, "the end")
     assert again.process.returncode == 2
     assert [line for line in again.log_lines() if line["event"] == "stream.refused" and "retention" in line["why"]], again.log()
     nats.close()

@@ -178,7 +178,7 @@ def test_two_managers_on_one_database_never_book_a_slot_twice(tmp_path, broker):
         room = {f"c{number}": 36 + 12 * number for number in range(3)}  # 144 VPAs, 36 participants of four
         cells = [define(pair[0], name, most) for name, most in room.items()]
         tenant, dataspace = pair[0].tenant(), pair[0].dataspace(*cells)
-        wait_for(lambda: pair[1].call("GET", f"/dataspace-profiles/{dataspace}")[0] == 200, 10, "the other's news")
+        wait_for(lambda: pair[1].call("GET", f"/dataspace-profiles/{dataspace}")[0] == 200, 30, "the other's news")
         answers, lock = [], threading.Lock()
 
         def client(number, count):
@@ -213,7 +213,7 @@ def test_two_managers_on_one_database_never_book_a_slot_twice(tmp_path, broker):
             def lives():
                 where = [vpa["cellId"] for profile in profiles() for vpa in profile["vpas"]]
                 return {name: where.count(cell) for name, cell in zip(room, cells)}
-            wait_for(lambda: lives() == room, 20, "the other's news")
+            wait_for(lambda: lives() == room, 30, "the other's news")
             shown = {cell["externalId"]: cell["properties"]["celld.definition"]["capacity"]["currentVPAs"] for cell in one.ok("GET", "/cells")}
             assert shown == room
         stored = {profile["id"] for profile in profiles()}

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from conftest import A, B, plain_answer, wait_for
+from conftest import A, B, plain_answer, wait_for, wait_still
 from wire import H2, h1
 
 BIG = os.urandom(1 << 20) * 24
@@ -283,9 +283,10 @@ def test_an_expiring_flow_stops_in_flight(cell, endless):
     token = cell.flow_token(A, flow)
     with H2(cell.port) as connection:
         stream = connection.start(f"/api/public/{A}", headers=[("authorization", f"Bearer {token}")])
-        response = connection.wait(stream, deadline=10)
+        response = connection.wait(stream, deadline=30)
         assert response.reset is not None and not response.ended
-        assert abs(time.time() * 1000 - expires) < 400
+        ended = time.time() - (time.monotonic() - last_arrival(connection.socket))
+        assert abs(ended * 1000 - expires) < 400
 
 
 def test_deactivating_a_tenant_stops_its_streams_and_hides_it(cell, endless, source):
@@ -299,7 +300,7 @@ def test_deactivating_a_tenant_stops_its_streams_and_hides_it(cell, endless, sou
             "@context": ["https://w3id.org/edc/connector/management/v2"], "@type": "ParticipantContext", "@id": ctx,
             "identity": "did:web:localhost:d", "properties": {}, "state": "DEACTIVATED"})
         assert status in (200, 204), body
-        response = connection.wait(stream, deadline=2)
+        response = connection.wait(stream, deadline=30)
         assert response.reset is not None
     with H2(cell.port) as connection:
         hidden = connection.get(f"/api/public/{ctx}", headers=[("authorization", f"Bearer {token}")])
@@ -476,10 +477,7 @@ def test_slow_consumer_holds_the_source_back(cell, source):
     connection.hold = True
     stream = connection.start(path, headers=[("authorization", f"Bearer {token}")])
     connection.wait(stream, until=lambda response: len(response.body) >= 65535)
-    before = None
-    while before != sent[0]:
-        before = sent[0]
-        time.sleep(0.3)
+    wait_still(lambda: sent[0])
     connection.close()
     assert sent[0] < 24 << 20, "kernel buffers and one block, not the whole body"
 

@@ -183,7 +183,7 @@ def test_a_refusal_ends_the_push_and_leaves_the_flow(cell, receiver):
     target.before_body = lambda path, head: 404
     failed = cell.metric('celld_dp_pushes_total')
     flow = push(cell, "big", target.url)
-    wait_for(lambda: cell.metric("celld_dp_pushes_total") == failed + 1, 10, "the end of the push")
+    wait_for(lambda: cell.metric("celld_dp_pushes_total") == failed + 1, 30, "the end of the push")
     requests = len(target.requests)
     assert state(cell, flow) == "STARTED" and requests == 2
     # a resumption is a new start
@@ -202,7 +202,7 @@ def test_retries_end(own_cell, receiver):
     target = receiver()
     target.before_body = lambda path, head: 503
     push(cell, "small", target.url)
-    wait_for(lambda: cell.metric("celld_dp_pushes_total") == 1, 20, "the end of the push")
+    wait_for(lambda: cell.metric("celld_dp_pushes_total") == 1, 30, "the end of the push")
     assert [method for method, _, _ in target.requests].count("PUT") == 4
 
 
@@ -370,7 +370,7 @@ def test_an_address_that_is_not_allowed_is_no_receiver(cell, receiver):
     target = receiver()
     failed = cell.metric("celld_dp_pushes_total")
     push(cell, "x", target.url, ctx=ctx)
-    wait_for(lambda: cell.metric("celld_dp_pushes_total") == failed + 1, 10, "the end of the push")
+    wait_for(lambda: cell.metric("celld_dp_pushes_total") == failed + 1, 30, "the end of the push")
     assert not target.requests
 
 
@@ -400,7 +400,7 @@ def test_a_push_is_one_use_however_often_it_is_begun_again(cell, receiver):
     # the next is one too many
     failed = cell.metric("celld_dp_pushes_total")
     push(cell, "big", target.url, "twice", agreementId="agreement-once")
-    wait_for(lambda: cell.metric("celld_dp_pushes_total") == failed + 1, 10, "the end of the push")
+    wait_for(lambda: cell.metric("celld_dp_pushes_total") == failed + 1, 30, "the end of the push")
     assert target.received < 2 * len(BIG)
 
 
@@ -408,7 +408,7 @@ def test_a_quota_ends_a_push(cell, receiver):
     target = receiver()
     failed = cell.metric("celld_dp_pushes_total")
     flow = agreed(cell, target, "quota", constraint("volume", "lteq", "6 MiB"))
-    wait_for(lambda: cell.metric("celld_dp_pushes_total") == failed + 1, 10, "the end of the push")
+    wait_for(lambda: cell.metric("celld_dp_pushes_total") == failed + 1, 30, "the end of the push")
     assert state(cell, flow) == "STARTED" and "/in" not in target.whole
     assert target.received <= (6 << 20) + (4 << 20)
 

@@ -102,16 +102,16 @@ def test_a_server_killed_amid_work_loses_nothing_acknowledged(server, own_cell, 
     writers = Writers(cell)
     for _ in range(3):
         before = len(writers.acknowledged)
-        wait_for(lambda: len(writers.acknowledged) > before + 20, 20, "writes")
+        wait_for(lambda: len(writers.acknowledged) > before + 20, 30, "writes")
         server.crash()
         writers.statuses.clear()
-        wait_for(lambda: 503 in writers.statuses, 20, "a clear refusal")
+        wait_for(lambda: 503 in writers.statuses, 30, "a clear refusal")
         assert cell.pull(token, path).status == 200  # the data path does not care
         assert cell.admin("/healthz/ready")[0] == 503 and cell.admin("/healthz/live")[0] == 200
         server.start()
-        wait_for(cell.is_ready, 20, "readiness")
+        wait_for(cell.is_ready, 30, "readiness")
     before = len(writers.acknowledged)
-    wait_for(lambda: len(writers.acknowledged) > before + 20, 20, "writes")
+    wait_for(lambda: len(writers.acknowledged) > before + 20, 30, "writes")
     writers.stop()
     assert writers.statuses <= {200, 503}
     assert cell.process.poll() is None and cell.process.pid == process
@@ -139,7 +139,7 @@ def test_a_server_that_hangs_is_given_up(server, own_cell, tmp_path):
         assert cell.pull(token, path).status == 200
     finally:
         server.freeze(False)
-    wait_for(cell.is_ready, 20, "readiness")
+    wait_for(cell.is_ready, 30, "readiness")
     assert cell.call("POST", "/api/mgmt/v5beta/participants", {"@id": A, "identity": "did:web:x.example"})[0] in (200, 409)
 
 
@@ -155,10 +155,10 @@ def test_two_processes_share_one_record(server, own_cell, tmp_path, source):
     cells[0].participant(A)
     token, path = cells[0].shared_http(A, "one", upstream.url)
     # LISTEN/NOTIFY, then the poll
-    response = wait_for(lambda: (answer := cells[1].pull(token, path + "/x")).status == 200 and answer, 5, "the other process")
+    response = wait_for(lambda: (answer := cells[1].pull(token, path + "/x")).status == 200 and answer, 30, "the other process")
     assert bytes(response.body) == b"shared"
     assert cells[1].call("DELETE", f"/api/mgmt/v5beta/participants/{A}", token=cells[1].token())[0] == 200
-    wait_for(lambda: cells[0].pull(token, path + "/x").status == 404, 5, "the end everywhere")
+    wait_for(lambda: cells[0].pull(token, path + "/x").status == 404, 30, "the end everywhere")
 
 
 def test_the_books_of_two_processes_add_up(server, own_cell, tmp_path):

@@ -58,7 +58,7 @@ def shot(tm, method, path, body=None):
 
 def manifest(nats):
     """The next one, taken."""
-    messages = nats.pull("cfm-stream", "cfm-orchestration", timeout=5)
+    messages = nats.pull("cfm-stream", "cfm-orchestration", timeout=30)
     assert messages, "no manifest came"
     nats.ack(messages[0])
     return messages[0].json()
@@ -487,7 +487,7 @@ def test_bad_configuration(tmp_path, broker):  # noqa: F811
             ({"nats": {"urls": ["http://x"]}}, "nats.urls"), ({"fabric": {"strem": "x"}}, "fabric.strem"), ({}, "nats.urls")):
         path = tmp_path / "cfmd.json"
         path.write_text(json.dumps(config))
-        run = subprocess.run([PROGRAMS / "cfmd", "--config", path, "--state", tmp_path / "state"], capture_output=True, text=True, timeout=20)
+        run = subprocess.run([PROGRAMS / "cfmd", "--config", path, "--state", tmp_path / "state"], capture_output=True, text=True, timeout=60)
         assert run.returncode == 2 and message in run.stderr, run.stderr
     run = subprocess.run([PROGRAMS / "cfmd", "--print-config"], capture_output=True, text=True)
     assert run.returncode == 0 and '"tenant_manager": true' in run.stdout

@@ -14,7 +14,7 @@ from hyperframe import frame as frames
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
-def connect(port, tls=True, alpn=("h2",), authority="localhost", timeout=10, host="127.0.0.1", certificate=None):
+def connect(port, tls=True, alpn=("h2",), authority="localhost", timeout=30, host="127.0.0.1", certificate=None):
     plain = socket.create_connection((host, port), timeout=timeout)
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if not tls:
@@ -168,7 +168,7 @@ class H2:
         elif isinstance(event, h2.events.StreamReset):
             response.reset = event.error_code
 
-    def wait(self, stream, deadline=20, until=None):
+    def wait(self, stream, deadline=30, until=None):
         """Until the response is over, or until(response)."""
         response = self.responses[stream]
         end = time.monotonic() + deadline
@@ -177,7 +177,7 @@ class H2:
                 raise TimeoutError(f"no end of stream {stream}: {response}")
         return response
 
-    def get(self, path, method="GET", headers=(), body=None, authority=None, deadline=20):
+    def get(self, path, method="GET", headers=(), body=None, authority=None, deadline=30):
         stream = self.start(path, method, headers, end=body is None, authority=authority)
         if body is not None:
             self.send(stream, body, end=True, deadline=deadline)

@@ -49,9 +49,7 @@ static void create_token(struct rest_call *call)
 	buffer_append_json(&answer, cell_id);
 	buffer_printf(&answer, ",\"token\":\"%s\",\"expiresAt\":%lld,\"approved\":%s}",
 		token.bytes == NULL ? "" : token.bytes, (long long)expires_ms, is_approved ? "true" : "false");
-	if (token.bytes != NULL)
-		wipe(token.bytes, token.room);
-	buffer_free(&token);
+	buffer_wipe(&token);
 	rest_submit(call, fleet->uses.state, transaction, 201, &answer);
 }
 

@@ -37,9 +37,7 @@ static enum status write_file(struct own_credentials *own, int64_t wall_ms)
 	}
 	if (status == STATUS_OK)
 		own->renew_ms = wall_ms + (expires_ms - wall_ms) * 2 / 3;
-	if (content.bytes != NULL)
-		wipe(content.bytes, content.room);
-	buffer_free(&content);
+	buffer_wipe(&content);
 	buffer_free(&jwt);
 	return status;
 }

@@ -200,9 +200,9 @@ static struct json *stored_properties(const struct rest_call *call, const struct
 static void print_record(struct buffer *into, const struct new_cell *cell, const struct json *properties)
 {
 	buffer_append(into, TEXT("{\"version\":0"));
-	wire_print_text(into, "externalId", cell->external_id);
-	wire_print_text(into, "state", text_of(cell->state));
-	wire_print_text(into, "stateTimestamp", buffer_text(&cell->timestamp));
+	buffer_append_member(into, "externalId", cell->external_id);
+	buffer_append_member(into, "state", text_of(cell->state));
+	buffer_append_member(into, "stateTimestamp", buffer_text(&cell->timestamp));
 	wire_print_filled(into, "properties", properties);
 	buffer_append_byte(into, '}');
 	into->failed |= properties == NULL || cell->timestamp.failed;

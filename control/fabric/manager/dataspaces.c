@@ -58,7 +58,7 @@ static void print_spec(struct buffer *into, const struct json *spec)
 			buffer_append_json(&members, json_member_text(one, credential_members[i]));
 		}
 		if (json_member_text(one, "role").length > 0)
-			wire_print_text(&members, "role", json_member_text(one, "role"));
+			buffer_append_member(&members, "role", json_member_text(one, "role"));
 		buffer_append(&members, json_next(one) == NULL ? TEXT("}]") : TEXT("},"));
 	}
 	buffer_append_byte(into, '{');

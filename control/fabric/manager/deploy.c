@@ -97,8 +97,8 @@ static void print_vpa(
 {
 	buffer_printf(into, "{\"id\":\"%s\",\"version\":0,\"state\":\"pending\",\"stateTimestamp\":\"%s\",\"type\":\"%s\"",
 		vpa->id, now, vpa_type_name(vpa->type));
-	wire_print_text(into, "cellId", text_of(cell->id));
-	wire_print_text(into, "externalCellId", text_of(cell->external_id));
+	buffer_append_member(into, "cellId", text_of(cell->id));
+	buffer_append_member(into, "externalCellId", text_of(cell->external_id));
 	wire_print_filled(into, "properties", vpa->properties);
 	buffer_append(into, TEXT(",\"celld\":{\"epoch\":1"));
 	print_demand(into, place_request_demand(vpa->request));
@@ -112,8 +112,8 @@ static void print_profile(struct buffer *into, const struct deployment *deployme
 	char now[25];
 	clock_format(clock_wall_ms(), now);
 	buffer_printf(into, "{\"id\":\"%s\",\"version\":0", deployment->profile_id);
-	wire_print_text(into, "identifier", json_member_text(body, "identifier"));
-	wire_print_text(into, "tenantId", deployment->call->arguments[0]);
+	buffer_append_member(into, "identifier", json_member_text(body, "identifier"));
+	buffer_append_member(into, "tenantId", deployment->call->arguments[0]);
 	buffer_append(into, TEXT(",\"participantRoles\":"));
 	if (roles == NULL)
 		buffer_append(into, TEXT("{}"));
@@ -149,9 +149,9 @@ static bool write_commands(const struct deployment *deployment, const struct cel
 			continue;
 		buffer_clear(&args);
 		buffer_printf(&args, "{\"type\":\"%s\"", vpa_type_name(vpa->type));
-		wire_print_text(&args, "participant", json_member_text(profile, "identifier"));
-		wire_print_text(&args, "tenant", json_member_text(profile, "tenantId"));
-		wire_print_text(&args, "profile", json_member_text(profile, "id"));
+		buffer_append_member(&args, "participant", json_member_text(profile, "identifier"));
+		buffer_append_member(&args, "tenant", json_member_text(profile, "tenantId"));
+		buffer_append_member(&args, "profile", json_member_text(profile, "id"));
 		buffer_append_byte(&args, '}');
 		is_written = !args.failed && commands_add(transaction, choices[i], text_of(vpa->id), 1, COMMAND_VPA_PREPARE,
 										 buffer_text(&args));

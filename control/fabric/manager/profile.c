@@ -96,9 +96,9 @@ static void print_vpa_manifest(struct buffer *into, const struct json *vpa)
 {
 	buffer_append(into, TEXT("{\"id\":"));
 	buffer_append_json(into, json_member_text(vpa, "id"));
-	wire_print_text(into, "vpaType", json_member_text(vpa, "type"));
-	wire_print_text(into, "cellId", json_member_text(vpa, "cellId"));
-	wire_print_text(into, "externalCellId", json_member_text(vpa, "externalCellId"));
+	buffer_append_member(into, "vpaType", json_member_text(vpa, "type"));
+	buffer_append_member(into, "cellId", json_member_text(vpa, "cellId"));
+	buffer_append_member(into, "externalCellId", json_member_text(vpa, "externalCellId"));
 	wire_print_filled(into, "properties", json_member(vpa, "properties"));
 	buffer_append_byte(into, '}');
 }
@@ -108,8 +108,8 @@ void profile_print_manifest(
 {
 	buffer_append(into, TEXT("{\"id\":"));
 	buffer_append_json(into, id);
-	wire_print_text(into, "correlationId", json_member_text(profile, "id"));
-	wire_print_text(into, "orchestrationType", type);
+	buffer_append_member(into, "correlationId", json_member_text(profile, "id"));
+	buffer_append_member(into, "orchestrationType", type);
 	buffer_append(into, TEXT(",\"payload\":{\"cfm.participant.id\":"));
 	buffer_append_json(into, json_member_text(profile, "identifier"));
 	buffer_append(into, TEXT(",\"cfm.vpa.data\":["));
@@ -153,7 +153,7 @@ void profile_print_shown(struct buffer *into, const struct json *profile)
 	(void)json_bool(json_member(profile, "error"), &error);
 	buffer_append(into, error ? TEXT(",\"error\":true") : TEXT(",\"error\":false"));
 	if (json_member_text(profile, "errorDetail").length > 0)
-		wire_print_text(into, "errorDetail", json_member_text(profile, "errorDetail"));
+		buffer_append_member(into, "errorDetail", json_member_text(profile, "errorDetail"));
 	buffer_append_byte(into, '}');
 }
 

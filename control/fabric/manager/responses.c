@@ -175,10 +175,10 @@ static bool activate(void *context, const struct json *vpa)
 		return true;
 	buffer_append(&args, TEXT("{\"type\":"));
 	buffer_append_json(&args, type);
-	wire_print_text(&args, "participant", json_member_text(change->profile, "identifier"));
-	wire_print_text(&args, "tenant", json_member_text(change->profile, "tenantId"));
-	wire_print_text(&args, "profile", json_member_text(change->profile, "id"));
-	wire_print_text(&args, "participantContextId", ctx);
+	buffer_append_member(&args, "participant", json_member_text(change->profile, "identifier"));
+	buffer_append_member(&args, "tenant", json_member_text(change->profile, "tenantId"));
+	buffer_append_member(&args, "profile", json_member_text(change->profile, "id"));
+	buffer_append_member(&args, "participantContextId", ctx);
 	if (text_equals(type, text_of(vpa_type_name(VPA_CONNECTOR))))
 		print_data_planes(&args, given);
 	buffer_append_byte(&args, '}');

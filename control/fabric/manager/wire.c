@@ -76,9 +76,3 @@ void wire_print_filled(struct buffer *into, const char *name, const struct json 
 	buffer_printf(into, ",\"%s\":", name);
 	json_print(value, into);
 }
-
-void wire_print_text(struct buffer *into, const char *name, struct text value)
-{
-	buffer_printf(into, ",\"%s\":", name);
-	buffer_append_json(into, value);
-}

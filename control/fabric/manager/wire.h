@@ -27,5 +27,3 @@ const struct json *wire_member(const struct json *object, const char *name);
 /* ,"name":<value> when the value is an object or array with something in it, as the existing managers leave out what is
  * empty. */
 void wire_print_filled(struct buffer *into, const char *name, const struct json *value);
-/* ,"name":"text", the empty text when it is absent. */
-void wire_print_text(struct buffer *into, const char *name, struct text value);

@@ -6,6 +6,14 @@
 
 enum { TERMS_MAX = 16, ID_MAX = 512 };
 
+/* A text of a term, kept; one that is needed is not empty. */
+#define TERM_LINE(struct_, name_, member, ...)                                                                         \
+	{                                                                                                                  \
+		.name = name_, .kind = FIELD_LINE, .maximum = ID_MAX, .is_kept = true,                                         \
+		.offset = offsetof(struct struct_, member), __VA_ARGS__                                                        \
+	}
+#define NEEDED .is_required = true, .minimum = 1
+
 /* INVALID, with the line: no such key. */
 static enum status read_key(struct text text, const char *path, enum place_key *key, struct buffer *error)
 {
@@ -36,18 +44,8 @@ static void *add_term(void **items, size_t *count, size_t size)
 static enum status read_toleration(void *context, const struct json *item, const char *path, struct buffer *error)
 {
 	static const struct field fields[] = {
-		{.name = "key",
-			.kind = FIELD_LINE,
-			.is_required = true,
-			.minimum = 1,
-			.maximum = ID_MAX,
-			.is_kept = true,
-			.offset = offsetof(struct toleration, key)},
-		{.name = "value",
-			.kind = FIELD_LINE,
-			.maximum = ID_MAX,
-			.is_kept = true,
-			.offset = offsetof(struct toleration, value)},
+		TERM_LINE(toleration, "key", key, NEEDED),
+		TERM_LINE(toleration, "value", value, .minimum = 0),
 	};
 	struct place_request *request = context;
 	struct toleration *made =
@@ -78,20 +76,8 @@ static enum status read_hard(const struct json *value, const char *path, void *t
 }
 
 static const struct field affinity_fields[] = {
-	{.name = "to",
-		.kind = FIELD_LINE,
-		.is_required = true,
-		.minimum = 1,
-		.maximum = ID_MAX,
-		.is_kept = true,
-		.offset = offsetof(struct affinity_fields, to)},
-	{.name = "topologyKey",
-		.kind = FIELD_LINE,
-		.is_required = true,
-		.minimum = 1,
-		.maximum = ID_MAX,
-		.is_kept = true,
-		.offset = offsetof(struct affinity_fields, key)},
+	TERM_LINE(affinity_fields, "to", to, NEEDED),
+	TERM_LINE(affinity_fields, "topologyKey", key, NEEDED),
 	{.name = "types", .kind = FIELD_READ, .read = read_affinity_types},
 	{.name = "hard", .kind = FIELD_READ, .read = read_hard},
 };
@@ -152,25 +138,14 @@ struct spread_fields {
 	int64_t max_skew;
 };
 static const struct field spread_fields[] = {
-	{.name = "topologyKey",
-		.kind = FIELD_LINE,
-		.is_required = true,
-		.minimum = 1,
-		.maximum = ID_MAX,
-		.is_kept = true,
-		.offset = offsetof(struct spread_fields, key)},
+	TERM_LINE(spread_fields, "topologyKey", key, NEEDED),
 	{.name = "maxSkew",
 		.kind = FIELD_INTEGER,
 		.minimum = 1,
 		.maximum = 1000,
 		.is_kept = true,
 		.offset = offsetof(struct spread_fields, max_skew)},
-	{.name = "when",
-		.kind = FIELD_LINE,
-		.minimum = 1,
-		.maximum = ID_MAX,
-		.is_kept = true,
-		.offset = offsetof(struct spread_fields, when)},
+	TERM_LINE(spread_fields, "when", when, .minimum = 1),
 };
 
 static enum status judge_spread(

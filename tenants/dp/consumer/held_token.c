@@ -1,58 +1,15 @@
 /* Held tokens: questions travel to the flow's worker and back; there is no lock, and one renewal for all. */
-#include "tenants/dp/consumer/held_token.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/base/log.h"
-#include "tenants/dp/consumer/renewal_request.h"
+#include "server/base/secret.h"
+#include "tenants/dp/consumer/holding.h"
 #include "tenants/dp/signaling/flow_moves.h"
-#include "tenants/dp/state.h"
 #include "tenants/jose/jws.h"
 
-#define MARGIN_MS INT64_C(5000)
-#define QUARTERS 4
-enum { BUCKETS = 256, IDLE_MAX = 4096, ATTEMPTS_MAX = 4, ATTEMPT_MS = 250, FAILURE_MS = 1000 };
-
-struct question {
-	struct task task; /* first: to the flow's worker, then back */
-	struct dp *dp;
-	struct worker *worker, *owner; /* who asks; who keeps the flow's token */
-	struct question *next;
-	char ctx[ID_LENGTH + 1];
-	char *flow;
-	struct secret *refused, *token;
-	char *endpoint, *endpoint_type;
-	int64_t expires_ms;
-	enum status status;
-	held_done *done;
-	void *context;
-};
-
-struct holding {
-	struct holdings *home;
-	struct holding *next;
-	char ctx[ID_LENGTH + 1];
-	char *flow;
-	struct data_address *address; /* NULL: not loaded */
-	int64_t revision;             /* of the flow's record it was loaded under */
-	int64_t expires_ms, renew_ms; /* renew_ms: when to; 0: unknown */
-	bool is_busy, is_reloaded;
-	unsigned attempts;
-	uint64_t failed_until_ms;
-	enum status failure;
-	struct renewal_request *request;
-	struct timer *timer;
-	struct question *questions, **questions_end;
-};
-
-struct holdings {
-	struct dp *dp;
-	struct worker *worker;
-	struct holding *buckets[BUCKETS];
-	size_t count;
-};
+enum { ATTEMPTS_MAX = 4, ATTEMPT_MS = 250, FAILURE_MS = 1000 };
 
 /* Store and vault are on their way out: nothing new is asked of them. */
 static bool is_stopping(const struct holdings *home)
@@ -60,128 +17,10 @@ static bool is_stopping(const struct holdings *home)
 	return atomic_load_explicit(&home->dp->is_stopping, memory_order_relaxed);
 }
 
-/* --- answers go back to who asked */
+/* --- renewal */
 
-static void question_free(struct question *question)
-{
-	secret_free(question->refused);
-	secret_free(question->token);
-	free(question->endpoint);
-	free(question->endpoint_type);
-	free(question->flow);
-	free(question);
-}
-
-static void run_answer(struct task *task)
-{
-	struct question *question = (struct question *)task;
-	const struct held_token token = {.endpoint = question->endpoint == NULL ? TEXT_NONE : text_of(question->endpoint),
-		.endpoint_type = question->endpoint_type == NULL ? TEXT_NONE : text_of(question->endpoint_type),
-		.token = question->token == NULL ? TEXT_NONE : secret_expose(question->token),
-		.expires_ms = question->expires_ms};
-	question->done(question->context, question->status, question->status == STATUS_OK ? &token : NULL);
-	question_free(question);
-}
-
-static void answer(struct question *question, enum status status)
-{
-	question->status = status;
-	question->task.run = run_answer;
-	worker_post(question->worker, &question->task);
-}
-
-static void answer_token(struct question *question, const struct holding *holding)
-{
-	struct text token = data_address_property(holding->address, "authorization");
-	question->endpoint = text_copy(data_address_endpoint(holding->address));
-	question->endpoint_type = text_copy(data_address_type(holding->address));
-	question->token = token.length == 0 ? NULL : secret_new(token);
-	question->expires_ms = holding->expires_ms;
-	bool is_whole =
-		question->endpoint != NULL && question->endpoint_type != NULL && (token.length == 0 || question->token != NULL);
-	answer(question, is_whole ? STATUS_OK : STATUS_NO_MEMORY);
-}
-
-static struct question *take(struct holding *holding)
-{
-	struct question *first = holding->questions;
-	holding->questions = NULL;
-	holding->questions_end = &holding->questions;
-	return first;
-}
-
-static void answer_all(struct holding *holding, enum status status)
-{
-	struct question *question = take(holding);
-	while (question != NULL) {
-		struct question *next = question->next;
-		answer(question, status);
-		question = next;
-	}
-}
-
-/* --- what is held */
-
-static void holding_forget(struct holding *holding)
-{
-	data_address_free(holding->address);
-	holding->address = NULL;
-	holding->expires_ms = holding->renew_ms = 0;
-	holding->attempts = 0;
-	holding->failed_until_ms = 0;
-}
-
-static void holding_free(struct holding *holding)
-{
-	renewal_request_cancel(holding->request);
-	timer_free(holding->timer);
-	data_address_free(holding->address);
-	free(holding->flow);
-	free(holding);
-}
-
-static struct holding **bucket_of(struct holdings *home, struct text ctx, struct text flow)
-{
-	char room[512];
-	return &home->buckets[text_hash(map_key(room, sizeof(room), (const struct text[]){ctx, flow}, 2)) % BUCKETS];
-}
-
-/* Room for one more: those of this bucket that nobody waits for go. */
-static void shrink(struct holdings *home, struct holding **bucket)
-{
-	for (struct holding **at = bucket; *at != NULL && home->count >= IDLE_MAX;) {
-		struct holding *holding = *at;
-		if (holding->is_busy || holding->questions != NULL) {
-			at = &holding->next;
-			continue;
-		}
-		*at = holding->next;
-		home->count--;
-		holding_free(holding);
-	}
-}
-
-static struct holding *find_or_add(struct holdings *home, struct text ctx, struct text flow)
-{
-	struct holding **bucket = bucket_of(home, ctx, flow);
-	for (struct holding *holding = *bucket; holding != NULL; holding = holding->next) {
-		if (text_equals(text_of(holding->ctx), ctx) && text_equals(text_of(holding->flow), flow))
-			return holding;
-	}
-	shrink(home, bucket);
-	struct holding *holding = calloc(1, sizeof(*holding));
-	if (holding == NULL || (holding->flow = text_copy(flow)) == NULL) {
-		free(holding);
-		return NULL;
-	}
-	holding->home = home;
-	memcpy(holding->ctx, ctx.bytes, ctx.length);
-	holding->questions_end = &holding->questions;
-	holding->next = *bucket;
-	*bucket = holding;
-	home->count++;
-	return holding;
-}
+static void serve(struct holding *holding, bool is_fresh);
+static void load(struct holding *holding, const struct flow_terms *terms);
 
 /* The exp of a JWT, unverified: it is the provider's business, and only a hint here. 0: none. */
 static int64_t token_expiry_ms(struct text token)
@@ -199,20 +38,6 @@ static int64_t token_expiry_ms(struct text token)
 	json_free(claims);
 	return seconds * 1000;
 }
-
-static void set_expiry(struct holding *holding, int64_t now_ms, int64_t expires_ms)
-{
-	int64_t left = expires_ms - now_ms;
-	holding->expires_ms = expires_ms;
-	/* of a token that lives no longer than the margin, the last quarter */
-	holding->renew_ms =
-		expires_ms == 0 ? 0 : expires_ms - (left > 0 && left < QUARTERS * MARGIN_MS ? left / QUARTERS : MARGIN_MS);
-}
-
-/* --- renewal */
-
-static void serve(struct holding *holding, bool is_fresh);
-static void load(struct holding *holding, const struct flow_terms *terms);
 
 /* NULL: it is none to hold a token of; *status says why. */
 static const struct flow_terms *find_terms(const struct holding *holding, enum status *status)
@@ -261,9 +86,7 @@ static void keep(struct holding *holding)
 	else
 		vault_secret_put(
 			home->dp->vault, text_of(holding->ctx), text_of(alias), buffer_text(&json), home->worker, on_kept, holding);
-	if (json.bytes != NULL)
-		wipe(json.bytes, json.length);
-	buffer_free(&json);
+	buffer_wipe(&json);
 }
 
 static bool adopt(struct holding *holding, const struct renewal_answer *renewed)
@@ -271,7 +94,7 @@ static bool adopt(struct holding *holding, const struct renewal_answer *renewed)
 	char seconds[24];
 	int length = snprintf(seconds, sizeof(seconds), "%lld", (long long)renewed->lifetime_s);
 	int64_t now_ms = worker_wall_ms(holding->home->worker);
-	set_expiry(holding, now_ms,
+	holding_set_expiry(holding, now_ms,
 		renewed->lifetime_s > 0 ? now_ms + renewed->lifetime_s * 1000 : token_expiry_ms(renewed->access_token));
 	return data_address_set(holding->address, "authorization", renewed->access_token) &&
 		   (renewed->refresh_token.bytes == NULL ||
@@ -333,7 +156,7 @@ static void renew(void *context)
 	}
 	if (is_stopping(home)) {
 		holding->is_busy = false;
-		answer_all(holding, STATUS_UNAVAILABLE);
+		holding_answer(holding, STATUS_UNAVAILABLE);
 		return;
 	}
 	holding->is_busy = true;
@@ -365,7 +188,7 @@ static void on_loaded(void *context, enum status status, struct text value)
 	if (status != STATUS_OK || terms == NULL || terms->revision != holding->revision) {
 		data_address_free(address);
 		if (status != STATUS_OK && terms != NULL)
-			answer_all(holding, status == STATUS_NO_MEMORY ? status : STATUS_UNAVAILABLE);
+			holding_answer(holding, status == STATUS_NO_MEMORY ? status : STATUS_UNAVAILABLE);
 		else
 			serve(holding, false);
 		return;
@@ -380,7 +203,7 @@ static void on_loaded(void *context, enum status status, struct text value)
 	if (expires_ms == 0 &&
 		text_to_unsigned(data_address_property(address, "expiresIn"), INT32_MAX, &lifetime_s) == STATUS_OK)
 		expires_ms = terms->changed_ms + (int64_t)lifetime_s * 1000;
-	set_expiry(holding, now_ms, expires_ms);
+	holding_set_expiry(holding, now_ms, expires_ms);
 	if (holding->is_reloaded && is_same) {
 		holding->is_reloaded = false;
 		fail(holding, STATUS_UNAUTHORIZED);
@@ -394,7 +217,7 @@ static void load(struct holding *holding, const struct flow_terms *terms)
 	struct holdings *home = holding->home;
 	char alias[FLOW_ALIAS_MAX];
 	if (is_stopping(home)) {
-		answer_all(holding, STATUS_UNAVAILABLE);
+		holding_answer(holding, STATUS_UNAVAILABLE);
 		return;
 	}
 	holding->revision = terms->revision;
@@ -431,7 +254,7 @@ static void serve(struct holding *holding, bool is_fresh)
 		return;
 	if (terms == NULL) {
 		holding_forget(holding);
-		answer_all(holding, status);
+		holding_answer(holding, status);
 		return;
 	}
 	if (holding->questions == NULL)
@@ -441,7 +264,7 @@ static void serve(struct holding *holding, bool is_fresh)
 		load(holding, terms);
 		return;
 	}
-	struct question *question = take(holding);
+	struct question *question = holding_take(holding);
 	while (question != NULL) {
 		struct question *next = question->next;
 		status = judge(holding, question, is_fresh);
@@ -450,9 +273,9 @@ static void serve(struct holding *holding, bool is_fresh)
 			*holding->questions_end = question;
 			holding->questions_end = &question->next;
 		} else if (status == STATUS_OK) {
-			answer_token(question, holding);
+			held_question_answer_token(question, holding);
 		} else {
-			answer(question, status);
+			held_question_answer(question, status);
 		}
 		question = next;
 	}
@@ -465,9 +288,9 @@ static void run_question(struct task *task)
 	struct question *question = (struct question *)task;
 	struct dp_worker *home = dp_here(question->dp, question->owner);
 	struct holding *holding =
-		home == NULL ? NULL : find_or_add(home->holdings, text_of(question->ctx), text_of(question->flow));
+		home == NULL ? NULL : holding_find_or_add(home->holdings, text_of(question->ctx), text_of(question->flow));
 	if (holding == NULL) {
-		answer(question, home == NULL ? STATUS_UNAVAILABLE : STATUS_NO_MEMORY);
+		held_question_answer(question, home == NULL ? STATUS_UNAVAILABLE : STATUS_NO_MEMORY);
 		return;
 	}
 	question->next = NULL;
@@ -487,7 +310,7 @@ void held_token_get(struct dp *dp, struct worker *worker, struct text ctx, struc
 	}
 	if (question == NULL || question->flow == NULL || (refused.length > 0 && question->refused == NULL)) {
 		if (question != NULL)
-			question_free(question);
+			held_question_free(question);
 		done(context, STATUS_NO_MEMORY, NULL);
 		return;
 	}
@@ -500,31 +323,4 @@ void held_token_get(struct dp *dp, struct worker *worker, struct text ctx, struc
 	uint64_t hash = text_hash(map_key(room, sizeof(room), (const struct text[]){ctx, flow}, 2));
 	question->owner = worker_pool_at(dp->pool, (unsigned)((hash >> 32) % dp->workers));
 	worker_post(question->owner, &question->task);
-}
-
-/* --- a worker's half */
-
-struct holdings *holdings_new(struct dp *dp, struct worker *worker)
-{
-	struct holdings *made = calloc(1, sizeof(*made));
-	if (made != NULL) {
-		made->dp = dp;
-		made->worker = worker;
-	}
-	return made;
-}
-
-void held_tokens_free(struct holdings *holdings)
-{
-	if (holdings == NULL)
-		return;
-	for (int i = 0; i < BUCKETS; i++) {
-		while (holdings->buckets[i] != NULL) {
-			struct holding *holding = holdings->buckets[i];
-			holdings->buckets[i] = holding->next;
-			answer_all(holding, STATUS_UNAVAILABLE);
-			holding_free(holding);
-		}
-	}
-	free(holdings);
 }

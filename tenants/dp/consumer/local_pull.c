@@ -347,9 +347,7 @@ static enum status send_request(struct local_pull *pull, const struct url *url)
 							 : client_call_start(pull->worker, &request, &events, pull, &pull->call);
 	if (status != STATUS_OK)
 		pull->call = NULL;
-	if (authorization.bytes != NULL)
-		wipe(authorization.bytes, authorization.length);
-	buffer_free(&authorization);
+	buffer_wipe(&authorization);
 	buffer_free(&range);
 	return status;
 }

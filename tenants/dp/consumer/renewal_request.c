@@ -5,7 +5,8 @@
 #include <string.h>
 
 #include "server/base/secret.h"
-#include "tenants/dp/fetch.h"
+#include "server/fetch.h"
+#include "tenants/dp/form.h"
 #include "tenants/dp/signer.h"
 #include "tenants/dp/state.h"
 
@@ -85,14 +86,15 @@ static void read_answer(struct renewal_request *request, struct text body)
 	json_free(root);
 }
 
-static void on_answer(void *context, enum status status, int http, struct text body)
+static void on_answer(void *context, enum status status, const struct fetch_answer *answer)
 {
 	struct renewal_request *request = context;
+	int http = answer->http;
 	request->fetch = NULL;
 	if (status != STATUS_OK)
 		finish(request, status, NULL);
 	else if (http >= 200 && http < 300)
-		read_answer(request, body);
+		read_answer(request, answer->body);
 	else
 		finish(request, http >= 500 || http == 429 || http == 408 ? STATUS_UNAVAILABLE : STATUS_UNAUTHORIZED, NULL);
 }
@@ -118,8 +120,9 @@ static void on_proof(void *context, enum status status, struct text token)
 	if (status == STATUS_OK) {
 		struct address_rules addresses = participant_address_rules(participant);
 		const struct fetch_order order = {.tenant = text_of(request->ctx),
-			.url = request->endpoint.bytes,
+			.address = buffer_text(&request->endpoint),
 			.method = TEXT("POST"),
+			.accept = TEXT("application/json"),
 			.authorization = buffer_text(&authorization),
 			.content_type = TEXT("application/x-www-form-urlencoded"),
 			.body = buffer_text(&request->form),
@@ -133,12 +136,6 @@ static void on_proof(void *context, enum status status, struct text token)
 		finish(request, status, NULL);
 }
 
-static void append_claim(struct buffer *claims, const char *name, struct text value)
-{
-	buffer_printf(claims, ",\"%s\":", name);
-	buffer_append_json(claims, value);
-}
-
 static void print_claims(const struct participant *participant, const struct data_address *address,
 	struct text provider, int64_t now_ms, struct buffer *claims)
 {
@@ -149,11 +146,11 @@ static void print_claims(const struct participant *participant, const struct dat
 	buffer_append_number(claims, now_ms / 1000);
 	buffer_append(claims, TEXT(",\"exp\":"));
 	buffer_append_number(claims, now_ms / 1000 + PROOF_LIFETIME_S);
-	append_claim(claims, "iss", text_of(participant->identity));
-	append_claim(claims, "sub", text_of(participant->identity));
-	append_claim(claims, "aud", audience.length > 0 ? audience : provider);
-	append_claim(claims, "jti", text_of(jti));
-	append_claim(claims, "token", data_address_property(address, "authorization"));
+	buffer_append_member(claims, "iss", text_of(participant->identity));
+	buffer_append_member(claims, "sub", text_of(participant->identity));
+	buffer_append_member(claims, "aud", audience.length > 0 ? audience : provider);
+	buffer_append_member(claims, "jti", text_of(jti));
+	buffer_append_member(claims, "token", data_address_property(address, "authorization"));
 	buffer_append_byte(claims, '}');
 }
 

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "server/answer.h"
+#include "server/base/secret.h"
 #include "server/path.h"
 #include "tenants/dp/consumer/held_token.h"
 #include "tenants/dp/manage/operation.h"
@@ -88,9 +89,7 @@ static void on_held(void *context, enum status status, const struct held_token *
 		answer_problem(exchange, 503, TEXT_NONE);
 	else
 		answer_json(exchange, 200, buffer_text(&body));
-	if (body.bytes != NULL)
-		wipe(body.bytes, body.length);
-	buffer_free(&body);
+	buffer_wipe(&body);
 }
 
 void dp_token(void *context, struct exchange *exchange, const struct route *route)

@@ -7,12 +7,6 @@
 
 const struct receipt_link receipt_link_first = {0, "0000000000000000000000000000000000000000000000000000000000000000"};
 
-static void add_text(struct buffer *into, const char *name, struct text value)
-{
-	buffer_printf(into, ",\"%s\":", name);
-	buffer_append_json(into, value);
-}
-
 static void add_number(struct buffer *into, const char *name, uint64_t value)
 {
 	buffer_printf(into, ",\"%s\":", name);
@@ -23,7 +17,7 @@ static void add_time(struct buffer *into, const char *name, int64_t wall_ms)
 {
 	char text[25];
 	clock_format(wall_ms, text);
-	add_text(into, name, text_of(text));
+	buffer_append_member(into, name, text_of(text));
 }
 
 static void print_entities(const struct tally *tally, struct buffer *into)
@@ -59,22 +53,22 @@ void receipt_print(const struct tally *tally, struct text cell, const struct rec
 	buffer_append(into, TEXT("{\"agreement\":"));
 	buffer_append_json(into, text_of(tally->agreement));
 	add_number(into, "bytes", of[BOOK_BYTES] + of[BOOK_PUSHED]);
-	add_text(into, "cell", cell);
-	add_text(into, "consumer", text_of(tally->consumer));
-	add_text(into, "ctx", text_of(tally->ctx));
-	add_text(into, "dataset", text_of(tally->dataset));
+	buffer_append_member(into, "cell", cell);
+	buffer_append_member(into, "consumer", text_of(tally->consumer));
+	buffer_append_member(into, "ctx", text_of(tally->ctx));
+	buffer_append_member(into, "dataset", text_of(tally->dataset));
 	print_entities(tally, into);
 	add_time(into, "first", tally->first_ms);
 	buffer_printf(into, ",\"flags\":%s", tally->flags);
-	add_text(into, "flow", text_of(tally->flow));
+	buffer_append_member(into, "flow", text_of(tally->flow));
 	add_time(into, "last", tally->last_ms);
 	buffer_printf(into, ",\"outcomes\":{\"broken\":%llu,\"ok\":%llu,\"refused\":%llu,\"stopped\":%llu}",
 		(unsigned long long)of[BOOK_BROKEN], (unsigned long long)of[BOOK_OK], (unsigned long long)of[BOOK_REFUSED],
 		(unsigned long long)of[BOOK_STOPPED]);
-	add_text(into, "previous", text_of(link->hash));
-	add_text(into, "provider", text_of(tally->provider));
+	buffer_append_member(into, "previous", text_of(link->hash));
+	buffer_append_member(into, "provider", text_of(tally->provider));
 	if (tally->region[0] != 0)
-		add_text(into, "region", text_of(tally->region));
+		buffer_append_member(into, "region", text_of(tally->region));
 	add_number(into, "repeated", of[BOOK_REPEATED] + of[BOOK_REPUSHED]);
 	add_number(into, "requests", of[BOOK_REQUESTS]);
 	add_number(into, "sequence", link->sequence + 1);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/base/secret.h"
 #include "tenants/dp/contract/agreement_record.h"
 #include "tenants/dp/data_address.h"
 #include "tenants/dp/manage/operation.h"
@@ -127,9 +128,7 @@ static void store_with_address(struct operation *operation, struct flow_terms *t
 		vault_secret_put(operation->dp->vault, operation->ctx, text_of(alias), buffer_text(&whole), operation->worker,
 			on_address_kept, operation);
 	}
-	if (whole.bytes != NULL)
-		wipe(whole.bytes, whole.length);
-	buffer_free(&whole);
+	buffer_wipe(&whole);
 	buffer_free(&error);
 }
 

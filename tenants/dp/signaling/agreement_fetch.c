@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "server/base/log.h"
+#include "server/fetch.h"
 #include "tenants/dp/contract/agreement_record.h"
-#include "tenants/dp/fetch.h"
 #include "tenants/dp/signaling/agreement_answer.h"
 #include "tenants/dp/signaling/callback_token.h"
 
@@ -128,9 +128,10 @@ static const struct participant *participant_of(const struct agreement_fetch *fe
 	return registry_find(dp->registry, text_of(fetch->ctx));
 }
 
-static void on_answer(void *context, enum status status, int http, struct text body)
+static void on_answer(void *context, enum status status, const struct fetch_answer *answer)
 {
 	struct agreement_fetch *fetch = context;
+	int http = answer->http;
 	const struct participant *participant = participant_of(fetch);
 	bool is_stale_token = http == 401 && fetch->has_token;
 	fetch->fetch = NULL;
@@ -144,7 +145,7 @@ static void on_answer(void *context, enum status status, int http, struct text b
 	else if (http != 200)
 		finish(fetch, STATUS_NOT_FOUND, "the control plane does not give this agreement");
 	else
-		keep(fetch, participant, body);
+		keep(fetch, participant, answer->body);
 }
 
 static void call(struct agreement_fetch *fetch)
@@ -162,8 +163,9 @@ static void call(struct agreement_fetch *fetch)
 	buffer_printf(&url, "%s/transfers/%s/agreement", fetch->plane->endpoint, fetch->flow);
 	fetch->has_token = bearer != NULL;
 	const struct fetch_order order = {.tenant = text_of(fetch->ctx),
-		.url = url.bytes,
+		.address = buffer_text(&url),
 		.method = TEXT("GET"),
+		.accept = TEXT("application/json"),
 		.authorization = bearer == NULL ? TEXT_NONE : secret_expose(bearer),
 		.rules = &rules,
 		.timeout_ms = (uint32_t)fetch->home->dp->settings.callback_timeout_ms,

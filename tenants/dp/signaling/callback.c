@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tenants/dp/fetch.h"
+#include "server/base/secret.h"
+#include "server/fetch.h"
 #include "tenants/dp/signaling/callback_token.h"
 #include "tenants/dp/signaling/flow_moves.h"
 #include "tenants/dp/signaling/offer.h"
@@ -72,10 +73,10 @@ static struct address_rules rules_of(const struct callback *callback)
 	return participant == NULL ? (struct address_rules){0} : participant_address_rules(participant);
 }
 
-static void on_answer(void *context, enum status status, int http, struct text body)
+static void on_answer(void *context, enum status status, const struct fetch_answer *answer)
 {
 	struct callback *callback = context;
-	(void)body;
+	int http = answer->http;
 	callback->fetch = NULL;
 	bool has_answer = status == STATUS_OK || status == STATUS_TOO_LARGE; /* what it says is of no interest */
 	if (http == 401 && callback->has_token)
@@ -97,8 +98,9 @@ static void call(struct callback *callback)
 		&url, "%s/transfers/%s/dataflow/%s", callback->plane->endpoint, callback->flow, letter_segment(callback->kind));
 	callback->has_token = bearer != NULL;
 	const struct fetch_order order = {.tenant = text_of(callback->ctx),
-		.url = url.bytes,
+		.address = buffer_text(&url),
 		.method = TEXT("POST"),
+		.accept = TEXT("application/json"),
 		.authorization = bearer == NULL ? TEXT_NONE : secret_expose(bearer),
 		.content_type = TEXT("application/json"),
 		.body = buffer_text(&callback->body),

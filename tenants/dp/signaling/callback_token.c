@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tenants/dp/fetch.h"
+#include "server/base/secret.h"
+#include "server/fetch.h"
+#include "tenants/dp/form.h"
 #include "tenants/vault/safe_file.h"
 
 enum { ANSWER_MAX = 64 * 1024, TOKEN_MAX = 16384, SUBJECT_MAX = 16384, EARLY_MS = 30000, DEFAULT_LIFETIME_S = 60 };
@@ -124,13 +126,13 @@ static enum status read_answer(struct callback_tokens *token, struct text answer
 	return status;
 }
 
-static void on_answer(void *context, enum status status, int http, struct text answer)
+static void on_answer(void *context, enum status status, const struct fetch_answer *answer)
 {
 	struct callback_tokens *token = context;
 	token->fetch = NULL;
 	if (status == STATUS_OK)
-		status = http == 200 ? read_answer(token, answer) : STATUS_UNAUTHORIZED;
-	finish(token, status, http);
+		status = answer->http == 200 ? read_answer(token, answer->body) : STATUS_UNAUTHORIZED;
+	finish(token, status, answer->http);
 }
 
 static void ask(struct callback_tokens *token, struct buffer *form)
@@ -140,8 +142,9 @@ static void ask(struct callback_tokens *token, struct buffer *form)
 	struct address_rules rules =
 		participant == NULL ? (struct address_rules){0} : participant_address_rules(participant);
 	const struct fetch_order order = {.tenant = text_of(token->ctx),
-		.url = token->plane->token_endpoint,
+		.address = text_of(token->plane->token_endpoint),
 		.method = TEXT("POST"),
+		.accept = TEXT("application/json"),
 		.content_type = TEXT("application/x-www-form-urlencoded"),
 		.body = buffer_text(form),
 		.rules = &rules,

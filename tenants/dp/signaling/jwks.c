@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tenants/dp/fetch.h"
+#include "server/fetch.h"
 
 enum {
 	SETS_MAX = 1024,
@@ -127,14 +127,15 @@ static void tell(struct shelf *shelf, enum status status)
 	}
 }
 
-static void on_fetched(void *context, enum status status, int http, struct text body)
+static void on_fetched(void *context, enum status status, const struct fetch_answer *answer)
 {
 	struct shelf *shelf = context;
 	uint64_t now_ms = worker_now_ms(shelf->jwks->worker);
 	struct jwks_set set = {.count = 0};
 	shelf->fetch = NULL;
 	if (status == STATUS_OK)
-		status = http == 200 ? keys_from_jwks(body, set.keys, JWKS_KEYS, &set.count) : STATUS_UNAVAILABLE;
+		status =
+			answer->http == 200 ? keys_from_jwks(answer->body, set.keys, JWKS_KEYS, &set.count) : STATUS_UNAVAILABLE;
 	if (status == STATUS_OK) {
 		set_clear(&shelf->set);
 		shelf->set = set;
@@ -204,8 +205,9 @@ static enum status start(struct shelf *shelf, const struct address_rules *rules)
 	if (shelf->has_set && now_ms < shelf->fresh_until_ms)
 		shelf->forced_ms = (shelf->forced_ms > now_ms ? shelf->forced_ms : now_ms) + FORCED_EACH_MS;
 	const struct fetch_order order = {.tenant = text_of(shelf->ctx),
-		.url = shelf->uri,
+		.address = text_of(shelf->uri),
 		.method = TEXT("GET"),
+		.accept = TEXT("application/json"),
 		.rules = rules,
 		.timeout_ms = shelf->jwks->timeout_ms,
 		.answer_max = BODY_MAX};

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/base/secret.h"
 #include "tenants/dp/data_address.h"
-#include "tenants/dp/fetch.h"
 #include "tenants/dp/renewal.h"
 #include "tenants/dp/signaling/transfer_types.h"
 #include "tenants/dp/source/source_external.h"

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/base/secret.h"
 #include "server/path.h"
 
 enum { BODY_MAX = 256 * 1024, NAME_ROOM = 128 };
@@ -25,9 +26,7 @@ static void signal_free(struct signal *signal)
 	signaling_message_free(&signal->message);
 	data_address_free(signal->address);
 	transaction_free(signal->transaction);
-	if (signal->offer.bytes != NULL)
-		wipe(signal->offer.bytes, signal->offer.room);
-	buffer_free(&signal->offer);
+	buffer_wipe(&signal->offer);
 	control_plane_unref(signal->plane);
 	buffer_free(&signal->record);
 	free(signal->id);

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tenants/dp/fetch.h"
+#include "server/base/secret.h"
 #include "tenants/dp/signaling/flow_moves.h"
 #include "tenants/dp/signaling/offer.h"
 #include "tenants/dp/signaling/outbox.h"

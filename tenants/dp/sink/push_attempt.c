@@ -1,5 +1,6 @@
 /* An attempt's life: its address, its parts one after the other, its end. */
 #include "tenants/dp/sink/push_attempt.h"
+#include "server/base/secret.h"
 #include "tenants/dp/signaling/flow_moves.h"
 
 #include <stdio.h>
@@ -110,9 +111,7 @@ static const char *read_address(struct push_attempt *attempt, struct text text)
 	buffer_append(&value, TEXT("Bearer "));
 	buffer_append(&value, token);
 	attempt->authorization = value.failed ? NULL : secret_new(buffer_text(&value));
-	if (value.bytes != NULL)
-		wipe(value.bytes, value.room);
-	buffer_free(&value);
+	buffer_wipe(&value);
 	return attempt->authorization == NULL ? "out of memory" : NULL;
 }
 

@@ -9,54 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tenants/dp/sink/teller.h"
-#include "tenants/dp/source/s3_store.h"
-#include "tenants/dp/source/s3_talk.h"
-#include "tenants/dp/source/s3_xml.h"
-#include "tenants/jose/digest.h"
-#include "tenants/jose/running_digest.h"
+#include "tenants/dp/sink/s3_sink.h"
 
-enum { SLOTS = 2, PARTS_MAX = 10000, TRIES = 3, TAG_MAX = 128, UPLOAD_MAX = 1024 };
 #define PART_SMALL ((int64_t)8 << 20)
 #define PART_LARGE ((int64_t)16 << 20)
-
-struct s3_sink {
-	struct s3_store store;
-	char *folder, *object;
-};
-
-enum slot_phase { SLOT_FREE, SLOT_FILLING, SLOT_READY, SLOT_SENDING };
-/* One part on its way. */
-struct slot {
-	struct s3_intake *home;
-	enum slot_phase phase;
-	struct buffer bytes;
-	struct running_digest *digest; /* NULL over TLS: the payload is not signed there */
-	char payload[DIGEST_HEX + 1];
-	size_t number, sent;
-	unsigned tries;
-	struct client_call *call;
-};
-
-struct s3_intake {
-	struct teller told; /* first */
-	struct credential_waiter waiter;
-	struct secret *secret;
-	struct buffer key;
-	char upload[UPLOAD_MAX]; /* id; "" none */
-	char (*tags)[TAG_MAX];   /* of part 1, 2, ... */
-	size_t tag_count, tag_room;
-	int64_t part_bytes;
-	size_t next_number;
-	struct s3_talk *talk;
-	struct slot slots[SLOTS];
-	size_t used; /* of the write under way */
-	bool is_whole;
-};
-
-static const struct client_events part_events;
-static void feed(struct s3_intake *state);
-static void list_parts(struct s3_intake *state);
 
 static void state_free(struct teller *teller)
 {
@@ -67,284 +23,7 @@ static void state_free(struct teller *teller)
 	free(state);
 }
 
-static enum status status_of(int http)
-{
-	return http >= 200 && http < 300    ? STATUS_OK
-		   : http == 401 || http == 403 ? STATUS_FORBIDDEN
-		   : http == 413                ? STATUS_TOO_LARGE
-		   : http == 507                ? STATUS_REFUSED
-										: STATUS_UNAVAILABLE;
-}
-
-/* --- talks about the upload */
-
-static bool say(struct s3_intake *state, struct text method, struct text query, struct text body, s3_heard *heard)
-{
-	const struct s3_sink *sink = state->told.intake->sink;
-	const struct pull *pull = state->told.intake->pull;
-	bool is_creation = text_equals(query, TEXT("uploads="));
-	const struct s3_talk_request request = {.home = pull->home,
-		.ctx = text_of(pull->flow->ctx),
-		.bucket = &sink->store.bucket,
-		.secret = secret_expose(state->secret),
-		.method = method,
-		/* uploads of a bucket are listed at its root */
-		.key = text_starts_with(query, TEXT("prefix=")) ? TEXT("") : buffer_text(&state->key),
-		.query = query,
-		.content_type = is_creation          ? state->told.intake->content_type
-						: body.bytes != NULL ? TEXT("application/xml")
-											 : TEXT_NONE,
-		.body = body};
-	state->talk = s3_talk_start(&request, heard, state);
-	if (state->talk == NULL)
-		teller_fail(&state->told, STATUS_UNAVAILABLE);
-	return state->talk != NULL;
-}
-
-static void say_of_upload(struct s3_intake *state, const char *before, struct text method, s3_heard *heard)
-{
-	struct buffer query = {0};
-	buffer_append(&query, text_of(before));
-	buffer_append(&query, TEXT("uploadId="));
-	sigv4_escape(text_of(state->upload), false, &query);
-	if (query.failed)
-		teller_fail(&state->told, STATUS_NO_MEMORY);
-	else
-		say(state, method, buffer_text(&query), TEXT_NONE, heard);
-	buffer_free(&query);
-}
-
-static void on_object(void *context, int status, int64_t length, struct text body)
-{
-	struct s3_intake *state = context;
-	(void)body;
-	state->talk = NULL;
-	state->told.offset = status == 200 && length > 0 ? length : 0;
-	if (status != 200 && status != 404)
-		teller_fail(&state->told, status_of(status));
-	else
-		teller_tell(&state->told);
-}
-
-static void on_aborted(void *context, int status, int64_t length, struct text body)
-{
-	struct s3_intake *state = context;
-	(void)length, (void)body;
-	state->talk = NULL;
-	state->upload[0] = 0;
-	state->tag_count = 0;
-	if (status_of(status) != STATUS_OK && status != 404)
-		teller_fail(&state->told, status_of(status));
-	else
-		teller_tell(&state->told);
-}
-
-/* What is there is known: may the bytes come? */
-static void decide(struct s3_intake *state)
-{
-	const struct intake *intake = state->told.intake;
-	if (intake->is_question && state->upload[0] == 0)
-		say(state, TEXT("HEAD"), TEXT_NONE, TEXT_NONE, on_object);
-	else if (!intake->is_question && intake->first == 0 && state->upload[0] != 0)
-		say_of_upload(state, "", TEXT("DELETE"), on_aborted); /* afresh: what is there may be of another version */
-	else if (!intake->is_question && intake->first != state->told.offset)
-		teller_fail(&state->told, STATUS_CONFLICT);
-	else
-		teller_tell(&state->told);
-}
-
-static bool keep_tag(struct s3_intake *state, size_t number, const char *tag)
-{
-	if (number > PARTS_MAX)
-		return false;
-	if (number > state->tag_room) {
-		size_t room = state->tag_room == 0 ? 64 : state->tag_room * 2;
-		while (room < number)
-			room *= 2;
-		void *more = realloc(state->tags, room * sizeof(state->tags[0]));
-		if (more == NULL)
-			return false;
-		state->tags = more;
-		memset(state->tags + state->tag_room, 0, (room - state->tag_room) * sizeof(state->tags[0]));
-		state->tag_room = room;
-	}
-	snprintf(state->tags[number - 1], TAG_MAX, "%s", tag);
-	if (number > state->tag_count)
-		state->tag_count = number;
-	return true;
-}
-
-/* One page. Parts behind a gap, left by an attempt that broke off, do not count. */
-static enum status read_parts(struct s3_intake *state, struct text body, bool *is_more)
-{
-	struct text rest = body, part;
-	size_t before = state->tag_count;
-	char truncated[8] = "", tag[TAG_MAX];
-	int64_t number, size;
-	*is_more = s3_xml_text(body, "IsTruncated", truncated, sizeof(truncated)) && strcmp(truncated, "true") == 0;
-	while (s3_xml_next(&rest, "Part", &part)) {
-		if (!s3_xml_number(part, "PartNumber", &number) || !s3_xml_number(part, "Size", &size) ||
-			!s3_xml_text(part, "ETag", tag, sizeof(tag)) || number < 1 || number > PARTS_MAX)
-			return STATUS_PROTOCOL;
-		if ((size_t)number != state->tag_count + 1) {
-			*is_more = false;
-			break;
-		}
-		if (!keep_tag(state, (size_t)number, tag))
-			return STATUS_NO_MEMORY;
-		state->told.offset += size;
-	}
-	*is_more = *is_more && state->tag_count > before;
-	return STATUS_OK;
-}
-
-static void on_parts(void *context, int status, int64_t length, struct text body)
-{
-	struct s3_intake *state = context;
-	bool is_more = false;
-	(void)length;
-	state->talk = NULL;
-	enum status result = status == 404 ? STATUS_OK : status_of(status);
-	if (status == 404) /* gone meanwhile */
-		state->upload[0] = 0;
-	else if (result == STATUS_OK)
-		result = read_parts(state, body, &is_more);
-	if (result != STATUS_OK)
-		teller_fail(&state->told, result == STATUS_PROTOCOL ? STATUS_UNAVAILABLE : result);
-	else if (is_more)
-		list_parts(state);
-	else
-		decide(state);
-}
-
-static void list_parts(struct s3_intake *state)
-{
-	char before[64] = "";
-	if (state->tag_count > 0)
-		snprintf(before, sizeof(before), "part-number-marker=%zu&", state->tag_count);
-	say_of_upload(state, before, TEXT("GET"), on_parts);
-}
-
-static void on_uploads(void *context, int status, int64_t length, struct text body)
-{
-	struct s3_intake *state = context;
-	struct text rest = body, upload;
-	char key[S3_KEY_MAX + 1], id[UPLOAD_MAX];
-	(void)length;
-	state->talk = NULL;
-	if (status_of(status) != STATUS_OK) {
-		teller_fail(&state->told, status_of(status));
-		return;
-	}
-	while (s3_xml_next(&rest, "Upload", &upload)) { /* the last one begun */
-		if (s3_xml_text(upload, "Key", key, sizeof(key)) && text_equals(text_of(key), buffer_text(&state->key)) &&
-			s3_xml_text(upload, "UploadId", id, sizeof(id)))
-			memcpy(state->upload, id, sizeof(id));
-	}
-	if (state->upload[0] != 0)
-		list_parts(state);
-	else
-		decide(state);
-}
-
-static void begin(struct s3_intake *state)
-{
-	const struct s3_sink *sink = state->told.intake->sink;
-	const struct secret *secret = sink->store.lanes[state->told.intake->pull->home->index].value;
-	state->secret = secret == NULL ? NULL : secret_copy(secret);
-	if (state->secret == NULL) {
-		teller_fail(&state->told, STATUS_UNAVAILABLE);
-		return;
-	}
-	if (!state->told.intake->is_question && !state->told.intake->is_segment) {
-		teller_tell(&state->told); /* an upload is made when there is more than one part */
-		return;
-	}
-	struct buffer query = {0};
-	buffer_append(&query, TEXT("prefix="));
-	sigv4_escape(buffer_text(&state->key), false, &query);
-	buffer_append(&query, TEXT("&uploads="));
-	if (query.failed)
-		teller_fail(&state->told, STATUS_NO_MEMORY);
-	else
-		say(state, TEXT("GET"), buffer_text(&query), TEXT_NONE, on_uploads);
-	buffer_free(&query);
-}
-
 /* --- parts */
-
-static void slot_clear(struct slot *slot)
-{
-	if (slot->call != NULL)
-		client_call_close(slot->call);
-	running_digest_free(slot->digest);
-	buffer_free(&slot->bytes);
-	*slot = (struct slot){.home = slot->home};
-}
-
-static void send_slot(struct slot *slot)
-{
-	struct s3_intake *state = slot->home;
-	const struct s3_sink *sink = state->told.intake->sink;
-	const struct pull *pull = state->told.intake->pull;
-	const struct dp *dp = pull->home->dp;
-	const struct participant *participant = registry_find(dp->registry, text_of(pull->flow->ctx));
-	const struct header type = {TEXT("content-type"), state->told.intake->content_type};
-	bool is_single = state->upload[0] == 0;
-	struct s3_call signed_call = {0};
-	struct buffer query = {0};
-	slot->phase = SLOT_SENDING;
-	slot->sent = 0;
-	if (!is_single) {
-		buffer_printf(&query, "partNumber=%zu&uploadId=", slot->number);
-		sigv4_escape(text_of(state->upload), false, &query);
-	}
-	const struct s3_request request = {.method = TEXT("PUT"),
-		.key = buffer_text(&state->key),
-		.query = is_single ? TEXT_NONE : buffer_text(&query),
-		.payload = text_of(slot->payload),
-		.headers = &type,
-		.header_count = is_single && type.value.bytes != NULL};
-	enum status status = query.failed ? STATUS_NO_MEMORY : participant == NULL ? STATUS_UNAVAILABLE : STATUS_OK;
-	if (status == STATUS_OK)
-		status = s3_call_build(&sink->store.bucket, &request, secret_expose(state->secret),
-			worker_wall_ms(pull->home->worker) / 1000, &signed_call);
-	if (status == STATUS_OK) {
-		struct address_rules addresses = participant_address_rules(participant);
-		const struct client_request call = {.tenant = text_of(pull->flow->ctx),
-			.url = &signed_call.url,
-			.method = request.method,
-			.headers = signed_call.headers,
-			.header_count = signed_call.header_count,
-			.body_length = (int64_t)slot->bytes.length,
-			.rules = &addresses,
-			.read_ms = (uint32_t)dp->settings.source_ms};
-		status = client_call_start(pull->home->worker, &call, &part_events, slot, &slot->call);
-	}
-	s3_call_clear(&signed_call);
-	buffer_free(&query);
-	if (status != STATUS_OK) {
-		slot->call = NULL;
-		teller_fail(&state->told, status);
-	}
-}
-
-static void on_created(void *context, int status, int64_t length, struct text body)
-{
-	struct s3_intake *state = context;
-	(void)length;
-	state->talk = NULL;
-	if (status_of(status) != STATUS_OK || !s3_xml_text(body, "UploadId", state->upload, sizeof(state->upload)) ||
-		state->upload[0] == 0) {
-		state->upload[0] = 0;
-		teller_fail(&state->told, status_of(status) != STATUS_OK ? status_of(status) : STATUS_UNAVAILABLE);
-		return;
-	}
-	for (size_t i = 0; i < SLOTS; i++) {
-		if (state->slots[i].phase == SLOT_READY)
-			send_slot(&state->slots[i]);
-	}
-}
 
 /* A part is full, or the last. */
 static void dispatch(struct slot *slot)
@@ -362,16 +41,16 @@ static void dispatch(struct slot *slot)
 	}
 	bool is_all = state->told.is_finishing && state->is_whole && slot->number == 1;
 	if (state->upload[0] != 0 || is_all)
-		send_slot(slot);
+		s3_slot_send(slot);
 	else if (state->talk == NULL)
-		say(state, TEXT("POST"), TEXT("uploads="), TEXT_NONE, on_created);
+		s3_upload_create(state);
 }
 
 static struct slot *slot_to_fill(struct s3_intake *state)
 {
 	const struct s3_sink *sink = state->told.intake->sink;
 	struct slot *free_one = NULL;
-	for (size_t i = 0; i < SLOTS; i++) {
+	for (size_t i = 0; i < S3_SLOTS; i++) {
 		if (state->slots[i].phase == SLOT_FILLING)
 			return &state->slots[i];
 		if (state->slots[i].phase == SLOT_FREE)
@@ -402,46 +81,13 @@ static void fill(struct s3_intake *state)
 			(slot->digest != NULL &&
 				running_digest_add(slot->digest, (const uint8_t *)piece.bytes, piece.length) != STATUS_OK))
 			teller_fail(&state->told, STATUS_NO_MEMORY);
-		else if (slot->number > PARTS_MAX)
+		else if (slot->number > S3_PARTS_MAX)
 			teller_fail(&state->told, STATUS_TOO_LARGE);
 		else if ((int64_t)slot->bytes.length == state->part_bytes)
 			dispatch(slot);
 	}
 	if (state->told.is_writing && state->told.failed == STATUS_OK)
 		teller_tell(&state->told);
-}
-
-static void on_completed(void *context, int status, int64_t length, struct text body)
-{
-	struct s3_intake *state = context;
-	struct text rest = body, error;
-	(void)length;
-	state->talk = NULL;
-	/* a store may answer 200 before it knows, and the error in the body */
-	if (status_of(status) != STATUS_OK || s3_xml_next(&rest, "Error", &error))
-		teller_fail(&state->told, status_of(status) != STATUS_OK ? status_of(status) : STATUS_UNAVAILABLE);
-	else
-		teller_tell(&state->told);
-}
-
-static void complete(struct s3_intake *state)
-{
-	struct buffer query = {0}, body = {0};
-	buffer_append(&query, TEXT("uploadId="));
-	sigv4_escape(text_of(state->upload), false, &query);
-	buffer_append(&body, TEXT("<CompleteMultipartUpload>"));
-	for (size_t i = 0; i < state->tag_count; i++) {
-		buffer_printf(&body, "<Part><PartNumber>%zu</PartNumber><ETag>", i + 1);
-		s3_xml_escape(text_of(state->tags[i]), &body);
-		buffer_append(&body, TEXT("</ETag></Part>"));
-	}
-	buffer_append(&body, TEXT("</CompleteMultipartUpload>"));
-	if (query.failed || body.failed)
-		teller_fail(&state->told, STATUS_NO_MEMORY);
-	else
-		say(state, TEXT("POST"), buffer_text(&query), buffer_text(&body), on_completed);
-	buffer_free(&query);
-	buffer_free(&body);
 }
 
 /* All bytes are here: the last part, then the object. */
@@ -452,7 +98,7 @@ static void settle(struct s3_intake *state)
 		return;
 	if (state->is_whole && state->next_number == 1 && slot_to_fill(state) == NULL) /* an empty object is one, too */
 		return;
-	for (size_t i = 0; i < SLOTS && state->told.failed == STATUS_OK; i++) {
+	for (size_t i = 0; i < S3_SLOTS && state->told.failed == STATUS_OK; i++) {
 		if (state->slots[i].phase == SLOT_FILLING)
 			dispatch(&state->slots[i]);
 		is_busy = is_busy || state->slots[i].phase != SLOT_FREE;
@@ -460,76 +106,16 @@ static void settle(struct s3_intake *state)
 	if (is_busy || state->told.failed != STATUS_OK)
 		return;
 	if (state->is_whole && state->upload[0] != 0)
-		complete(state);
+		s3_upload_complete(state);
 	else
 		teller_tell(&state->told);
 }
 
-static void feed(struct s3_intake *state)
+void s3_intake_feed(struct s3_intake *state)
 {
 	fill(state);
 	settle(state);
 }
-
-static void part_done(struct slot *slot, const struct client_response *response)
-{
-	struct s3_intake *state = slot->home;
-	struct text tag = TEXT_NONE;
-	char copy[TAG_MAX];
-	for (size_t i = 0; i < response->header_count; i++) {
-		if (text_equals(response->headers[i].name, TEXT("etag")))
-			tag = response->headers[i].value;
-	}
-	bool is_good = tag.length > 0 && tag.length < sizeof(copy);
-	snprintf(copy, sizeof(copy), "%.*s", is_good ? (int)tag.length : 0, is_good ? tag.bytes : "");
-	if (state->upload[0] != 0 && (!is_good || !keep_tag(state, slot->number, copy))) {
-		teller_fail(&state->told, STATUS_UNAVAILABLE);
-		return;
-	}
-	slot_clear(slot);
-	feed(state);
-}
-
-static void part_failed(struct slot *slot, enum status why)
-{
-	if (slot->call != NULL)
-		client_call_close(slot->call);
-	slot->call = NULL;
-	if (why == STATUS_FORBIDDEN || why == STATUS_TOO_LARGE || why == STATUS_REFUSED || ++slot->tries >= TRIES)
-		teller_fail(&slot->home->told, why);
-	else
-		send_slot(slot);
-}
-
-static void on_part_head(void *context, struct client_call *call, const struct client_response *response)
-{
-	struct slot *slot = context;
-	enum status status = status_of(response->status);
-	if (status == STATUS_OK && client_call_is_sent(call))
-		part_done(slot, response);
-	else
-		part_failed(slot, status == STATUS_OK ? STATUS_UNAVAILABLE : status);
-}
-
-static void on_part_readable(void *context, struct client_call *call)
-{
-	(void)context, (void)call;
-}
-
-static void on_part_writable(void *context, struct client_call *call)
-{
-	struct slot *slot = context;
-	slot->sent +=
-		client_call_write(call, (const uint8_t *)slot->bytes.bytes + slot->sent, slot->bytes.length - slot->sent, true);
-}
-
-static void on_part_failed(void *context, struct client_call *call, enum status why)
-{
-	(void)call;
-	part_failed(context, why);
-}
-
-static const struct client_events part_events = {on_part_head, on_part_readable, on_part_writable, on_part_failed};
 
 /* --- the driver */
 
@@ -539,7 +125,7 @@ static void on_credential(struct credential_waiter *waiter, enum status status)
 	if (status != STATUS_OK)
 		teller_fail(&state->told, status);
 	else
-		begin(state);
+		s3_upload_begin(state);
 }
 
 static enum status set_key(struct s3_intake *state)
@@ -563,9 +149,9 @@ static enum status set_key(struct s3_intake *state)
 static enum status set_parts(struct s3_intake *state)
 {
 	const struct intake *intake = state->told.intake;
-	bool is_small = intake->total >= 0 && intake->total <= PARTS_MAX * PART_SMALL;
+	bool is_small = intake->total >= 0 && intake->total <= S3_PARTS_MAX * PART_SMALL;
 	state->part_bytes = is_small ? PART_SMALL : PART_LARGE;
-	if (intake->total > PARTS_MAX * PART_LARGE)
+	if (intake->total > S3_PARTS_MAX * PART_LARGE)
 		return STATUS_TOO_LARGE;
 	if (intake->is_segment && (intake->first % state->part_bytes != 0 ||
 								  (intake->end != intake->total && intake->end % state->part_bytes != 0)))
@@ -584,7 +170,7 @@ static void s3_open(struct intake *intake)
 		return;
 	teller_open(&state->told, intake, state_free);
 	state->waiter.ready = on_credential;
-	for (size_t i = 0; i < SLOTS; i++)
+	for (size_t i = 0; i < S3_SLOTS; i++)
 		state->slots[i].home = state;
 	enum status status = set_key(state);
 	if (status == STATUS_OK)
@@ -594,7 +180,7 @@ static void s3_open(struct intake *intake)
 	if (status != STATUS_OK)
 		teller_fail(&state->told, status);
 	else if (credential_is_ready(intake->pull, &sink->store.credential, lane))
-		begin(state);
+		s3_upload_begin(state);
 	else
 		credential_fetch(intake->pull, &sink->store.credential, lane, &state->waiter);
 }
@@ -607,7 +193,7 @@ static void s3_write(struct intake *intake, struct buffer *bytes)
 	if (state->told.failed != STATUS_OK)
 		teller_tell(&state->told);
 	else
-		feed(state);
+		s3_intake_feed(state);
 }
 
 static void s3_finish(struct intake *intake, bool is_whole)
@@ -629,13 +215,11 @@ static void s3_close(struct intake *intake)
 	credential_leave(&state->waiter);
 	s3_talk_end(state->talk);
 	state->talk = NULL;
-	for (size_t i = 0; i < SLOTS; i++)
-		slot_clear(&state->slots[i]);
+	for (size_t i = 0; i < S3_SLOTS; i++)
+		s3_slot_clear(&state->slots[i]);
 	if (state->upload[0] != 0 && !intake->is_question && !intake->is_segment &&
-		!(state->told.is_finished && state->is_whole)) {
-		say_of_upload(state, "", TEXT("DELETE"), NULL); /* half of a whole is worth nothing */
-		state->talk = NULL;
-	}
+		!(state->told.is_finished && state->is_whole))
+		s3_upload_abandon(state); /* half of a whole is worth nothing */
 	teller_close(&state->told);
 }
 

@@ -3,7 +3,9 @@
 
 #include <stdlib.h>
 
-#include "tenants/dp/fetch.h"
+#include "server/base/secret.h"
+#include "server/fetch.h"
+#include "tenants/dp/form.h"
 
 enum { ANSWER_MAX = 64 * 1024, EARLY_MS = 30000, DEFAULT_LIFETIME_S = 60 };
 
@@ -106,12 +108,12 @@ static void read_token(struct errand *errand, struct text answer)
 	finish(errand, !is_good ? STATUS_UNAVAILABLE : errand->bearer == NULL ? STATUS_NO_MEMORY : STATUS_OK);
 }
 
-static void on_answer(void *context, enum status status, int http, struct text body)
+static void on_answer(void *context, enum status status, const struct fetch_answer *answer)
 {
 	struct errand *errand = context;
 	errand->fetch = NULL;
-	if (status == STATUS_OK && http == 200)
-		read_token(errand, body);
+	if (status == STATUS_OK && answer->http == 200)
+		read_token(errand, answer->body);
 	else
 		finish(errand, status == STATUS_TIMEOUT ? status : STATUS_UNAVAILABLE);
 }
@@ -133,8 +135,9 @@ static void on_client_secret(void *context, enum status status, struct text secr
 		form_append(&form, "scope", text_of(errand->rules->scope));
 	struct address_rules addresses = participant_address_rules(participant);
 	const struct fetch_order order = {.tenant = errand->ctx,
-		.url = errand->rules->token_url,
+		.address = text_of(errand->rules->token_url),
 		.method = TEXT("POST"),
+		.accept = TEXT("application/json"),
 		.content_type = TEXT("application/x-www-form-urlencoded"),
 		.body = buffer_text(&form),
 		.rules = &addresses,

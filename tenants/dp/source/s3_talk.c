@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "server/fetch.h"
 #include "tenants/jose/digest.h"
 
 enum { ANSWER_MAX = 1024 * 1024 };
@@ -10,70 +11,16 @@ enum { ANSWER_MAX = 1024 * 1024 };
 struct s3_talk {
 	s3_heard *heard;
 	void *context;
-	struct client_call *call;
-	struct buffer body, answer;
-	size_t sent;
-	int status;
-	int64_t length;
-	bool is_head;
+	struct fetch *fetch;
 };
 
-static void talk_free(struct s3_talk *talk)
+static void on_answer(void *context, enum status status, const struct fetch_answer *answer)
 {
-	if (talk->call != NULL)
-		client_call_close(talk->call);
-	buffer_free(&talk->body);
-	buffer_free(&talk->answer);
+	struct s3_talk *talk = context;
+	if (talk->heard != NULL)
+		talk->heard(talk->context, status == STATUS_OK ? answer->http : 0, answer->length, answer->body);
 	free(talk);
 }
-
-static void finish(struct s3_talk *talk, int status)
-{
-	if (talk->heard != NULL)
-		talk->heard(talk->context, status, talk->length, buffer_text(&talk->answer));
-	talk_free(talk);
-}
-
-static void on_readable(void *state, struct client_call *call)
-{
-	struct s3_talk *talk = state;
-	uint8_t bytes[4096];
-	enum body_state result = BODY_MORE;
-	while (result == BODY_MORE) {
-		size_t count = 0;
-		result = talk->is_head ? BODY_END : client_call_read(call, bytes, sizeof(bytes), &count);
-		buffer_append(&talk->answer, (struct text){(const char *)bytes, count});
-		if (result == BODY_FAILED || talk->answer.failed || talk->answer.length > ANSWER_MAX) {
-			finish(talk, 0);
-			return;
-		}
-	}
-	if (result == BODY_END)
-		finish(talk, talk->status);
-}
-
-static void on_head(void *state, struct client_call *call, const struct client_response *response)
-{
-	struct s3_talk *talk = state;
-	talk->status = response->status;
-	talk->length = response->length;
-	on_readable(state, call);
-}
-
-static void on_writable(void *state, struct client_call *call)
-{
-	struct s3_talk *talk = state;
-	talk->sent +=
-		client_call_write(call, (const uint8_t *)talk->body.bytes + talk->sent, talk->body.length - talk->sent, true);
-}
-
-static void on_failed(void *state, struct client_call *call, enum status why)
-{
-	(void)call, (void)why;
-	finish(state, 0);
-}
-
-static const struct client_events events = {on_head, on_readable, on_writable, on_failed};
 
 static enum status begin(struct s3_talk *talk, const struct s3_talk_request *request)
 {
@@ -97,19 +44,18 @@ static enum status begin(struct s3_talk *talk, const struct s3_talk_request *req
 		request->bucket, &to_sign, request->secret, worker_wall_ms(request->home->worker) / 1000, &signed_call);
 	if (status == STATUS_OK) {
 		struct address_rules addresses = participant_address_rules(participant);
-		const struct client_request call = {.tenant = request->ctx,
+		const struct fetch_order order = {.tenant = request->ctx,
 			.url = &signed_call.url,
 			.method = request->method,
 			.headers = signed_call.headers,
 			.header_count = signed_call.header_count,
-			.body_length = (int64_t)request->body.length,
+			.body = request->body,
 			.rules = &addresses,
-			.read_ms = (uint32_t)dp->settings.source_ms};
-		status = client_call_start(request->home->worker, &call, &events, talk, &talk->call);
+			.timeout_ms = (uint32_t)dp->settings.source_ms,
+			.answer_max = ANSWER_MAX};
+		status = fetch_start(request->home->worker, &order, on_answer, talk, &talk->fetch);
 	}
 	s3_call_clear(&signed_call);
-	if (status != STATUS_OK)
-		talk->call = NULL;
 	return status;
 }
 
@@ -118,13 +64,9 @@ struct s3_talk *s3_talk_start(const struct s3_talk_request *request, s3_heard *h
 	struct s3_talk *talk = calloc(1, sizeof(*talk));
 	if (talk == NULL)
 		return NULL;
-	talk->heard = heard;
-	talk->context = context;
-	talk->length = -1;
-	talk->is_head = text_equals(request->method, TEXT("HEAD"));
-	buffer_append(&talk->body, request->body);
-	if (talk->body.failed || begin(talk, request) != STATUS_OK) {
-		talk_free(talk);
+	*talk = (struct s3_talk){heard, context, NULL};
+	if (begin(talk, request) != STATUS_OK) {
+		free(talk);
 		return NULL;
 	}
 	return talk;
@@ -132,6 +74,8 @@ struct s3_talk *s3_talk_start(const struct s3_talk_request *request, s3_heard *h
 
 void s3_talk_end(struct s3_talk *talk)
 {
-	if (talk != NULL)
-		talk_free(talk);
+	if (talk == NULL)
+		return;
+	fetch_cancel(talk->fetch);
+	free(talk);
 }

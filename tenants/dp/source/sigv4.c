@@ -92,9 +92,7 @@ static enum status derive_key(
 	buffer_append(&first, TEXT("AWS4"));
 	buffer_append(&first, keys->secret_key);
 	enum status status = first.failed ? STATUS_NO_MEMORY : digest_hmac(buffer_text(&first), steps[0], key);
-	if (first.bytes != NULL)
-		wipe(first.bytes, first.room);
-	buffer_free(&first);
+	buffer_wipe(&first);
 	for (size_t i = 1; i < sizeof(steps) / sizeof(steps[0]) && status == STATUS_OK; i++)
 		status = digest_hmac((struct text){(const char *)key, DIGEST_BYTES}, steps[i], key);
 	return status;
