@@ -1,5 +1,5 @@
-/* Decisions are made again from what was stored with them: the same verdict, points and counts, whatever happened to the
- * cells before and after; and no bytes do harm. */
+/* Decisions are made again from what was stored with them: the same verdict, points and counts, whatever happened to
+ * the cells before and after; and no bytes do harm. */
 #include "tests/place_fixture.h"
 
 #include "control/fabric/place/bytes.h"
@@ -52,7 +52,8 @@ static void put_some_cell(uint32_t slot)
 		"\"topology\":{\"zone\":\"z%u\"},\"labels\":{\"l\":\"%u\"},\"jurisdictions\":[\"EU\"],\"scores\":{\"cost\":%u}",
 		slot % 5, slot % 3, slot * 7 % 1000);
 	if (roll(5) == 0)
-		length += snprintf(more + length, sizeof(more) - (size_t)length, ",\"taints\":[{\"key\":\"k\",\"value\":\"v\",\"effect\":\"NoPlace\"}]");
+		length += snprintf(more + length, sizeof(more) - (size_t)length,
+			",\"taints\":[{\"key\":\"k\",\"value\":\"v\",\"effect\":\"NoPlace\"}]");
 	assert_true(length < (int)sizeof(more));
 	standing.is_open = roll(8) != 0;
 	standing.is_degraded = roll(4) == 0;
@@ -70,10 +71,12 @@ static struct place_request *some_request(int number)
 		",\"antiAffinity\":[{\"to\":\"participant:self\",\"topologyKey\":\"cell\",\"hard\":true}]",
 		",\"affinity\":[{\"to\":\"tenant:self\",\"topologyKey\":\"zone\",\"hard\":false}]",
 		",\"prefer\":{\"labels\":{\"l\":\"1\"}},\"weights\":{\"cost\":3}", ",\"strategy\":\"pack\"",
-		",\"tolerations\":[{\"key\":\"k\"}]", ",\"require\":{\"labels\":{\"l\":\"9\"}}", ",\"require\":{\"jurisdictions\":[\"EU\"],\"labels\":{\"l\":\"2\"}}"};
+		",\"tolerations\":[{\"key\":\"k\"}]", ",\"require\":{\"labels\":{\"l\":\"9\"}}",
+		",\"require\":{\"jurisdictions\":[\"EU\"],\"labels\":{\"l\":\"2\"}}"};
 	char text[512];
 	/* tenant 0 is everywhere */
-	snprintf(text, sizeof(text), "%s,\"vpaId\":\"v%d\",\"participant\":\"p%u\",\"tenant\":\"t%u\",\"demand\":{\"memMiB\":%u}%s}",
+	snprintf(text, sizeof(text),
+		"%s,\"vpaId\":\"v%d\",\"participant\":\"p%u\",\"tenant\":\"t%u\",\"demand\":{\"memMiB\":%u}%s}",
 		roll(2) == 0 ? CP : "{\"type\":\"cfm.dataplane\"", number, roll(120), roll(2) == 0 ? 0 : roll(30), roll(5),
 		wants[roll(sizeof(wants) / sizeof(wants[0]))]);
 	return place_ask(text);
@@ -96,8 +99,7 @@ static void something_happens(int number)
 		break;
 	case 3:
 		if (other->status == STATUS_OK)
-			assert_int_equal(
-				place_snapshot_book(world.snapshot, other->slots[0], other->requests[0], -1), STATUS_OK);
+			assert_int_equal(place_snapshot_book(world.snapshot, other->slots[0], other->requests[0], -1), STATUS_OK);
 		break;
 	case 4:
 		if (roll(20) == 0) { /* a cell that was never there, with an attribute that was never there */
@@ -197,8 +199,8 @@ static struct answer ask(int64_t process, uint64_t version, const struct made *m
 	char id[ID_LENGTH + 1];
 	name_record(made->record, id);
 	const char *base = world.bases[made->record];
-	const struct recall_wish wish = {process, version, made->requests, made->count, text_of(id),
-		base[0] == 0 ? TEXT_NONE : text_of(base)};
+	const struct recall_wish wish = {
+		process, version, made->requests, made->count, text_of(id), base[0] == 0 ? TEXT_NONE : text_of(base)};
 	recall(&fixture.states[0], &wish, on_recalled, &answer);
 	fixture_run();
 	return answer;
@@ -251,7 +253,8 @@ static void what_is_not_stored_is_not_made_up(void **state)
 	assert_int_equal(ask(PROCESS + 1, made->version, made).status, STATUS_NOT_FOUND);
 	assert_int_equal(ask(PROCESS, UINT64_MAX / 4, made).status, STATUS_NOT_FOUND);
 	/* each record in turn is gone, or says something else: then it is told, or was not needed */
-	static const char *const bodies[] = {"", "{}", "{\"process\":77,\"journal\":[]}", "{\"process\":77,\"journal\":[1]}",
+	static const char *const bodies[] = {"", "{}", "{\"process\":77,\"journal\":[]}",
+		"{\"process\":77,\"journal\":[1]}",
 		"{\"process\":77,\"journal\":[{\"image\":\"AQ\",\"at\":1},{\"changes\":\"!\",\"from\":0,\"to\":1}]}"};
 	unsigned missed = 0;
 	for (int i = 0; i < world.records; i++) {
@@ -377,8 +380,8 @@ static void changes_are_read_strictly(void **state)
 		struct journal_target target = {changes[i].target, NULL, 0, false};
 		char *copy = malloc(changes[i].length + 1);
 		memcpy(copy, changes[i].bytes, changes[i].length);
-		enum status status = journal_apply(
-			snapshot, (struct text){copy, changes[i].length}, changes[i].from, changes[i].to, &target);
+		enum status status =
+			journal_apply(snapshot, (struct text){copy, changes[i].length}, changes[i].from, changes[i].to, &target);
 		if (status != changes[i].status || (status == STATUS_OK && snapshot->version != changes[i].version))
 			fail_msg("%s: %s, version %d", changes[i].name, status_text(status), (int)snapshot->version);
 		free(copy);

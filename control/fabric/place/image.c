@@ -1,10 +1,10 @@
 /* The cells of a snapshot as bytes:
  *
- *   1 (the form), PLACE_DIMENSION_COUNT, rows (the last slot that a cell has or had, and 1); how many attributes: kind and text of each; how many opinions: the name
- *   of each; how many cells there are or were, and of each: slot, id, CFM id, protocol, measured load, the attributes
- *   that are its keys (0: none, else index + 1), of each dimension what is allowed (0: unlimited, else number + 1) and
- *   what of it is used, sketch, sets (a bit each), how many attributes it has and the distance of each from the one
- *   before it, of each opinion its part. */
+ *   1 (the form), PLACE_DIMENSION_COUNT, rows (the last slot that a cell has or had, and 1); how many attributes: kind
+ * and text of each; how many opinions: the name of each; how many cells there are or were, and of each: slot, id, CFM
+ * id, protocol, measured load, the attributes that are its keys (0: none, else index + 1), of each dimension what is
+ * allowed (0: unlimited, else number + 1) and what of it is used, sketch, sets (a bit each), how many attributes it has
+ * and the distance of each from the one before it, of each opinion its part. */
 #include <stdlib.h>
 
 #include "control/fabric/place/bits.h"
@@ -206,7 +206,8 @@ enum status image_parse(struct text image, struct place_snapshot **snapshot)
 	if (parse.snapshot == NULL)
 		return STATUS_NO_MEMORY;
 	parse.snapshot->is_walking = true; /* nothing of it is written down */
-	if (bytes_get(&parse.bytes, FORM) != FORM || bytes_get(&parse.bytes, PLACE_DIMENSION_COUNT) != PLACE_DIMENSION_COUNT)
+	if (bytes_get(&parse.bytes, FORM) != FORM ||
+		bytes_get(&parse.bytes, PLACE_DIMENSION_COUNT) != PLACE_DIMENSION_COUNT)
 		bytes_bad(&parse.bytes);
 	uint64_t rows = bytes_get(&parse.bytes, ROWS_MAX);
 	if (rows > image.length)

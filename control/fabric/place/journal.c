@@ -149,8 +149,8 @@ bool journal_is_overlap(const struct journal_target *asked, uint32_t lodgings)
 	/* what the group adds may be new lodgings, or be among those that there are */
 	bool is_enough = lodgings > OVERLAP_LODGINGS || lodgings + asked->count <= OVERLAP_LODGINGS;
 	for (size_t i = 0; i < asked->count && is_enough; i++)
-		is_enough = asked->requests[i]->tenant_hash == asked->requests[0]->tenant_hash &&
-					!asks_for_tenant(asked->requests[i]);
+		is_enough =
+			asked->requests[i]->tenant_hash == asked->requests[0]->tenant_hash && !asks_for_tenant(asked->requests[i]);
 	return is_enough;
 }
 
@@ -200,8 +200,8 @@ static void put_participant(struct journal *journal, const struct place_snapshot
 static bool is_another(const struct place_request *const *requests, size_t at)
 {
 	return at == 0 || requests[at]->participant_hash != requests[at - 1]->participant_hash ||
-		   requests[at]->tenant_hash != requests[at - 1]->tenant_hash ||
-		   requests[at]->affinity_count > 0 || requests[at]->spread_count > 0;
+		   requests[at]->tenant_hash != requests[at - 1]->tenant_hash || requests[at]->affinity_count > 0 ||
+		   requests[at]->spread_count > 0;
 }
 
 static void begin_anew(struct journal *journal, const struct place_snapshot *snapshot)
@@ -256,8 +256,8 @@ static void print_segment(const struct segment *segment, struct buffer *into)
 	if (segment->is_image)
 		buffer_printf(into, ",\"at\":%llu}", (unsigned long long)segment->from);
 	else
-		buffer_printf(into, ",\"from\":%llu,\"to\":%llu}", (unsigned long long)segment->from,
-			(unsigned long long)segment->to);
+		buffer_printf(
+			into, ",\"from\":%llu,\"to\":%llu}", (unsigned long long)segment->from, (unsigned long long)segment->to);
 }
 
 void journal_print(struct journal *journal, int64_t process, const char *record, bool is_first, struct buffer *into)

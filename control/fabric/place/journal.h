@@ -5,9 +5,9 @@
  *   "process": whose snapshot; "base": the record with the last image that was stored before (absent: none);
  *   "journal": [{"image": <base64url>, "at": version} | {"changes": <base64url>, "from": version, "to": version}]
  *
- * An image holds no lodgings, of which there may be a million: a change of them counts as a version, and what a decision
- * can look at is written before it. Images come when cells are new or have become others, or when the changes since the
- * last one are several times as long. Numbers and texts are as bytes.h has them. On the fabric's worker. */
+ * An image holds no lodgings, of which there may be a million: a change of them counts as a version, and what a
+ * decision can look at is written before it. Images come when cells are new or have become others, or when the changes
+ * since the last one are several times as long. Numbers and texts are as bytes.h has them. On the fabric's worker. */
 #pragma once
 
 #include "control/fabric/place/place.h"
@@ -29,14 +29,14 @@ enum journal_change {
 };
 /* The first byte: kind, and above it the dimension, set or bit. Then numbers, all signed: first the cell's slot, less
  * that of the change before. JOURNAL_HOLD with something above it is no change, and no version, but belongs to the
- * decision that follows. Its numbers have no sign: some bits of the hash of whose VPAs it tells, how many lodgings those
- * are, and of a participant (or of a tenant when the decision asks) where: of each its slot, and 16 times number plus
- * type. Of another tenant all that matters is which hashes of tenants are on its cells; of one with more than
+ * decision that follows. Its numbers have no sign: some bits of the hash of whose VPAs it tells, how many lodgings
+ * those are, and of a participant (or of a tenant when the decision asks) where: of each its slot, and 16 times number
+ * plus type. Of another tenant all that matters is which hashes of tenants are on its cells; of one with more than
  * OVERLAP_LODGINGS (score.c) not even that: 0 lodgings. The last one says that this was all, and it was decided. */
 enum { JOURNAL_SHIFT = 3, JOURNAL_HASH = (1 << 20) - 1 };
 enum { JOURNAL_PARTICIPANT = 1, JOURNAL_TENANT, JOURNAL_OVERLAP, JOURNAL_DECISION };
-void journal_note(struct journal *journal, enum journal_change kind, unsigned which, const int64_t *numbers,
-	size_t count);
+void journal_note(
+	struct journal *journal, enum journal_change kind, unsigned which, const int64_t *numbers, size_t count);
 /* What follows is of no use behind the last image: the next decision needs another one. */
 void journal_break(struct journal *journal);
 
@@ -63,8 +63,8 @@ struct journal_target {
 };
 /* Of a tenant with so many lodgings these requests look at no more than what else is on its cells (score.c). */
 bool journal_is_overlap(const struct journal_target *asked, uint32_t lodgings);
-/* Takes the snapshot from its version up to the target, as far as these changes go: those that it has already are passed
- * over. At the target the lodgings that are written there of the requests' participants and tenants are entered. INVALID: no such bytes, or something is missing
- * between. */
+/* Takes the snapshot from its version up to the target, as far as these changes go: those that it has already are
+ * passed over. At the target the lodgings that are written there of the requests' participants and tenants are entered.
+ * INVALID: no such bytes, or something is missing between. */
 enum status journal_apply(struct place_snapshot *snapshot, struct text changes, uint64_t from, uint64_t to,
 	struct journal_target *target) MUST_CHECK;

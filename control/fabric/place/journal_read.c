@@ -117,8 +117,7 @@ static uint64_t find_holder(const struct reading *reading, unsigned which, uint6
 	for (size_t i = 0; reading->is_asked && i < target->count; i++) {
 		const struct place_request *request = target->requests[i];
 		uint64_t who = which == JOURNAL_PARTICIPANT ? request->participant_hash : request->tenant_hash;
-		const struct lodgings *lodgings =
-			which == JOURNAL_PARTICIPANT ? &snapshot->participants : &snapshot->tenancies;
+		const struct lodgings *lodgings = which == JOURNAL_PARTICIPANT ? &snapshot->participants : &snapshot->tenancies;
 		if (who != 0 && (who & JOURNAL_HASH) == bits && lodgings_of(lodgings, who, &count) == NULL)
 			return who;
 	}
@@ -209,8 +208,8 @@ static bool is_lodging(unsigned head)
 	return (head & ((1U << JOURNAL_SHIFT) - 1)) == JOURNAL_HOLD && head >> JOURNAL_SHIFT != 0;
 }
 
-enum status journal_apply(struct place_snapshot *snapshot, struct text changes, uint64_t from, uint64_t to,
-	struct journal_target *target)
+enum status journal_apply(
+	struct place_snapshot *snapshot, struct text changes, uint64_t from, uint64_t to, struct journal_target *target)
 {
 	struct reading reading = {.bytes = bytes_of(changes), .snapshot = snapshot, .target = target};
 	uint64_t at = from, have = snapshot->version;

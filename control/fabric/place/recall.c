@@ -78,7 +78,8 @@ static void take_image(struct recall *recall, struct text encoded, uint64_t at)
 
 static void take_changes(struct recall *recall, struct text encoded, uint64_t from, uint64_t to)
 {
-	if (from > recall->target.version || (recall->image != NULL && to < recall->image_at) || recall->count == SEGMENTS_MAX)
+	if (from > recall->target.version || (recall->image != NULL && to < recall->image_at) ||
+		recall->count == SEGMENTS_MAX)
 		return;
 	struct piece *made = piece_new(encoded, from, to), **at = &recall->changes;
 	if (made == NULL)

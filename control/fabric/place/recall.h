@@ -14,7 +14,7 @@ struct recall_wish {
 	struct text base;   /* as its record says; absent: nothing */
 };
 /* `done` once, on a later turn: OK with a snapshot of the caller's, on which only decisions may be made (those of the
- * participants and tenants that were decided of at that version); NOT_FOUND: what is stored does not reach so far, or is
- * no journal; else what the store says. */
+ * participants and tenants that were decided of at that version); NOT_FOUND: what is stored does not reach so far, or
+ * is no journal; else what the store says. */
 void recall(struct state *state, const struct recall_wish *wish,
 	void (*done)(void *context, enum status status, struct place_snapshot *snapshot), void *context);

@@ -54,8 +54,8 @@ static void answer(struct replay *replay, enum status status, const struct text 
 {
 	struct buffer body = {0};
 	if (status == STATUS_OK || status == STATUS_NOT_FOUND) {
-		print_replay(&body, replay->form != FORM_JSON, replay->chosen, replayed,
-			status == STATUS_OK ? replay->asked.count : 0);
+		print_replay(
+			&body, replay->form != FORM_JSON, replay->chosen, replayed, status == STATUS_OK ? replay->asked.count : 0);
 		placements_reply(replay->call, 200, replay->form != FORM_JSON, &body);
 	} else {
 		rest_refuse(replay->call, status, NULL);
