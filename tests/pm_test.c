@@ -197,6 +197,9 @@ static void look(void *context)
 {
 	struct look *wanted = context;
 	wanted->is_there = find_body(wanted->world, wanted->subject, wanted->part) != NULL;
+	const char *other = wanted->is_there ? NULL : find_body(wanted->world, wanted->subject, "");
+	if (other != NULL)
+		print_error("%s holds %s\n", wanted->subject, other);
 }
 
 /* As the worker sees it. */
