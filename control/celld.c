@@ -320,6 +320,15 @@ static void on_turned(void *context)
 	sem_post(context);
 }
 
+static void wait_turned(sem_t *turned)
+{
+	while (sem_wait(turned) != 0)
+		;
+}
+
+/* The store's last answers come behind a barrier, what is asked because of them is refused: each a round of turns. */
+enum { LAST_TURNS = 3 };
+
 static void close_cell(void *context)
 {
 	struct cell *cell = context;
@@ -330,18 +339,19 @@ static void close_cell(void *context)
 	sem_init(&turned, 0, 0);
 	if (cell->dp != NULL) {
 		dp_stop(cell->dp, on_turned, &turned);
-		while (sem_wait(&turned) != 0)
-			;
+		wait_turned(&turned);
 	}
 	dp_settle(cell->dp);
-	store_close(cell->store);
-	worker_pool_barrier(cell->pool, on_turned, &turned);
-	while (sem_wait(&turned) != 0)
-		;
+	store_finish(cell->store);
+	for (int i = 0; i < LAST_TURNS; i++) {
+		worker_pool_barrier(cell->pool, on_turned, &turned);
+		wait_turned(&turned);
+	}
 	sem_destroy(&turned);
 	vault_close(cell->vault);
 	if (cell->pool != NULL)
 		worker_pool_stop(cell->pool);
+	store_close(cell->store);
 	server_free(cell->server);
 	membership_free(cell->membership);
 	orders_free(cell->orders);

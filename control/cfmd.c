@@ -206,6 +206,7 @@ static void close_cfmd(void *context)
 		bus_disconnect(cfmd->bus);
 	}
 	settle(cfmd);
+	store_finish(cfmd->store);
 	cfmd->is_refused = fabric_is_refused(cfmd->fabric);
 	if (cfmd->pool != NULL)
 		worker_pool_stop(cfmd->pool);

@@ -14,7 +14,11 @@
 #include "server/base/metric.h"
 #include "server/loop_memory.h"
 
-enum { SLOTS_MAX = 32, HOOKS_MAX = 64 };
+enum {
+	SLOTS_MAX = 32,
+	HOOKS_MAX = 64,
+	LAST_ROUNDS = 100, /* of what is posted to workers that have ended */
+};
 
 /* A worker writes its own at every turn: whole lines of its own, and what others write in one apart. */
 struct worker {
@@ -78,7 +82,8 @@ void worker_post(struct worker *worker, struct task *task)
 	}
 }
 
-static void run_posted(struct worker *worker)
+/* False: there was nothing. */
+static bool run_posted(struct worker *worker)
 {
 	struct task *task = atomic_exchange_explicit(&worker->posted, NULL, memory_order_acquire), *ordered = NULL;
 	while (task != NULL) { /* newest first: turn round */
@@ -87,11 +92,13 @@ static void run_posted(struct worker *worker)
 		ordered = task;
 		task = next;
 	}
+	bool is_any = ordered != NULL;
 	while (ordered != NULL) {
 		struct task *next = ordered->next;
 		ordered->run(ordered);
 		ordered = next;
 	}
+	return is_any;
 }
 
 static void on_wake(evutil_socket_t descriptor, short what, void *context)
@@ -340,9 +347,13 @@ void worker_pool_stop(struct worker_pool *pool)
 	for (unsigned i = 0; i < pool->count; i++)
 		pthread_join(pool->workers[i]->thread, NULL);
 	atomic_store_explicit(&pool->is_running, false, memory_order_release);
-	/* what was posted to a worker after its end, barriers among it */
-	for (unsigned i = 0; i < pool->count; i++)
-		run_posted(pool->workers[i]);
+	/* what was posted to a worker after its end, barriers among it, and what that posts */
+	bool is_any = true;
+	for (unsigned round = 0; is_any && round < LAST_ROUNDS; round++) {
+		is_any = false;
+		for (unsigned i = 0; i < pool->count; i++)
+			is_any = run_posted(pool->workers[i]) || is_any;
+	}
 }
 
 void worker_pool_free(struct worker_pool *pool)

@@ -31,7 +31,7 @@ void worker_pool_on_start(
 void worker_pool_on_stop(struct worker_pool *pool, void (*hook)(void *context, struct worker *worker), void *context);
 /* Starts the threads; fails when a start hook fails. */
 enum status worker_pool_start(struct worker_pool *pool) MUST_CHECK;
-/* Leaves every loop, runs the stop hooks, joins the threads, runs what was retired. */
+/* Leaves every loop, runs the stop hooks, joins the threads, runs what was posted or retired until nothing is left. */
 void worker_pool_stop(struct worker_pool *pool);
 void worker_pool_free(struct worker_pool *pool);
 unsigned worker_pool_count(const struct worker_pool *pool);

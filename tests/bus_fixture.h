@@ -37,7 +37,9 @@ struct bus {
 	struct task task;
 	bool is_posted, is_down, has_no_stream, forgets_ids;
 	uint64_t sequence, published, conflicts;
-	int64_t fail_publishes; /* so many more fail */
+	int64_t fail_publishes;       /* so many more fail */
+	void (*asked)(void *context); /* what a stream holds: after the answer has been made; NULL: nobody cares */
+	void *asked_context;
 	char ids[4096][96];
 	size_t id_count;
 	void (*changed[8])(void *context, bool is_up);
@@ -441,6 +443,8 @@ void bus_api(struct bus *bus, struct text subject, struct text body,
 				buffer_printf(&answer, "\"%s\":%zu", filter, count);
 			buffer_append(&answer, TEXT("}}}"));
 			free(filter);
+			if (bus->asked != NULL)
+				bus->asked(bus->asked_context);
 		} else {
 			struct text filter = json_member_text(request, "filter");
 			for (struct broker_message **at = &bus->messages; *at != NULL;) {

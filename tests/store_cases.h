@@ -567,6 +567,33 @@ static void what_passes_is_told_of_and_leaves_no_trace(void **state)
 	assert_stored("");
 }
 
+/* --- the end */
+
+static void count_refusal(void *context, enum status status, const struct record *records, size_t count)
+{
+	unsigned *refused = context;
+	(void)records;
+	*refused += status == STATUS_UNAVAILABLE && count == 0;
+}
+
+/* Workers' turns may ask when the store has ended. */
+static void what_comes_after_the_end_is_refused(void **state)
+{
+	struct seen *seen = suite_start();
+	struct outcome *last = suite_submit(seen, suite_put("", RECORD_KEY, "a", "1", REVISION_ANY));
+	unsigned refused = 0;
+	(void)state;
+	store_finish(seen->store);
+	assert_int_equal(suite_wait(last, NULL), STATUS_OK);
+	assert_int_equal(put(seen, "", RECORD_KEY, "b", "2"), STATUS_UNAVAILABLE);
+	store_list(seen->store, TEXT(""), RECORD_KEY, TEXT_NONE, 10, NULL, count_refusal, &refused);
+	store_read(seen->store, TEXT(""), RECORD_KEY, &TEXT("a"), 1, NULL, count_refusal, &refused);
+	assert_int_equal(refused, 2);
+	store_finish(seen->store); /* twice is once */
+	suite_stop(seen);
+	assert_stored("key . a 1;");
+}
+
 #define SUITE_CASE(function) cmocka_unit_test_setup_teardown(function, suite_setup, suite_teardown)
 #define SUITE_CASES                                                                                                    \
 	SUITE_CASE(waiting_transactions_share_a_commit_and_end_in_order), SUITE_CASE(what_is_expected_decides),            \
@@ -576,8 +603,9 @@ static void what_passes_is_told_of_and_leaves_no_trace(void **state)
 		SUITE_CASE(a_transaction_is_whole_and_its_neighbours_do_not_suffer),                                           \
 		SUITE_CASE(a_context_goes_with_all_its_records), SUITE_CASE(a_reload_tells_kind_by_kind_and_counts_on),        \
 		SUITE_CASE(bytes_come_back_as_they_were), SUITE_CASE(too_many_waiting_are_refused_at_once),                    \
-		SUITE_CASE(closing_finishes_what_waits), SUITE_CASE(two_processes_see_each_other_in_order),                    \
-		SUITE_CASE(of_one_expected_revision_one_process_wins), SUITE_CASE(what_is_refused_hides_nothing_of_others),    \
+		SUITE_CASE(closing_finishes_what_waits), SUITE_CASE(what_comes_after_the_end_is_refused),                      \
+		SUITE_CASE(two_processes_see_each_other_in_order), SUITE_CASE(of_one_expected_revision_one_process_wins),      \
+		SUITE_CASE(what_is_refused_hides_nothing_of_others),                                                           \
 		SUITE_CASE(an_old_schema_is_brought_up_and_a_newer_one_refused),                                               \
 		SUITE_CASE(what_is_asked_for_by_its_ids_is_read), SUITE_CASE(what_is_read_on_demand_is_told_to_nobody),        \
 		SUITE_CASE(what_passes_is_told_of_and_leaves_no_trace), SUITE_CASE(records_of_a_newer_program_are_left_alone), \

@@ -304,6 +304,40 @@ static void timers_fire_once_when_due(void **state)
 	assert_in_range(timed.after_ms[1], timed.after_ms[0] + 4, 4000);
 }
 
+/* --- the end */
+
+struct ending {
+	struct task task;
+	unsigned index, left; /* where it runs, how often more */
+};
+
+static void on_ending(struct task *task)
+{
+	struct ending *ending = (struct ending *)task;
+	if (ending->left-- > 1)
+		worker_post(worker_pool_at(pool, ++ending->index % worker_pool_count(pool)), task);
+}
+
+static void post_ending(void *context, struct worker *worker)
+{
+	struct ending *ending = context;
+	if (worker_index(worker) == 0)
+		worker_post(worker, &ending->task);
+}
+
+/* Posted by a worker's last hook: its thread takes nothing any more. */
+static void what_is_posted_at_the_end_runs_with_what_it_posts(void **state)
+{
+	(void)state;
+	struct ending ending = {.task.run = on_ending, .left = 7};
+	pool = worker_pool_new(2);
+	worker_pool_on_stop(pool, post_ending, &ending);
+	assert_int_equal(worker_pool_start(pool), STATUS_OK);
+	worker_pool_stop(pool);
+	assert_int_equal(ending.left, 0);
+	worker_pool_free(pool);
+}
+
 /* --- hooks and slots */
 
 static char hooks[64];
@@ -381,6 +415,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_put_off_ends_the_turn, start, stop),
 		cmocka_unit_test_setup_teardown(what_is_for_the_next_turn_waits_for_it, start, stop),
 		cmocka_unit_test_setup_teardown(timers_fire_once_when_due, start, stop),
+		cmocka_unit_test(what_is_posted_at_the_end_runs_with_what_it_posts),
 		cmocka_unit_test(hooks_run_in_order),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -239,8 +239,8 @@ void membership_leave(struct membership *membership)
 	while (sem_wait(&leaving.done) != 0)
 		continue;
 	sem_destroy(&leaving.done);
-	bus_close(membership->bus);
-	membership->bus = NULL;
+	/* not closed: a command that the store still has is answered when it has been committed */
+	bus_disconnect(membership->bus);
 }
 
 void membership_free(struct membership *membership)
@@ -248,6 +248,7 @@ void membership_free(struct membership *membership)
 	if (membership == NULL)
 		return;
 	join_call_close(membership->call);
+	bus_close(membership->bus);
 	figures_free(membership->figures);
 	cell_definition_free(membership->definition);
 	nkey_free(membership->nkey);

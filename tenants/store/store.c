@@ -225,17 +225,23 @@ bool store_is_healthy(const struct store *store)
 	return atomic_load(&store->is_healthy) && !atomic_load(&store->is_left_behind);
 }
 
+void store_finish(struct store *store)
+{
+	if (store == NULL || !store->has_thread)
+		return;
+	pthread_mutex_lock(&store->lock);
+	store->is_closing = true;
+	pthread_cond_signal(&store->filled);
+	pthread_mutex_unlock(&store->lock);
+	pthread_join(store->thread, NULL);
+	store->has_thread = false;
+}
+
 void store_close(struct store *store)
 {
 	if (store == NULL)
 		return;
-	if (store->has_thread) {
-		pthread_mutex_lock(&store->lock);
-		store->is_closing = true;
-		pthread_cond_signal(&store->filled);
-		pthread_mutex_unlock(&store->lock);
-		pthread_join(store->thread, NULL);
-	}
+	store_finish(store);
 	store->backend->close(store->database);
 	pthread_cond_destroy(&store->filled);
 	pthread_mutex_destroy(&store->lock);

@@ -146,5 +146,8 @@ void store_read(struct store *store, struct text ctx, enum record_kind kind, con
 	void *context);
 /* False while the database cannot be reached (readiness of the management side; the data path does not care). */
 bool store_is_healthy(const struct store *store);
-/* Finishes what is queued, stops the thread, closes. */
+/* Finishes what is queued and stops the thread; whoever asks from then on is told UNAVAILABLE. For who ends the store
+ * while workers run, whose turns may still ask it. From one thread, not a worker's. */
+void store_finish(struct store *store);
+/* Finishes it, closes, frees. */
 void store_close(struct store *store);

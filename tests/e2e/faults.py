@@ -148,7 +148,7 @@ class Ground:
                 cell.config["store"] = self.store(name)
             cell.start()
             self.books[name] = self.book("cell", name, cell.state / "cell.db")
-            self.fleet.wait_status(name, "HEALTHY", 40)
+            self.fleet.wait_heard(name, 40)
         self.prepare()
 
     def store(self, name):

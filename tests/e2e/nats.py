@@ -47,6 +47,10 @@ class NatsServer:
             wait_for(self.answers, 30, "nats-server")
         return self
 
+    def connections(self):
+        """How many there are: seen from their other ends, on this machine."""
+        return sum(line.split()[2].endswith(f":{self.port:04X}") and line.split()[3] == "01" for line in open("/proc/net/tcp"))
+
     def answers(self):
         assert self.process.poll() is None, (self.folder / "nats.log").read_text()
         try:

@@ -1,6 +1,7 @@
 """Commands of the fabric to its cells: in the life of a participant, as an operator sees them, and under faults (control.md F13-F16, F19-F21, F23)."""
 import json
 import os
+import signal
 import sqlite3
 import statistics
 import time
@@ -10,6 +11,7 @@ import pytest
 import postgres
 from conftest import wait_for
 from faults import Faults, Ground, Life
+from fleet import HEARD
 from nats import SERVERS
 from postgres import Postgres
 
@@ -98,6 +100,31 @@ def test_cells_are_told_to_cordon_and_drain(ground):
     assert "c1: joined" in page
 
 
+def is_connected(port):
+    return any(line.split()[2].endswith(f":{port:04X}") and line.split()[3] == "01" for line in open("/proc/net/tcp"))
+
+
+def test_a_command_is_committed_after_its_cell_has_left(ground):
+    """The store answers when the broker is no more: whom it answers is still there."""
+    cell, client = ground.fleet.cells["c0"], ground.broker.client()
+    lock = sqlite3.connect(cell.state / "cell.db", isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    ground.fleet.ok("POST", "/cells/c0/cordon")
+    wait_for(lambda: client.api("CONSUMER.INFO.celld-cmd.cell-c0")["num_ack_pending"] > 0, 20, "a command that the cell has")
+    cell.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: not is_connected(ground.cuts["c0"].port), 30, "a cell that has left")
+    lock.execute("ROLLBACK")
+    lock.close()
+    assert cell.process.wait(60) == 0, cell.log_tail()
+    cell.start()
+    wait_for(lambda: ground.waiting() == 0, 30, "its answer")
+    assert orders(ground, "c0")["cordoned"]
+    ground.fleet.ok("POST", "/cells/c0/uncordon")
+    wait_for(lambda: ground.waiting() == 0, 30, "the next answer")
+    ground.fleet.wait_heard("c0", 60)
+    client.close()
+
+
 # --- what an operator sees
 
 def test_commands_that_wait(ground):
@@ -115,7 +142,7 @@ def test_commands_that_wait(ground):
     cell.start()
     wait_for(lambda: ground.waiting() == 0, 30, "its answers")
     assert ground.fleet.ctl("commands").splitlines()[1:] == []
-    ground.fleet.wait_status("c1", "HEALTHY", 60)
+    ground.fleet.wait_heard("c1", 60)
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff\xfe{", b"{}", b"null", b"[" * 5000, b'{"v":1,"cmdId":"x","cell":"c0","cellEpoch":1}'])
@@ -205,7 +232,7 @@ def test_answers_that_come_again_give_no_command_up(ground):
     cell.start()
     wait_for(lambda: ground.waiting() == 0, 40, "the answer of the cell itself")
     assert {one["id"] for one in ground.parked()} == before
-    ground.fleet.wait_status("c0", "HEALTHY", 60)
+    ground.fleet.wait_heard("c0", 60)
 
 
 @pytest.mark.skipif(postgres.PROGRAMS is None, reason="PostgreSQL is missing")
@@ -279,7 +306,7 @@ def test_tombstones_are_forgotten_after_a_week(make):
             link.execute("UPDATE record SET body = ? WHERE kind = 'vpa' AND id = ?", (json.dumps(body), vpa))
     link.close()
     cell.start()
-    ground.fleet.wait_status("c0", "HEALTHY", 60)
+    ground.fleet.wait_heard("c0", 60)
     now = wait_for(lambda: (found := orders(ground, "c0"))["tombstones"] == 4 and found, 30, "four tombstones left")
     assert now["floor"] == max(buried[vpa]["seq"] for vpa in of_first) and now["active"] == 4
     assert {id for _, id, _, _ in records(ground, "c0", "vpa")} == set(vpas(ground, "c0")) - set(of_first)
@@ -306,7 +333,7 @@ def test_a_full_stream_is_waited_for(ground):
     assert "error" not in client.api("STREAM.UPDATE.celld-cmd", config | {"max_bytes": 1})
     ground.fleet.ok("POST", "/cells/c0/cordon")
     wait_for(lambda: b"were not taken at once by the stream" in ground.managers.request("GET", "/", port=ground.managers.admin_port)[2], 30, "the line about it")
-    assert ground.waiting() == 1 and ground.fleet.status("c0") == "HEALTHY"
+    assert ground.waiting() == 1 and ground.fleet.is_heard("c0")
     assert "error" not in client.api("STREAM.UPDATE.celld-cmd", config)
     wait_for(lambda: orders(ground, "c0")["cordoned"], 40, "the command")
     ground.fleet.ok("POST", "/cells/c0/uncordon")
@@ -327,10 +354,6 @@ def test_what_somebody_deletes_is_made_again(ground, lost):
 
 
 # --- faults
-
-# A cell whose database has fallen is degraded for two minutes, one that fell often flaps for ten: heard all the same.
-HEARD = ("HEALTHY", "DEGRADED", "FLAPPING")
-
 
 def rage(ground, faults, life, count):
     """So many faults; each hits what is under way again, or what has not come back yet."""
@@ -373,9 +396,9 @@ def storm(ground, count, part=100):
         count -= part
     # and everything still works
     for name in ground.names:
-        wait_for(lambda: ground.fleet.status(name) in HEARD, 90, f"{name} to be heard")
+        wait_for(lambda: ground.fleet.status(name) in (*HEARD, "FLAPPING"), 90, f"{name} to be heard")
         ground.fleet.ok("POST", f"/cells/{name}/uncordon")
-    if all(ground.fleet.status(name) in ("HEALTHY", "DEGRADED") for name in ground.names):
+    if all(map(ground.fleet.is_heard, ground.names)):
         # placement hears at once that components are not ready, and after a while that they are again
         wait_for(lambda: ground.has_room(), 60, "components that are ready")
         id = ground.deploy(is_spread=len(ground.names) > 1)

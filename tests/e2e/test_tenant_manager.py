@@ -1,11 +1,14 @@
 """The Tenant Manager as its clients see it: every method and path, its body, status, headers and answer, written out."""
 import json
 import re
+import signal
+import sqlite3
 
 import pytest
 
 from conftest import wait_for
 from managers import Managers, broker, managers, own_managers  # noqa: F401 (fixtures)
+from nats import NatsServer
 
 READ, WRITE = "tenant-manager-api:read", "tenant-manager-api:write"
 NEVER = "0001-01-01T00:00:00Z"
@@ -406,6 +409,34 @@ def test_no_place(own_managers):  # noqa: F811
     status, answer = shot(empty, "POST", path, {"identifier": "did:web:a"})
     assert status == 500 and answer["message"].startswith("Operation failed: no active cell found: "), answer
     assert empty.ok("GET", path) == [] and empty.ok("DELETE", f"/tenants/{tenant}") is None
+
+
+def test_responses_that_it_has_when_it_ends(own_managers, tmp_path):  # noqa: F811
+    """What was asked of the database when it ends is answered: nothing is lost or left, and the responses come again."""
+    server = NatsServer(tmp_path / "nats").start()
+    try:
+        one = own_managers(server.url, {"fabric": {"provision_manager": False, "stream": "cfm-stream"}}).start()
+        client = server.client()
+        wait_for(lambda: "error" not in client.api("STREAM.INFO.cfm-stream"), what="the stream")
+        client.consumer("cfm-stream", "cfm-orchestration", "event.cfm-orchestration")
+        tenant, cell = one.tenant(), one.cell()
+        place = (tenant, cell, one.dataspace(cell))
+        profiles = [deploy(one, place)["id"] for _ in range(2)]
+        orders = [manifest(client) for _ in profiles]
+        lock = sqlite3.connect(one.state / "fabric.db", isolation_level=None)
+        lock.execute("BEGIN IMMEDIATE")
+        for number, order in enumerate(orders):  # the first one's change waits for the lock, the second's question behind it
+            respond(client, order)
+            wait_for(lambda: client.api("CONSUMER.INFO.cfm-stream.cfm-orchestration-response")["num_ack_pending"] == number + 1, what="a response that it has")
+        one.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: server.connections() == 1, 30, "a program that has left")  # this test's own
+        lock.execute("ROLLBACK")
+        lock.close()
+        assert one.process.wait(60) == 0, one.log()
+        one.start()
+        wait_for(lambda: all(one.states(tenant, id) == {"active"} for id in profiles), 60, "both responses")
+    finally:
+        server.stop()
 
 
 # --- messages that make no sense

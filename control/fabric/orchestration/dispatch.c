@@ -13,6 +13,7 @@ struct dispatching {
 	const struct json *asked; /* check: the activity whose subject is asked for */
 	struct json *lost;        /* check: ids of those of which the stream has no message; NULL: send all */
 	uint64_t revision;
+	int64_t known; /* check: the value's revision as the record had it at its begin */
 	size_t awaited;
 	bool is_check, has_unsent;
 	void (*done)(void *context);
@@ -190,6 +191,13 @@ static void on_value(void *context, enum status status, struct text value, uint6
 	orchestration_free(&dispatching->orchestration);
 	dispatching->orchestration = now;
 	dispatching->revision = revision;
+	if ((int64_t)revision != dispatching->known) {
+		/* It moves: what the stream did not have yet may have come, been done, or be under way. With another revision
+		 * the stream would not know it again. Asked once more. */
+		dispatching->has_unsent = true;
+		finish(dispatching);
+		return;
+	}
 	if (!orchestration_is_finished(&now) && json_count(dispatching->lost) > 0) {
 		LOG(WARNING, "activity.resent", log_text("orchestration", now.id),
 			log_number("activities", json_count(dispatching->lost)));
@@ -279,6 +287,7 @@ void pm_dispatch_check(struct pm *pm, struct ledger_item *item)
 	if (dispatching == NULL)
 		return;
 	dispatching->lost = json_array_new();
+	dispatching->known = item->bucket_revision;
 	dispatching->is_check = true;
 	pm->checks++;
 	ask_next(dispatching);
