@@ -13,6 +13,8 @@ static void decide(struct place_snapshot *snapshot, struct place_request *reques
 		place_group_undo(snapshot, &one, 1, &slot);
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
+
 /* The first two bytes say how long the image is. What can be read can be decided on. */
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {

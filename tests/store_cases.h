@@ -337,7 +337,7 @@ static void what_is_refused_hides_nothing_of_others(void **state)
 		assert_int_equal(suite_wait(suite_submit(other, refused), NULL), STATUS_CONFLICT);
 		struct outcome *outcome = suite_submit(one, suite_put("", RECORD_KEY, "k", "3", REVISION_ANY));
 		assert_int_equal(suite_wait(outcome, NULL), STATUS_OK);
-		wait_told(other, (size_t)round + 2);
+		wait_told(other, round + 2);
 	}
 	suite_stop(one);
 	suite_stop(other);
