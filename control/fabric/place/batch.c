@@ -219,6 +219,28 @@ static bool is_followed(const struct placer *placer, int64_t revision)
 	return false;
 }
 
+static bool is_full(const struct batch *batch)
+{
+	return batch->count >= BATCH_JOBS || batch->vpas >= BATCH_VPAS;
+}
+
+static void forget_choices(struct placer *placer)
+{
+	for (uint32_t slot = 0; slot < placer->room_count; slot++)
+		placer->rooms[slot].is_chosen = false;
+	placer->is_stale = false;
+}
+
+static void submit(struct batch *batch);
+
+static void submit_next(struct placer *placer)
+{
+	struct batch *batch = placer->next;
+	placer->next = NULL;
+	forget_choices(placer);
+	submit(batch);
+}
+
 static void on_stored(void *context, enum status status, int64_t revision)
 {
 	struct batch *batch = context;
@@ -231,6 +253,9 @@ static void on_stored(void *context, enum status status, int64_t revision)
 	for (struct job *job = jobs; job != NULL; job = job->next)
 		unbook(placer, job);
 	untouch(placer);
+	/* a full one is written while those of this one are told, and ask for more */
+	if (placer->next != NULL && !placer->is_stale && is_full(placer->next))
+		submit_next(placer);
 	jobs = is_refusal(status) ? reversed(jobs) : jobs; /* each goes before the others again */
 	while (jobs != NULL) {
 		struct job *job = jobs;
@@ -281,11 +306,6 @@ static void submit(struct batch *batch)
 	}
 }
 
-static bool is_full(const struct batch *batch)
-{
-	return batch->count >= BATCH_JOBS || batch->vpas >= BATCH_VPAS;
-}
-
 /* Only what does not fit with the others goes alone. */
 static bool goes_on(const struct batch *batch, const struct job *job)
 {
@@ -330,13 +350,6 @@ static void wake(struct placer *placer)
 	}
 }
 
-static void forget_choices(struct placer *placer)
-{
-	for (uint32_t slot = 0; slot < placer->room_count; slot++)
-		placer->rooms[slot].is_chosen = false;
-	placer->is_stale = false;
-}
-
 /* What was decided ahead on what is no longer so is decided again. */
 static void undecide(struct placer *placer)
 {
@@ -378,12 +391,13 @@ static void run(struct task *task)
 	collect(placer, batch);
 	if (placer->batch != NULL)
 		return; /* it goes when that has ended */
+	if (batch->count > 0 || placer->unfolded > 0) {
+		submit_next(placer);
+		return;
+	}
 	placer->next = NULL;
 	forget_choices(placer);
-	if (batch->count == 0 && placer->unfolded == 0)
-		free(batch);
-	else
-		submit(batch);
+	free(batch);
 }
 
 void batch_plan(struct placer *placer)
