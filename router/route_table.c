@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "server/base/log.h"
-#include "server/base/map.h"
 
 struct route_table {
 	struct worker_pool *pool;
@@ -143,12 +142,13 @@ struct gate *route_table_recall(const struct route_table *table, struct text ctx
 	if (ctx.length != ID_LENGTH)
 		return NULL;
 	memcpy(&end, ctx.bytes + ID_LENGTH - sizeof(end), sizeof(end));
-	struct route_memo *memo = &memos->of[end * UINT64_C(0x9e3779b97f4a7c15) >> 58];
-	if (memo->version == map_version(map) && memcmp(memo->gate->ctx, ctx.bytes, ID_LENGTH) == 0)
-		return memo->gate;
-	struct gate *gate = map_find(map, ctx);
+	struct map_memo *memo = &memos->of[end * UINT64_C(0x9e3779b97f4a7c15) >> 58];
+	struct gate *gate = memo->found;
+	if (memo->version == map_version(map) && memcmp(gate->ctx, ctx.bytes, ID_LENGTH) == 0)
+		return gate;
+	gate = map_find(map, ctx);
 	if (gate != NULL)
-		*memo = (struct route_memo){map_version(map), gate};
+		*memo = (struct map_memo){map_version(map), gate};
 	return gate;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "router/gate.h"
+#include "server/base/map.h"
 
 struct route_table;
 
@@ -13,10 +14,7 @@ struct gate *route_table_find(const struct route_table *table, struct text ctx);
 /* The same, for a worker that asks for the same again and again. All-zero starts. */
 enum { ROUTE_MEMOS = 64 };
 struct route_memos {
-	struct route_memo {
-		uint64_t version; /* of the table */
-		struct gate *gate;
-	} of[ROUTE_MEMOS];
+	struct map_memo of[ROUTE_MEMOS];
 };
 struct gate *route_table_recall(const struct route_table *table, struct text ctx, struct route_memos *memos);
 /* By the authority of a request: lower-case, its port is ignored. */

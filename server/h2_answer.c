@@ -75,7 +75,7 @@ static size_t list_fields(struct exchange *exchange, char *length, struct header
 	return count + stream->response_count;
 }
 
-/* Into memory of the exchange, with room for a frame's head and a change of the table before it. */
+/* Into memory of the exchange. */
 static bool write_head(struct stream *stream)
 {
 	struct header fields[HEADERS_OUT_MAX];
@@ -304,7 +304,7 @@ static size_t send_control(struct h2 *h2)
 /* Returns what was written; 0: there is nothing that may be sent. */
 static size_t send_some(struct h2 *h2)
 {
-	if (h2->control.length > 0)
+	if (h2->control.length > 0 || h2->control.failed)
 		return send_control(h2);
 	if (h2->is_terminated)
 		return 0;

@@ -90,7 +90,7 @@ void h2_send_settings(struct h2 *h2)
 	}
 }
 
-/* The answer to SETTINGS or PING. False: too many wait already. */
+/* The answer to SETTINGS or PING, unless too many wait already. */
 static enum status acknowledge(struct h2 *h2, unsigned type, struct text payload)
 {
 	if (h2->control_acks >= (unsigned)h2->connection->limits->queued_acks)
@@ -212,16 +212,15 @@ static enum status take_reset(struct h2 *h2, const struct frame_head *head, cons
 	return STATUS_OK;
 }
 
-static enum status open_window(struct h2 *h2, struct stream *stream, uint32_t more)
+static void open_window(struct h2 *h2, struct stream *stream, uint32_t more)
 {
 	if (stream->send_window + more > H2_WINDOW_MAX) {
 		h2_charge(h2, COST_INVALID);
 		h2_reset_stream(h2, stream, H2_FLOW_CONTROL_ERROR);
-		return STATUS_OK;
+		return;
 	}
 	stream->send_window += more;
 	h2_queue_body(h2, stream);
-	return STATUS_OK;
 }
 
 static enum status take_window(struct h2 *h2, const struct frame_head *head, const uint8_t *payload)
@@ -233,9 +232,9 @@ static enum status take_window(struct h2 *h2, const struct frame_head *head, con
 	if (more == 0)
 		return h2_terminate(h2, H2_PROTOCOL_ERROR);
 	if (stream != NULL)
-		return open_window(h2, stream, more);
+		open_window(h2, stream, more);
 	if (head->id != 0)
-		return STATUS_OK; /* it has ended */
+		return STATUS_OK; /* else it has ended */
 	if (h2->send_window + more > H2_WINDOW_MAX)
 		return h2_terminate(h2, H2_FLOW_CONTROL_ERROR);
 	h2->send_window += more;

@@ -112,7 +112,7 @@ void h2_note_end(struct h2 *h2, struct stream *stream);
 void h2_free_stream(struct h2 *h2, struct stream *stream);
 /* Gives back what was taken out of the peer's windows; `stream` may be NULL. */
 void h2_credit(struct h2 *h2, struct stream *stream, size_t length);
-/* False: it is no stream's, or the frame breaks the rules of all: see `status`. */
+/* A DATA frame begins; of a stream that is gone it is passed over. Not OK: the connection is at its end. */
 enum status h2_begin_data(struct h2 *h2, const struct frame_head *head) MUST_CHECK;
 /* A piece of its payload; is_last: nothing is left. */
 enum status h2_take_data(struct h2 *h2, struct text piece, bool is_last) MUST_CHECK;

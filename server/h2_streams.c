@@ -2,16 +2,16 @@
 #include "server/h2_head.h"
 #include "server/h2_private.h"
 
-static struct stream **bucket_of(struct h2 *h2, int32_t id)
+static size_t bucket_of(int32_t id)
 {
-	return &h2->buckets[(uint32_t)id / 2 % STREAM_BUCKETS];
+	return (uint32_t)id / 2 % STREAM_BUCKETS;
 }
 
 /* --- the list */
 
 struct stream *h2_find_stream(const struct h2 *h2, int32_t id)
 {
-	struct stream *stream = h2->buckets[(uint32_t)id / 2 % STREAM_BUCKETS];
+	struct stream *stream = h2->buckets[bucket_of(id)];
 	while (stream != NULL && stream->id != id)
 		stream = stream->chain;
 	return stream == NULL || stream->is_reset ? NULL : stream;
@@ -19,7 +19,7 @@ struct stream *h2_find_stream(const struct h2 *h2, int32_t id)
 
 static void enlist(struct h2 *h2, struct stream *stream)
 {
-	struct stream **bucket = bucket_of(h2, stream->id);
+	struct stream **bucket = &h2->buckets[bucket_of(stream->id)];
 	stream->chain = *bucket;
 	*bucket = stream;
 	stream->next = h2->streams;
@@ -31,7 +31,7 @@ static void enlist(struct h2 *h2, struct stream *stream)
 
 static void delist(struct h2 *h2, struct stream *stream)
 {
-	struct stream **at = bucket_of(h2, stream->id);
+	struct stream **at = &h2->buckets[bucket_of(stream->id)];
 	while (*at != stream)
 		at = &(*at)->chain;
 	*at = stream->chain;

@@ -260,14 +260,17 @@ void pull_take_dataset(struct pull *pull, struct dataset *dataset)
 		dataset_ref(dataset);
 }
 
-/* The flow's may be another than before: then what is known of it is of another. */
+/* The flow's may be another than before: then what is known of it is of another. What was known in an older version of
+ * the map may be gone: it is looked at only when it is of this one. */
 static struct dataset *find_dataset(struct dp_worker *home, struct flow *flow, struct text id)
 {
 	struct map_memo *memo = &flow->lanes[home->index].known;
-	const struct dataset *known = memo->found;
-	if (known == NULL || !text_equals(text_of(known->id), id))
-		memo->version = 0;
-	return dp_recall(home->dp, DP_DATASETS, (struct text){flow->ctx, ID_LENGTH}, id, memo);
+	struct text ctx = {flow->ctx, ID_LENGTH};
+	struct dataset *known = dp_recall(home->dp, DP_DATASETS, ctx, id, memo);
+	if (known != NULL && text_equals(text_of(known->id), id))
+		return known;
+	memo->version = 0;
+	return dp_recall(home->dp, DP_DATASETS, ctx, id, memo);
 }
 
 struct pull *pull_admit(struct dp_worker *home, struct exchange *exchange, struct flow *flow, bool continues)
