@@ -427,7 +427,7 @@ def test_responses_that_it_has_when_it_ends(own_managers, tmp_path):  # noqa: F8
         lock.execute("BEGIN IMMEDIATE")
         for number, order in enumerate(orders):  # the first one's change waits for the lock, the second's question behind it
             respond(client, order)
-            wait_for(lambda: client.api("CONSUMER.INFO.cfm-stream.cfm-orchestration-response")["num_ack_pending"] == number + 1, what="a response that it has")
+            wait_for(lambda: client.api("CONSUMER.INFO.cfm-stream.cfm-orchestration-response").get("num_ack_pending") == number + 1, what="a response that it has")
         one.process.send_signal(signal.SIGTERM)
         wait_for(lambda: server.connections() == 1, 30, "a program that has left")  # this test's own
         lock.execute("ROLLBACK")
