@@ -114,6 +114,7 @@ class Nats:
                 raise PermissionError(line.decode().strip() or "closed")
             if line.startswith(b"PONG"):
                 break
+        self.socket.settimeout(None)  # silence is no error
         self.thread = threading.Thread(target=self._read, daemon=True)
         self.thread.start()
 
