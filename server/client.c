@@ -56,16 +56,24 @@ void client_sweep_later(struct client *client)
 	worker_later(client->worker, &client->sweep);
 }
 
+static void call_free(struct client_call *call)
+{
+	free(call->text);
+	free(call);
+}
+
 static void call_destroy(struct client_call *call)
 {
 	struct client *client = call->client;
-	free(call->text);
-	free(call->rules);
-	free(call->h2.out);
+	known_head_release(call->known);
+	if (call->rules != call->few_rules)
+		free(call->rules);
+	if (call->h2.out != NULL)
+		free(call->h2.out);
 	buffer_free(&call->h2.kept);
 	buffer_free(&call->trailers);
-	if (client->free_call_count >= FREE_CALLS_MAX) {
-		free(call);
+	if (client->free_call_count >= FREE_CALLS_MAX || call->text_room > TEXT_KEPT_MAX) {
+		call_free(call);
 		return;
 	}
 	call->next_free = client->free_calls;
@@ -165,76 +173,7 @@ void call_fail(struct client_call *call, enum status why)
 	}
 }
 
-/* --- the request's head */
-
-static bool is_own(struct text name)
-{
-	static const struct text own[] = {TEXT("host"), TEXT("connection"), TEXT("transfer-encoding"),
-		TEXT("content-length"), TEXT("te"), TEXT("keep-alive"), TEXT("proxy-connection"), TEXT("upgrade"),
-		TEXT("expect"), TEXT("trailer"), TEXT("http2-settings")};
-	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
-		if (text_equals(name, own[i]))
-			return true;
-	}
-	return false;
-}
-
-enum { HEAD_USUAL = 1000 }; /* bytes */
-
-static enum status build_head(struct client_call *call, const struct client_request *request)
-{
-	const struct url *url = request->url;
-	struct buffer head = {0};
-	bool is_v6 = text_find(url->host, ':') < url->host.length;
-	if (!text_is_line(request->method) || !text_is_line(url->path) || !text_is_line(url->query))
-		return STATUS_INVALID;
-	(void)buffer_reserve(&head, HEAD_USUAL); /* a failure stays in it */
-	buffer_append(&head, request->method);
-	buffer_append_byte(&head, ' ');
-	buffer_append(&head, url->path);
-	if (url->query.bytes != NULL) {
-		buffer_append_byte(&head, '?');
-		buffer_append(&head, url->query);
-	}
-	buffer_append(&head, is_v6 ? TEXT(" HTTP/1.1\r\nHost: [") : TEXT(" HTTP/1.1\r\nHost: "));
-	buffer_append(&head, url->host);
-	if (is_v6)
-		buffer_append_byte(&head, ']');
-	if (url->port != (url->tls ? 443 : 80)) {
-		buffer_append_byte(&head, ':');
-		buffer_append_number(&head, url->port);
-	}
-	buffer_append(&head, TEXT("\r\n"));
-	for (size_t i = 0; i < request->header_count; i++) {
-		const struct header *header = &request->headers[i];
-		if (is_own(header->name))
-			continue;
-		if (!text_is_line(header->value) || !text_is_line(header->name)) {
-			buffer_free(&head);
-			return STATUS_INVALID;
-		}
-		buffer_append(&head, header->name);
-		buffer_append(&head, TEXT(": "));
-		buffer_append(&head, header->value);
-		buffer_append(&head, TEXT("\r\n"));
-	}
-	if (request->body_length < 0)
-		buffer_append(&head, TEXT("Transfer-Encoding: chunked\r\n"));
-	else if (request->body_length > 0 || text_equals(request->method, TEXT("POST")) ||
-			 text_equals(request->method, TEXT("PUT")) || text_equals(request->method, TEXT("PATCH"))) {
-		buffer_append(&head, TEXT("Content-Length: "));
-		buffer_append_number(&head, request->body_length);
-		buffer_append(&head, TEXT("\r\n"));
-	}
-	buffer_append(&head, TEXT("\r\n"));
-	if (head.failed) {
-		buffer_free(&head);
-		return STATUS_NO_MEMORY;
-	}
-	call->text_length = head.length;
-	call->text = buffer_take(&head);
-	return STATUS_OK;
-}
+/* --- calls */
 
 /* Idempotent, and without a body to repeat. */
 static bool may_retry(const struct client_request *request)
@@ -244,8 +183,6 @@ static bool may_retry(const struct client_request *request)
 		   text_find_word(request->method, methods, sizeof(methods) / sizeof(methods[0])) >= 0;
 }
 
-/* --- calls */
-
 static struct client_call *call_new(struct client *client)
 {
 	struct client_call *call = client->free_calls;
@@ -254,6 +191,10 @@ static struct client_call *call_new(struct client *client)
 		client->free_call_count--;
 	} else {
 		call = malloc(sizeof(*call));
+		if (call != NULL) {
+			call->text = NULL;
+			call->text_room = 0;
+		}
 	}
 	if (call != NULL)
 		memset(call, 0, offsetof(struct client_call, headers));
@@ -276,6 +217,18 @@ enum status client_check_url(struct worker *worker, const struct url *url, const
 	return STATUS_OK;
 }
 
+static enum status copy_rules(struct client_call *call, const struct address_rules *rules)
+{
+	call->rules = call->few_rules;
+	if (rules->allowed_count > sizeof(call->few_rules) / sizeof(call->few_rules[0]) &&
+		(call->rules = malloc(rules->allowed_count * sizeof(*call->rules))) == NULL)
+		return STATUS_NO_MEMORY;
+	if (rules->allowed_count > 0)
+		memcpy(call->rules, rules->allowed, rules->allowed_count * sizeof(*call->rules));
+	call->rule_count = rules->allowed_count;
+	return STATUS_OK;
+}
+
 enum status client_call_start(struct worker *worker, const struct client_request *request,
 	const struct client_events *events, void *state, struct client_call **call)
 {
@@ -292,16 +245,9 @@ enum status client_call_start(struct worker *worker, const struct client_request
 	made->is_head = text_equals(request->method, TEXT("HEAD"));
 	made->may_retry = may_retry(request);
 	made->is_writable_due = made->body_length != 0; /* told when there is a connection */
-	enum status status = build_head(made, request);
-	if (status == STATUS_OK && request->rules != NULL && request->rules->allowed_count > 0) {
-		size_t size = request->rules->allowed_count * sizeof(struct network);
-		made->rules = malloc(size);
-		if (made->rules == NULL)
-			status = STATUS_NO_MEMORY;
-		else
-			memcpy(made->rules, request->rules->allowed, size);
-		made->rule_count = request->rules->allowed_count;
-	}
+	enum status status = call_print_request(made, request);
+	if (status == STATUS_OK && request->rules != NULL)
+		status = copy_rules(made, request->rules);
 	struct origin *origin = status == STATUS_OK ? origin_get(client, request, &status) : NULL;
 	if (status == STATUS_OK)
 		status = origin_assign(origin, made);
@@ -429,7 +375,7 @@ static void on_stop(void *context, struct worker *worker)
 	identities_free(client);
 	while (client->free_calls != NULL) {
 		struct client_call *next = client->free_calls->next_free;
-		free(client->free_calls);
+		call_free(client->free_calls);
 		client->free_calls = next;
 	}
 	pipes_close(&client->pipes);

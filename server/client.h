@@ -52,7 +52,14 @@ struct client_request {
 	enum http_version version;
 };
 
+/* A place beside an answer's head that comes again and again, for what is made of it. */
+struct answer_memo {
+	bool (*maker)(struct text name, const struct header *headers, size_t count); /* which of its fields; NULL: empty */
+	struct known_fields *fields; /* freed with the head, when no call uses it */
+};
+
 struct client_response {
+	struct answer_memo *memo; /* NULL: the head may come once only */
 	int status;
 	const struct header *headers; /* lower-case names; borrowed until client_call_close */
 	size_t header_count;

@@ -7,7 +7,7 @@
 /* Of what comes with a head at once: a record of TLS, and the sizes of some chunks. */
 enum { HEAD_READ = 16 * 1024 };
 
-static enum status frame_body(struct client_call *call, const struct h1_head *head)
+static void frame_body(struct client_call *call, const struct h1_head *head)
 {
 	bool has_none = call->is_head || head->status == 204 || head->status == 304;
 	call->keeps_alive = head->keep_alive;
@@ -28,16 +28,16 @@ static enum status frame_body(struct client_call *call, const struct h1_head *he
 		call->keeps_alive = false;
 		call->response.length = -1;
 	}
-	return STATUS_OK;
 }
 
 /* The head's bytes move to the call: the block is for the body. */
 static enum status keep_head(struct client_call *call, struct upstream *upstream, struct h1_head *head, size_t used)
 {
-	char *text = used <= call->text_length ? call->text : realloc(call->text, used);
+	char *text = used <= call->text_room ? call->text : realloc(call->text, used);
 	if (text == NULL)
 		return STATUS_NO_MEMORY;
 	call->text = text;
+	call->text_room = used > call->text_room ? used : call->text_room;
 	const char *from = (const char *)upstream->block + upstream->at;
 	memcpy(text, from, used);
 	for (unsigned i = 0; i < head->header_count; i++) {
@@ -52,21 +52,49 @@ static enum status keep_head(struct client_call *call, struct upstream *upstream
 	call->response.headers = call->headers;
 	call->response.header_count = head->header_count;
 	upstream->at += used;
-	return frame_body(call, head);
+	frame_body(call, head);
+	return STATUS_OK;
+}
+
+static bool take_known(struct client_call *call, struct upstream *upstream)
+{
+	const char *bytes = (const char *)upstream->block + upstream->at;
+	struct known_head *known = known_head_find(&upstream->origin->known, bytes, upstream->end - upstream->at);
+	if (known == NULL)
+		return false;
+	call->known = known;
+	call->response.status = known->head.status;
+	call->response.headers = known->headers;
+	call->response.header_count = known->head.header_count;
+	call->response.memo = &known->memo;
+	upstream->at += known->bytes.length;
+	frame_body(call, &known->head);
+	return true;
+}
+
+/* Parses one head, which may be known when it comes again. */
+static enum status parse_head(struct upstream *upstream, struct h1_head *head, size_t *used)
+{
+	static const struct h1_limits limits = {HEAD_BYTES, HEAD_FIELDS};
+	struct known_heads *heads = &upstream->origin->known;
+	char *bytes = (char *)upstream->block + upstream->at;
+	size_t length = upstream->end - upstream->at;
+	char *copy = known_head_begin(heads, bytes, length);
+	enum status status = h1_parse_response(bytes, length, &limits, head->headers, head, used);
+	if (copy != NULL)
+		known_head_end(heads, copy, head, bytes, status == STATUS_OK && head->status >= 200 ? *used : 0);
+	return status;
 }
 
 /* One head, interim ones skipped. *is_final: `call` has its response. */
 static enum status parse_heads(struct upstream *upstream, bool *is_final)
 {
-	static const struct h1_limits limits = {HEAD_BYTES, HEAD_FIELDS};
 	struct client_call *call = upstream->call;
-	*is_final = false;
-	for (;;) {
+	*is_final = take_known(call, upstream);
+	while (!*is_final) {
 		struct h1_head head = {.headers = call->headers};
 		size_t used = 0;
-		enum status status = h1_parse_response(
-			(char *)upstream->block + upstream->at, upstream->end - upstream->at, &limits, call->headers, &head, &used);
-		if (status != STATUS_OK)
+		if (parse_head(upstream, &head, &used) != STATUS_OK)
 			return STATUS_PROTOCOL;
 		if (used == 0)
 			return upstream->end - upstream->at >= HEAD_BYTES ? STATUS_PROTOCOL : STATUS_OK;
@@ -78,8 +106,9 @@ static enum status parse_heads(struct upstream *upstream, bool *is_final)
 			return STATUS_PROTOCOL;
 		upstream->at += used;
 		if (upstream->at == upstream->end)
-			return STATUS_OK;
+			break;
 	}
+	return STATUS_OK;
 }
 
 static void read_head(struct upstream *upstream)

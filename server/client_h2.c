@@ -123,7 +123,7 @@ static struct text next_line(struct text *rest)
 	return line;
 }
 
-/* The call was written as HTTP/1.1, before its connection said what it speaks (client.c: build_head): a request line,
+/* The call was written as HTTP/1.1, before its connection said what it speaks (client_request.c): a request line,
  * Host, the fields. */
 static size_t read_request(const struct client_call *call, nghttp2_nv *fields, size_t room)
 {

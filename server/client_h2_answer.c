@@ -37,13 +37,13 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 static struct text keep_text(struct client_call *call, struct text text)
 {
 	struct h2_call *own = &call->h2;
-	if (own->text_used + text.length > call->text_length) {
+	if (own->text_used + text.length > call->text_room) {
 		size_t room = (own->text_used + text.length) * 2;
 		char *grown = realloc(call->text, room);
 		if (grown == NULL)
 			return TEXT_NONE;
 		call->text = grown;
-		call->text_length = room;
+		call->text_room = room;
 	}
 	if (text.length > 0)
 		memcpy(call->text + own->text_used, text.bytes, text.length);
@@ -86,7 +86,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 			return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 		call->response.length = (int64_t)number;
 	}
-	if (call->h2.text_used + name_length + value_length > call->text_length && call->text == NULL)
+	if (call->h2.text_used + name_length + value_length > call->text_room && call->text == NULL)
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	struct header *header = &call->headers[call->response.header_count];
 	size_t used = call->h2.text_used;

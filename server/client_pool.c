@@ -80,9 +80,30 @@ void identities_free(struct client *client)
 
 /* --- origins */
 
+/* Where those of a host are remembered: the last found one of each place is compared before a key is made and hashed.
+ */
+static struct origin **find_place(struct client *client, struct text tenant, struct text host, uint16_t port)
+{
+	size_t sum = port + host.length;
+	sum += tenant.length > 0 ? (unsigned char)tenant.bytes[tenant.length - 1] : 0;
+	sum += host.length > 0 ? (unsigned char)host.bytes[0] + (unsigned char)host.bytes[host.length / 2] : 0;
+	return &client->recent[sum % ORIGINS_RECENT];
+}
+
+static bool is_wanted(const struct origin *origin, const struct client_request *request)
+{
+	return origin != NULL && origin->port == request->url->port && origin->is_tls == request->url->tls &&
+		   origin->version == request->version && text_equals(origin->tenant, request->tenant) &&
+		   text_equals((struct text){origin->host, origin->host_length}, request->url->host) &&
+		   text_equals(origin->ca_file, request->ca_file);
+}
+
 struct origin *origin_get(struct client *client, const struct client_request *request, enum status *status)
 {
 	const struct url *url = request->url;
+	struct origin **recent = find_place(client, request->tenant, url->host, url->port);
+	if (is_wanted(*recent, request))
+		return *recent;
 	char room[KEY_ROOM], port[3] = {(char)(url->port >> 8), (char)(url->port & 255), (char)request->version};
 	const struct text parts[] = {
 		request->tenant, url->tls ? TEXT("https") : TEXT("http"), url->host, {port, sizeof(port)}, request->ca_file};
@@ -93,8 +114,10 @@ struct origin *origin_get(struct client *client, const struct client_request *re
 	}
 	struct origin **bucket = &client->origins[text_hash(key) % ORIGIN_BUCKETS];
 	for (struct origin *origin = *bucket; origin != NULL; origin = origin->next) {
-		if (text_equals((struct text){origin->key, origin->key_length}, key))
-			return origin;
+		if (!text_equals((struct text){origin->key, origin->key_length}, key))
+			continue;
+		*recent = origin;
+		return origin;
 	}
 	struct identity *identity = url->tls ? identity_get(client, request->ca_file) : NULL;
 	struct origin *made = calloc(1, sizeof(*made) + key.length + url->host.length + 1);
@@ -113,7 +136,10 @@ struct origin *origin_get(struct client *client, const struct client_request *re
 	made->key_length = key.length;
 	memcpy(made->key, key.bytes, key.length);
 	made->host = made->key + key.length;
+	made->host_length = url->host.length;
 	memcpy(made->host, url->host.bytes, url->host.length);
+	made->tenant = (struct text){made->key + sizeof(uint32_t), request->tenant.length};
+	made->ca_file = (struct text){made->key + key.length - request->ca_file.length, request->ca_file.length};
 	made->next = *bucket;
 	*bucket = made;
 	return made;
@@ -128,6 +154,11 @@ void origin_free_if_unused(struct origin *origin)
 	while (*at != origin)
 		at = &(*at)->next;
 	*at = origin->next;
+	struct origin **recent =
+		find_place(origin->client, origin->tenant, (struct text){origin->host, origin->host_length}, origin->port);
+	if (*recent == origin)
+		*recent = NULL;
+	known_heads_forget(&origin->known);
 	free(origin);
 }
 

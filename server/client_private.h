@@ -8,6 +8,7 @@
 #include "server/base/metric.h"
 #include "server/client.h"
 #include "server/h1_parse.h"
+#include "server/known_head.h"
 #include "server/own_sockets.h"
 #include "server/pipes.h"
 #include "server/resolver.h"
@@ -18,12 +19,14 @@ enum {
 	CLIENT_TICK_MS = 100,
 	FREE_BLOCKS_MAX = 32,
 	FREE_CALLS_MAX = 256,
+	TEXT_KEPT_MAX = 4096,
 	HEAD_BYTES = 32 * 1024,
 	HEAD_FIELDS = 100,
 	INTERIM_MAX = 8,
 	H2_SLICES = 33, /* a block of 16 KiB frames, and a cut one */
 	DIRECT_ROOM = 64 * 1024,
 	ORIGIN_BUCKETS = 1024,
+	ORIGINS_RECENT = 64,
 };
 
 enum client_metric {
@@ -118,12 +121,16 @@ struct client_call {
 	struct h1_chunks chunks;
 	struct network *rules;
 	size_t rule_count;
-	char *text; /* the request's head, then the response's */
 	size_t text_length;
+	struct known_head *known; /* NULL: its answer's head is in `text` */
 	struct client_response response;
 	struct h2_call h2;
-	struct buffer trailers;             /* as HTTP/1.1 spells them */
-	struct header headers[HEAD_FIELDS]; /* from here on not cleared for a new call */
+	struct buffer trailers; /* as HTTP/1.1 spells them */
+	/* from here on not cleared for a new call */
+	struct header headers[HEAD_FIELDS];
+	struct network few_rules[4]; /* `rules`, mostly */
+	char *text;                  /* the request's head, then the response's; kept for the next call */
+	size_t text_room;
 	struct h2_slice slices[H2_SLICES];
 };
 
@@ -174,11 +181,14 @@ struct origin {
 	struct upstream *shared;
 	unsigned upstreams, idle_count, waiting, opening;
 	struct client_call *queue, **queue_end;
+	struct known_heads known;
 	bool is_tls, is_pump_due;
 	bool may_share; /* a connection that is coming up may serve all that wait */
 	enum http_version version;
 	uint16_t port;
-	char *host;
+	char *host; /* it and the texts are parts of the key, or stand behind it */
+	size_t host_length;
+	struct text tenant, ca_file;
 	size_t key_length;
 	char key[];
 };
@@ -209,7 +219,7 @@ struct client {
 	struct upstream *upstreams, *dead;
 	struct identity *identities;
 	struct timer *tick;
-	struct origin *origins[ORIGIN_BUCKETS];
+	struct origin *origins[ORIGIN_BUCKETS], *recent[ORIGINS_RECENT];
 };
 
 struct client_pool {
@@ -227,6 +237,9 @@ void client_sweep_later(struct client *client);
 /* Queues what the call must be told for the end of the turn. */
 void call_due(struct client_call *call);
 void call_fail(struct client_call *call, enum status why);
+
+/* client_request.c: fills `text`. INVALID: something in it cannot stand in a line. */
+enum status call_print_request(struct client_call *call, const struct client_request *request) MUST_CHECK;
 
 /* client_pool.c */
 struct origin *origin_get(struct client *client, const struct client_request *request, enum status *status);

@@ -2,6 +2,7 @@
 #include "server/url.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
 #include <string.h>
 
 static bool is_digit(char byte)
@@ -227,21 +228,27 @@ static const struct range ranges_v6[] = {
 	{{0}, 0, ADDRESS_RESERVED},
 };
 
+/* The first so many bits of two addresses of 16 bytes. */
 static bool bits_equal(const uint8_t *a, const uint8_t *b, unsigned bits)
 {
-	unsigned whole = bits / 8, rest = bits % 8;
-	if (memcmp(a, b, whole) != 0)
-		return false;
-	return rest == 0 || ((a[whole] ^ b[whole]) & (0xff << (8 - rest)) & 0xff) == 0;
+	uint64_t left[2], right[2];
+	memcpy(left, a, sizeof(left));
+	memcpy(right, b, sizeof(right));
+	uint64_t differ = be64toh(left[0] ^ right[0]);
+	if (bits < 64)
+		return bits == 0 || differ >> (64 - bits) == 0;
+	return differ == 0 && (bits == 64 || be64toh(left[1] ^ right[1]) >> (128 - bits) == 0);
 }
 
 static enum address_class classify(const struct sockaddr *address)
 {
 	const struct range *range = NULL;
 	const uint8_t *bytes = NULL;
+	uint8_t widened[16] = {0};
 	if (address->sa_family == AF_INET) {
 		range = ranges_v4;
-		bytes = (const uint8_t *)&((const struct sockaddr_in *)(const void *)address)->sin_addr;
+		memcpy(widened, &((const struct sockaddr_in *)(const void *)address)->sin_addr, 4);
+		bytes = widened;
 	} else if (address->sa_family == AF_INET6) {
 		range = ranges_v6;
 		bytes = ((const struct sockaddr_in6 *)(const void *)address)->sin6_addr.s6_addr;

@@ -152,7 +152,8 @@ void buffer_clear(struct buffer *buffer)
 
 void buffer_free(struct buffer *buffer)
 {
-	free(buffer->bytes);
+	if (buffer->bytes != NULL) /* most are empty: not even a call */
+		free(buffer->bytes);
 	*buffer = (struct buffer){0};
 }
 

@@ -2,10 +2,11 @@
 #include "tenants/dp/source/relay.h"
 
 #include "server/answer.h"
+#include "server/known_fields.h"
 #include "tenants/dp/source/conditions.h"
 #include "tenants/dp/source/headers.h"
 
-enum { TRAILERS_PASSED = 8 };
+enum { TRAILERS_PASSED = 8, KNOWN_MAX = 24 };
 
 void relay_refuse(struct pull *pull, enum status why)
 {
@@ -104,21 +105,61 @@ static enum body_state on_pipe(struct exchange *exchange, size_t room, int *pipe
 	return result;
 }
 
-void relay_answer(struct relay *relay, const struct client_response *response,
+static bool is_tag(const struct header *header)
+{
+	return text_equals(header->name, TEXT("etag"));
+}
+
+/* What passes of a head that comes again and again, but for its tag, which is another for each consumer. NULL: it is
+ * not known, and must be added field by field. */
+static const struct known_fields *find_known(const struct client_response *response,
+	bool (*passes)(struct text name, const struct header *headers, size_t count))
+{
+	struct answer_memo *memo = response->memo;
+	struct header fields[KNOWN_MAX];
+	unsigned count = 0;
+	if (memo == NULL || response->header_count > KNOWN_MAX)
+		return NULL;
+	if (memo->maker != NULL)
+		return memo->maker == passes ? memo->fields : NULL;
+	for (size_t i = 0; i < response->header_count; i++) {
+		const struct header *header = &response->headers[i];
+		if (!is_tag(header) && passes(header->name, response->headers, response->header_count))
+			fields[count++] = *header;
+	}
+	memo->maker = passes;
+	memo->fields = known_fields_new(fields, count);
+	return memo->fields;
+}
+
+/* Lent until client_call_close, which is in on_close. */
+static bool add_fields(const struct relay *relay, const struct client_response *response, bool only_tags,
 	bool (*passes)(struct text name, const struct header *headers, size_t count))
 {
 	struct exchange *exchange = relay->pull->exchange;
 	for (size_t i = 0; i < response->header_count; i++) {
 		const struct header *header = &response->headers[i];
+		if (only_tags && !is_tag(header))
+			continue;
 		if (!passes(header->name, response->headers, response->header_count))
 			continue;
-		/* lent until client_call_close, which is in on_close */
-		if (text_equals(header->name, TEXT("etag")) ? !conditions_add_tag(relay->pull, header->value)
-													: !exchange_add_header(exchange, header->name, header->value)) {
-			relay_refuse(relay->pull, STATUS_PROTOCOL);
-			return;
-		}
+		if (is_tag(header) ? !conditions_add_tag(relay->pull, header->value)
+						   : !exchange_add_header(exchange, header->name, header->value))
+			return false;
 	}
+	return true;
+}
+
+void relay_answer(struct relay *relay, const struct client_response *response,
+	bool (*passes)(struct text name, const struct header *headers, size_t count))
+{
+	struct exchange *exchange = relay->pull->exchange;
+	const struct known_fields *known = find_known(response, passes);
+	if (!add_fields(relay, response, known != NULL, passes)) {
+		relay_refuse(relay->pull, STATUS_PROTOCOL);
+		return;
+	}
+	exchange->known = known;
 	note_version(relay, response);
 	exchange->status = response->status;
 	exchange->response_length = response->length;
