@@ -20,32 +20,6 @@ uint64_t client_now(const struct client *client)
 	return worker_now_ms(client->worker);
 }
 
-/* --- memory */
-
-uint8_t *block_take(struct client *client)
-{
-	struct free_block *block = client->free_blocks;
-	if (block == NULL)
-		return malloc(CLIENT_BLOCK);
-	client->free_blocks = block->next;
-	client->free_block_count--;
-	return (uint8_t *)block;
-}
-
-void block_give(struct client *client, uint8_t *bytes)
-{
-	if (bytes == NULL)
-		return;
-	if (client->free_block_count >= FREE_BLOCKS_MAX) {
-		free(bytes);
-		return;
-	}
-	struct free_block *block = (struct free_block *)(void *)bytes;
-	block->next = client->free_blocks;
-	client->free_blocks = block;
-	client->free_block_count++;
-}
-
 /* --- the end of a turn: events put off, then what is over is freed */
 
 void client_sweep_later(struct client *client)
@@ -379,11 +353,7 @@ static void on_stop(void *context, struct worker *worker)
 		client->free_calls = next;
 	}
 	pipes_close(&client->pipes);
-	while (client->free_blocks != NULL) {
-		struct free_block *next = client->free_blocks->next;
-		free(client->free_blocks);
-		client->free_blocks = next;
-	}
+	blocks_free(client);
 	worker_slot_set(worker, pool->slot, NULL);
 	free(client);
 }

@@ -113,9 +113,8 @@ static enum status parse_heads(struct upstream *upstream, bool *is_final)
 
 static void read_head(struct upstream *upstream)
 {
-	struct client *client = upstream->origin->client;
 	struct client_call *call = upstream->call;
-	if (upstream->block == NULL && (upstream->block = block_take(client)) == NULL) {
+	if (!block_take(upstream, upstream->end < HEAD_READ ? BLOCK_HEAD : BLOCK_BODY)) {
 		upstream_fail(upstream, STATUS_NO_MEMORY);
 		return;
 	}
@@ -124,7 +123,7 @@ static void read_head(struct upstream *upstream)
 		upstream->end -= upstream->at;
 		upstream->at = 0;
 	}
-	size_t room = CLIENT_BLOCK - upstream->end;
+	size_t room = block_room(upstream);
 	long count = upstream_receive(upstream, upstream->block + upstream->end, room < HEAD_READ ? room : HEAD_READ);
 	if (count == 0) {
 		h1_block_release(upstream);

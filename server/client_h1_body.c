@@ -15,9 +15,7 @@ void h1_block_release(struct upstream *upstream)
 {
 	if (upstream->at < upstream->end)
 		return;
-	block_give(upstream->origin->client, upstream->block);
-	upstream->block = NULL;
-	upstream->at = upstream->end = 0;
+	block_drop(upstream);
 }
 
 void h1_pipe_release(struct upstream *upstream)
@@ -166,10 +164,10 @@ static size_t read_limit(const struct client_call *call, size_t kept_length, siz
 }
 
 /* The block, with what was not taken at its start. NULL: out of memory. */
-static uint8_t *block_for_reading(struct upstream *upstream, struct client *client)
+static uint8_t *block_for_reading(struct upstream *upstream)
 {
 	size_t kept_length = upstream->end - upstream->at;
-	if (upstream->block == NULL && (upstream->block = block_take(client)) == NULL)
+	if (!block_take(upstream, BLOCK_BODY))
 		return NULL;
 	if (kept_length > 0 && upstream->at > 0)
 		memmove(upstream->block, upstream->block + upstream->at, kept_length);
@@ -213,7 +211,7 @@ enum body_state h1_body_read(struct client_call *call, uint8_t *into, size_t roo
 	enum body_state state = upstream->block != NULL ? take(call, into, room, count) : BODY_LATER;
 	/* until there is nothing more to read: TLS may hold bytes that the socket does not show */
 	while (state == BODY_LATER) {
-		uint8_t *block = block_for_reading(upstream, call->client);
+		uint8_t *block = block_for_reading(upstream);
 		if (block == NULL)
 			return fail_read(call, STATUS_NO_MEMORY);
 		long received = upstream_receive(upstream, block + upstream->end, read_limit(call, upstream->end, room));
@@ -237,7 +235,7 @@ size_t h1_body_held(const struct client_call *call)
 static enum body_state fill_block(struct client_call *call, size_t room)
 {
 	struct upstream *upstream = call->upstream;
-	uint8_t *block = block_for_reading(upstream, call->client);
+	uint8_t *block = block_for_reading(upstream);
 	if (block == NULL)
 		return fail_read(call, STATUS_NO_MEMORY);
 	size_t limit = read_limit(call, 0, room);

@@ -197,13 +197,13 @@ static void fail(struct upstream *upstream, enum status why)
 static bool make_room(struct upstream *upstream)
 {
 	enum { LEAST_ROOM = 32 * 1024 };
-	if (upstream->block == NULL)
-		upstream->block = block_take(upstream->origin->client);
+	if (!block_take(upstream, BLOCK_BODY))
+		return false;
 	if (upstream->h2->in_block > 0 && CLIENT_BLOCK - upstream->end < LEAST_ROOM)
 		h2_body_keep_all(upstream->h2);
 	if (upstream->h2->in_block == 0)
 		upstream->end = 0;
-	return upstream->block != NULL;
+	return true;
 }
 
 /* Until the block is full or nothing more is there. */

@@ -75,9 +75,7 @@ void h2_block_release(struct h2_session *h2)
 	struct upstream *upstream = h2->upstream;
 	if (h2->in_block > 0 || h2->is_receiving)
 		return;
-	block_give(upstream->origin->client, upstream->block);
-	upstream->block = NULL;
-	upstream->end = 0;
+	block_drop(upstream);
 }
 
 size_t h2_body_held(const struct client_call *call)

@@ -17,7 +17,6 @@ enum {
 	CLIENT_BLOCK = 512 * 1024,
 	CLIENT_OUT = 64 * 1024,
 	CLIENT_TICK_MS = 100,
-	FREE_BLOCKS_MAX = 32,
 	FREE_CALLS_MAX = 256,
 	TEXT_KEPT_MAX = 4096,
 	HEAD_BYTES = 32 * 1024,
@@ -134,6 +133,9 @@ struct client_call {
 	struct h2_slice slices[H2_SLICES];
 };
 
+/* The larger the later. */
+enum block_size { BLOCK_HEAD, BLOCK_BODY, BLOCK_SIZES };
+
 enum upstream_phase {
 	UPSTREAM_RESOLVING,
 	UPSTREAM_CONNECTING,
@@ -164,6 +166,7 @@ struct upstream {
 	union resolver_address addresses[8]; /* checked; still to try from `address_at` on */
 	unsigned address_count, address_at;
 	uint8_t *block; /* unread input [at, end); held only while there is some */
+	enum block_size block_size;
 	size_t at, end;
 	struct pipe_ends
 		pipe; /* if has_pipe; `piped` bytes of input in it are not passed on yet: then the block is empty */
@@ -199,8 +202,9 @@ struct identity {
 	char *ca_file; /* NULL: the system's */
 };
 
-struct free_block {
-	struct free_block *next;
+struct free_blocks {
+	struct free_block *first;
+	unsigned count;
 };
 
 struct client {
@@ -213,8 +217,8 @@ struct client {
 	struct origin *pumps;
 	struct upstream *flushes, *lent;
 	struct client_call *due, *closed, *free_calls;
-	unsigned free_call_count, free_block_count;
-	struct free_block *free_blocks;
+	unsigned free_call_count;
+	struct free_blocks blocks[BLOCK_SIZES];
 	struct pipes pipes;
 	struct upstream *upstreams, *dead;
 	struct identity *identities;
@@ -231,12 +235,18 @@ struct client_pool {
 
 /* client.c */
 uint64_t client_now(const struct client *client);
-uint8_t *block_take(struct client *client);
-void block_give(struct client *client, uint8_t *bytes);
 void client_sweep_later(struct client *client);
 /* Queues what the call must be told for the end of the turn. */
 void call_due(struct client_call *call);
 void call_fail(struct client_call *call, enum status why);
+
+/* client_blocks.c */
+/* The upstream has a block of at least that size, with the bytes before `end` it had. False: out of memory. */
+bool block_take(struct upstream *upstream, enum block_size size) MUST_CHECK;
+/* Behind `end`. */
+size_t block_room(const struct upstream *upstream);
+void block_drop(struct upstream *upstream);
+void blocks_free(struct client *client);
 
 /* client_request.c: fills `text`. INVALID: something in it cannot stand in a line. */
 enum status call_print_request(struct client_call *call, const struct client_request *request) MUST_CHECK;

@@ -97,8 +97,7 @@ void upstream_kill(struct upstream *upstream)
 		resolver_cancel(upstream->request);
 	upstream->request = NULL;
 	upstream_drop_socket(upstream);
-	block_give(client, upstream->block);
-	upstream->block = NULL;
+	block_drop(upstream);
 	h1_pipe_release(upstream);
 	free(upstream->out);
 	upstream->out = NULL;

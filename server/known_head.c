@@ -46,7 +46,8 @@ static struct known_head *learn(const char *copy, const struct h1_head *head, co
 	for (unsigned i = 0; i < count; i++) {
 		struct text name = head->headers[i].name, value = head->headers[i].value;
 		known->headers[i].name = (struct text){parsed + (name.bytes - bytes), name.length};
-		known->headers[i].value = (struct text){value.length == 0 ? parsed : parsed + (value.bytes - bytes), value.length};
+		known->headers[i].value =
+			(struct text){value.length == 0 ? parsed : parsed + (value.bytes - bytes), value.length};
 	}
 	return known;
 }

@@ -24,7 +24,6 @@ struct known_head *known_head_find(struct known_heads *heads, const char *bytes,
 /* Before unknown bytes are parsed, which changes them: NULL, mostly, or a copy of them. */
 char *known_head_begin(struct known_heads *heads, const char *bytes, size_t length);
 /* After: the first `used` of the bytes were that head; 0: they were none that may be known. Takes the copy. */
-void known_head_end(
-	struct known_heads *heads, char *copy, const struct h1_head *head, const char *bytes, size_t used);
+void known_head_end(struct known_heads *heads, char *copy, const struct h1_head *head, const char *bytes, size_t used);
 void known_head_release(struct known_head *known); /* NULL is fine */
 void known_heads_forget(struct known_heads *heads);

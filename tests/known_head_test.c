@@ -60,7 +60,8 @@ static void other_bytes_are_not_known(void **state)
 	static const char *const others[] = {
 		"HTTP/1.1 206 Partial\r\nX-One:  2 \r\nEmpty:\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello",
 		"HTTP/1.1 206 Partial\r\nx-one:  1 \r\nEmpty:\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello",
-		"HTTP/1.1 206 Partial\r\nX-One:  1 \r\nEmpty:\r\nContent-Length: 5\r\nConnection: close\r\nMore: 1\r\n\r\nhello",
+		"HTTP/1.1 206 Partial\r\nX-One:  1 \r\nEmpty:\r\nContent-Length: 5\r\nConnection: close\r\nMore: "
+		"1\r\n\r\nhello",
 		"HTTP/1.1 206 Partial\r\nX-One:  1 \r\nEmpty:\r\nContent-Length: 5\r\nConnection: close\r\n", "H", ""};
 	struct known_heads heads = {0};
 	(void)state;
