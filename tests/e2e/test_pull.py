@@ -332,6 +332,32 @@ def test_http_source_passes_status_headers_and_path(cell, source):
     assert b"authorization" not in head and b"cookie" not in head and b"6.6.6.6" not in head
 
 
+def test_a_head_that_comes_again_says_the_same(cell, source):
+    """One that is remembered: fields, tag and body are what they were, for each flow its own, and a change is seen at once."""
+    said = {"own": "1"}
+
+    def behave(connection, head, buffered):
+        connection.sendall(f"HTTP/1.1 203 Fine\r\nX-Own: {said['own']}\r\nETag: \"tag\"\r\nConnection: keep-alive, X-Hop\r\nX-Hop: gone\r\nContent-Length: 4\r\n\r\nbody".encode())
+        return buffered
+    server = source(behave)
+    flows = [cell.shared_http(A, f"again{number}", server.url) for number in range(2)]
+    tags = []
+    with H2(cell.port) as connection:
+        for said["own"] in ("1", "2", "1"):
+            for token, path in flows * 5:
+                answer = connection.get(path, headers=[("authorization", token)])
+                assert (answer.status, bytes(answer.body), answer.header("x-own")) == (203, b"body", said["own"])
+                assert sorted(name for name, _ in answer.headers if not name.startswith(":")) == ["content-length", "date", "etag", "x-own"]
+                tags.append(answer.header("etag"))
+    assert len(set(tags)) == 2 and tags == tags[:2] * 15
+    asked = [f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {token}\r\n" for token, path in flows * 3]
+    answers = h1(cell.clear_port, ("\r\n".join(asked) + "Connection: close\r\n\r\n").encode()).split(b"HTTP/1.1 203")[1:]
+    assert len(answers) == 6
+    for number, answer in enumerate(answers):
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert body == b"body" and f"etag: {tags[number]}".encode() in head and b"x-own: 1" in head and b"x-hop" not in head
+
+
 def test_without_proxy_properties_nothing_of_the_consumer_reaches_the_source(cell, source):
     server = source(plain_answer(b"fixed"))
     token, path = cell.shared_http(A, "http2", server.url + "/only", queryParams="key=1")
