@@ -59,7 +59,8 @@ static void add_cell(struct place_snapshot *snapshot, uint32_t at, uint64_t *see
 	buffer_free(&warning);
 }
 
-static struct place_request *make_request(unsigned at, uint64_t *seed)
+/* Every `sizes` requests the demand is the same again. */
+static struct place_request *make_request(unsigned at, unsigned sizes, uint64_t *seed)
 {
 	struct buffer text = {0}, error = {0};
 	struct place_request *request = NULL;
@@ -72,8 +73,9 @@ static struct place_request *make_request(unsigned at, uint64_t *seed)
 		"connector\"]"
 		",\"topologyKey\":\"region\"}],\"antiAffinity\":[{\"to\":\"participant:self\",\"types\":[\"cfm.dataplane\"],"
 		"\"topologyKey\":\"cell\",\"hard\":true}],\"spread\":[{\"topologyKey\":\"zone\",\"maxSkew\":2}],\"demand\":{"
-		"\"cpuMilli\":50,\"memMiB\":64,\"requestsPerSec\":20,\"transferMbps\":5,\"connections\":50}}",
-		at, (unsigned)dice(seed) % (VPAS / 4), (unsigned)dice(seed) % TENANTS, (unsigned)dice(seed) % 40, region);
+		"\"cpuMilli\":%u,\"memMiB\":64,\"requestsPerSec\":20,\"transferMbps\":5,\"connections\":50}}",
+		at, (unsigned)dice(seed) % (VPAS / 4), (unsigned)dice(seed) % TENANTS, (unsigned)dice(seed) % 40, region,
+		50 + at % sizes);
 	struct json *root = parse(&text);
 	if (place_request_parse(root, &request, &error) != STATUS_OK)
 		abort();
@@ -88,7 +90,7 @@ struct fabric {
 	struct place_request *requests[REQUESTS];
 };
 
-static struct fabric *fabric_make(uint32_t cells)
+static struct fabric *fabric_make(uint32_t cells, unsigned sizes)
 {
 	struct fabric *fabric = calloc(1, sizeof(*fabric));
 	uint64_t seed = 7;
@@ -106,7 +108,7 @@ static struct fabric *fabric_make(uint32_t cells)
 			abort();
 	}
 	for (unsigned i = 0; i < REQUESTS; i++)
-		fabric->requests[i] = make_request(i, &seed);
+		fabric->requests[i] = make_request(i, sizes, &seed);
 	place_snapshot_advance(fabric->snapshot, 1800000000000);
 	return fabric;
 }
@@ -127,12 +129,12 @@ static int by_size(const void *a, const void *b)
 
 /* Decided and booked; what was booked 2,048 decisions ago goes again, so the fabric stays as full as it is (that is in
  * the time of a round, not in the notes). */
-static void place_decision(struct bench *bench)
+static void decide(struct bench *bench, unsigned sizes)
 {
 	enum { BACK = 2048, TIMES = 65536 };
 	static uint64_t times[TIMES];
 	static int64_t slots[BACK];
-	struct fabric *fabric = fabric_make((uint32_t)bench_argument(bench));
+	struct fabric *fabric = fabric_make((uint32_t)bench_argument(bench), sizes);
 	struct place_decision decision;
 	uint64_t spent = 0;
 	size_t at = 0;
@@ -163,10 +165,21 @@ static void place_decision(struct bench *bench)
 	fabric_free(fabric);
 }
 
+static void place_decision(struct bench *bench)
+{
+	decide(bench, 1);
+}
+
+/* No size of demand is remembered when it comes again. */
+static void place_sizes(struct bench *bench)
+{
+	decide(bench, REQUESTS);
+}
+
 /* With its explanation as JSON: what a durable placement or a dry run costs. */
 static void place_explained(struct bench *bench)
 {
-	struct fabric *fabric = fabric_make((uint32_t)bench_argument(bench));
+	struct fabric *fabric = fabric_make((uint32_t)bench_argument(bench), 1);
 	struct buffer text = {0};
 	const struct place_telling telling = {.explain = &text};
 	uint32_t slot;
@@ -186,5 +199,6 @@ void register_place_benches(void)
 {
 	static const int64_t counts[] = {CELLS};
 	bench_register("place_decision", place_decision, counts, 1);
+	bench_register("place_sizes", place_sizes, counts, 1);
 	bench_register("place_explained", place_explained, counts, 1);
 }

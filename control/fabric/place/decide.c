@@ -18,14 +18,12 @@ bool place_wins_tie(const struct place_snapshot *snapshot, uint32_t slot, uint32
 
 static void choose(struct place_snapshot *snapshot, struct place_decision *decision)
 {
-	uint32_t words = snapshot->words;
-	column_keep_where(snapshot->total, snapshot->feasible, words);
-	int16_t best = column_largest(snapshot->total, words);
-	if (best < 0)
-		return;
-	decision->total = best;
-	for (uint32_t slot = column_find(snapshot->total, best, words, 0); slot < words * 64;
-		 slot = column_find(snapshot->total, best, words, slot + 1)) {
+	uint64_t *best = snapshot->scratch[0];
+	decision->total = score_all(snapshot);
+	columns_equal(best, snapshot->total, (int16_t)decision->total, snapshot->words);
+	bits_and(best, snapshot->feasible, snapshot->words);
+	for (uint32_t slot = bits_next(best, snapshot->words, 0); slot < snapshot->words * 64;
+		 slot = bits_next(best, snapshot->words, slot + 1)) {
 		decision->is_tie = decision->slot >= 0;
 		if (decision->slot < 0 || place_wins_tie(snapshot, slot, (uint32_t)decision->slot))
 			decision->slot = slot;
@@ -46,6 +44,9 @@ static void ask(struct place_snapshot *snapshot, const struct place_request *con
 			asked->need[PLACE_RESOURCES + resource] = sum > INT32_MAX - 1 ? INT32_MAX - 1 : (int32_t)sum;
 		}
 	}
+	lodgings_expect(&snapshot->participants, requests[0]->participant_hash);
+	lodgings_expect(&snapshot->tenancies, requests[0]->tenant_hash);
+	asked->size = sizes_find(snapshot, asked->need);
 }
 
 void place_decide(struct place_snapshot *snapshot, const struct place_request *const *requests, size_t count,
@@ -56,6 +57,5 @@ void place_decide(struct place_snapshot *snapshot, const struct place_request *c
 	filter_all(snapshot, decision);
 	if (decision->feasible == 0)
 		return;
-	score_all(snapshot);
 	choose(snapshot, decision);
 }

@@ -38,5 +38,5 @@ static inline const struct place_request *place_first(const struct place_snapsho
 {
 	return snapshot->asked.requests[0];
 }
-/* The sum of all scores of every cell, in `total`. */
-void score_all(struct place_snapshot *snapshot);
+/* The sum of all scores of every cell that is feasible, in `total`, -1 of the others; returns the largest. */
+int16_t score_all(struct place_snapshot *snapshot);

@@ -175,6 +175,17 @@ static uint64_t *passing(struct place_snapshot *snapshot, enum place_filter filt
 	return snapshot->ok[filter];
 }
 
+/* Of those that pass, only these. */
+static void keep(struct place_snapshot *snapshot, enum place_filter filter, const uint64_t *set)
+{
+	if ((snapshot->asked.filters >> filter & 1U) != 0) {
+		bits_and(snapshot->ok[filter], set, snapshot->words);
+		return;
+	}
+	snapshot->asked.filters |= 1U << filter;
+	memcpy(snapshot->ok[filter], set, snapshot->words * sizeof(*set));
+}
+
 static bool is_located(const struct place_request *request)
 {
 	return request->cell != NULL || request->regions.count + request->providers.count + request->zones.count +
@@ -185,10 +196,10 @@ static bool is_located(const struct place_request *request)
 /* What does not depend on what is booked. */
 static void filter_one(struct place_snapshot *snapshot, const struct place_request *request)
 {
-	bits_and(passing(snapshot, PLACE_FILTER_STATE), snapshot->sets[SET_OPEN], snapshot->words);
+	keep(snapshot, PLACE_FILTER_STATE, snapshot->sets[SET_OPEN]);
 	for (unsigned type = 0; type < VPA_TYPE_COUNT; type++) {
 		if ((request->components >> type & 1U) != 0)
-			bits_and(snapshot->ok[PLACE_FILTER_STATE], snapshot->sets[SET_READY + type], snapshot->words);
+			keep(snapshot, PLACE_FILTER_STATE, snapshot->sets[SET_READY + type]);
 	}
 	if (request->jurisdictions.count + request->compliance.count > 0) {
 		keep_any(snapshot, &request->jurisdictions, passing(snapshot, PLACE_FILTER_RESIDENCY));
@@ -238,14 +249,14 @@ static void filter_spread(struct place_snapshot *snapshot)
 static void filter_room(
 	struct place_snapshot *snapshot, enum place_filter filter, int from, int to, uint32_t *exhausted)
 {
+	const struct size *size = snapshot->asked.size;
+	const uint64_t *fits = size->sets[filter == PLACE_FILTER_CAPACITY ? SIZE_CAPACITY : SIZE_RESOURCES];
+	keep(snapshot, filter, fits);
+	if (columns_count(snapshot->feasible, fits, snapshot->words) == 0)
+		return;
 	for (int i = from; i < to; i++) {
-		uint64_t *fits = snapshot->scratch[0];
-		if (snapshot->asked.need[i] == 0)
-			continue;
-		set_fill(snapshot, fits);
-		columns_keep_at_least(fits, snapshot->free[i], snapshot->asked.need[i], snapshot->words);
-		bits_and(passing(snapshot, filter), fits, snapshot->words);
-		exhausted[i] = columns_count(snapshot->feasible, fits, snapshot->words);
+		if (snapshot->asked.need[i] > 0)
+			exhausted[i] = columns_count(snapshot->feasible, size->sets[SIZE_FITS + i], snapshot->words);
 	}
 }
 
@@ -265,9 +276,8 @@ void filter_all(struct place_snapshot *snapshot, struct place_decision *decision
 			filter_room(snapshot, PLACE_FILTER_RESOURCES, PLACE_RESOURCES, PLACE_DIMENSION_COUNT, decision->exhausted);
 		if ((snapshot->asked.filters >> filter & 1U) == 0)
 			continue;
-		decision->filtered[filter] = columns_count(alive, snapshot->ok[filter], snapshot->words);
+		decision->filtered[filter] = columns_keep(alive, snapshot->ok[filter], snapshot->words);
 		decision->feasible -= decision->filtered[filter];
-		bits_and(alive, snapshot->ok[filter], snapshot->words);
 	}
 }
 

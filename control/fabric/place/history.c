@@ -43,8 +43,11 @@ static void rebalance(struct place_snapshot *snapshot, uint32_t slot)
 static void write_room(struct place_snapshot *snapshot, uint32_t slot, int dimension, int32_t left, int32_t allowed)
 {
 	snapshot->free[dimension][slot] = left;
-	snapshot->allowed[dimension][slot] = allowed;
-	snapshot->share[dimension][slot] = UINT32_MAX / (uint32_t)(allowed > 0 ? allowed : 1);
+	if (snapshot->allowed[dimension][slot] != allowed) {
+		snapshot->allowed[dimension][slot] = allowed;
+		snapshot->share[dimension][slot] = UINT32_MAX / (uint32_t)(allowed > 0 ? allowed : 1);
+	}
+	sizes_change(&snapshot->sizes, slot);
 	if (dimension == PLACE_VPAS)
 		rebalance(snapshot, slot);
 }

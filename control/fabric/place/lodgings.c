@@ -24,6 +24,12 @@ static struct held *list_of(struct lodging *lodging)
 	return lodging->room == 0 ? &lodging->one : lodging->items;
 }
 
+void lodgings_expect(const struct lodgings *lodgings, uint64_t who)
+{
+	if (lodgings->room > 0)
+		__builtin_prefetch(&lodgings->table[start_of(lodgings, who)]);
+}
+
 const struct held *lodgings_of(const struct lodgings *lodgings, uint64_t who, uint32_t *count)
 {
 	struct lodging *found = who == 0 ? NULL : find(lodgings, who);

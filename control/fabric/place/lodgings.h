@@ -21,6 +21,8 @@ struct lodgings {
 	size_t bytes; /* of the lists */
 };
 
+/* It will be asked for soon: its entry is on its way from memory meanwhile. */
+void lodgings_expect(const struct lodgings *lodgings, uint64_t who);
 /* Borrowed until the next change; *count 0: nobody of that name. */
 const struct held *lodgings_of(const struct lodgings *lodgings, uint64_t who, uint32_t *count);
 /* change 1 or -1; giving back what is not held does nothing. False: out of memory, nothing changed. *is_edge: the first

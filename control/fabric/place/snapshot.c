@@ -54,8 +54,10 @@ static bool widen_columns(struct place_snapshot *snapshot, uint32_t from, uint32
 		is_done = is_done && WIDEN(snapshot->free[i]) && WIDEN(snapshot->allowed[i]) && WIDEN(snapshot->share[i]);
 	for (uint32_t i = 0; i < snapshot->opinion_count; i++)
 		is_done = is_done && WIDEN(snapshot->opinions[i].parts);
+	for (int i = 0; i < SIZES_MAX; i++)
+		is_done = is_done && WIDEN(snapshot->sizes.items[i].headroom);
 	return is_done && WIDEN(snapshot->balance) && WIDEN(snapshot->hash) && WIDEN(snapshot->tenants) &&
-		   WIDEN(snapshot->sketch) && WIDEN(snapshot->cold) && WIDEN(snapshot->total) && WIDEN(snapshot->least);
+		   WIDEN(snapshot->sketch) && WIDEN(snapshot->cold) && WIDEN(snapshot->total) && WIDEN(snapshot->overlap);
 }
 
 static bool widen_sets(struct place_snapshot *snapshot, uint32_t from, uint32_t to)
@@ -67,6 +69,10 @@ static bool widen_sets(struct place_snapshot *snapshot, uint32_t from, uint32_t 
 		is_done = is_done && WIDEN(snapshot->ok[i]);
 	for (size_t i = 0; i < sizeof(snapshot->scratch) / sizeof(snapshot->scratch[0]); i++)
 		is_done = is_done && WIDEN(snapshot->scratch[i]);
+	for (int i = 0; i < SUM_SETS_MAX; i++)
+		is_done = is_done && WIDEN(snapshot->spare[i]);
+	for (int i = 0; i < SIZES_MAX * SIZE_SETS; i++)
+		is_done = is_done && WIDEN(snapshot->sizes.items[i / SIZE_SETS].sets[i % SIZE_SETS]);
 	return is_done;
 }
 
@@ -83,6 +89,7 @@ bool snapshot_reserve(struct place_snapshot *snapshot, uint32_t slot)
 		!attributes_widen(&snapshot->attributes, words))
 		return false;
 	snapshot->words = words;
+	sizes_forget(&snapshot->sizes);
 	return true;
 }
 
@@ -125,8 +132,14 @@ void place_snapshot_free(struct place_snapshot *snapshot)
 		free(snapshot->ok[i]);
 	for (size_t i = 0; i < sizeof(snapshot->scratch) / sizeof(snapshot->scratch[0]); i++)
 		free(snapshot->scratch[i]);
+	for (int i = 0; i < SUM_SETS_MAX; i++)
+		free(snapshot->spare[i]);
+	for (int i = 0; i < SIZES_MAX * SIZE_SETS; i++)
+		free(snapshot->sizes.items[i / SIZE_SETS].sets[i % SIZE_SETS]);
+	for (int i = 0; i < SIZES_MAX; i++)
+		free(snapshot->sizes.items[i].headroom);
 	void *const columns[] = {snapshot->balance, snapshot->hash, snapshot->tenants, snapshot->sketch, snapshot->cold,
-		snapshot->total, snapshot->least, snapshot->feasible, snapshot->taints, snapshot->history};
+		snapshot->total, snapshot->overlap, snapshot->feasible, snapshot->taints, snapshot->history};
 	for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++)
 		free(columns[i]);
 	for (uint32_t i = 0; i < snapshot->opinion_count; i++) {
@@ -323,13 +336,14 @@ void place_snapshot_tell(struct place_snapshot *snapshot, struct journal *journa
 
 size_t place_snapshot_cell_bytes(const struct place_snapshot *snapshot)
 {
-	size_t rows = (size_t)snapshot->words * 64, sets = SETS_MAX + PLACE_FILTER_COUNT + 1 +
-													   sizeof(snapshot->scratch) / sizeof(snapshot->scratch[0]) +
-													   snapshot->attributes.count;
+	size_t rows = (size_t)snapshot->words * 64,
+		   sets = SETS_MAX + PLACE_FILTER_COUNT + 1 + sizeof(snapshot->scratch) / sizeof(snapshot->scratch[0]) +
+				  SUM_SETS_MAX + (size_t)SIZES_MAX * SIZE_SETS + snapshot->attributes.count;
 	size_t row =
 		PLACE_DIMENSION_COUNT * (sizeof(**snapshot->free) + sizeof(**snapshot->allowed) + sizeof(**snapshot->share)) +
 		sizeof(*snapshot->balance) + sizeof(*snapshot->hash) + sizeof(*snapshot->tenants) + sizeof(*snapshot->sketch) +
-		sizeof(*snapshot->total) + sizeof(*snapshot->least) + snapshot->opinion_count * sizeof(int16_t);
+		sizeof(*snapshot->total) + sizeof(*snapshot->overlap) +
+		((size_t)SIZES_MAX + snapshot->opinion_count) * sizeof(int16_t);
 	return rows * row + sets * snapshot->words * sizeof(uint64_t);
 }
 

@@ -6,6 +6,7 @@
 #include "control/fabric/place/journal.h"
 #include "control/fabric/place/lodgings.h"
 #include "control/fabric/place/request.h"
+#include "control/fabric/place/sizes.h"
 
 enum {
 	OVERLAP_LODGINGS = 64, /* a tenant with more of them overlaps with all anyway */
@@ -75,6 +76,7 @@ struct place_snapshot {
 	uint32_t *sketch;
 	struct cold *cold;
 	uint64_t *sets[SETS_MAX];
+	struct sizes sizes;
 	struct attributes attributes;
 	struct opinion opinions[PLACE_OPINIONS_MAX];
 	uint32_t opinion_count;
@@ -91,11 +93,12 @@ struct place_snapshot {
 		const struct place_request *requests[PLACE_GROUP_MAX];
 		size_t count;
 		int32_t need[PLACE_DIMENSION_COUNT];
-		unsigned filters; /* bit per filter that stands against any cell at all: only their sets count */
+		const struct size *size; /* what is left where, of so much */
+		unsigned filters;        /* bit per filter that stands against any cell at all: only their sets count */
 	} asked;
-	uint64_t *ok[PLACE_FILTER_COUNT], *feasible, *scratch[4];
-	int16_t *total;
-	int16_t *least; /* smallest free share of 2^15 */
+	uint64_t *ok[PLACE_FILTER_COUNT], *feasible, *scratch[2];
+	uint64_t *spare[SUM_SETS_MAX]; /* of a sum's sets */
+	int16_t *total, *overlap;
 };
 
 static inline bool is_limited(const struct place_snapshot *snapshot, int dimension, uint32_t slot)
