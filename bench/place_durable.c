@@ -1,16 +1,17 @@
-/* Placements that hold, against a real database: each one decided, booked, with its decision and one letter written,
- * and committed before it counts. place_durable CONNECTION_FILE CELLS OUTSTANDING SECONDS: so many are asked for at any
- * time; the next one when one is answered. Prints how many a second and how long each took. */
+/* Placements that hold, against a real database: each one decided, booked, with its decision, the audit's entry and one
+ * letter written, and committed before it counts. place_durable CONNECTION_FILE CELLS OUTSTANDING SECONDS: so many are
+ * asked for at any time; the next one when one is answered. Prints how many a second and how long each took. */
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "control/fabric/fleet/audit.h"
 #include "control/fabric/place/placer.h"
 #include "server/base/clock.h"
 #include "server/base/log.h"
 
-enum { TIMES = 1 << 20, REQUESTS = 4096 };
+enum { TIMES = 1 << 20, REQUESTS = 4096, TICK_MS = 100 };
 
 struct client {
 	struct bench *bench;
@@ -22,6 +23,8 @@ struct bench {
 	struct state *state;
 	struct cells *cells;
 	struct placer *placer;
+	struct audit *audit; /* of what is decided: sealed as whoever leads does */
+	struct timer *timer;
 	struct place_request *requests[REQUESTS];
 	struct client *clients;
 	unsigned client_count, outstanding;
@@ -70,10 +73,21 @@ static void ask(struct client *client)
 		&(struct placement){.requests = &one, .count = 1, .build = build, .done = done, .context = client});
 }
 
+static void tick(void *context)
+{
+	struct bench *bench = context;
+	audit_tick(bench->audit);
+	timer_set(bench->timer, TICK_MS);
+}
+
 static void begin(struct task *task)
 {
 	struct bench *bench = (struct bench *)(void *)((char *)task - offsetof(struct bench, task));
 	bench->outstanding = bench->client_count;
+	bench->timer = timer_new(state_worker(bench->state), tick, bench);
+	if (bench->timer == NULL)
+		abort();
+	tick(bench);
 	for (unsigned i = 0; i < bench->client_count; i++) {
 		bench->clients[i].bench = bench;
 		ask(&bench->clients[i]);
@@ -164,7 +178,8 @@ int main(int count, char **arguments)
 	log_threshold = LOG_WARNING;
 	if (store_open(&settings, pool, &store, &error) != STATUS_OK ||
 		state_open(store, pool, &bench.state) != STATUS_OK || cells_open(bench.state, &bench.cells) != STATUS_OK ||
-		placer_open(bench.state, bench.cells, &bench.placer) != STATUS_OK || store_load(store, &error) != STATUS_OK ||
+		placer_open(bench.state, bench.cells, &bench.placer) != STATUS_OK ||
+		audit_open(bench.state, &bench.audit) != STATUS_OK || store_load(store, &error) != STATUS_OK ||
 		worker_pool_start(pool) != STATUS_OK) {
 		fprintf(stderr, "%s\n", error.bytes == NULL ? "cannot begin" : error.bytes);
 		return 1;

@@ -92,6 +92,33 @@ static int remove_cell(const struct command *command, struct call *call)
 
 /* --- the audit */
 
+/* A commit of decisions by its first, as it is found. */
+static void print_decisions(const struct json *decisions)
+{
+	const struct json *bad = json_member(decisions, "firstBad");
+	int64_t whole = 0, dropped = 0, outside = 0, entry = 0;
+	json_integer(json_member(decisions, "whole"), &whole);
+	json_integer(json_member(decisions, "noLongerKept"), &dropped);
+	json_integer(json_member(decisions, "outside"), &outside);
+	json_integer(json_member(bad, "entry"), &entry);
+	if (bad != NULL) {
+		struct text first = json_member_text(bad, "first"), last = json_member_text(bad, "last");
+		printf("the decisions of the commit that begins with %.*s", TEXT_ARGUMENTS(first));
+		if (last.length > 0)
+			printf(" and ends with %.*s", TEXT_ARGUMENTS(last));
+		printf(" %.*s", TEXT_ARGUMENTS(json_member_text(bad, "why")));
+		if (entry > 0)
+			printf(" (entry %lld)", (long long)entry);
+		printf("\n");
+	} else if (whole > 0) {
+		printf("the decisions of %lld commits are as they were decided\n", (long long)whole);
+	}
+	if (dropped > 0)
+		printf("those of %lld older commits are no longer kept\n", (long long)dropped);
+	if (outside > 0)
+		printf("%lld records of decisions are from before the audit told of them\n", (long long)outside);
+}
+
 static void print_verdict(const struct json *verdict)
 {
 	const struct json *last = json_member(verdict, "last"), *bad = json_member(verdict, "firstBad");
@@ -109,6 +136,14 @@ static void print_verdict(const struct json *verdict)
 		printf("%lld older entries are from before the chain, and not covered by it\n", (long long)outside);
 	if (waiting > 0)
 		printf("%lld entries wait to be sealed\n", (long long)waiting);
+	if (json_member(verdict, "decisions") != NULL)
+		print_decisions(json_member(verdict, "decisions"));
+}
+
+static bool is_whole(const struct json *verdict)
+{
+	bool value = false;
+	return json_bool(json_member(verdict, "isWhole"), &value) && value;
 }
 
 static int verify_audit(const struct command *command, struct call *call)
@@ -124,7 +159,7 @@ static int verify_audit(const struct command *command, struct call *call)
 		puts(answer.bytes);
 	else if (result == 0)
 		print_verdict(root);
-	if (result == 0 && json_member(root, "firstBad") != NULL)
+	if (result == 0 && !is_whole(root))
 		result = EXIT_FAILED;
 	json_free(root);
 	buffer_free(&answer);
@@ -261,7 +296,7 @@ const struct command fabric_commands[] = {
 		"the database is an older copy, and holds: epochs, terms and numbers go on above what the cells know"},
 	{"fabric audit verify", "[NOTED]", 0, "GET", AUDIT ":verify", NULL, SHAPE_TEXT, NULL, verify_audit,
 		"is the audit's chain whole; NOTED: does it hold the entry that was noted, SEQUENCE:HASH"},
-	{"fabric audit", "", 0, "GET", AUDIT, NULL, SHAPE_TABLE, "sequence,at,what,cell,by,detail", NULL,
+	{"fabric audit", "", 0, "GET", AUDIT, NULL, SHAPE_TABLE, "sequence,at,what,cell,by,detail,decisions,first", NULL,
 		"who was let in, refused, fenced"},
 	{"fabric init", "DIRECTORY", 1, NULL, NULL, NULL, SHAPE_QUIET, NULL, init_operator,
 		"keys, accounts and a configuration for nats-server in operator mode"},

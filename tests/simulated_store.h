@@ -278,7 +278,7 @@ static inline void simulated_write(const struct simulated_change *change)
 	char *before = record == NULL ? NULL : record->body;
 	simulated.revision++;
 	simulated.on_change(simulated.context, change->kind, change->id, before, change->body, simulated.revision);
-	if (change->kind == RECORD_DECISION)
+	if (change->kind == RECORD_DECISION || change->kind == RECORD_AUDIT_CHAIN)
 		return; /* read on demand: nobody is told, and here nobody asks */
 	simulated_note(change->kind, change->id, change->body);
 	if (change->body == NULL && record != NULL) {

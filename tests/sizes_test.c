@@ -22,8 +22,8 @@ static struct place_snapshot *make_fabric(void)
 		snprintf(more, sizeof(more), "\"capacity\":{\"maxVPAs\":%u,\"resources\":{\"memMiB\":%u}}", 5 + dice(9),
 			20 + dice(80));
 		struct buffer text = {0};
-		buffer_printf(&text,
-			"{\"cellId\":\"%s\",\"name\":\"n\",\"type\":\"t\",\"region\":\"r\",\"provider\":\"p\",%s}", id, more);
+		buffer_printf(&text, "{\"cellId\":\"%s\",\"name\":\"n\",\"type\":\"t\",\"region\":\"r\",\"provider\":\"p\",%s}",
+			id, more);
 		struct cell_definition *definition = place_definition(text.bytes);
 		assert_int_equal(place_snapshot_put(snapshot, slot, text_of(id), definition, &PLACE_OPEN), STATUS_OK);
 		cell_definition_free(definition);
@@ -36,7 +36,8 @@ static struct place_request *make_request(unsigned memory)
 {
 	char text[256];
 	snprintf(text, sizeof(text),
-		"{\"vpaId\":\"v\",\"participant\":\"p%u\",\"type\":\"cfm.connector\",\"demand\":{\"memMiB\":%u}}", memory, memory);
+		"{\"vpaId\":\"v\",\"participant\":\"p%u\",\"type\":\"cfm.connector\",\"demand\":{\"memMiB\":%u}}", memory,
+		memory);
 	return place_ask(text);
 }
 
@@ -44,8 +45,7 @@ static void need_of(const struct place_request *request, int32_t *need)
 {
 	memset(need, 0, PLACE_DIMENSION_COUNT * sizeof(*need));
 	need[PLACE_VPAS] = need[PLACE_TYPES + VPA_CONNECTOR] = 1;
-	need[PLACE_RESOURCES + CELL_RESOURCE_MEM_MIB] =
-		(int32_t)place_request_demand(request)[CELL_RESOURCE_MEM_MIB];
+	need[PLACE_RESOURCES + CELL_RESOURCE_MEM_MIB] = (int32_t)place_request_demand(request)[CELL_RESOURCE_MEM_MIB];
 }
 
 /* What has no room has no share that matters. */

@@ -5,37 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/base/clock.h"
-#include "server/base/id.h"
 #include "server/base/log.h"
 
-enum { SEAL_MAX = 64, PAUSE_TICKS = 10 };
-
-bool audit_add(
-	struct transaction *transaction, const char *what, struct text cell_id, struct text by, const char *detail)
-{
-	char random[ID_LENGTH + 1], id[64], stamp[25];
-	struct buffer body = {0};
-	int64_t wall_ms = clock_wall_ms();
-	id_random(random);
-	clock_format(wall_ms, stamp);
-	int length = snprintf(id, sizeof(id), "w%014lld-%.8s", (long long)wall_ms, random);
-	buffer_printf(&body, "{\"at\":\"%s\",\"what\":\"%s\",\"cell\":", stamp, what);
-	buffer_append_json(&body, cell_id);
-	if (by.length > 0) {
-		buffer_append(&body, TEXT(",\"by\":"));
-		buffer_append_json(&body, by);
-	}
-	if (detail != NULL) {
-		buffer_append(&body, TEXT(",\"detail\":"));
-		buffer_append_json(&body, text_of(detail));
-	}
-	buffer_append_byte(&body, '}');
-	bool is_put = !body.failed && state_put(transaction, RECORD_AUDIT_CHAIN, (struct text){id, (size_t)length},
-									  buffer_text(&body), REVISION_ABSENT);
-	buffer_free(&body);
-	return is_put;
-}
+enum { SEAL_MAX = 256, PAUSE_TICKS = 10 };
 
 /* --- what is known */
 

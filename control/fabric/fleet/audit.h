@@ -11,9 +11,9 @@
  *   AUDIT (audit_chain.h): a sealed entry. What earlier versions wrote has ids that begin with a digit. */
 #pragma once
 
+#include "control/fabric/audit_entry.h"
 #include "control/fabric/fleet/audit_chain.h"
 #include "control/fabric/rest.h"
-#include "control/state/state.h"
 
 struct audit;
 /* Before store_load. */
@@ -21,16 +21,12 @@ enum status audit_open(struct state *state, struct audit **audit) MUST_CHECK;
 void audit_free(struct audit *audit);
 /* Of whoever leads, every 100 ms or so. */
 void audit_tick(struct audit *audit);
-/* Adds an entry to the transaction of what it tells of. by: who asked for it, absent: nobody but the manager or the
- * cell; detail may be NULL. False: out of memory. */
-bool audit_add(
-	struct transaction *transaction, const char *what, struct text cell_id, struct text by, const char *detail);
-
-/* --- audit_rest.c: GET /audit (?after=), and GET /audit:verify (?noted=SEQUENCE:HASH of an entry) */
+/* --- audit_rest.c: GET /audit (?after=) */
 void audit_list(struct audit *audit, struct rest_call *call);
+/* --- audit_verify.c: GET /audit:verify (?noted=SEQUENCE:HASH of an entry) */
 void audit_verify(struct audit *audit, struct rest_call *call);
 
-/* --- for audit_rest.c */
+/* --- for these */
 
 /* An entry that waits. */
 struct audit_waiting {

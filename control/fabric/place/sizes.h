@@ -1,5 +1,5 @@
-/* What cells have left for a size of demand. VPAs come in few sizes, and a booking changes one cell: so what was counted
- * over all cells for a size is kept, and at its next use only the rows that have changed are counted anew. */
+/* What cells have left for a size of demand. VPAs come in few sizes, and a booking changes one cell: so what was
+ * counted over all cells for a size is kept, and at its next use only the rows that have changed are counted anew. */
 #pragma once
 
 #include "control/fabric/place/columns.h"
