@@ -51,7 +51,8 @@ static void make_commit(int commit)
 	}
 	assert_int_equal(decision_seal_end(&seal, digest), STATUS_OK);
 	snprintf(body, sizeof(body),
-		"{\"sequence\":1,\"what\":\"placement.decided\",\"cell\":\"\",\"first\":\"%s-0\",\"last\":\"%s-63\",\"decisions\":"
+		"{\"sequence\":1,\"what\":\"placement.decided\",\"cell\":\"\",\"first\":\"%s-0\",\"last\":\"%s-63\","
+		"\"decisions\":"
 		"192,\"records\":%d,\"digest\":\"%s\"}",
 		records[first].id, records[record_count - 1].id, RECORDS, digest);
 	add_entry(body);
@@ -353,7 +354,7 @@ static void a_missing_commit_is_named_whole(void **state)
 	read_all(&check);
 	print_id(first, 2, 0);
 	print_id(last, 2, 2);
-	strcat(first, "-0");  /* NOLINT: there is room */
+	strcat(first, "-0"); /* NOLINT: there is room */
 	strcat(last, "-63"); /* NOLINT */
 	assert_string_equal(check.fault.first, first);
 	assert_string_equal(check.fault.last, last);

@@ -89,16 +89,16 @@ static void on_decisions(void *context, enum status status, const struct record 
 	reading->records = count;
 	if (count > 0)
 		memcpy(reading->first, records[0].id.bytes, ID_LENGTH);
-	store_list(fabric.store, TEXT(""), RECORD_AUDIT_CHAIN, TEXT_NONE, 1000, state_worker(fabric.state), on_entries,
-		reading);
+	store_list(
+		fabric.store, TEXT(""), RECORD_AUDIT_CHAIN, TEXT_NONE, 1000, state_worker(fabric.state), on_entries, reading);
 }
 
 static void read_all(void *context)
 {
 	struct reading *reading = context;
 	decision_check_begin(&reading->check, 0);
-	store_list(fabric.store, TEXT(""), RECORD_DECISION, TEXT_NONE, 1000, state_worker(fabric.state), on_decisions,
-		reading);
+	store_list(
+		fabric.store, TEXT(""), RECORD_DECISION, TEXT_NONE, 1000, state_worker(fabric.state), on_decisions, reading);
 }
 
 static bool is_read(void *context)
@@ -223,7 +223,6 @@ static void tick(void *context)
 	for (int i = 0; i < 60; i++)
 		pruning_tick(placer);
 }
-
 
 static void prune_until(size_t records)
 {

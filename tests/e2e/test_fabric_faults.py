@@ -1,6 +1,7 @@
 """What breaks around a fabric (control.md 3): cables, brokers, databases, managers and their clocks. One fabric on SQLite, one of two replicas on PostgreSQL."""
 import concurrent.futures
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -612,3 +613,98 @@ def test_a_database_that_dies_while_participants_are_placed(replicas):
     assert all(len(one["vpas"]) == 4 for one in profiles) and replicas.used(cell) == 4 * len(profiles)
     for id in told.values():
         wait_for(lambda: replicas.is_all(id, "active"), 40, "active VPAs")
+
+
+def verdict_of(replica):
+    return audit_of(replica)["decisions"]
+
+
+def cellctl(replica, *words):
+    """(exit, all that it says), of this replica."""
+    done = subprocess.run([PROGRAMS / "cellctl", *words, "--url", f"http://127.0.0.1:{replica.port}", "--state", replica.state], capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+def stored_decisions(replicas):
+    """{decision: (chosen, explanation)} of what lies in the database."""
+    lines = replicas.postgres.sql("SELECT id || ' ' || body FROM record WHERE kind = 'decision' ORDER BY id", "fabric").stdout.splitlines()
+    records = {line[:32]: json.loads(line[33:])["decisions"] for line in lines}
+    return {f"{record}-{index}": (one["chosen"], one["explain"]) for record, decisions in records.items() for index, one in enumerate(decisions)}
+
+
+def test_decisions_are_in_the_audit_of_both(replicas):
+    """Both replicas decide; changed, taken away and added decisions are found by either, and named."""
+    cell, dataspace = replicas.room("audited", 400)
+    for replica in (replicas.first, replicas.second):
+        wait_for(lambda: any(one["id"] == dataspace for one in replica.ok("GET", "/dataspace-profiles")), 30, "the other's records")
+    before = len(stored_decisions(replicas))
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        asked = [pool.submit(order, (replicas.first, replicas.second)[i % 2], replicas.tenant, dataspace, f"did:web:a{i}.example") for i in range(12)]
+        assert {one.result()[0] for one in asked} <= {202, 409, 500}
+    assert len(stored_decisions(replicas)) > before
+    wait_for(lambda: audit_of(replicas.first)["waiting"] == 0, 10, "all to be sealed")
+    told = [one for one in replicas.first.call("GET", "/audit", base="/api/celld/v1")[2] if one["what"] == "placement.decided"]
+    whole = verdict_of(replicas.first)
+    assert whole == verdict_of(replicas.second) == {"whole": len(told), "noLongerKept": 0, "outside": 0} and whole["whole"] >= 4
+    assert sum(one["decisions"] for one in told) == len(stored_decisions(replicas))
+    victim = told[len(told) // 2]
+    record = victim["first"][:32]
+
+    def sql(statement):
+        replicas.postgres.sql(statement, "fabric")
+
+    def bad(replica=replicas.second):
+        verdict = audit_of(replica)
+        assert not verdict["isWhole"] and "firstBad" not in verdict  # the chain itself is as it was
+        found = verdict["decisions"]["firstBad"]
+        return found["why"], found["first"][:32], found.get("entry")
+    of_it = f"kind = 'decision' AND id = '{record}'"
+    sql(f"UPDATE record SET body = replace(body, '\"chosen\"', '\"Chosen\"') WHERE {of_it}")
+    assert bad() == bad(replicas.first) == ("have been changed", record, victim["sequence"])
+    exit, said = cellctl(replicas.second, "fabric", "audit", "verify")
+    assert exit == 1 and f"the decisions of the commit that begins with {record} have been changed (entry {victim['sequence']})" in said
+    sql(f"UPDATE record SET body = replace(body, '\"Chosen\"', '\"chosen\"') WHERE {of_it}")
+    sql(f"UPDATE record SET kind = 'gone' WHERE {of_it}")
+    assert bad() == ("are missing", record, victim["sequence"])
+    exit, said = cellctl(replicas.second, "fabric", "audit", "verify")
+    assert exit == 1 and f"begins with {victim['first']} and ends with {victim['last']} are missing (entry {victim['sequence']})" in said
+    sql(f"UPDATE record SET kind = 'decision' WHERE kind = 'gone'")
+    forged = record[:12] + "f" * 20
+    sql(f"INSERT INTO record SELECT ctx, kind, '{forged}', revision, body FROM record WHERE {of_it}")
+    assert bad() == ("are in no entry of the audit", forged, None)
+    sql(f"DELETE FROM record WHERE id = '{forged}'")
+    exit, said = cellctl(replicas.first, "fabric", "audit", "verify")
+    assert exit == 0 and f"the decisions of {whole['whole']} commits are as they were decided" in said
+    assert verdict_of(replicas.second) == whole
+
+
+def test_a_decision_is_made_again_by_another_replica(replicas):
+    """What the first has decided, the second explains and decides again, word for word; also when the first is dead."""
+    cells = [replicas.room(f"replayed-{i}", 40 + i) for i in range(3)]
+    dataspace = replicas.second.dataspace(*(cell for cell, _ in cells))
+    wait_for(lambda: any(one["id"] == dataspace for one in replicas.first.ok("GET", "/dataspace-profiles")), 30, "the other's records")
+    before = set(stored_decisions(replicas))
+    for i in range(8):  # one after another, so that each looks at what those before it have booked
+        assert order(replicas.first, replicas.tenant, dataspace, f"did:web:again-{i}.example")[0] == 202
+    decided = {id: said for id, said in stored_decisions(replicas).items() if id not in before}
+    assert len(decided) == 8 and len({json.dumps(chosen) for chosen, _ in decided.values()}) > 1
+    assert {explain["process"] for _, explain in decided.values()} == {next(iter(decided.values()))[1]["process"]}
+
+    def told(replica):
+        """All that a replica says of them."""
+        said = {}
+        for id, (chosen, explain) in decided.items():
+            status, _, again = replica.call("POST", "/placements:replay", {"decisionId": id}, base="/api/celld/v1")
+            assert status == 200 and again == {"same": True, "chosen": chosen, "replayed": chosen}, again
+            assert replica.call("GET", f"/placements/{id}/explain", base="/api/celld/v1")[2] == explain
+            said[id] = (cellctl(replica, "place", "replay", id), cellctl(replica, "place", "explain", id))
+            assert said[id][0] == (0, f"the same: {', '.join(chosen)}\n") and said[id][1][0] == 0
+        return said
+    by_first = told(replicas.first)
+    assert told(replicas.second) == by_first
+    # the second has decided meanwhile what changes the cells
+    for i in range(3):
+        assert order(replicas.second, replicas.tenant, dataspace, f"did:web:other-{i}.example")[0] == 202
+    replicas.first.kill()
+    assert told(replicas.second) == by_first
+    assert verdict_of(replicas.second).get("firstBad") is None

@@ -34,7 +34,7 @@ struct decision_check {
 	char horizon[ID_LENGTH + 1];    /* records up to it were let go; "": none were */
 	struct decision_fault missing;  /* the youngest whose records are not there */
 	size_t whole, dropped, outside; /* commits: as they were decided; no longer kept (beside a missing one, at most so
-	                                   many); records from before the audit told of any */
+									   many); records from before the audit told of any */
 	struct decision_fault fault;    /* the first, after the end */
 	bool has_failed;                /* out of memory: nothing is known */
 };
