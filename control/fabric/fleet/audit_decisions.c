@@ -64,6 +64,13 @@ static int by_first(const void *key, const void *batch)
 	return memcmp(key, ((const struct decision_batch *)batch)->first, DECISION_BATCH);
 }
 
+static struct decision_batch *find_batch(const struct decision_check *check, struct text id)
+{
+	if (check->count == 0)
+		return NULL;
+	return bsearch(id.bytes, check->batches, check->count, sizeof(*check->batches), by_first);
+}
+
 /* --- entries */
 
 struct entry {
@@ -86,8 +93,7 @@ static void take_decided(struct decision_check *check, int64_t sequence, const s
 		return;
 	if (check->oldest[0] == 0 || memcmp(entry->first.bytes, check->oldest, ID_LENGTH) < 0)
 		put_id(check->oldest, ID_LENGTH, text_slice(entry->first, 0, ID_LENGTH));
-	struct decision_batch *batch =
-		bsearch(entry->first.bytes, check->batches, check->count, sizeof(*check->batches), by_first);
+	struct decision_batch *batch = find_batch(check, entry->first);
 	if (batch != NULL) {
 		batch->entry = sequence == 0 ? WAITS : sequence;
 		batch->why = judge(batch, entry);
