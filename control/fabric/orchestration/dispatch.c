@@ -187,7 +187,7 @@ static void on_value(void *context, enum status status, struct text value, uint6
 		return;
 	}
 	if ((int64_t)revision != dispatching->item->bucket_revision)
-		pm_mirror_take(pm, value, revision); /* the broker has not told us, or will */
+		pm_mirror_take(pm, value, revision, dispatching->known); /* the broker has not told us, or will */
 	orchestration_free(&dispatching->orchestration);
 	dispatching->orchestration = now;
 	dispatching->revision = revision;

@@ -11,6 +11,7 @@ struct taking {
 	struct pm *pm;
 	struct orchestration orchestration; /* the bucket's value; our member is added */
 	int64_t revision, at_us;            /* at 0: not known */
+	int64_t known;                      /* the revision that the record had when this value was asked for, or came */
 	unsigned clashes;
 	char *reply;                 /* NULL: nobody waits */
 	struct orchestration before; /* the record that was changed; root NULL: there was none */
@@ -218,6 +219,16 @@ static bool is_known(const struct taking *taking, const struct ledger_item *item
 	return taking->at_us <= item->at_us;
 }
 
+/* The record has moved to another value meanwhile, and this one may be older: a record never goes back. What was read
+ * is read again by the next check. What was told comes once more if it is still the value: its revision alone says
+ * nothing, since those of a new bucket begin anew. */
+static bool is_overtaken(const struct taking *taking, const struct ledger_item *item)
+{
+	if (item == NULL || item->bucket_revision == taking->known)
+		return false;
+	return taking->at_us == 0 || taking->revision < item->bucket_revision;
+}
+
 static void take(struct taking *taking)
 {
 	struct ledger_item *item = ledger_find(taking->pm, taking->orchestration.id);
@@ -225,6 +236,10 @@ static void take(struct taking *taking)
 		item = NULL;
 	if (is_known(taking, item)) {
 		finish(taking, BUS_ACK);
+		return;
+	}
+	if (is_overtaken(taking, item)) {
+		finish(taking, BUS_NAK);
 		return;
 	}
 	orchestration_free(&taking->before);
@@ -236,6 +251,13 @@ static void take(struct taking *taking)
 		state_submit(taking->pm->base.state, transaction, on_stored, taking);
 	else
 		finish(taking, BUS_NAK);
+}
+
+static void take_first(struct taking *taking)
+{
+	const struct ledger_item *item = ledger_find(taking->pm, taking->orchestration.id);
+	taking->known = item == NULL ? 0 : item->bucket_revision;
+	take(taking);
 }
 
 static void on_parked(void *ticket, bool is_kept)
@@ -267,7 +289,7 @@ void pm_on_bucket(void *context, const struct bus_message *message)
 	}
 	enum status status = orchestration_parse(message->body, &taking->orchestration, &error);
 	if (status == STATUS_OK)
-		take(taking);
+		take_first(taking);
 	else if (status == STATUS_NO_MEMORY)
 		finish(taking, BUS_NAK);
 	else
@@ -275,13 +297,14 @@ void pm_on_bucket(void *context, const struct bus_message *message)
 	buffer_free(&error);
 }
 
-void pm_mirror_take(struct pm *pm, struct text value, uint64_t revision)
+void pm_mirror_take(struct pm *pm, struct text value, uint64_t revision, int64_t known)
 {
 	struct buffer error = {0};
 	struct taking *taking = calloc(1, sizeof(*taking));
 	if (taking != NULL && orchestration_parse(value, &taking->orchestration, &error) == STATUS_OK) {
 		taking->pm = pm;
 		taking->revision = (int64_t)revision;
+		taking->known = known;
 		take(taking);
 	} else {
 		free(taking);

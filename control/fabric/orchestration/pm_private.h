@@ -103,8 +103,9 @@ void pm_change_fail(struct pm *pm, struct ledger_item *item, const char *why);
 
 /* --- mirror.c */
 void pm_on_bucket(void *pm, const struct bus_message *message);
-/* Takes in a value that was read from the bucket. */
-void pm_mirror_take(struct pm *pm, struct text value, uint64_t revision);
+/* Takes in a value that was read from the bucket, unless the record has moved since. `known`: the item's
+ * bucket_revision before the value was asked for. */
+void pm_mirror_take(struct pm *pm, struct text value, uint64_t revision, int64_t known);
 /* A compensation whose time to wait is over. */
 void pm_compensate(struct pm *pm, struct ledger_item *item);
 /* Adds the compensation to the transaction and notes it in the value. NOT_FOUND: the definition's template has none. */
