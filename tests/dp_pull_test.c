@@ -204,6 +204,31 @@ static void test_deletion_and_deactivation_stop(void **state)
 	shot_free(shot);
 }
 
+/* What a flow remembers of its dataset is looked at only while it is there: here nobody else holds it, since a pull of
+ * the version before is still open, and it goes with the next change. */
+static void test_a_dataset_that_is_gone(void **state)
+{
+	static const char *const bodies[] = {"{\"type\":\"file\",\"properties\":{\"path\":\"folder/hundred.txt\"}}",
+		"{\"type\":\"file\",\"properties\":{\"path\":\"folder/empty\"}}",
+		"{\"type\":\"file\",\"properties\":{\"path\":\"folder/with space\"}}"};
+	static const int64_t lengths[] = {100, 0, 5};
+	(void)state;
+	assert_int_equal(manage_status("PUT", "/" CTX "/datasets/changing", bodies[0]), 201);
+	make_flow("remembers", "changing", "");
+	struct shot *open = start("remembers", 10);
+	for (size_t i = 1; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+		const char *const headers[] = {"authorization", token, NULL};
+		assert_int_equal(manage_status("PUT", "/" CTX "/datasets/changing", bodies[i]), 200);
+		struct shot *shot = pull("GET", "", headers);
+		assert_int_equal(shot->exchange.status, 200);
+		assert_int_equal(shot->exchange.response_length, lengths[i]);
+		shot_free(shot);
+	}
+	assert_int_equal(manage_status("DELETE", "/" CTX "/datasets/changing", NULL), 204);
+	assert_int_equal(status_with(token), 404);
+	shot_free(open);
+}
+
 static void test_expiry(void **state)
 {
 	char more[64];
@@ -360,8 +385,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_paths), cmocka_unit_test(test_ranges_and_conditions),
 		cmocka_unit_test(test_multipart), cmocka_unit_test(test_stops),
-		cmocka_unit_test(test_deletion_and_deactivation_stop), cmocka_unit_test(test_expiry),
-		cmocka_unit_test(test_tokens), cmocka_unit_test(test_revocation), cmocka_unit_test(test_changed_files),
-		cmocka_unit_test(test_lent_files), cmocka_unit_test(test_bad_documents)};
+		cmocka_unit_test(test_deletion_and_deactivation_stop), cmocka_unit_test(test_a_dataset_that_is_gone),
+		cmocka_unit_test(test_expiry), cmocka_unit_test(test_tokens), cmocka_unit_test(test_revocation),
+		cmocka_unit_test(test_changed_files), cmocka_unit_test(test_lent_files), cmocka_unit_test(test_bad_documents)};
 	return cmocka_run_group_tests(tests, setup, dp_teardown);
 }
