@@ -4,6 +4,8 @@
 #include "control/fabric/place/journal.h"
 #include "control/fabric/place/snapshot.h"
 
+enum { HEAD = 4 };
+
 static void decide(struct place_snapshot *snapshot, struct place_request *request)
 {
 	const struct place_telling telling = {.is_brief = true};
@@ -15,7 +17,8 @@ static void decide(struct place_snapshot *snapshot, struct place_request *reques
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 
-/* The first two bytes say how long the image is. What can be read can be decided on. */
+/* The first two bytes say how long the image is, the next how many versions the changes behind it are, and at which of
+ * them it was decided. What can be read can be decided on. */
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
 	static const char text[] =
@@ -29,18 +32,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 							   place_request_parse(root, &request, &error) != STATUS_OK))
 		abort();
 	json_free(root);
-	if (length < 2)
+	if (length < HEAD)
 		return 0;
 	size_t image = (size_t)bytes[0] | (size_t)bytes[1] << 8;
-	image = image > length - 2 ? length - 2 : image;
-	struct text changes = {(const char *)bytes + 2 + image, length - 2 - image};
-	if (image_parse((struct text){(const char *)bytes + 2, image}, &snapshot) != STATUS_OK)
+	image = image > length - HEAD ? length - HEAD : image;
+	struct text changes = {(const char *)bytes + HEAD + image, length - HEAD - image};
+	if (image_parse((struct text){(const char *)bytes + HEAD, image}, &snapshot) != STATUS_OK)
 		return 0;
 	const struct place_request *one = request;
-	struct journal_target target = {changes.length, &one, 1, false};
+	struct journal_target target = {bytes[3], &one, 1, false};
 	snapshot->version = 0;
 	decide(snapshot, request);
-	if (journal_apply(snapshot, changes, 0, changes.length, &target) == STATUS_OK)
+	if (journal_apply(snapshot, changes, 0, bytes[2], &target) == STATUS_OK)
 		decide(snapshot, request);
 	place_snapshot_free(snapshot);
 	return 0;
