@@ -2,7 +2,6 @@
 #include "server/drawer.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -38,7 +37,7 @@ struct drawer_pool {
 	unsigned warm_count;
 };
 
-uintptr_t drawer_range = 0 - DRAWER_RANGE;
+_Atomic uintptr_t drawer_range = 0 - DRAWER_RANGE;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static uint8_t *range;
 static _Atomic size_t blocks; /* handed out */
@@ -49,12 +48,12 @@ static void reserve(void)
 	if (bytes == MAP_FAILED) /* a limit of addresses: every connection does without */
 		return;
 	range = bytes;
-	drawer_range = (uintptr_t)bytes;
+	atomic_store_explicit(&drawer_range, (uintptr_t)bytes, memory_order_relaxed);
 }
 
 size_t drawer_extent(const void *bytes)
 {
-	return DRAWER_SIZE - ((uintptr_t)bytes - drawer_range) % DRAWER_SIZE;
+	return DRAWER_SIZE - ((uintptr_t)bytes - (uintptr_t)range) % DRAWER_SIZE;
 }
 
 struct drawer_pool *drawer_pool_new(void)

@@ -5,6 +5,7 @@
  * Drawers are of one worker, and so is all that is done with them. */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,8 +15,9 @@ enum { DRAWER_SIZE = 20 * 1024 };
  * be told by one comparison. */
 enum { DRAWERS_MAX = 1024 * 1024 };
 #define DRAWER_RANGE ((uintptr_t)DRAWERS_MAX * DRAWER_SIZE)
-/* Where they begin; set once, before a worker's first drawer. Before that, where no memory is. */
-extern uintptr_t drawer_range;
+/* Where they begin; set once, before a worker's first drawer. Before that, where no memory is. Others may ask
+ * meanwhile: what they ask about is in no drawer, whichever they see. */
+extern _Atomic uintptr_t drawer_range;
 
 struct drawer;
 struct drawer_pool;
@@ -36,7 +38,7 @@ size_t drawer_extent(const void *bytes);
 /* Does this memory lie in any drawer? From any thread; every free of OpenSSL asks. */
 static inline bool drawer_owns(const void *bytes)
 {
-	return (uintptr_t)bytes - drawer_range < DRAWER_RANGE;
+	return (uintptr_t)bytes - atomic_load_explicit(&drawer_range, memory_order_relaxed) < DRAWER_RANGE;
 }
 
 /* Packs it. Nothing taken from it may be touched until it is opened; a debug build ends at the first touch. Out of
