@@ -13,8 +13,11 @@
 
 static void what_is_printed_is_read(void **state)
 {
-	static const char *const urls[] = {"https://eu1.example.org:8443/a?b=\"c\"", ""};
+	char longest[DOUBT_URL_MAX + 1]; /* all of it escaped */
+	const char *const urls[] = {"https://eu1.example.org:8443/a?b=\"c\"", longest, ""};
 	(void)state;
+	memset(longest, '"', DOUBT_URL_MAX);
+	longest[DOUBT_URL_MAX] = 0;
 	for (size_t i = 0; i < COUNT(urls); i++) {
 		const struct doubt_question question = {FROM, 4294967295u, "cell-1", text_of(urls[i]), NULL};
 		struct doubt_question read;
@@ -51,7 +54,10 @@ static void what_is_none(void **state)
 		"{\"v\":1,\"from\":\"" FROM "\",\"q\":1,\"cell\":\"a.b\"}",
 		"{\"v\":1,\"from\":\"" FROM "\",\"q\":1,\"cell\":\"\"}",
 		"{\"v\":1,\"from\":\"" FROM "\",\"q\":1,\"cell\":\"a\",\"url\":7}",
-		"{\"v\":1,\"from\":\"" FROM "\",\"q\":1,\"cell\":\"a\",\"url\":\"\"}"};
+		"{\"v\":1,\"from\":\"" FROM "\",\"q\":1,\"cell\":\"a\",\"url\":\"\"}",
+		"{\"v\":1,\"from\":\"" FROM "\",\"q\":1,\"cell\":\"a\",\"url\":\"http://a/\x7f\"}",
+		"{\"v\":1,\"from\":\"" FROM "\",\"q\":1,\"cell\":\"a\",\"url\":\"http://a/\\n\"}",
+		"{\"v\":1,\"from\":\"" FROM "\",\"q\":1,\"cell\":\"a\",\"url\":\"http://\\u00e4/\"}"};
 	static const char *const answers[] = {"", "{}", "[]", "{\"v\":1,\"q\":1,\"cell\":\"a\"}",
 		"{\"v\":1,\"q\":1,\"cell\":\"a\",\"alive\":1}", "{\"v\":1,\"q\":-1,\"cell\":\"a\",\"alive\":true}",
 		"{\"v\":1,\"q\":1,\"cell\":\"*\",\"alive\":true}", "{\"v\":2,\"q\":1,\"cell\":\"a\",\"alive\":true}"};

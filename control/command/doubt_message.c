@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-static const struct json_limits limits = {.bytes = 4096, .depth = 4, .nodes = 32};
+/* The longest address, each byte of which may be escaped, and what is around it. */
+static const struct json_limits limits = {.bytes = 2 * DOUBT_URL_MAX + 1024, .depth = 4, .nodes = 32};
 
 /* A name that stands in a subject: no dot. */
 static bool read_cell(const struct json *root, char cell[DOUBT_CELL_MAX + 1])
@@ -26,6 +27,12 @@ static bool read_number(const struct json *root, uint32_t *number)
 	return true;
 }
 
+/* Printable: printed, no byte of it becomes more than two. */
+static bool is_url(struct text url)
+{
+	return url.length > 0 && url.length <= DOUBT_URL_MAX && text_is_printable(url, 0, 0);
+}
+
 enum status doubt_question_parse(struct text body, struct doubt_question *question)
 {
 	struct doubt_question made = {.number = 0};
@@ -35,7 +42,7 @@ enum status doubt_question_parse(struct text body, struct doubt_question *questi
 	made.url = json_member_text(made.root, "url");
 	bool has_url = json_member(made.root, "url") != NULL;
 	if (!id_is_valid(from) || !read_number(made.root, &made.number) || !read_cell(made.root, made.cell) ||
-		(has_url && (made.url.length == 0 || made.url.length > DOUBT_URL_MAX))) {
+		(has_url && !is_url(made.url))) {
 		json_free(made.root);
 		return STATUS_INVALID;
 	}
