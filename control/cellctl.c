@@ -219,8 +219,10 @@ static int find_option(const char *word)
 
 static bool parse(int count, char **arguments, struct call *call)
 {
-	for (int i = 0; i < OPTION_COUNT; i++)
-		call->options[i] = option_table[i].environment == NULL ? NULL : getenv(option_table[i].environment);
+	for (int i = 0; i < OPTION_COUNT; i++) {
+		const char *name = option_table[i].environment;
+		call->options[i] = name == NULL ? NULL : getenv(name); /* NOLINT(concurrency-mt-unsafe): one thread */
+	}
 	bool is_create = false;
 	for (int i = 1; i < count; i++) {
 		if (strncmp(arguments[i], "--", 2) != 0) {
