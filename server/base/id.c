@@ -49,7 +49,7 @@ void uuid_random(char into[UUID_LENGTH + 1])
 			*into++ = '-';
 		write_hex(at, groups[i], into);
 		at += groups[i];
-		into += 2 * groups[i];
+		into += (size_t)2 * groups[i];
 	}
 	*into = 0;
 }
