@@ -52,7 +52,7 @@ struct peer {
 	size_t data_length;
 	size_t digits[8]; /* of the streams up to 15, when their bodies are digits */
 	bool has_digits;
-	bool is_closed, has_settings;
+	bool is_closed;
 };
 
 static void turn(void)

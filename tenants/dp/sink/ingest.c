@@ -26,7 +26,7 @@ struct ingest {
 	struct buffer pending; /* at most AHEAD and the peer's window */
 	size_t held, owed;     /* bytes the sink does not have yet; of these, not given back to the peer's window */
 	int64_t came;          /* offset behind the last byte that came */
-	bool is_writing, is_ended, is_finishing, is_closed;
+	bool is_writing, is_ended, is_finishing;
 };
 
 /* --- answers */
