@@ -35,7 +35,7 @@ static void add_offset(struct exchange *exchange, int64_t offset)
 {
 	struct buffer text = {0};
 	buffer_append_number(&text, offset);
-	exchange_add_header(exchange, TEXT("upload-offset"), exchange_copy(exchange, buffer_text(&text)));
+	exchange_add_header_copy(exchange, TEXT("upload-offset"), buffer_text(&text));
 	buffer_free(&text);
 }
 

@@ -10,12 +10,6 @@ enum { CHECK_BYTES = 4 * 1024 * 1024 };
 
 /* --- which bytes */
 
-static bool add_text_header(struct exchange *exchange, struct text name, struct text value)
-{
-	struct text copy = exchange_copy(exchange, value);
-	return copy.bytes != NULL && exchange_add_header(exchange, name, copy);
-}
-
 static bool add_part(struct exchange *exchange, struct file_body *body, const struct byte_range *range,
 	struct text content_type, const char *boundary)
 {
@@ -29,7 +23,8 @@ static bool add_part(struct exchange *exchange, struct file_body *body, const st
 	if (copy.bytes == NULL)
 		return false;
 	body->pieces[body->count++] = (struct file_piece){.text = copy, .length = (int64_t)copy.length};
-	body->pieces[body->count++] = (struct file_piece){.offset = (int64_t)range->first, .length = (int64_t)range->length};
+	body->pieces[body->count++] =
+		(struct file_piece){.offset = (int64_t)range->first, .length = (int64_t)range->length};
 	return true;
 }
 
@@ -47,8 +42,8 @@ static bool plan_multipart(
 	struct text end = text.failed ? TEXT_NONE : exchange_copy(exchange, buffer_text(&text));
 	buffer_clear(&text);
 	buffer_printf(&text, "multipart/byteranges; boundary=%s", boundary);
-	bool is_done =
-		end.bytes != NULL && !text.failed && add_text_header(exchange, TEXT("content-type"), buffer_text(&text));
+	bool is_done = end.bytes != NULL && !text.failed &&
+				   exchange_add_header_copy(exchange, TEXT("content-type"), buffer_text(&text));
 	buffer_free(&text);
 	if (is_done)
 		body->pieces[body->count++] = (struct file_piece){.text = end, .length = (int64_t)end.length};
@@ -60,12 +55,13 @@ static bool plan_one(struct exchange *exchange, struct file_body *body, const st
 	struct buffer text = {0};
 	if (exchange->status == 206) {
 		range_format(range, (uint64_t)body->file->size, &text);
-		bool is_added = !text.failed && add_text_header(exchange, TEXT("content-range"), buffer_text(&text));
+		bool is_added = !text.failed && exchange_add_header_copy(exchange, TEXT("content-range"), buffer_text(&text));
 		buffer_free(&text);
 		if (!is_added)
 			return false;
 	}
-	body->pieces[body->count++] = (struct file_piece){.offset = (int64_t)range->first, .length = (int64_t)range->length};
+	body->pieces[body->count++] =
+		(struct file_piece){.offset = (int64_t)range->first, .length = (int64_t)range->length};
 	exchange->file_descriptor = body->file->held != NULL ? -1 : body->file->descriptor;
 	exchange->file_offset = (int64_t)range->first;
 	return true;

@@ -91,12 +91,6 @@ static unsigned file_methods(const void *source)
 
 /* --- the head */
 
-static bool add_text_header(struct exchange *exchange, struct text name, struct text value)
-{
-	struct text copy = exchange_copy(exchange, value);
-	return copy.bytes != NULL && exchange_add_header(exchange, name, copy);
-}
-
 static bool add_validators(struct exchange *exchange, const struct file_pull *state)
 {
 	return exchange_add_header(exchange, TEXT("accept-ranges"), TEXT("bytes")) &&
@@ -133,7 +127,8 @@ static void answer_bodiless(struct pull *pull, int status)
 	if (status == 416) {
 		struct buffer range = {0};
 		range_format(NULL, (uint64_t)state->body.file->size, &range);
-		is_added = is_added && !range.failed && add_text_header(exchange, TEXT("content-range"), buffer_text(&range));
+		is_added =
+			is_added && !range.failed && exchange_add_header_copy(exchange, TEXT("content-range"), buffer_text(&range));
 		buffer_free(&range);
 	}
 	if (!is_added)

@@ -190,7 +190,7 @@ static void refuse(struct s3_pull *state, const struct client_response *response
 	int status = response->status >= 400 && response->status < 600 ? response->status : 502;
 	struct text range = status == 416 ? client_response_header(response, TEXT("content-range")) : TEXT_NONE;
 	if (range.bytes != NULL)
-		exchange_add_header(pull->exchange, TEXT("content-range"), exchange_copy(pull->exchange, range));
+		exchange_add_header_copy(pull->exchange, TEXT("content-range"), range);
 	relay_close(&state->relay);
 	pull_refuse(pull, status, status == 502 ? TEXT("the source did not give a usable answer") : TEXT_NONE);
 }
