@@ -16,6 +16,7 @@
 
 #include "server/base/clock.h"
 #include "server/base/log.h"
+#include "server/worker_pool.h"
 
 /* Read by jemalloc where it is linked: memory of a burst goes back within seconds, on a thread of its own. */
 extern const char *malloc_conf;

@@ -16,6 +16,7 @@
 
 #include "control/bus/bus.h"
 #include "server/base/clock.h"
+#include "server/worker_pool.h"
 
 static struct worker_pool *pool;
 static struct bus *bus;

@@ -8,6 +8,7 @@
 #include "server/base/clock.h"
 #include "server/base/id.h"
 #include "server/base/log.h"
+#include "server/worker_pool.h"
 
 enum {
 	TICK_MS = 50,

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/base/log.h"
+#include "server/worker_pool.h"
 
 bool outbox_has(const struct dp *dp, struct text ctx, struct text flow, enum letter_kind kind)
 {
