@@ -26,14 +26,12 @@ static void on_answer(void *context, enum status status, const struct fetch_answ
 static enum status begin(struct s3_talk *talk, const struct s3_talk_request *request)
 {
 	const struct header type = {TEXT("content-type"), request->content_type};
-	uint8_t hash[DIGEST_BYTES];
 	char hex[DIGEST_HEX + 1];
 	struct s3_call signed_call = {0};
 	struct address_rules rules;
-	enum status status = digest_of(request->body, hash);
+	enum status status = digest_hex_of(request->body, hex);
 	if (status != STATUS_OK)
 		return status;
-	digest_hex(hash, hex);
 	const struct s3_order order = {.home = request->home,
 		.ctx = request->ctx,
 		.bucket = request->bucket,
