@@ -1,5 +1,5 @@
-/* Definitions, inside: activity_definitions.c has those of activities, definitions.c those of orchestrations and what both
- * share. On the fabric's worker. */
+/* Definitions, inside: activity_definitions.c has those of activities, definitions.c those of orchestrations and what
+ * both share. On the fabric's worker. */
 #pragma once
 
 #include "control/fabric/orchestration/definitions.h"
