@@ -10,6 +10,7 @@
 #include "control/fabric/place/placer.h"
 #include "server/base/clock.h"
 #include "server/base/log.h"
+#include "server/worker_pool.h"
 
 enum { TIMES = 1 << 20, REQUESTS = 4096, TICK_MS = 100 };
 

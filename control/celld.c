@@ -20,6 +20,7 @@
 #include "server/base/log.h"
 #include "server/client.h"
 #include "server/server.h"
+#include "server/worker_pool.h"
 #include "tenants/cp/management.h"
 #include "tenants/did_host.h"
 #include "tenants/dp/dp.h"

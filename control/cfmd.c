@@ -11,6 +11,7 @@
 #include "server/base/log.h"
 #include "server/client.h"
 #include "server/server.h"
+#include "server/worker_pool.h"
 
 /* Everything configurable. */
 struct settings {

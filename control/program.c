@@ -16,13 +16,14 @@
 
 #include "server/base/clock.h"
 #include "server/base/log.h"
+#include "server/worker_pool.h"
 
 /* Read by jemalloc where it is linked: memory of a burst goes back within seconds, on a thread of its own. */
 extern const char *malloc_conf;
 const char *malloc_conf = "background_thread:true,dirty_decay_ms:2000,muzzy_decay_ms:0";
 
 static const char *const levels[] = {"debug", "info", "warning", "error", NULL};
-const struct setting log_settings_table[] = {
+static const struct setting log_settings_table[] = {
 	{.key = "level",
 		.kind = SETTING_CHOICE,
 		.offset = offsetof(struct log_settings, level),
@@ -36,7 +37,7 @@ const struct setting log_settings_table[] = {
 		.maximum = 4096,
 		.help = "appended to; null: standard error"},
 };
-const size_t log_settings_count = sizeof(log_settings_table) / sizeof(log_settings_table[0]);
+static const size_t log_settings_count = sizeof(log_settings_table) / sizeof(log_settings_table[0]);
 
 /* --- settings */
 

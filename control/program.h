@@ -14,8 +14,6 @@ struct log_settings {
 	int level;
 	char *file;
 };
-extern const struct setting log_settings_table[];
-extern const size_t log_settings_count;
 
 /* What the settings of each program begin with: what all of them have. */
 struct program_settings {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/base/log.h"
+#include "server/worker_pool.h"
 
 struct route_table {
 	struct worker_pool *pool;

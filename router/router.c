@@ -9,6 +9,7 @@
 #include "server/answer.h"
 #include "server/base/metric.h"
 #include "server/path.h"
+#include "server/worker_pool.h"
 
 enum { RULES_MAX = 64 };
 

@@ -1,6 +1,7 @@
 /* The HTTP client: calls, pools of connections, the address guard. One struct client a worker; nothing is shared but
  * the resolver and the settings. What callbacks can reach is freed at the end of the turn. */
 #include "server/client_private.h"
+#include "server/worker_pool.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -126,6 +126,12 @@ struct text exchange_copy(struct exchange *exchange, struct text text);
 /* Adds a response header; name lower-case; both borrowed until on_close (literals or exchange_allocate'd). Pseudo and
  * connection headers, content-length and date are the engine's. False when a limit is reached. */
 bool exchange_add_header(struct exchange *exchange, struct text name, struct text value);
+/* The same of a value that goes before: it is copied. False also when it is absent, or out of memory. */
+static inline bool exchange_add_header_copy(struct exchange *exchange, struct text name, struct text value)
+{
+	struct text copy = exchange_copy(exchange, value);
+	return copy.bytes != NULL && exchange_add_header(exchange, name, copy);
+}
 /* Added after the body (h2 and chunked h1), before read_body returns BODY_END. */
 bool exchange_add_trailer(struct exchange *exchange, struct text name, struct text value);
 

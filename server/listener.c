@@ -13,6 +13,7 @@
 
 #include "server/base/log.h"
 #include "server/socket_queue.h"
+#include "server/worker_pool.h"
 
 enum { BACKLOG = 4096, ACCEPT_BATCH = 64, ACCEPT_AGAIN_MS = 100, LISTENERS_MAX = 32 };
 

@@ -7,6 +7,7 @@
 #include "server/known_strings.h"
 #include "server/server.h"
 #include "server/url.h"
+#include "server/worker_pool.h"
 
 struct connection;
 struct drawer_pool;

@@ -15,6 +15,7 @@
 #include "server/connection.h"
 #include "server/http_date.h"
 #include "server/stream.h"
+#include "server/worker_pool.h"
 
 enum { TICK_MS = 250, LISTENERS_MAX = 32, NETWORKS_MAX = 64 };
 

@@ -1,5 +1,6 @@
 /* The engine's settings. */
 #include "server/server.h"
+#include "server/worker_pool.h"
 
 #include <stddef.h>
 

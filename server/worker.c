@@ -1,9 +1,8 @@
-/* Workers: threads with an event loop each, their task queues, barriers and timers. */
-#include "server/worker.h"
+/* A worker: its event loop, its queues of tasks, its clocks and timers. */
+#include "server/worker_private.h"
 
 #include <errno.h>
 #include <event2/event.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,14 +10,8 @@
 #include <unistd.h>
 
 #include "server/base/clock.h"
-#include "server/base/metric.h"
-#include "server/loop_memory.h"
 
-enum {
-	SLOTS_MAX = 32,
-	HOOKS_MAX = 64,
-	LAST_ROUNDS = 100, /* of what is posted to workers that have ended */
-};
+enum { SLOTS_MAX = 32 };
 
 /* A worker writes its own at every turn: whole lines of its own, and what others write in one apart. */
 struct worker {
@@ -27,7 +20,6 @@ struct worker {
 	char apart[55];
 	struct worker_pool *pool;
 	unsigned index;
-	pthread_t thread;
 	struct event_base *loop;
 	struct event *wake_event;
 	int wake;
@@ -37,25 +29,7 @@ struct worker {
 	uint64_t turn;
 	bool is_stopping;
 	bool is_stale; /* the clocks were read in an earlier turn */
-	enum status start_status;
 	void *slots[SLOTS_MAX];
-};
-
-struct hook {
-	enum status (*start)(void *context, struct worker *worker);
-	void (*stop)(void *context, struct worker *worker);
-	void *context;
-};
-
-struct worker_pool {
-	struct worker *workers[WORKERS_MAX];
-	unsigned count;
-	struct hook hooks[HOOKS_MAX];
-	unsigned hook_count;
-	atomic_bool is_running;
-	pthread_mutex_t lock; /* of start-up */
-	pthread_cond_t started;
-	unsigned started_count;
 };
 
 static _Thread_local struct worker *current;
@@ -82,8 +56,7 @@ void worker_post(struct worker *worker, struct task *task)
 	}
 }
 
-/* False: there was nothing. */
-static bool run_posted(struct worker *worker)
+bool worker_run_posted(struct worker *worker)
 {
 	struct task *task = atomic_exchange_explicit(&worker->posted, NULL, memory_order_acquire), *ordered = NULL;
 	while (task != NULL) { /* newest first: turn round */
@@ -110,7 +83,7 @@ static void on_wake(evutil_socket_t descriptor, short what, void *context)
 		continue;
 	/* before the queue is taken: whoever posts after that wakes again */
 	atomic_store_explicit(&worker->is_awake, false, memory_order_seq_cst);
-	run_posted(worker);
+	worker_run_posted(worker);
 }
 
 /* --- the end of a turn */
@@ -163,108 +136,38 @@ void worker_run_later(struct worker *worker)
 	worker->turn++;
 }
 
-/* --- barriers: one task goes through all workers, the same way each time, so that barriers end in the order they began
- */
+/* --- its life */
 
-struct barrier {
-	struct task task; /* first */
-	struct worker_pool *pool;
-	unsigned next;
-	void (*done)(void *context);
-	void *context;
-};
-
-static void on_barrier(struct task *task)
+struct worker *worker_new(struct worker_pool *pool, unsigned index)
 {
-	struct barrier *barrier = (struct barrier *)task;
-	if (++barrier->next < barrier->pool->count) {
-		worker_post(barrier->pool->workers[barrier->next], &barrier->task);
-		return;
-	}
-	barrier->done(barrier->context);
-	free(barrier);
-}
-
-void worker_pool_barrier(struct worker_pool *pool, void (*done)(void *context), void *context)
-{
-	if (pool == NULL || !atomic_load_explicit(&pool->is_running, memory_order_acquire)) {
-		done(context);
-		return;
-	}
-	struct barrier *barrier = malloc(sizeof(*barrier));
-	if (barrier == NULL)
-		abort(); /* a promise that cannot be kept: better restarted than freed under a reader */
-	*barrier = (struct barrier){.task.run = on_barrier, .pool = pool, .done = done, .context = context};
-	worker_post(pool->workers[0], &barrier->task);
-}
-
-void worker_pool_retire(struct worker_pool *pool, void (*release)(void *object), void *object)
-{
-	worker_pool_barrier(pool, release, object);
-}
-
-/* --- the pool */
-
-struct worker_pool *worker_pool_new(unsigned count)
-{
-	struct worker_pool *pool = calloc(1, sizeof(*pool));
-	if (pool == NULL || count == 0 || count > WORKERS_MAX) {
-		free(pool);
+	struct worker *worker = aligned_alloc(_Alignof(struct worker), sizeof(*worker));
+	if (worker == NULL)
 		return NULL;
-	}
-	pthread_mutex_init(&pool->lock, NULL);
-	pthread_cond_init(&pool->started, NULL);
-	loop_memory_install();
-	for (; pool->count < count; pool->count++) {
-		struct worker *worker = aligned_alloc(_Alignof(struct worker), sizeof(*worker));
-		if (worker == NULL)
-			goto failed;
-		memset(worker, 0, sizeof(*worker));
-		pool->workers[pool->count] = worker;
-		worker->pool = pool;
-		worker->index = pool->count;
-		worker->is_stale = true;
-		worker->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-		worker->loop = event_base_new();
-		worker->wake_event =
-			worker->loop == NULL ? NULL : event_new(worker->loop, worker->wake, EV_READ | EV_PERSIST, on_wake, worker);
-		if (worker->wake < 0 || worker->wake_event == NULL || event_add(worker->wake_event, NULL) != 0) {
-			pool->count++;
-			goto failed;
-		}
-	}
-	return pool;
-failed:
-	worker_pool_free(pool);
+	memset(worker, 0, sizeof(*worker));
+	worker->pool = pool;
+	worker->index = index;
+	worker->is_stale = true;
+	worker->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	worker->loop = event_base_new();
+	worker->wake_event =
+		worker->loop == NULL ? NULL : event_new(worker->loop, worker->wake, EV_READ | EV_PERSIST, on_wake, worker);
+	if (worker->wake >= 0 && worker->wake_event != NULL && event_add(worker->wake_event, NULL) == 0)
+		return worker;
+	worker_free(worker);
 	return NULL;
 }
 
-static struct hook *hook_new(struct worker_pool *pool)
+void worker_free(struct worker *worker)
 {
-	if (pool->hook_count == HOOKS_MAX)
-		abort(); /* our mistake */
-	return &pool->hooks[pool->hook_count++];
-}
-
-void worker_pool_on_start(
-	struct worker_pool *pool, enum status (*hook)(void *context, struct worker *worker), void *context)
-{
-	*hook_new(pool) = (struct hook){.start = hook, .context = context};
-}
-
-void worker_pool_on_stop(struct worker_pool *pool, void (*hook)(void *context, struct worker *worker), void *context)
-{
-	*hook_new(pool) = (struct hook){.stop = hook, .context = context};
-}
-
-static void tell_started(struct worker *worker, enum status status)
-{
-	struct worker_pool *pool = worker->pool;
-	pthread_mutex_lock(&pool->lock);
-	worker->start_status = status;
-	pool->started_count++;
-	pthread_cond_signal(&pool->started);
-	pthread_mutex_unlock(&pool->lock);
+	if (worker == NULL)
+		return;
+	if (worker->wake_event != NULL)
+		event_free(worker->wake_event);
+	if (worker->loop != NULL)
+		event_base_free(worker->loop);
+	if (worker->wake >= 0)
+		close(worker->wake);
+	free(worker);
 }
 
 static void refresh_clock(struct worker *worker)
@@ -274,117 +177,25 @@ static void refresh_clock(struct worker *worker)
 	worker->wall_ms = clock_wall_ms();
 }
 
-static void *run_worker(void *context)
+void worker_enter(struct worker *worker)
 {
-	struct worker *worker = context;
-	struct worker_pool *pool = worker->pool;
-	enum status status = STATUS_OK;
 	current = worker;
-	metric_thread_start();
-	refresh_clock(worker);
-	for (unsigned i = 0; i < pool->hook_count && status == STATUS_OK; i++) {
-		if (pool->hooks[i].start != NULL)
-			status = pool->hooks[i].start(pool->hooks[i].context, worker);
-	}
-	tell_started(worker, status);
+	if (worker != NULL)
+		refresh_clock(worker);
+}
+
+void worker_run(struct worker *worker)
+{
 	while (!worker->is_stopping) {
 		worker->is_stale = true; /* read again by the first who asks after the wait */
 		event_base_loop(worker->loop, worker->later != NULL ? EVLOOP_ONCE | EVLOOP_NONBLOCK : EVLOOP_ONCE);
 		worker_run_later(worker);
 	}
-	run_posted(worker);
-	worker_run_later(worker);
-	for (unsigned i = pool->hook_count; i-- > 0;) { /* the last opened is closed first */
-		if (pool->hooks[i].stop != NULL)
-			pool->hooks[i].stop(pool->hooks[i].context, worker);
-	}
-	run_posted(worker);
-	worker_run_later(worker);
-	current = NULL;
-	return NULL;
 }
 
-enum status worker_pool_start(struct worker_pool *pool)
+void worker_leave(struct worker *worker)
 {
-	atomic_store_explicit(&pool->is_running, true, memory_order_release);
-	unsigned threads = 0;
-	while (threads < pool->count &&
-		   pthread_create(&pool->workers[threads]->thread, NULL, run_worker, pool->workers[threads]) == 0)
-		threads++;
-	enum status status = threads == pool->count ? STATUS_OK : STATUS_UNAVAILABLE;
-	pthread_mutex_lock(&pool->lock);
-	while (pool->started_count < threads)
-		pthread_cond_wait(&pool->started, &pool->lock);
-	pthread_mutex_unlock(&pool->lock);
-	for (unsigned i = 0; i < threads && status == STATUS_OK; i++)
-		status = pool->workers[i]->start_status;
-	if (status != STATUS_OK) {
-		pool->count = threads;
-		worker_pool_stop(pool);
-	}
-	return status;
-}
-
-struct stop_task {
-	struct task task; /* first */
-	struct worker *worker;
-};
-
-static void on_stop(struct task *task)
-{
-	((struct stop_task *)task)->worker->is_stopping = true;
-}
-
-void worker_pool_stop(struct worker_pool *pool)
-{
-	struct stop_task tasks[WORKERS_MAX];
-	if (!atomic_load_explicit(&pool->is_running, memory_order_acquire))
-		return;
-	for (unsigned i = 0; i < pool->count; i++) {
-		tasks[i] = (struct stop_task){.task.run = on_stop, .worker = pool->workers[i]};
-		worker_post(pool->workers[i], &tasks[i].task);
-	}
-	for (unsigned i = 0; i < pool->count; i++)
-		pthread_join(pool->workers[i]->thread, NULL);
-	atomic_store_explicit(&pool->is_running, false, memory_order_release);
-	/* what was posted to a worker after its end, barriers among it, and what that posts */
-	bool is_any = true;
-	for (unsigned round = 0; is_any && round < LAST_ROUNDS; round++) {
-		is_any = false;
-		for (unsigned i = 0; i < pool->count; i++)
-			is_any = run_posted(pool->workers[i]) || is_any;
-	}
-}
-
-void worker_pool_free(struct worker_pool *pool)
-{
-	if (pool == NULL)
-		return;
-	for (unsigned i = 0; i < pool->count; i++) {
-		struct worker *worker = pool->workers[i];
-		if (worker == NULL)
-			continue;
-		if (worker->wake_event != NULL)
-			event_free(worker->wake_event);
-		if (worker->loop != NULL)
-			event_base_free(worker->loop);
-		if (worker->wake >= 0)
-			close(worker->wake);
-		free(worker);
-	}
-	pthread_cond_destroy(&pool->started);
-	pthread_mutex_destroy(&pool->lock);
-	free(pool);
-}
-
-unsigned worker_pool_count(const struct worker_pool *pool)
-{
-	return pool->count;
-}
-
-struct worker *worker_pool_at(struct worker_pool *pool, unsigned index)
-{
-	return pool->workers[index];
+	worker->is_stopping = true;
 }
 
 /* --- the worker's own */

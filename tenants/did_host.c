@@ -7,6 +7,7 @@
 #include "server/answer.h"
 #include "server/base/log.h"
 #include "server/base/map.h"
+#include "server/worker_pool.h"
 #include "tenants/jose/did.h"
 
 struct did_host {

@@ -6,6 +6,7 @@
 
 #include "server/base/map.h"
 #include "server/fetch.h"
+#include "server/worker_pool.h"
 
 enum {
 	ENTRIES_MAX = 1024, /* on each worker */

@@ -235,17 +235,8 @@ static enum status read_entries(const struct json *entries, struct participant *
 	return status;
 }
 
-enum status participant_check_config(const struct json *config, struct buffer *error)
-{
-	struct participant scratch = {0};
-	enum status status = read_entries(json_member(config, "entries"), &scratch, error);
-	participant_drop(&scratch);
-	return status;
-}
-
-/* --- snapshots */
-
-void participant_drop(struct participant *participant)
+/* Frees what it holds, not the struct. */
+static void drop(struct participant *participant)
 {
 	for (size_t i = 0; i < participant->host_count; i++)
 		free(participant->hosts[i]);
@@ -262,11 +253,21 @@ void participant_drop(struct participant *participant)
 	free(participant->config);
 }
 
+enum status participant_check_config(const struct json *config, struct buffer *error)
+{
+	struct participant scratch = {0};
+	enum status status = read_entries(json_member(config, "entries"), &scratch, error);
+	drop(&scratch);
+	return status;
+}
+
+/* --- snapshots */
+
 void participant_free(void *object)
 {
 	if (object == NULL)
 		return;
-	participant_drop(object);
+	drop(object);
 	free(object);
 }
 

@@ -9,7 +9,5 @@
 enum status participant_build(struct text ctx, struct text body, struct text config, struct key *const *keys,
 	size_t key_count, struct participant **participant) MUST_CHECK;
 void participant_free(void *participant);
-/* Frees what it holds, not the struct. */
-void participant_drop(struct participant *participant);
 /* {"entries": {...}}: are the entries this cell reads well-formed? `error` gets one line that names the entry. */
 enum status participant_check_config(const struct json *config, struct buffer *error) MUST_CHECK;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "server/url.h"
+#include "server/worker_pool.h"
 #include "tenants/provider_keys.h"
 #include "tenants/vault/safe_file.h"
 

@@ -7,6 +7,7 @@
 #include "server/base/json.h"
 #include "server/base/log.h"
 #include "server/fetch.h"
+#include "server/worker_pool.h"
 
 enum {
 	BYTES_MAX = 1024 * 1024,

@@ -7,6 +7,7 @@
 
 #include "server/base/log.h"
 #include "server/base/map.h"
+#include "server/worker_pool.h"
 #include "tenants/participant_build.h"
 
 enum { OBSERVERS_MAX = 8, KEYS_MAX = 64 };

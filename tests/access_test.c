@@ -15,6 +15,7 @@
 
 #include "server/answer.h"
 #include "server/base/clock.h"
+#include "server/worker_pool.h"
 #include "tenants/access.h"
 #include "tenants/jose/jws.h"
 

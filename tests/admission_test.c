@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "router/gate.h"
+#include "server/worker_pool.h"
 
 enum { WORKERS = 2, EXCHANGES = 4096 };
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "server/stream.h"
+#include "server/worker_pool.h"
 
 enum { STREAMS = 4, BLOCK = 256 * 1024 };
 

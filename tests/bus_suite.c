@@ -16,6 +16,7 @@
 
 #include "control/bus/bus.h"
 #include "server/base/clock.h"
+#include "server/worker_pool.h"
 
 static struct worker_pool *pool;
 static struct bus *bus;
@@ -115,9 +116,13 @@ static void put(struct job *job)
 	bus_bucket_put(bus, TEXT("things"), text_of(job->id), text_of(job->body), job->expected, on_put, job);
 }
 
+/* As other programs do it. */
 static void purge(struct job *job)
 {
-	bus_bucket_purge(bus, TEXT("things"), text_of(job->id), on_put, job);
+	const struct bus_header headers[] = {{TEXT("KV-Operation"), TEXT("PURGE")}, {TEXT("Nats-Rollup"), TEXT("sub")}};
+	char subject[64];
+	snprintf(subject, sizeof(subject), "$KV.things.%s", job->id);
+	bus_publish(bus, text_of(subject), TEXT_NONE, headers, 2, TEXT(""), on_published, job);
 }
 
 static void on_got(void *context, enum status status, struct text value, uint64_t revision)

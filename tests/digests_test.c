@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "server/worker_pool.h"
 #include "tenants/dp/source/digests.h"
 
 enum { WORKERS = 2, LARGE = 40 * 1024 * 1024 };

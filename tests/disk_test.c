@@ -9,6 +9,7 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 
+#include "server/worker_pool.h"
 #include "tenants/dp/sink/disk.h"
 
 enum { JOBS = 500 };

@@ -21,6 +21,7 @@
 #include "server/inner.h"
 #include "server/known_fields.h"
 #include "server/share.h"
+#include "server/worker_pool.h"
 #include "tenants/dp/dp.h"
 #include "tenants/dp/pull.h"
 #include "tenants/jose/jws.h"

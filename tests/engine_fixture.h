@@ -12,6 +12,7 @@
 #include "server/base/log.h"
 #include "server/connection.h"
 #include "server/stream.h"
+#include "server/worker_pool.h"
 
 struct engine_fixture {
 	struct limits limits; /* change after opening: connections to come use them */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "control/orchestration/executor.h"
+#include "server/worker_pool.h"
 
 enum { TYPES_MAX = 16, PARALLEL = 16 };
 

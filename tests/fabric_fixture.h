@@ -8,6 +8,7 @@
 
 #include "control/state/state.h"
 #include "server/base/clock.h"
+#include "server/worker_pool.h"
 
 struct fabric {
 	char folder[32], file[64];

@@ -1,5 +1,5 @@
 /* A fleet in virtual time: cells with the cell's own rhythm of heartbeats, a network that loses messages, and the
- * fabric's own monitor. Deterministic by its seed. Used by monitor_test.c and bench/fleet.c. */
+ * fabric's own monitor. Deterministic by its seed. For tests of health and bench/fleet.c. */
 #pragma once
 
 #include <stdio.h>

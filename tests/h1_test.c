@@ -8,26 +8,9 @@
 
 #include <stdio.h>
 
-#include "tests/engine_fixture.h"
 #include "tests/handler_fixture.h"
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
-
-static struct engine_fixture fixture;
-static int open_fixture(void **state)
-{
-	static const struct handler handler = {.on_request = on_request};
-	(void)state;
-	fixture_open(&fixture, &handler);
-	return 0;
-}
-
-static int close_fixture(void **state)
-{
-	(void)state;
-	fixture_close(&fixture);
-	return 0;
-}
 
 /* --- the peer */
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/answer.h"
+#include "tests/engine_fixture.h"
 
 static struct exchange *held; /* waits for the test to go on */
 static unsigned opened, closed;
@@ -119,4 +120,24 @@ static void on_request(void *context, struct exchange *exchange)
 		exchange_respond(exchange);
 	} else
 		answer_problem(exchange, 404, TEXT_NONE);
+}
+
+/* --- the engine that has it */
+
+static struct engine_fixture fixture;
+
+static inline int open_fixture(void **state)
+{
+	static const struct handler handler = {.on_request = on_request};
+	(void)state;
+	fixture_open(&fixture, &handler);
+	return 0;
+}
+
+static inline int close_fixture(void **state)
+{
+	(void)state;
+	fixture_turn(&fixture);
+	fixture_close(&fixture);
+	return 0;
 }

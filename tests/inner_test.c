@@ -6,13 +6,10 @@
 
 #include <cmocka.h>
 
-#include "tests/engine_fixture.h"
 #include "tests/handler_fixture.h"
 
 #include "server/inner.h"
 
-static const struct handler handler = {on_request, NULL};
-static struct engine_fixture fixture;
 static unsigned heads, readables, aborts;
 static enum status aborted_why;
 static struct inner *to_close; /* by the next event */
@@ -169,21 +166,6 @@ static void test_close_early(void **state)
 	fixture_turn(&fixture);
 	assert_true(heads == 0 && closed == 1);
 	inner_close(NULL);
-}
-
-static int open_fixture(void **state)
-{
-	(void)state;
-	fixture_open(&fixture, &handler);
-	return 0;
-}
-
-static int close_fixture(void **state)
-{
-	(void)state;
-	fixture_turn(&fixture);
-	fixture_close(&fixture);
-	return 0;
 }
 
 int main(void)

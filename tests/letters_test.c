@@ -9,6 +9,7 @@
 #include "bus_fixture.h"
 #include "control/fabric/letters.h"
 #include "fabric_fixture.h"
+#include "server/worker_pool.h"
 
 struct world {
 	struct fabric fabric;

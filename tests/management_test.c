@@ -15,6 +15,7 @@
 #include "no_provider_keys.h"
 #include "server/answer.h"
 #include "server/base/log.h"
+#include "server/worker_pool.h"
 #include "tenants/cp/management.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

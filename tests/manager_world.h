@@ -21,6 +21,7 @@
 #include "server/base/clock.h"
 #include "server/base/id.h"
 #include "server/base/log.h"
+#include "server/worker_pool.h"
 #include "state_fixture.h"
 
 /* --- the worker: tasks in a list */

@@ -1,4 +1,4 @@
-/* Health: its table, the brakes, and a fleet in virtual time (control.md 2.5, F10, F11, F12, F49). */
+/* Health of a fleet in virtual time: alarms, brakes, verdicts and limits (control.md 2.5, F10, F11, F12, F49). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,119 +16,6 @@ static enum cell_health health_of(const struct fleet *fleet, uint32_t slot)
 {
 	return (enum cell_health)monitor_health(fleet->monitor, slot)->state;
 }
-
-/* --- the table, one cell by hand */
-
-static struct health_view view_at(uint64_t now_ms)
-{
-	return (struct health_view){.rules = &health_usual_rules, .now_ms = now_ms};
-}
-
-static void settle(struct health *health, uint64_t now_ms)
-{
-	const struct health_view view = view_at(now_ms);
-	const char *why;
-	while (health_step(health, &view, &why))
-		;
-}
-
-static void hear(struct health *health, uint64_t now_ms, const struct beat_figures *figures)
-{
-	const struct health_view view = view_at(now_ms);
-	health_hear(health, &view, figures);
-	settle(health, now_ms);
-}
-
-static uint64_t hear_many(struct health *health, uint64_t now_ms, unsigned count, const struct beat_figures *figures)
-{
-	for (unsigned i = 0; i < count; i++, now_ms += 2000)
-		hear(health, now_ms, figures);
-	return now_ms - 2000;
-}
-
-static const struct beat_figures fine = {.ready = {1, 1}, .desired = {1, 1}};
-
-static void three_beats_make_a_new_cell_healthy(void **state)
-{
-	struct health health = {.state = CELL_UNKNOWN};
-	(void)state;
-	hear_many(&health, 1000, 2, &fine);
-	assert_int_equal(health.state, CELL_UNKNOWN);
-	hear(&health, 5100, &fine); /* not counted twice within half an interval */
-	hear(&health, 5150, &fine);
-	assert_int_equal(health.state, CELL_HEALTHY);
-}
-
-static void each_fault_degrades_and_is_left_with_hysteresis(void **state)
-{
-	static const struct {
-		struct beat_figures figures;
-		unsigned beats;
-		enum health_fault fault;
-	} cases[] = {
-		{{.ready = {1, 0}, .desired = {1, 1}}, 1, FAULT_COMPONENT},
-		{{.ready = {4, 49}, .desired = {4, 100}}, 1, FAULT_COMPONENT},
-		{{.ready = {1}, .desired = {1}, .errors_ppm = {0, 20001}}, 1, FAULT_ERRORS},
-		{{.store_state = {[BEAT_DATABASE] = BEAT_STORE_DOWN}}, 1, FAULT_DATABASE},
-		{{.store_us = {[BEAT_DATABASE] = 50001}}, 3, FAULT_DATABASE},
-		{{.store_state = {[BEAT_VAULT] = BEAT_STORE_SEALED}}, 1, FAULT_VAULT},
-		{{.store_state = {[BEAT_VAULT] = BEAT_STORE_STANDBY}}, 1, FAULT_VAULT},
-		{{.cpu = 91}, 31, FAULT_LOAD},
-		{{.state = BEAT_STATE_DEGRADED}, 1, FAULT_SAID},
-	};
-	(void)state;
-	for (size_t i = 0; i < COUNT(cases); i++) {
-		struct health health = {.state = CELL_UNKNOWN};
-		uint64_t now = hear_many(&health, 1000, 5, &fine) + 2000;
-		assert_int_equal(health.state, CELL_HEALTHY);
-		if (cases[i].beats > 1)
-			now = hear_many(&health, now, cases[i].beats - 1, &cases[i].figures) + 2000;
-		assert_int_equal(health.state, CELL_HEALTHY);
-		hear(&health, now, &cases[i].figures);
-		assert_int_equal(health.state, CELL_DEGRADED);
-		assert_int_equal(health.faults, 1u << cases[i].fault);
-		hear_many(&health, now + 2000, 59, &fine);
-		assert_int_equal(health.state, CELL_DEGRADED); /* 118 s */
-		hear(&health, now + 120000, &fine);
-		assert_int_equal(health.state, CELL_HEALTHY);
-	}
-}
-
-static void above_half_of_a_limit_is_not_well_again(void **state)
-{
-	static const struct beat_figures failing = {.errors_ppm = {30000}}, half = {.errors_ppm = {10001}};
-	struct health health = {.state = CELL_UNKNOWN};
-	(void)state;
-	uint64_t now = hear_many(&health, 1000, 5, &fine) + 2000;
-	hear(&health, now, &failing);
-	now = hear_many(&health, now + 2000, 100, &half);
-	assert_int_equal(health.state, CELL_DEGRADED);
-	now = hear_many(&health, now + 2000, 60, &fine);
-	assert_int_equal(health.state, CELL_HEALTHY);
-}
-
-static void a_long_absence_needs_ten_beats_over_twenty_seconds(void **state)
-{
-	struct health health = {.state = CELL_UNREACHABLE};
-	(void)state;
-	uint64_t now = hear_many(&health, 100000, 10, &fine);
-	assert_int_equal(health.state, CELL_UNREACHABLE); /* 18 s */
-	hear(&health, now + 2000, &fine);
-	assert_int_equal(health.state, CELL_HEALTHY);
-}
-
-static void a_gap_begins_the_row_anew(void **state)
-{
-	struct health health = {.state = CELL_SUSPECT};
-	(void)state;
-	uint64_t now = hear_many(&health, 100000, 2, &fine);
-	hear(&health, now + 4800, &fine);
-	assert_int_equal(health.state, CELL_SUSPECT);
-	hear_many(&health, now + 6800, 2, &fine);
-	assert_int_equal(health.state, CELL_HEALTHY);
-}
-
-/* --- the fleet */
 
 /* F1: from the last heartbeat. */
 static void a_killed_cell_is_suspect_within_5_s_and_unreachable_within_12(void **state)
@@ -263,175 +150,6 @@ static void most_of_a_zone_is_a_brake(void **state)
 	fleet_close(&fleet);
 }
 
-/* --- brakes of one cell (control.md 2.5 c, e) */
-
-static void it_is_eligible_when_somebody_else_agrees(void **state)
-{
-	static const struct {
-		const char *what;
-		unsigned replicas;
-		bool are_cells_mute, is_eligible;
-	} cases[] = {
-		{"one replica alone", 0, true, false},
-		{"another cell", 0, false, true},
-		{"another replica", 1, true, true},
-		{"both", 2, false, true},
-	};
-	(void)state;
-	for (size_t i = 0; i < COUNT(cases); i++) {
-		struct fleet fleet;
-		struct doubt_tally tally;
-		assert_true(fleet_open(&fleet, 20, 3, &calm));
-		fleet.replicas = cases[i].replicas;
-		fleet.are_cells_mute = cases[i].are_cells_mute;
-		assert_true(fleet_run(&fleet, 2 * MINUTE));
-		assert_false(monitor_tally(fleet.monitor, 7, fleet.now_ms, &tally));
-		fleet_kill(&fleet, 7);
-		uint64_t killed_ms = fleet.now_ms;
-		assert_true(fleet_run(&fleet, 2 * MINUTE));
-		assert_int_equal(health_of(&fleet, 7), cases[i].is_eligible ? CELL_FAILOVER_ELIGIBLE : CELL_UNREACHABLE);
-		assert_int_equal(monitor_may_fail_over(fleet.monitor, 7, fleet.now_ms), cases[i].is_eligible);
-		assert_int_equal(
-			monitor_cell_brakes(fleet.monitor, 7, fleet.now_ms), cases[i].is_eligible ? 0 : 1u << BRAKE_AGREEMENT);
-		assert_int_equal(monitor_held(fleet.monitor, BRAKE_AGREEMENT), !cases[i].is_eligible);
-		assert_int_equal(monitor_brakes(fleet.monitor, fleet.now_ms), 0); /* it holds this cell alone */
-		assert_true(monitor_tally(fleet.monitor, 7, fleet.now_ms, &tally));
-		assert_int_equal(tally.cells_asked, DOUBT_CELLS);
-		assert_int_equal(tally.cells_silent, cases[i].are_cells_mute ? 0 : DOUBT_CELLS);
-		assert_int_equal(tally.replicas_silent, cases[i].replicas);
-		if (cases[i].is_eligible)
-			assert_in_range(fleet.counts.last_eligible_ms - killed_ms, 28000, 34000);
-		fleet.are_cells_mute = false;
-		assert_true(fleet_run(&fleet, 15000));
-		assert_int_equal(health_of(&fleet, 7), CELL_FAILOVER_ELIGIBLE);
-		assert_int_equal(fleet.counts.eligibles, 1);
-		fleet_close(&fleet);
-	}
-}
-
-/* Neither heartbeats nor its ingress come through to us, and others reach it. */
-static void who_is_reached_by_others_is_isolated(void **state)
-{
-	(void)state;
-	for (unsigned replicas = 0; replicas < 2; replicas++) {
-		struct fleet fleet;
-		assert_true(fleet_open(&fleet, 20, 3, &calm));
-		fleet.replicas = replicas;
-		fleet.are_cells_mute = replicas > 0;
-		assert_true(fleet_run(&fleet, 2 * MINUTE));
-		fleet.cells[7].is_cut = fleet.cells[7].is_far = true;
-		assert_true(fleet_run(&fleet, 10 * MINUTE));
-		assert_int_equal(health_of(&fleet, 7), CELL_ISOLATED);
-		assert_int_equal(fleet.counts.unreachables, 0);
-		fleet_kill(&fleet, 7);
-		assert_true(fleet_run(&fleet, 2 * MINUTE));
-		assert_int_equal(health_of(&fleet, 7), CELL_FAILOVER_ELIGIBLE);
-		fleet_close(&fleet);
-	}
-}
-
-static void questions_are_few(void **state)
-{
-	struct fleet fleet;
-	(void)state;
-	assert_true(fleet_open(&fleet, 1000, 3, &calm));
-	assert_true(fleet_run(&fleet, 2 * MINUTE));
-	assert_int_equal(fleet.questions, 0);
-	fleet_kill(&fleet, 7);
-	assert_true(fleet_run(&fleet, 10 * MINUTE));
-	assert_in_range(fleet.questions, 60, 66); /* three while suspect, then one each 10 s */
-	assert_int_equal(fleet.asked, DOUBT_CELLS * fleet.questions);
-	fleet_revive(&fleet, 7);
-	uint64_t before = fleet.questions;
-	assert_true(fleet_run(&fleet, 2 * MINUTE));
-	assert_true(fleet.questions <= before + 1);
-	assert_int_equal(health_of(&fleet, 7), CELL_HEALTHY);
-	fleet_close(&fleet);
-}
-
-static void one_cell_of_a_group_at_a_time(void **state)
-{
-	static char shared[] = "eu-prod";
-	struct fleet fleet;
-	(void)state;
-	assert_true(fleet_open(&fleet, 20, 3, &calm));
-	for (uint32_t i = 0; i < 3; i++)
-		fleet.cells[i].definition.failover_group = shared;
-	assert_true(fleet_start_fabric(&fleet));
-	assert_true(fleet_run(&fleet, 2 * MINUTE));
-	for (uint32_t i = 0; i < 4; i++)
-		fleet_kill(&fleet, i);
-	for (uint32_t left = 3; left > 0; left--) {
-		uint32_t eligible = UINT32_MAX, count = 0;
-		assert_true(fleet_run(&fleet, 2 * MINUTE));
-		for (uint32_t i = 0; i < 3; i++) {
-			if (monitor_may_fail_over(fleet.monitor, i, fleet.now_ms)) {
-				eligible = i;
-				count++;
-			} else if (fleet.cells[i].record.mode == CELL_READY) {
-				assert_int_equal(health_of(&fleet, i), CELL_UNREACHABLE);
-				assert_int_equal(monitor_cell_brakes(fleet.monitor, i, fleet.now_ms), 1u << BRAKE_GROUP);
-			}
-		}
-		assert_int_equal(count, 1);
-		assert_int_equal(monitor_held(fleet.monitor, BRAKE_GROUP), left - 1);
-		assert_true(monitor_may_fail_over(fleet.monitor, 3, fleet.now_ms)); /* of another group */
-		fleet.cells[eligible].record.mode = CELL_FENCED;                    /* it has been failed over */
-		monitor_update(fleet.monitor, eligible, &fleet.cells[eligible].record, fleet.now_ms);
-	}
-	assert_int_equal(monitor_held(fleet.monitor, BRAKE_GROUP), 0);
-	fleet_close(&fleet);
-}
-
-static void no_more_vpas_than_the_rate_allows(void **state)
-{
-	struct fleet fleet;
-	uint64_t last_ms = 0;
-	(void)state;
-	assert_true(fleet_open(&fleet, 20, 3, &calm));
-	for (uint32_t i = 0; i < 5; i++)
-		fleet.cells[i].vpas = 1500; /* 15 s at 100 a second */
-	assert_true(fleet_run(&fleet, 2 * MINUTE));
-	for (uint32_t i = 0; i < 5; i++)
-		fleet_kill(&fleet, i);
-	for (unsigned seen = 0; seen < 5;) {
-		assert_true(fleet_run(&fleet, 100));
-		assert_true(fleet.now_ms < 1000000 + 10 * MINUTE);
-		if (fleet.counts.eligibles == seen)
-			continue;
-		assert_int_equal(fleet.counts.eligibles, ++seen);
-		if (last_ms != 0)
-			assert_in_range(fleet.now_ms - last_ms, 15000, 15500);
-		last_ms = fleet.now_ms;
-		assert_true(fleet_run(&fleet, 1000)); /* until all are due */
-		if (seen < 5)
-			assert_true(monitor_held(fleet.monitor, BRAKE_RATE) >= 1);
-	}
-	fleet_close(&fleet);
-}
-
-static void who_beats_again_is_not_eligible(void **state)
-{
-	struct fleet fleet;
-	(void)state;
-	assert_true(fleet_open(&fleet, 20, 3, &calm));
-	assert_true(fleet_run(&fleet, 2 * MINUTE));
-	fleet_kill(&fleet, 7);
-	assert_true(fleet_run(&fleet, 2 * MINUTE));
-	assert_true(monitor_may_fail_over(fleet.monitor, 7, fleet.now_ms));
-	fleet_revive(&fleet, 7);
-	assert_true(fleet_run(&fleet, 300));
-	assert_false(monitor_may_fail_over(fleet.monitor, 7, fleet.now_ms));
-	assert_int_equal(health_of(&fleet, 7), CELL_UNREACHABLE);
-	assert_true(fleet_run(&fleet, MINUTE));
-	assert_int_equal(health_of(&fleet, 7), CELL_HEALTHY);
-	assert_true(fleet_start_fabric(&fleet)); /* the next leader takes nobody's word for it */
-	fleet.cells[7].record.health = CELL_FAILOVER_ELIGIBLE;
-	monitor_update(fleet.monitor, 7, &fleet.cells[7].record, fleet.now_ms);
-	assert_false(monitor_may_fail_over(fleet.monitor, 7, fleet.now_ms));
-	fleet_close(&fleet);
-}
-
 /* What a follower says when it is asked. */
 static void what_a_replica_can_say(void **state)
 {
@@ -528,21 +246,6 @@ static void a_cell_cut_from_the_broker_is_isolated(void **state)
 	assert_true(fleet_run(&fleet, MINUTE));
 	assert_int_equal(health_of(&fleet, 3), CELL_HEALTHY);
 	fleet_close(&fleet);
-}
-
-/* F5: heartbeats arrive, answers do not. */
-static void a_cell_whose_lease_has_ended_does_not_serve(void **state)
-{
-	static const struct beat_figures fenced = {.state = BEAT_STATE_FENCED};
-	struct health health = {.state = CELL_UNKNOWN};
-	(void)state;
-	uint64_t now = hear_many(&health, 1000, 5, &fine);
-	now = hear_many(&health, now + 2000, 30, &fenced);
-	assert_int_equal(health.state, CELL_ISOLATED);
-	now = hear_many(&health, now + 2000, 10, &fine);
-	assert_int_equal(health.state, CELL_ISOLATED);
-	hear(&health, now + 2000, &fine);
-	assert_int_equal(health.state, CELL_HEALTHY);
 }
 
 /* F6: the next leader takes everybody as just heard. */
@@ -656,82 +359,26 @@ static void the_memory_of_a_cell(void **state)
 	assert_in_range(monitor_bytes_per_cell(), 1, 256);
 }
 
-/* --- the cell's rhythm */
-
-/* F52: boot time went on while the machine slept. */
-static void a_lease_ends_during_sleep(void **state)
-{
-	struct pulse pulse;
-	(void)state;
-	pulse_start(&pulse, 2000, 10000, 1000, 50000, 50100);
-	assert_true(pulse_beats(&pulse, 50100, 0));
-	assert_true(pulse_answered(&pulse, 1, 10000));
-	assert_false(pulse_has_lapsed(&pulse, 50100 + 8994));
-	assert_true(pulse_has_lapsed(&pulse, 50100 + 8995)); /* 10 s less 500 ppm, less the margin */
-	assert_true(pulse_beats(&pulse, 950100, 0));
-	assert_true(pulse_has_lapsed(&pulse, 950100));
-	assert_false(pulse_answered(&pulse, 1, 10000)); /* of before */
-	assert_true(pulse_answered(&pulse, 2, 10000));
-	assert_false(pulse_has_lapsed(&pulse, 950200));
-}
-
-static void an_unanswered_beat_is_repeated_with_its_number(void **state)
-{
-	struct pulse pulse;
-	unsigned sent = 0;
-	(void)state;
-	pulse_start(&pulse, 2000, 10000, 1000, 0, 0);
-	for (uint64_t now = 0; now < 1800; now++) {
-		if (pulse_beats(&pulse, now, 0)) {
-			assert_int_equal(pulse.number, 1);
-			sent++;
-		}
-	}
-	assert_int_equal(sent, 6); /* 0, 300, ... 1,500 */
-	assert_int_equal(pulse_due_ms(&pulse), 1800);
-	assert_true(pulse_beats(&pulse, 1800, 400));
-	assert_int_equal(pulse.number, 2);
-	assert_true(pulse_answered(&pulse, 2, 10000));
-	assert_int_equal(pulse_due_ms(&pulse), 1800 + 2200);
-	assert_false(pulse_beats(&pulse, 2200, 0));
-	/* a repeated answer moves no lease: it counts from the first sending */
-	assert_int_equal(pulse.lease_ms, 1800 + 8995);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(three_beats_make_a_new_cell_healthy),
-		cmocka_unit_test(each_fault_degrades_and_is_left_with_hysteresis),
-		cmocka_unit_test(above_half_of_a_limit_is_not_well_again),
-		cmocka_unit_test(a_long_absence_needs_ten_beats_over_twenty_seconds),
-		cmocka_unit_test(a_gap_begins_the_row_anew),
 		cmocka_unit_test(a_killed_cell_is_suspect_within_5_s_and_unreachable_within_12),
 		cmocka_unit_test(a_short_pause_is_no_alarm),
 		cmocka_unit_test(a_long_pause_is_seen),
 		cmocka_unit_test(half_of_the_cells_at_once_is_a_brake),
 		cmocka_unit_test(most_of_a_zone_is_a_brake),
 		cmocka_unit_test(what_others_know_is_a_brake),
-		cmocka_unit_test(it_is_eligible_when_somebody_else_agrees),
-		cmocka_unit_test(who_is_reached_by_others_is_isolated),
-		cmocka_unit_test(questions_are_few),
-		cmocka_unit_test(one_cell_of_a_group_at_a_time),
-		cmocka_unit_test(no_more_vpas_than_the_rate_allows),
-		cmocka_unit_test(who_beats_again_is_not_eligible),
 		cmocka_unit_test(what_a_replica_can_say),
 		cmocka_unit_test(up_and_down_each_8_s_is_flapping),
 		cmocka_unit_test(a_fabric_that_slept_blames_itself),
 		cmocka_unit_test(a_fabric_that_cannot_hear_blames_itself),
 		cmocka_unit_test(a_cell_cut_from_the_broker_is_isolated),
-		cmocka_unit_test(a_cell_whose_lease_has_ended_does_not_serve),
 		cmocka_unit_test(a_new_leader_has_grace),
 		cmocka_unit_test(a_follower_keeps_the_books_and_moves_nothing),
 		cmocka_unit_test(an_edge_cell_may_be_silent_for_days),
 		cmocka_unit_test(who_may_beat),
 		cmocka_unit_test(a_flood_is_cut_for_its_cell_alone),
 		cmocka_unit_test(the_memory_of_a_cell),
-		cmocka_unit_test(a_lease_ends_during_sleep),
-		cmocka_unit_test(an_unanswered_beat_is_repeated_with_its_number),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 
 #include "control/fabric/cells.h"
 #include "control/fabric/place/placer_private.h"
+#include "server/worker_pool.h"
 #include "tests/fabric_fixture.h"
 
 enum { REQUESTS_MAX = 4 };

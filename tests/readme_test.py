@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Every function, struct and file that README.md names exists, and every test that tests/README.md names."""
+"""Every function, struct, file and setting that README.md names exists, and every test that tests/README.md names."""
 import pathlib
 import re
 import subprocess
@@ -15,6 +15,10 @@ for name in sorted(set(re.findall(r"`(?:struct )?([a-z]+(?:_[a-z0-9]+)+)`", read
 for name in sorted(set(re.findall(r"`((?:server|tenants|router|control|tests|config|docker|bench)/[A-Za-z0-9_./*-]*)`", readme))):
     if not list(root.glob(name.rstrip("/"))):
         wrong.append(f"README.md names the file {name}, which does not exist")
+for section in set(re.findall(r'program_section\([^,]+, "(\w+)"', sources)):
+    for name in sorted(set(re.findall(rf"`{section}\.([a-z_]+)`", readme))):
+        if not re.search(rf"\b{name}\b", sources):
+            wrong.append(f"README.md names the setting {section}.{name}, which is not there")
 tests = {str(path.relative_to(root / "tests")): path.read_text() for path in (root / "tests").rglob("*") if path.suffix in (".c", ".py")}
 for line in (root / "tests/README.md").read_text().splitlines():
     files = []

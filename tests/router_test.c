@@ -14,6 +14,7 @@
 #include "server/answer.h"
 #include "server/base/log.h"
 #include "server/share.h"
+#include "server/worker_pool.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "server/share.h"
+#include "server/worker_pool.h"
 
 enum { FRAME = 16384, QUANTUM = 64 * 1024, QUANTUM_MOST = QUANTUM + FRAME, ALONE = 8 * QUANTUM, STREAMS_MOST = 16 };
 enum { CALM = 1024 }; /* rounds after which who is alone has larger ones */

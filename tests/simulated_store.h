@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "control/state/state.h"
+#include "server/worker_pool.h"
 
 enum { SIMULATED_WATCHERS = 8, SIMULATED_PROCESSES = 6, SIMULATED_BUCKETS = 1 << 14, SIMULATED_BATCH = 64 };
 

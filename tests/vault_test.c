@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "server/worker_pool.h"
 #include "tenants/vault/safe_file.h"
 #include "tenants/vault/vault.h"
 

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 #include "server/base/clock.h"
-#include "server/worker.h"
+#include "server/worker_pool.h"
 
 enum { WORKERS = 3, POSTERS = 3, TASKS = 3000, BARRIERS = 200 };
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "server/client.h"
+#include "server/worker_pool.h"
 
 enum { SCRATCH = 256 * 1024, PAUSE_MS = 10 };
 

@@ -8,6 +8,7 @@
 #include "bench/cellbench/report.h"
 #include "server/base/log.h"
 #include "server/client.h"
+#include "server/worker_pool.h"
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
 

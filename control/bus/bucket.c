@@ -268,31 +268,19 @@ static void on_put(void *context, enum status status, uint64_t sequence, bool is
 	put.done(put.context, status, sequence);
 }
 
-static void bucket_write(struct bus *bus, struct text bucket, struct text key, const struct bus_header *headers,
-	size_t count, struct text value, void (*done)(void *context, enum status status, uint64_t revision), void *context)
-{
-	struct bucket_put *put = malloc(sizeof(*put));
-	struct buffer subject = {0};
-	buffer_printf(&subject, "$KV.%.*s.%.*s", TEXT_ARGUMENTS(bucket), TEXT_ARGUMENTS(key));
-	if (put == NULL || subject.failed)
-		abort();
-	*put = (struct bucket_put){done, context};
-	bus_publish(bus, buffer_text(&subject), TEXT_NONE, headers, count, value, on_put, put);
-	buffer_free(&subject);
-}
-
 void bus_bucket_put(struct bus *bus, struct text bucket, struct text key, struct text value, int64_t expected,
 	void (*done)(void *context, enum status status, uint64_t revision), void *context)
 {
 	char number[24];
 	int length = snprintf(number, sizeof(number), "%" PRId64, expected);
 	const struct bus_header expectation = {TEXT("Nats-Expected-Last-Subject-Sequence"), {number, (size_t)length}};
-	bucket_write(bus, bucket, key, &expectation, expected == BUS_REVISION_ANY ? 0 : 1, value, done, context);
-}
-
-void bus_bucket_purge(struct bus *bus, struct text bucket, struct text key,
-	void (*done)(void *context, enum status status, uint64_t revision), void *context)
-{
-	const struct bus_header headers[] = {{TEXT("KV-Operation"), TEXT("PURGE")}, {TEXT("Nats-Rollup"), TEXT("sub")}};
-	bucket_write(bus, bucket, key, headers, 2, TEXT(""), done, context);
+	struct bucket_put *put = malloc(sizeof(*put));
+	struct buffer subject = {0};
+	buffer_printf(&subject, "$KV.%.*s.%.*s", TEXT_ARGUMENTS(bucket), TEXT_ARGUMENTS(key));
+	if (put == NULL || subject.failed)
+		abort();
+	*put = (struct bucket_put){done, context};
+	bus_publish(
+		bus, buffer_text(&subject), TEXT_NONE, &expectation, expected == BUS_REVISION_ANY ? 0 : 1, value, on_put, put);
+	buffer_free(&subject);
 }

@@ -8,6 +8,7 @@
 #include "server/base/clock.h"
 #include "server/base/id.h"
 #include "server/base/log.h"
+#include "server/worker_pool.h"
 
 enum {
 	TICK_MS = 50,
@@ -19,7 +20,6 @@ struct bus_subscription {
 	struct bus *bus;
 	struct bus_subscription *next;
 	uint32_t number;
-	bool is_closed;
 	void (*on_message)(void *context, const struct bus_message *message);
 	void *context;
 };
@@ -48,11 +48,6 @@ struct bus {
 	struct bus_consumer *consumers;
 	struct bus_direct *directs;
 };
-
-struct worker *bus_worker(struct bus *bus)
-{
-	return bus->worker;
-}
 
 struct bus_consumer **bus_consumers(struct bus *bus)
 {

@@ -64,7 +64,6 @@ struct bus_message {
 struct text bus_message_header(const struct bus_message *message, struct text name);
 
 /* --- core */
-enum { BUS_BODY_MAX = 1024 * 1024 };
 /* At most once. False: too many wait. */
 bool bus_send(struct bus *bus, struct text subject, const struct bus_header *headers, size_t count, struct text body);
 /* `done` once: OK with the answer, TIMEOUT, UNAVAILABLE (no responder, no broker), CLOSED: message NULL. */
@@ -135,6 +134,4 @@ void bus_bucket_get(struct bus *bus, struct text bucket, struct text key,
 enum { BUS_REVISION_ANY = -1 };
 /* expected: 0 = must not exist, a revision, or ANY. CONFLICT: it is another (10071). */
 void bus_bucket_put(struct bus *bus, struct text bucket, struct text key, struct text value, int64_t expected,
-	void (*done)(void *context, enum status status, uint64_t revision), void *context);
-void bus_bucket_purge(struct bus *bus, struct text bucket, struct text key,
 	void (*done)(void *context, enum status status, uint64_t revision), void *context);

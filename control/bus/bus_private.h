@@ -8,7 +8,6 @@
 
 enum { SUBJECT_MAX = 512 };
 
-struct worker *bus_worker(struct bus *bus);
 struct bus_consumer **bus_consumers(struct bus *bus);
 struct bus_direct **bus_directs(struct bus *bus);
 /* Appends "<inbox>.<kind>.<number>": a reply subject of this bus alone. */

@@ -6,6 +6,7 @@
 
 #include "control/cell/membership_private.h"
 #include "server/base/log.h"
+#include "server/worker_pool.h"
 #include "tenants/vault/safe_file.h"
 
 enum { DEFINITION_MAX = 64 * 1024 };

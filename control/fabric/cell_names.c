@@ -83,15 +83,6 @@ void cell_names_free(struct cell_names *names)
 	free(names);
 }
 
-static bool make_key(struct text name, char key[DIGEST_HEX + 1])
-{
-	uint8_t digest[DIGEST_BYTES];
-	if (digest_of(name, digest) != STATUS_OK)
-		return false;
-	digest_hex(digest, key);
-	return true;
-}
-
 bool cell_name_take(struct cell_names *names, struct transaction *transaction, struct text name, struct text id,
 	bool (*is_gone)(const void *context, struct text id), const void *context)
 {
@@ -99,7 +90,7 @@ bool cell_name_take(struct cell_names *names, struct transaction *transaction, s
 	struct buffer body = {0};
 	if (name.length == 0)
 		return true;
-	if (!make_key(name, key))
+	if (digest_hex_of(name, key) != STATUS_OK)
 		return false;
 	const struct cell_name *known = find(names, text_of(key));
 	bool is_left = known != NULL && is_gone(context, text_of(known->cell));
@@ -119,7 +110,7 @@ bool cell_name_give(struct cell_names *names, struct transaction *transaction, s
 	char key[DIGEST_HEX + 1];
 	if (name.length == 0)
 		return true;
-	if (!make_key(name, key))
+	if (digest_hex_of(name, key) != STATUS_OK)
 		return false;
 	const struct cell_name *known = find(names, text_of(key));
 	if (known == NULL || !text_equals(text_of(known->cell), id))

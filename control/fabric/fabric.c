@@ -15,6 +15,7 @@
 #include "control/fabric/queues.h"
 #include "server/base/log.h"
 #include "server/base/metric.h"
+#include "server/worker_pool.h"
 
 #define FABRIC(name, kind_, ...)                                                                                       \
 	{                                                                                                                  \

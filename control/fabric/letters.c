@@ -1,34 +1,18 @@
 /* Letters: one lane a subject, one letter of it under way at a time, so that order needs no more than that. */
-#include "control/fabric/letters.h"
+#include "control/fabric/letters_private.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 
-#include "server/base/id.h"
 #include "server/base/json.h"
 #include "server/base/log.h"
 #include "server/base/map.h"
 
 enum { PAUSE_MS = 100, PAUSE_MAX_MS = 10000, ADOPT_MS = 5000, TICK_MS = 1000 };
 
-struct letter {
-	struct letter *next; /* in its lane, or among those of others or those sent */
-	struct json *body;   /* of the record */
-	struct lane *lane;   /* NULL: not ours to send (yet), or sent already */
-	bool is_gone;        /* the record has been deleted */
-	bool is_under_way;   /* the bus or the store has it */
-	uint64_t since_ms;   /* another's: when it was first seen here */
-	char id[];
-};
-
-struct queue {
-	struct letter *first, **last;
-};
-
 struct lane {
 	struct lane *next;
 	struct letters *letters;
-	struct queue queue;
+	struct letter_queue queue;
 	struct timer *timer;
 	uint64_t pause_ms; /* 0: the last one went well */
 	enum status status;
@@ -40,84 +24,12 @@ struct letters {
 	struct bus *bus;
 	struct map *by_id;
 	struct lane *lanes; /* a handful: one for each subject */
-	struct queue others, sent;
+	struct letter_queue others, sent;
 	struct timer *tick;
 	struct task start;
 	bool is_running; /* the worker has begun: what comes now is news */
 	bool is_held;
 };
-
-/* --- who we are */
-
-static char sender[ID_LENGTH + 1];
-static pthread_once_t sender_once = PTHREAD_ONCE_INIT;
-
-static void sender_make(void)
-{
-	id_random(sender);
-}
-
-static void print_trace(struct buffer *record, const struct trace *trace)
-{
-	struct json *object = trace == NULL ? NULL : trace_json(trace);
-	if (object == NULL)
-		return; /* at worst out of memory: the letter matters more */
-	buffer_append(record, TEXT(",\"trace\":"));
-	json_print(object, record);
-	json_free(object);
-}
-
-bool letters_add(struct transaction *transaction, struct text id, struct text subject, struct text body)
-{
-	return letters_add_traced(transaction, id, subject, body, NULL);
-}
-
-bool letters_add_traced(
-	struct transaction *transaction, struct text id, struct text subject, struct text body, const struct trace *trace)
-{
-	pthread_once(&sender_once, sender_make);
-	struct buffer record = {0};
-	buffer_append(&record, TEXT("{\"subject\":"));
-	buffer_append_json(&record, subject);
-	buffer_append(&record, TEXT(",\"by\":"));
-	buffer_append_json(&record, text_of(sender));
-	buffer_append(&record, TEXT(",\"body\":"));
-	buffer_append_json(&record, body);
-	print_trace(&record, trace);
-	buffer_append_byte(&record, '}');
-	bool is_added = !record.failed && state_put(transaction, RECORD_LETTER, id, buffer_text(&record), REVISION_ABSENT);
-	buffer_free(&record);
-	return is_added;
-}
-
-/* --- queues */
-
-static void queue_add(struct queue *queue, struct letter *letter)
-{
-	if (queue->first == NULL)
-		queue->last = &queue->first;
-	letter->next = NULL;
-	*queue->last = letter;
-	queue->last = &letter->next;
-}
-
-static void queue_remove(struct queue *queue, struct letter *letter)
-{
-	struct letter **at = &queue->first;
-	while (*at != NULL && *at != letter)
-		at = &(*at)->next;
-	if (*at == NULL)
-		return;
-	*at = letter->next;
-	if (letter->next == NULL)
-		queue->last = at;
-}
-
-static void letter_free(struct letter *letter)
-{
-	json_free(letter->body);
-	free(letter);
-}
 
 /* --- sending */
 
@@ -158,10 +70,10 @@ static void letter_gone(struct letters *letters, struct text id)
 	letter->is_gone = true;
 	if (letter->is_under_way && letter->lane != NULL)
 		return; /* it keeps its place in the lane until the bus has answered */
-	queue_remove(letter->lane != NULL ? &letter->lane->queue : &letters->others, letter);
-	queue_remove(&letters->sent, letter);
+	letter_queue_remove(letter->lane != NULL ? &letter->lane->queue : &letters->others, letter);
+	letter_queue_remove(&letters->sent, letter);
 	if (!letter->is_under_way)
-		letter_free(letter);
+		letter_discard(letter);
 }
 
 static void on_deleted(void *context, enum status status, int64_t revision)
@@ -171,7 +83,7 @@ static void on_deleted(void *context, enum status status, int64_t revision)
 	struct letter *letter = errand_end(errand);
 	(void)revision;
 	if (letter->is_gone)
-		letter_free(letter);
+		letter_discard(letter);
 	else if (status == STATUS_NOT_FOUND)
 		letter_gone(letters, text_of(letter->id));
 	else if (status != STATUS_OK) /* it is tried again at the next tick */
@@ -216,14 +128,14 @@ static void on_published(void *context, enum status status, uint64_t sequence, b
 		lane_pause(lane, status);
 		return;
 	}
-	queue_remove(&lane->queue, letter);
+	letter_queue_remove(&lane->queue, letter);
 	letter->lane = NULL;
 	lane->pause_ms = 0;
 	lane->status = STATUS_OK;
 	if (letter->is_gone) {
-		letter_free(letter);
+		letter_discard(letter);
 	} else {
-		queue_add(&letters->sent, letter);
+		letter_queue_add(&letters->sent, letter);
 		letter_delete(letters, letter);
 	}
 	lane_send(lane);
@@ -279,25 +191,11 @@ static bool letter_take(struct letters *letters, struct letter *letter)
 	letter->lane = lane_of(letters, json_member_text(letter->body, "subject"));
 	if (letter->lane == NULL)
 		return false;
-	queue_add(&letter->lane->queue, letter);
+	letter_queue_add(&letter->lane->queue, letter);
 	return true;
 }
 
 /* --- records */
-
-static struct letter *letter_read(const struct record *record)
-{
-	struct letter *letter = calloc(1, sizeof(*letter) + record->id.length + 1);
-	if (letter == NULL)
-		return NULL;
-	memcpy(letter->id, record->id.bytes, record->id.length);
-	if (json_parse(record->body, NULL, &letter->body) == STATUS_OK &&
-		json_member_text(letter->body, "subject").length > 0 && json_member_text(letter->body, "body").bytes != NULL)
-		return letter;
-	LOG(ERROR, "letter.unreadable", log_text("letter", record->id));
-	letter_free(letter);
-	return NULL;
-}
 
 static void on_record(void *context, const struct record *record)
 {
@@ -313,15 +211,15 @@ static void on_record(void *context, const struct record *record)
 		return;
 	if (map_load(letters->by_id, record->id, letter) != STATUS_OK) {
 		LOG(ERROR, "letter.unreadable", log_text("letter", record->id), log_text("why", TEXT("out of memory")));
-		letter_free(letter);
+		letter_discard(letter);
 		return;
 	}
-	bool is_own = text_equals(json_member_text(letter->body, "by"), text_of(sender));
+	bool is_own = letter_is_own(letter);
 	/* Those that were there before us: their writer may be ourselves, before a restart. */
 	if ((is_own || !letters->is_running) && letter_take(letters, letter))
 		return;
 	letter->since_ms = letters->is_running ? worker_now_ms(state_worker(letters->state)) : 0;
-	queue_add(&letters->others, letter);
+	letter_queue_add(&letters->others, letter);
 }
 
 static void send_all(struct letters *letters)
@@ -349,9 +247,9 @@ static void on_tick(void *context)
 		next = letter->next;
 		if (now - letter->since_ms < ADOPT_MS)
 			continue;
-		queue_remove(&letters->others, letter);
+		letter_queue_remove(&letters->others, letter);
 		if (!letter_take(letters, letter))
-			queue_add(&letters->others, letter);
+			letter_queue_add(&letters->others, letter);
 		if (letter->lane == NULL)
 			break;
 	}
@@ -392,7 +290,6 @@ enum status letters_open(struct state *state, struct bus *bus, struct letters **
 	struct letters *made = calloc(1, sizeof(*made));
 	if (made == NULL)
 		return STATUS_NO_MEMORY;
-	pthread_once(&sender_once, sender_make);
 	made->state = state;
 	made->bus = bus;
 	made->start.run = on_start;
@@ -414,7 +311,7 @@ enum status letters_open(struct state *state, struct bus *bus, struct letters **
 static bool free_one(void *context, struct text key, void *value)
 {
 	(void)context, (void)key;
-	letter_free(value);
+	letter_discard(value);
 	return true;
 }
 

@@ -141,9 +141,8 @@ static const struct rest_endpoint *find_endpoint(const struct rest *rest, struct
 
 static void refuse_path(struct exchange *exchange, const struct buffer *allow)
 {
-	struct text methods = allow->length == 0 ? TEXT_NONE : exchange_copy(exchange, buffer_text(allow));
-	if (methods.bytes != NULL)
-		exchange_add_header(exchange, TEXT("allow"), methods);
+	if (allow->length > 0)
+		exchange_add_header_copy(exchange, TEXT("allow"), buffer_text(allow));
 	rest_say(
 		exchange, allow->length == 0 ? 404 : 405, allow->length == 0 ? TEXT("Not found") : TEXT("Method not allowed"));
 }

@@ -111,10 +111,7 @@ void rest_refuse_with(struct rest_call *call, int status, const char *message)
 
 bool rest_add_header(struct rest_call *call, const char *name, struct text value)
 {
-	if (!is_open(call))
-		return false;
-	struct text copy = exchange_copy(call->exchange, value);
-	return copy.bytes != NULL && exchange_add_header(call->exchange, text_of(name), copy);
+	return is_open(call) && exchange_add_header_copy(call->exchange, text_of(name), value);
 }
 
 void rest_refuse(struct rest_call *call, enum status status, const char *why)

@@ -14,14 +14,13 @@ enum {
 
 /* --- life of a run */
 
-void activity_free(struct activity *activity)
+static void activity_free(struct activity *activity)
 {
 	json_free(activity->message.root);
 	orchestration_free(&activity->orchestration);
 	timer_free(activity->timer);
 	timer_free(activity->beat);
 	json_free(activity->values);
-	json_free(activity->removed);
 	json_free(activity->outputs);
 	buffer_free(&activity->copy);
 	free(activity->reply);
@@ -346,11 +345,10 @@ struct activity *activity_new(struct executor *executor, const struct bus_messag
 	activity->beat = timer_new(executor->worker, on_beat, activity);
 	activity->values = json_object_new();
 	activity->outputs = json_object_new();
-	activity->removed = json_array_new();
 	if (bus_delivery_parse(message->reply, &activity->delivery) != STATUS_OK)
 		activity->delivery.deliveries = 1;
 	if (activity->timer != NULL && activity->beat != NULL && activity->values != NULL && activity->outputs != NULL &&
-		activity->removed != NULL && copy_message(activity, message))
+		copy_message(activity, message))
 		return activity;
 	activity_free(activity);
 	return NULL;

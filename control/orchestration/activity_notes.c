@@ -89,8 +89,8 @@ bool activity_note_begin(struct activity *activity)
 
 static bool merge(struct activity *activity)
 {
-	return orchestration_merge(&activity->orchestration, activity->message.id,
-		&(struct activity_result){activity->values, activity->outputs, activity->removed});
+	return orchestration_merge(
+		&activity->orchestration, activity->message.id, &(struct activity_result){activity->values, activity->outputs});
 }
 
 bool activity_note_end(struct activity *activity)

@@ -186,11 +186,6 @@ const struct json *activity_value(const struct activity *activity, const char *n
 	return own != NULL ? own : orchestration_value(&activity->orchestration, name);
 }
 
-const struct json *activity_vpa_properties(const struct activity *activity, struct text vpa_type)
-{
-	return orchestration_vpa_properties(&activity->orchestration, vpa_type);
-}
-
 static bool set(struct json *object, const char *name, struct json *value)
 {
 	bool is_set = json_set(object, name, value);
@@ -204,19 +199,7 @@ bool activity_set_value(struct activity *activity, const char *name, struct json
 	return set(activity->values, name, value);
 }
 
-bool activity_remove_value(struct activity *activity, const char *name)
-{
-	json_remove(activity->values, name);
-	orchestration_remove_value(&activity->orchestration, name);
-	return json_add_text(activity->removed, NULL, text_of(name));
-}
-
 bool activity_set_output(struct activity *activity, const char *name, struct json *value)
 {
 	return set(activity->outputs, name, value);
-}
-
-void **activity_state(struct activity *activity)
-{
-	return &activity->state;
 }

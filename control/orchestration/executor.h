@@ -65,14 +65,10 @@ unsigned activity_attempt(const struct activity *activity); /* 1, 2, ... */
 /* Of the shared data, with what this run has set; NULL: none. Borrowed until the worker returns to its loop: copy what
  * is needed longer. */
 const struct json *activity_value(const struct activity *activity, const char *name);
-const struct json *activity_vpa_properties(const struct activity *activity, struct text vpa_type);
 /* False: out of memory. The value is taken over in any case. */
 bool activity_set_value(struct activity *activity, const char *name, struct json *value);
-bool activity_remove_value(struct activity *activity, const char *name);
 /* Returned to the tenant manager at the end, as a member of cfm.vpa.state. */
 bool activity_set_output(struct activity *activity, const char *name, struct json *value);
-/* The processor's own; NULL at first. Freed by the processor. */
-void **activity_state(struct activity *activity);
 /* delay_ms: for SCHEDULE, and for RETRY when the processor knows better (0: it does not). detail: why, for RETRY and
  * FATAL; copied. */
 void activity_finish(struct activity *activity, enum activity_outcome outcome, uint64_t delay_ms, const char *detail);

@@ -22,8 +22,7 @@ struct activity {
 	bool is_busy; /* the bus works for it: an answer will come */
 	struct timer *timer, *beat;
 
-	struct json *values, *removed, *outputs;
-	void *state;
+	struct json *values, *outputs;
 	bool is_running, is_late, is_ended; /* with the processor; beyond its time; to be freed when nothing is awaited */
 	enum activity_outcome outcome;
 	uint64_t delay_ms, began_ms;
@@ -52,7 +51,6 @@ void executor_leave(struct executor *executor);
 
 /* A run of this message, not yet one of the executor's; NULL: out of memory. */
 struct activity *activity_new(struct executor *executor, const struct bus_message *message);
-void activity_free(struct activity *activity);
 /* The run is over: freed when nobody will call it back. */
 void activity_end(struct activity *activity);
 void activity_answer(struct activity *activity, enum bus_verdict verdict, uint64_t delay_ms);

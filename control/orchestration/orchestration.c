@@ -197,14 +197,6 @@ const struct json *orchestration_output(const struct orchestration *orchestratio
 	return json_member(orchestration->root, "outputData");
 }
 
-const struct json *orchestration_vpa_properties(const struct orchestration *orchestration, struct text vpa_type)
-{
-	const struct json *vpa = json_first(orchestration_value(orchestration, "cfm.vpa.data"));
-	while (vpa != NULL && !text_equals(json_member_text(vpa, "vpaType"), vpa_type))
-		vpa = json_next(vpa);
-	return json_member(vpa, "properties");
-}
-
 /* --- changes */
 
 static bool set_integer(struct json *object, const char *name, int64_t value)
@@ -314,7 +306,7 @@ static bool note_result(struct json *note, const struct activity_result *result)
 	const struct {
 		const char *name;
 		const struct json *given;
-	} parts[] = {{"values", result->values}, {"outputs", result->outputs}, {"removed", result->removed}};
+	} parts[] = {{"values", result->values}, {"outputs", result->outputs}};
 	bool is_noted = note != NULL;
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && is_noted; i++) {
 		if (json_count(parts[i].given) > 0)
@@ -326,13 +318,6 @@ static bool note_result(struct json *note, const struct activity_result *result)
 static bool apply_note(struct orchestration *orchestration, struct text activity_id)
 {
 	const struct json *note = orchestration_note(orchestration, activity_id);
-	for (const struct json *name = json_first(json_member(note, "removed")); name != NULL; name = json_next(name)) {
-		char *removed = text_copy(json_text(name));
-		if (removed == NULL)
-			return false;
-		orchestration_remove_value(orchestration, removed);
-		free(removed);
-	}
 	return copy_members(data(orchestration), json_member(note, "values")) &&
 		   copy_members(own(orchestration_output(orchestration)), json_member(note, "outputs"));
 }

@@ -48,8 +48,6 @@ bool orchestration_is_completed(const struct orchestration *orchestration, struc
 /* --- data; NULL: there is none */
 const struct json *orchestration_value(const struct orchestration *orchestration, const char *name);
 const struct json *orchestration_output(const struct orchestration *orchestration);
-/* The properties of the first VPA of this type in cfm.vpa.data. */
-const struct json *orchestration_vpa_properties(const struct orchestration *orchestration, struct text vpa_type);
 
 /* --- changes; false: out of memory */
 bool orchestration_set_state(struct orchestration *orchestration, enum orchestration_state state, int64_t wall_ms);
@@ -60,7 +58,7 @@ void orchestration_remove_value(struct orchestration *orchestration, const char 
 /* --- our notes on an activity, kept in the shared data as "celld.activity.<id>" (the existing agents do not look at
  * it):
  * {"first": ms of its first run, "failures": in a row, "error": the last one's text, "failed", "skipped": true,
- * "values", "removed", "outputs": what it gave} */
+ * "values", "outputs": what it gave} */
 const struct json *orchestration_note(const struct orchestration *orchestration, struct text activity_id);
 struct json *orchestration_note_write(struct orchestration *orchestration, struct text activity_id);
 /* The counter of the existing executors, "activity.<id>.attempt". */
@@ -70,7 +68,6 @@ bool orchestration_set_attempt(struct orchestration *orchestration, struct text 
 /* What an activity gave. */
 struct activity_result {
 	const struct json *values, *outputs; /* objects, or NULL */
-	const struct json *removed;          /* texts: values that are to go */
 };
 /* Notes the activity's result, then gives the shared data what the activities of its step have noted, in their order:
  * so what one writes over another does not depend on who was first. */

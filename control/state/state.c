@@ -1,5 +1,6 @@
 /* Records of the store become turns of one worker. */
 #include "control/state/state.h"
+#include "server/worker_pool.h"
 
 #include <pthread.h>
 #include <stdlib.h>

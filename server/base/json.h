@@ -12,12 +12,10 @@ struct json; /* a node of a parsed or built tree; borrowed from its root */
 struct json_limits {
 	size_t bytes, depth, nodes;
 };
-/* 1 MiB, depth 32, 50,000 nodes */
-extern const struct json_limits json_default_limits;
 
 /* The scan alone: what fuzzers and hot paths use. On failure *offset (may be NULL) is the offending byte. */
 enum status json_check(struct text text, const struct json_limits *limits, size_t *offset) MUST_CHECK;
-/* Scan, then tree. Owned by the caller: json_free. limits NULL = the default. */
+/* Scan, then tree. Owned by the caller: json_free. limits NULL: 1 MiB, depth 32, 50,000 nodes. */
 enum status json_parse(struct text text, const struct json_limits *limits, struct json **root) MUST_CHECK;
 void json_free(struct json *root);
 

@@ -12,7 +12,7 @@
 #define EXACT_INTEGER 9007199254740992u /* 2^53 */
 #define FIRST_SLOTS 256
 
-const struct json_limits json_default_limits = {.bytes = (size_t)1 << 20, .depth = 32, .nodes = 50000};
+static const struct json_limits default_limits = {.bytes = (size_t)1 << 20, .depth = 32, .nodes = 50000};
 
 /* The keys of all objects seen, as keyed 64-bit hashes of (object, decoded key): two different keys meet with a chance
  * below 2^-32 in the largest document, and then the document is refused; a peer cannot aim for it. 0 is an empty slot.
@@ -351,7 +351,7 @@ enum status json_check(struct text text, const struct json_limits *limits, size_
 	struct scan scan;
 	scan.start = scan.at = (const unsigned char *)(text.bytes ? text.bytes : "");
 	scan.end = scan.start + text.length;
-	scan.limits = limits ? limits : &json_default_limits;
+	scan.limits = limits ? limits : &default_limits;
 	scan.depth = scan.nodes = scan.objects = 0;
 	memset(scan.keys.first, 0, sizeof(scan.keys.first));
 	scan.keys.slots = scan.keys.first;

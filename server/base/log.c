@@ -107,9 +107,6 @@ static void add_field(struct log_line *line, const struct log_field *field)
 	case LOG_KIND_TEXT:
 		log_line_text(line, field->name, field->text);
 		break;
-	case LOG_KIND_PLAIN:
-		log_line_plain(line, field->name, field->text);
-		break;
 	case LOG_KIND_NUMBER:
 		log_line_number(line, field->name, field->number);
 		break;

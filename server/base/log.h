@@ -9,7 +9,7 @@
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
 
-enum log_kind { LOG_KIND_TEXT, LOG_KIND_PLAIN, LOG_KIND_NUMBER, LOG_KIND_BOOL };
+enum log_kind { LOG_KIND_TEXT, LOG_KIND_NUMBER, LOG_KIND_BOOL };
 struct log_field {
 	struct text name; /* with its quotes, comma and colon */
 	enum log_kind kind;
@@ -18,9 +18,6 @@ struct log_field {
 };
 
 #define log_text(key, value) ((struct log_field){.name = TEXT(",\"" key "\":"), .kind = LOG_KIND_TEXT, .text = (value)})
-/* A text in which nothing needs an escape, whoever made it: an id, an address, a word of ours. */
-#define log_plain(key, value)                                                                                          \
-	((struct log_field){.name = TEXT(",\"" key "\":"), .kind = LOG_KIND_PLAIN, .text = (value)})
 #define log_number(key, value)                                                                                         \
 	((struct log_field){.name = TEXT(",\"" key "\":"), .kind = LOG_KIND_NUMBER, .number = (int64_t)(value)})
 #define log_bool(key, value)                                                                                           \

@@ -137,6 +137,29 @@ bool text_next_part(struct text *rest, char separator, struct text *part, bool *
 }
 
 /* All sixteen digits at once, each nibble in a byte of its own, the first lowest. */
+bool text_take_byte(struct text *rest, char byte)
+{
+	if (rest->length == 0 || rest->bytes[0] != byte)
+		return false;
+	*rest = text_slice(*rest, 1, rest->length);
+	return true;
+}
+
+bool text_take_digits(struct text *rest, size_t count, int64_t *value)
+{
+	int64_t number = 0;
+	if (rest->length < count)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		if (rest->bytes[i] < '0' || rest->bytes[i] > '9')
+			return false;
+		number = number * 10 + (rest->bytes[i] - '0');
+	}
+	*rest = text_slice(*rest, count, rest->length);
+	*value = number;
+	return true;
+}
+
 void text_write_hex(char *into, uint64_t number)
 {
 	typedef uint64_t words __attribute__((vector_size(16)));

@@ -65,6 +65,10 @@ struct text text_trim(struct text whole);
 /* Splits off the part before the first `separator`; false when `rest` is exhausted. An empty text yields one empty
  * part: start with *done = false. */
 bool text_next_part(struct text *rest, char separator, struct text *part, bool *done);
+/* Takes what it names from the front of `rest`; false: it does not begin so. Exactly that byte; exactly `count` decimal
+ * digits, at most 18. */
+bool text_take_byte(struct text *rest, char byte);
+bool text_take_digits(struct text *rest, size_t count, int64_t *value);
 /* Sixteen lower-case digits. */
 void text_write_hex(char *into, uint64_t number);
 /* Strict decimal: digits only, no sign, no spaces, at most `maximum`. */

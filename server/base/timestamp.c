@@ -41,48 +41,21 @@ static int64_t month_length(int64_t year, int64_t month)
 
 /* --- the grammar: each takes what it reads from the front of `rest` */
 
-static bool take(struct text *rest, char byte)
-{
-	if (rest->length == 0 || rest->bytes[0] != byte)
-		return false;
-	*rest = text_slice(*rest, 1, rest->length);
-	return true;
-}
-
-static bool is_digit(char byte)
-{
-	return byte >= '0' && byte <= '9';
-}
-
-/* Exactly `count` digits. */
-static bool take_number(struct text *rest, size_t count, int64_t *value)
-{
-	*value = 0;
-	if (rest->length < count)
-		return false;
-	for (size_t i = 0; i < count; i++) {
-		if (!is_digit(rest->bytes[i]))
-			return false;
-		*value = *value * 10 + (rest->bytes[i] - '0');
-	}
-	*rest = text_slice(*rest, count, rest->length);
-	return true;
-}
-
 static bool take_date(struct text *rest, struct moment *moment)
 {
-	return take_number(rest, 4, &moment->year) && take(rest, '-') && take_number(rest, 2, &moment->month) &&
-		   take(rest, '-') && take_number(rest, 2, &moment->day) && moment->month >= 1 && moment->month <= 12 &&
-		   moment->day >= 1 && moment->day <= month_length(moment->year, moment->month);
+	return text_take_digits(rest, 4, &moment->year) && text_take_byte(rest, '-') &&
+		   text_take_digits(rest, 2, &moment->month) && text_take_byte(rest, '-') &&
+		   text_take_digits(rest, 2, &moment->day) && moment->month >= 1 && moment->month <= 12 && moment->day >= 1 &&
+		   moment->day <= month_length(moment->year, moment->month);
 }
 
 static bool take_fraction(struct text *rest, struct text *digits)
 {
 	size_t count = 0;
 	*digits = TEXT_NONE;
-	if (!take(rest, '.'))
+	if (!text_take_byte(rest, '.'))
 		return true;
-	while (count < rest->length && is_digit(rest->bytes[count]))
+	while (count < rest->length && rest->bytes[count] >= '0' && rest->bytes[count] <= '9')
 		count++;
 	*digits = text_slice(*rest, 0, count);
 	*rest = text_slice(*rest, count, rest->length);
@@ -92,17 +65,18 @@ static bool take_fraction(struct text *rest, struct text *digits)
 /* 24:00:00 too: who does not want it looks at the hour. */
 static bool take_clock(struct text *rest, struct moment *moment)
 {
-	return take_number(rest, 2, &moment->hour) && take(rest, ':') && take_number(rest, 2, &moment->minute) &&
-		   take(rest, ':') && take_number(rest, 2, &moment->second) && take_fraction(rest, &moment->fraction) &&
-		   moment->hour <= 24 && moment->minute < 60 && moment->second < 60;
+	return text_take_digits(rest, 2, &moment->hour) && text_take_byte(rest, ':') &&
+		   text_take_digits(rest, 2, &moment->minute) && text_take_byte(rest, ':') &&
+		   text_take_digits(rest, 2, &moment->second) && take_fraction(rest, &moment->fraction) && moment->hour <= 24 &&
+		   moment->minute < 60 && moment->second < 60;
 }
 
 /* "+01:00", not more than `limit_s` from UTC. */
 static bool take_offset(struct text *rest, int64_t limit_s, struct moment *moment)
 {
-	int64_t hours, minutes, sign = take(rest, '-') ? -1 : 1;
-	if ((sign > 0 && !take(rest, '+')) || !take_number(rest, 2, &hours) || !take(rest, ':') ||
-		!take_number(rest, 2, &minutes) || minutes >= 60)
+	int64_t hours, minutes, sign = text_take_byte(rest, '-') ? -1 : 1;
+	if ((sign > 0 && !text_take_byte(rest, '+')) || !text_take_digits(rest, 2, &hours) || !text_take_byte(rest, ':') ||
+		!text_take_digits(rest, 2, &minutes) || minutes >= 60)
 		return false;
 	moment->offset_s = sign * (hours * 3600 + minutes * 60);
 	return hours * 3600 + minutes * 60 <= limit_s;
@@ -122,9 +96,10 @@ static int64_t fraction_ns(struct text digits)
 enum status timestamp_normal(struct text text, struct buffer *into)
 {
 	struct moment moment = {0};
-	if (!take_date(&text, &moment) || moment.year < 1 || (!take(&text, 'T') && !take(&text, 't')) ||
+	if (!take_date(&text, &moment) || moment.year < 1 || (!text_take_byte(&text, 'T') && !text_take_byte(&text, 't')) ||
 		!take_clock(&text, &moment) || moment.hour == 24 || moment.fraction.length > FRACTION_MAX ||
-		(!take(&text, 'Z') && !take(&text, 'z') && !take_offset(&text, DAY_S - 1, &moment)) || text.length > 0)
+		(!text_take_byte(&text, 'Z') && !text_take_byte(&text, 'z') && !take_offset(&text, DAY_S - 1, &moment)) ||
+		text.length > 0)
 		return STATUS_INVALID;
 	int64_t days = days_of(moment.year, moment.month, moment.day);
 	int64_t seconds = moment.hour * 3600 + moment.minute * 60 + moment.second - moment.offset_s;
@@ -147,13 +122,13 @@ enum status time_parse(struct text text, int64_t *wall_ms, bool *is_day)
 	struct moment moment = {0};
 	if (!take_date(&text, &moment) || moment.year < 1970)
 		return STATUS_INVALID;
-	bool has_clock = take(&text, 'T');
+	bool has_clock = text_take_byte(&text, 'T');
 	if (has_clock && !take_clock(&text, &moment))
 		return STATUS_INVALID;
 	int64_t seconds = moment.hour * 3600 + moment.minute * 60 + moment.second, ns = fraction_ns(moment.fraction);
 	if (seconds > DAY_S || (seconds == DAY_S && ns > 0))
 		return STATUS_INVALID;
-	bool has_zone = text.length > 0 && !take(&text, 'Z');
+	bool has_zone = text.length > 0 && !text_take_byte(&text, 'Z');
 	if ((has_zone && !take_offset(&text, ZONE_MAX_S, &moment)) || text.length > 0)
 		return STATUS_INVALID;
 	*wall_ms =

@@ -170,9 +170,7 @@ static const struct endpoint *find_endpoint(struct exchange *exchange, unsigned 
 		answer_problem(exchange, 404, TEXT_NONE);
 		return NULL;
 	}
-	struct text value = exchange_copy(exchange, text_of(allow));
-	if (value.bytes != NULL)
-		exchange_add_header(exchange, TEXT("allow"), value);
+	exchange_add_header_copy(exchange, TEXT("allow"), text_of(allow));
 	answer_problem(exchange, 405, TEXT_NONE);
 	return NULL;
 }

@@ -11,6 +11,7 @@
 #include "server/base/log.h"
 #include "server/base/mapping.h"
 #include "server/base/metric.h"
+#include "server/worker_pool.h"
 #include "tenants/dp/consumer/held_token.h"
 #include "tenants/dp/contract/books.h"
 #include "tenants/dp/pull.h"

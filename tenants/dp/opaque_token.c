@@ -33,22 +33,13 @@ void opaque_token_make(char token[OPAQUE_TOKEN_LENGTH + 1])
 	wipe(bytes, sizeof(bytes));
 }
 
-static enum status print_id(struct text token, char id[DIGEST_HEX + 1])
-{
-	uint8_t digest[DIGEST_BYTES];
-	enum status status = digest_of(token, digest);
-	if (status == STATUS_OK)
-		digest_hex(digest, id);
-	return status;
-}
-
 /* --- the record */
 
 enum status opaque_token_put(struct transaction *transaction, const struct access_claims *claims, struct text token)
 {
 	char id[DIGEST_HEX + 1];
 	struct buffer body = {0};
-	enum status status = print_id(token, id);
+	enum status status = digest_hex_of(token, id);
 	if (status == STATUS_OK)
 		status = access_claims_print(claims, &body);
 	if (status == STATUS_OK &&
@@ -95,7 +86,7 @@ enum status opaque_token_find(
 	const struct dp *dp, struct text ctx, struct text token, const struct opaque_token **found)
 {
 	char id[DIGEST_HEX + 1];
-	enum status status = print_id(token, id);
+	enum status status = digest_hex_of(token, id);
 	if (status != STATUS_OK)
 		return status;
 	const struct opaque_token *known = dp_find(dp, DP_TOKENS, ctx, text_of(id));

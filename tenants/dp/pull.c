@@ -301,9 +301,8 @@ static void refuse_method(struct pull *pull, unsigned methods)
 {
 	struct buffer allow = {0};
 	methods_print(methods, &allow);
-	struct text value = exchange_copy(pull->exchange, buffer_text(&allow));
-	if (!allow.failed && value.bytes != NULL)
-		exchange_add_header(pull->exchange, TEXT("allow"), value);
+	if (!allow.failed)
+		exchange_add_header_copy(pull->exchange, TEXT("allow"), buffer_text(&allow));
 	buffer_free(&allow);
 	pull_refuse(pull, 405, TEXT_NONE);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "server/base/log.h"
+#include "server/worker_pool.h"
 #include "tenants/dp/contract/agreement_records.h"
 #include "tenants/dp/contract/books.h"
 #include "tenants/dp/contract/contract.h"

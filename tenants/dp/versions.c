@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "server/base/log.h"
+#include "server/worker_pool.h"
 
 /* Old versions are freed in the order they were replaced: a version shares memory with the one made from it. */
 struct grave {

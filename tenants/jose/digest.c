@@ -29,3 +29,12 @@ void digest_hex(const uint8_t bytes[DIGEST_BYTES], char into[DIGEST_HEX + 1])
 	}
 	into[DIGEST_HEX] = 0;
 }
+
+enum status digest_hex_of(struct text bytes, char into[DIGEST_HEX + 1])
+{
+	uint8_t digest[DIGEST_BYTES];
+	enum status status = digest_of(bytes, digest);
+	if (status == STATUS_OK)
+		digest_hex(digest, into);
+	return status;
+}

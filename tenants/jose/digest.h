@@ -9,3 +9,4 @@ enum status digest_of(struct text bytes, uint8_t into[DIGEST_BYTES]) MUST_CHECK;
 enum status digest_hmac(struct text key, struct text bytes, uint8_t into[DIGEST_BYTES]) MUST_CHECK;
 /* Lower case, with a NUL. */
 void digest_hex(const uint8_t bytes[DIGEST_BYTES], char into[DIGEST_HEX + 1]);
+enum status digest_hex_of(struct text bytes, char into[DIGEST_HEX + 1]) MUST_CHECK;

@@ -11,7 +11,8 @@ struct walk {
 	int64_t *revision;
 };
 
-enum status change_judge(const struct change *change, const struct found *found)
+/* The verdict on a put or delete: is the stored state what it expects? */
+static enum status judge(const struct change *change, const struct found *found)
 {
 	bool wants_owner = change->kind == CHANGE_PUT && change->record != RECORD_PARTICIPANT && change->ctx.length > 0;
 	bool is_present = found->revision != 0;
@@ -74,7 +75,7 @@ static enum status apply_one(const struct walk *walk, const struct change *chang
 	struct found found = {0};
 	enum status status = passes ? STATUS_OK : walk->backend->find(walk->database, change, &found);
 	if (status == STATUS_OK && !passes)
-		status = change_judge(change, &found);
+		status = judge(change, &found);
 	if (status != STATUS_OK || change->kind == CHANGE_EXPECT)
 		return status;
 	struct record record = {.ctx = change->ctx,

@@ -3,9 +3,6 @@
 
 #include "tenants/store/backend.h"
 
-/* The verdict on a put or delete: is the stored state what it expects? */
-enum status change_judge(const struct change *change, const struct found *found) MUST_CHECK;
-
 /* Between begin and commit: one transaction, all or nothing. CONFLICT, NOT_FOUND and INVALID are verdicts on it; after
  * any other failure only rollback may follow. visit: with each record that was written. *revision: of the last. */
 enum status transaction_apply(const struct backend *backend, void *database, const struct changes *changes,

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "server/base/log.h"
+#include "server/worker_pool.h"
 #include "tenants/store/store_private.h"
 
 struct completion {

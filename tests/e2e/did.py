@@ -1,5 +1,4 @@
 """A consumer as others see it: keys, a DID document served over http, and proofs signed with the keys."""
-import base64
 import http.server
 import json
 import threading
@@ -9,17 +8,7 @@ import uuid
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 
-
-def b64(data):
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def unb64(text):
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
-def claims_of(token):
-    return json.loads(unb64(token.split(".")[1]))
+from base64url import encode
 
 
 class Key:
@@ -29,21 +18,20 @@ class Key:
 
     def jwk(self):
         if self.kind == "EdDSA":
-            return {"kty": "OKP", "crv": "Ed25519", "x": b64(self.private.public_key().public_bytes_raw())} if hasattr(
-                self.private.public_key(), "public_bytes_raw") else {"kty": "OKP", "crv": "Ed25519", "x": b64(self.raw())}
+            return {"kty": "OKP", "crv": "Ed25519", "x": encode(self.raw())}
         numbers = self.private.public_key().public_numbers()
-        return {"kty": "EC", "crv": "P-256", "x": b64(numbers.x.to_bytes(32, "big")), "y": b64(numbers.y.to_bytes(32, "big"))}
+        return {"kty": "EC", "crv": "P-256", "x": encode(numbers.x.to_bytes(32, "big")), "y": encode(numbers.y.to_bytes(32, "big"))}
 
     def raw(self):
         from cryptography.hazmat.primitives import serialization
         return self.private.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
 
     def sign(self, header, claims):
-        text = b64(json.dumps(header).encode()) + "." + b64(json.dumps(claims).encode())
+        text = encode(header) + "." + encode(claims)
         if self.kind == "EdDSA":
-            return text + "." + b64(self.private.sign(text.encode()))
+            return text + "." + encode(self.private.sign(text.encode()))
         r, s = utils.decode_dss_signature(self.private.sign(text.encode(), ec.ECDSA(hashes.SHA256())))
-        return text + "." + b64(r.to_bytes(32, "big") + s.to_bytes(32, "big"))
+        return text + "." + encode(r.to_bytes(32, "big") + s.to_bytes(32, "big"))
 
 
 class DidHost:

@@ -8,77 +8,20 @@ import json
 import os
 import random
 import signal
-import socket
 import sqlite3
-import subprocess
 import threading
 import time
 
 from agents import DEPLOY, DISPOSE
-from conftest import free_port, wait_for
+from conftest import wait_for
 from fleet import Fleet
 from managers import SCOPES
 from nats import Nats
+from proxy import Proxy
 
 AWAY = (OSError, http.client.HTTPException, AssertionError)
 LOGGED = {"fabric": "NEW.kind = 'command' AND NEW.body IS NOT NULL",
     "cell": "NEW.body IS NOT NULL AND (NEW.kind = 'vpa' OR (NEW.kind = 'cell_state' AND NEW.id = 'orders'))"}
-
-
-class Cut:
-    """A TCP proxy before the broker; `cut` ends what there is and lets nobody in."""
-
-    def __init__(self, target):
-        self.target, self.port, self.pairs, self.is_cut = target, free_port(), [], False
-        self.listener = socket.create_server(("127.0.0.1", self.port))
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                near = self.listener.accept()[0]
-                if self.is_cut:
-                    near.close()
-                    continue
-                far = socket.create_connection(("127.0.0.1", self.target), 5)
-                far.settimeout(None)
-            except OSError:
-                if self.listener.fileno() < 0:
-                    return
-                near.close()
-                continue
-            self.pairs.append((near, far))
-            for one, other in ((near, far), (far, near)):
-                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                threading.Thread(target=self.pump, args=(one, other), daemon=True).start()
-
-    @staticmethod
-    def pump(source, sink):
-        try:
-            while data := source.recv(65536):
-                sink.sendall(data)
-        except OSError:
-            pass
-        for one in (source, sink):
-            try:
-                one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-    def cut(self, is_cut):
-        self.is_cut = is_cut
-        if is_cut:
-            pairs, self.pairs = self.pairs, []
-            for pair in pairs:
-                for one in pair:
-                    try:
-                        one.shutdown(socket.SHUT_RDWR)
-                    except OSError:
-                        pass
-
-    def close(self):
-        self.cut(True)
-        self.listener.close()
 
 
 class Book:
@@ -140,7 +83,7 @@ class Ground:
         self.managers.tokens[SCOPES,] = self.managers.token(SCOPES, "--lifetime", "86400")  # for long runs
         self.books["cfmd"] = self.book("fabric", "cfmd", self.managers.state / "fabric.db")
         for name in cells:
-            self.cuts[name] = Cut(self.broker.port)
+            self.cuts[name] = Proxy(self.broker.port)
             cell = self.fleet.cell(name, topology={"site": name}, capacity={"maxVPAs": 1000000})
             cell.config["nats"] |= {"urls": [f"nats://127.0.0.1:{self.cuts[name].port}"]}
             cell.config["server"]["workers"] = 1
@@ -172,7 +115,7 @@ class Ground:
 
     def stop(self):
         for cut in self.cuts.values():
-            cut.cut(False)
+            cut.mend()
         self.fleet.stop()
         for cut in self.cuts.values():
             cut.close()
@@ -361,9 +304,9 @@ class Faults:
 
     def cut_off(self):
         cut = self.ground.cuts[self.ground.random.choice(self.ground.names)]
-        cut.cut(True)
+        cut.cut()
         time.sleep(self.ground.random.uniform(0.05, 1.0))
-        cut.cut(False)
+        cut.mend()
 
     def repeat(self):
         """What was heard a moment or long ago is said again: commands and answers."""

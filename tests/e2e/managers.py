@@ -1,7 +1,6 @@
 """Starts real managers (cfmd) on free loopback ports, with a broker and a database of their own."""
 import http.client
 import json
-import os
 import pathlib
 import signal
 import subprocess
@@ -118,6 +117,10 @@ class Managers:
 
     def profile(self, tenant, id):
         return self.ok("GET", f"/tenants/{tenant}/participant-profiles/{id}")
+
+    def page(self):
+        """The admin listener's."""
+        return self.request("GET", "/", port=self.admin_port)[2].decode()
 
     def states(self, tenant, id):
         return {vpa["state"] for vpa in self.profile(tenant, id)["vpas"]}

@@ -1,5 +1,4 @@
 """A private nats-server with JetStream, and a small client for tests: publish, request, streams, consumers, buckets."""
-import base64
 import json
 import os
 import pathlib
@@ -13,6 +12,7 @@ import time
 
 import pytest
 
+from base64url import encode
 from conftest import free_port, wait_for
 
 DEBIAN = shutil.which("nats-server", path="/usr/sbin:/usr/bin:/sbin:/bin")
@@ -105,7 +105,7 @@ class Nats:
         if token is not None:
             connect["auth_token"] = token
         if jwt is not None:
-            signature = base64.urlsafe_b64encode(sign(self.info["nonce"].encode())).rstrip(b"=").decode()
+            signature = encode(sign(self.info["nonce"].encode()))
             connect |= {"jwt": jwt, "sig": signature}
         self._send(b"CONNECT " + json.dumps(connect).encode() + b"\r\nPING\r\n")
         while True:
@@ -242,3 +242,10 @@ class Nats:
     def kv_put(self, bucket, key, value, expected=None):
         headers = {} if expected is None else {"Nats-Expected-Last-Subject-Sequence": expected}
         return self.js_publish(f"$KV.{bucket}.{key}", value, headers=headers)
+
+
+@pytest.fixture(params=SERVERS)
+def server(request, tmp_path):
+    one = NatsServer(tmp_path / "nats", request.param).start()
+    yield one
+    one.stop()

@@ -1,6 +1,5 @@
 """The other side of Data Plane Signaling, over real sockets: the control plane with its callbacks, the consumer with its DID
 and keys, and the calls to a cell."""
-import base64
 import collections
 import http.client
 import http.server
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
+from base64url import encode
 from conftest import wait_for
 
 STATES = "INITIALIZED PREPARING PREPARED STARTING STARTED COMPLETED SUSPENDED TERMINATED".split()
@@ -38,10 +38,6 @@ def changed(message, changes):
 
 
 # --- keys and tokens
-
-def encode(data):
-    return base64.urlsafe_b64encode(data if isinstance(data, bytes) else json.dumps(data).encode()).rstrip(b"=").decode()
-
 
 class Key:
     """A P-256 key that signs JWTs."""

@@ -5,7 +5,6 @@ beyond three times its quiet value (or 25 ms: these machines are shared). Memory
 import concurrent.futures
 import math
 import os
-import pathlib
 import select
 import socket
 import ssl

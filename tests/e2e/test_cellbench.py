@@ -1,6 +1,5 @@
 """cellbench against a real cell in every protocol, and against a server that stalls: no coordinated omission."""
 import json
-import os
 import pathlib
 import socket
 import subprocess

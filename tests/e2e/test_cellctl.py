@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from conftest import A, B, PROGRAMS, plain_answer
+from conftest import A, B, plain_answer
 
 P = "7" * 32
 

@@ -13,8 +13,9 @@ import time
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from base64url import claims_of
 from conftest import A, B, PROGRAMS, plain_answer, wait_for
-from did import Key, claims_of
+from did import Key
 from signaling import HTTP_PULL, ControlPlane, Signaling
 from wire import H2
 

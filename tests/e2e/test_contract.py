@@ -3,12 +3,12 @@ import concurrent.futures
 import datetime
 import json
 import os
-import subprocess
 import time
 
 import pytest
 
-from conftest import A, B, Source, wait_for
+from base64url import decode, encode
+from conftest import A, Source, wait_for
 from wire import H2, h1
 
 CONSUMER = "did:web:consumer.example"
@@ -475,13 +475,9 @@ def test_receipts_say_what_was_sent_and_verify(cell, receipts):
 
 def test_receipts_verify_with_other_tools(cell, receipts):
     """The format is nobody's own: RFC 8785, SHA-256, a detached JWS."""
-    import base64
     import hashlib
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec, utils
-
-    def decode(text):
-        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     lines = [json.loads(line) for line in export(cell, receipts[0]).splitlines()]
     keys = {line["jwk"]["kid"]: line["jwk"] for line in lines if "jwk" in line}
     previous = "0" * 64
@@ -496,7 +492,7 @@ def test_receipts_verify_with_other_tools(cell, receipts):
         public = ec.EllipticCurvePublicNumbers(int.from_bytes(decode(key["x"]), "big"), int.from_bytes(decode(key["y"]), "big"), ec.SECP256R1())
         raw = decode(signature)
         public.public_key().verify(utils.encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big")),
-            (header + "." + base64.urlsafe_b64encode(text).decode().rstrip("=")).encode(), ec.ECDSA(hashes.SHA256()))
+            (header + "." + encode(text)).encode(), ec.ECDSA(hashes.SHA256()))
         assert payload == ""
 
 

@@ -5,10 +5,8 @@ import resource
 import threading
 import time
 
-import pytest
 
 from conftest import A, B, wait_for
-from wire import H2
 
 SEED = int(os.environ.get("CELLD_SEED", random.SystemRandom().randrange(1 << 30)))
 ROUNDS = 12

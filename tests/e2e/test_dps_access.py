@@ -1,15 +1,15 @@
 """Who may signal: tokens of the cell and of control planes, forged ones, those of other tenants on every endpoint, and how control
 planes are registered."""
-import base64
 import time
 
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from base64url import encode
 from conftest import A, B, wait_for
 from dps_fixture import MOVES, client_credentials, flow_in, is_refused, set_up, sign, token_exchange
-from signaling import ABSENT, ControlPlane, Key, changed, encode, random_id
+from signaling import ABSENT, ControlPlane, Key, changed, random_id
 
 # --- 401 and 403
 
@@ -160,7 +160,7 @@ def test_token_of_an_rsa_key(a, victim):
     name, now = f"rsa-{random_id()}", int(time.time())
 
     def number(value):
-        return base64.urlsafe_b64encode(value.to_bytes((value.bit_length() + 7) // 8, "big")).decode().rstrip("=")
+        return encode(value.to_bytes((value.bit_length() + 7) // 8, "big"))
     jwk = {"kty": "RSA", "kid": "r", "alg": "RS256", "use": "sig", "n": number(numbers.n), "e": number(numbers.e)}
     assert a.register(name, "https://control.example", authorization={**CREDENTIALS, "jwks": {"keys": [jwk]}}).status == 200
     text = f"{encode({'alg': 'RS256', 'kid': 'r'})}.{encode({'sub': name, 'aud': A, 'iat': now, 'exp': now + 60})}"

@@ -1,6 +1,5 @@
 """A push as control planes drive it: the consumer's prepare gives the address, the provider's start sends, the callback says
 that all has arrived, a suspension on either side stops the bytes and a resumption goes on."""
-import json
 import os
 import time
 
@@ -10,7 +9,7 @@ from conftest import A, B, Cell, wait_for, wait_still
 from dps_fixture import control_plane, set_up  # noqa: F401 (a fixture)
 from receiver import Receiver
 from signaling import HTTP_PUSH, ControlPlane, address_properties, random_id
-from test_push import PROFILE, SEGMENT
+from test_push import SEGMENT
 
 BIG = os.urandom(1 << 20) * 16
 

@@ -2,18 +2,11 @@
 import pytest
 
 from conftest import A, wait_for
-from dps_fixture import TARGET, set_up
-from signaling import HTTP_PUSH, ControlPlane, random_id
+from dps_fixture import TARGET, control_plane, set_up  # noqa: F401 (control_plane: a fixture)
+from signaling import HTTP_PUSH, random_id
 from test_store_postgres import server, store_settings  # noqa: F401 (a fixture)
 
 FAST = {"dp": {"callback_min_ms": 50, "callback_max_ms": 400, "callback_timeout_ms": 1000}}
-
-
-@pytest.fixture
-def control_plane():
-    one = ControlPlane()
-    yield one
-    one.stop()
 
 
 @pytest.fixture

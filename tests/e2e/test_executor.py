@@ -8,7 +8,7 @@ import pytest
 
 from agents import BUCKET, COMPLETE, DEPLOY, STREAM, Agent, start_orchestration, value_of
 from conftest import PROGRAMS, wait_for
-from nats import SERVERS, NatsServer
+from nats import server  # noqa: F401 (server: a fixture)
 
 AGENT = pathlib.Path(os.environ.get("CELLD_TESTS", PROGRAMS.parent / "tests")) / "executor_agent"
 
@@ -32,13 +32,6 @@ class Ours:
             self.process.terminate()
             self.process.wait(20)
         return self.process.returncode
-
-
-@pytest.fixture(params=SERVERS)
-def server(request, tmp_path):
-    one = NatsServer(tmp_path / "nats", request.param).start()
-    yield one
-    one.stop()
 
 
 @pytest.fixture

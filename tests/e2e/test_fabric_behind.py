@@ -27,10 +27,6 @@ def join(fleet, name):
     return cell
 
 
-def page(managers):
-    return managers.request("GET", "/", port=managers.admin_port)[2].decode()
-
-
 def is_behind(fleet):
     return any(one["brake"] == "behind" for one in fleet.ok("GET", "/fleet")["brakeDetails"])
 
@@ -75,7 +71,7 @@ def test_what_is_under_way_waits(fleet):
     go_back(fleet, cell)
     wait_for(lambda: "nothing new is done until its operator says that it holds (cellctl fabric adopt)" in fleet.line(cell), 20, "what the cell says")
     assert [line["held"] for line in cell.log_lines() if line["event"] == "cell.held"] == [True]
-    assert "none goes on while the database is behind its cells" in page(managers)
+    assert "none goes on while the database is behind its cells" in managers.page()
 
     # the first step ends, and its agent, which is not ours, sends the next one's message
     nats = fleet.broker.client()
@@ -111,7 +107,7 @@ def test_cells_of_another_database_want_the_operators_word_once(tmp_path):
         cell = join(fleet, "c1")
         for command in ("cordon", "uncordon"):
             fleet.ctl("cell", command, "c1")
-        wait_for(lambda: "0 commands wait" in page(fleet.cfmd), 20, "their answers")
+        wait_for(lambda: "0 commands wait" in fleet.cfmd.page(), 20, "their answers")
         for _ in range(2):
             fleet.cfmd.stop()
             fleet.cfmd.start()
@@ -133,7 +129,7 @@ def test_cells_of_another_database_want_the_operators_word_once(tmp_path):
         says = "the manager's database is older than its cells, or another one: nothing new is done until its operator says that it holds (cellctl fabric adopt)"
         wait_for(lambda: says in fleet.line(cell), 20, "what the cell says")
         why = "the database is older than what the cells know, or another one (cellctl fabric adopt)"
-        assert f"! no fail-over: {why}: c1 knows command " in page(fleet.cfmd) and why in fleet.ctl("fabric", "status")
+        assert f"! no fail-over: {why}: c1 knows command " in fleet.cfmd.page() and why in fleet.ctl("fabric", "status")
         assert f"! brake: {why}\n" in fleet.ctl("cell", "health", "c1")
         status, _, answer = fleet.cfmd.call("POST", "/tenants", {})
         assert status == 503 and "or another one; an operator must say whether it holds: cellctl fabric adopt" in answer["message"]
@@ -141,7 +137,7 @@ def test_cells_of_another_database_want_the_operators_word_once(tmp_path):
         wait_for(lambda: not is_behind(fleet) and says not in fleet.line(cell), 20, "an end of it")
         fleet.cfmd.ok("POST", "/tenants", {})
         fleet.ctl("cell", "cordon", "c1")  # a command with a number that is new to the cell
-        wait_for(lambda: "0 commands wait" in page(fleet.cfmd), 20, "its answer")
+        wait_for(lambda: "0 commands wait" in fleet.cfmd.page(), 20, "its answer")
         assert fleet.ok("GET", "/parked") == [] and not is_behind(fleet)
     finally:
         fleet.stop()

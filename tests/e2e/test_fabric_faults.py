@@ -30,10 +30,6 @@ def wait_up(fleet, deadline=60):
     fleet.wait_heard("c1", deadline)
 
 
-def page(managers):
-    return managers.request("GET", "/", port=managers.admin_port)[2].decode()
-
-
 def activities(managers, types):
     """Orchestrations of these activities, one after the other; the other way round at the end."""
     for type in types:
@@ -84,7 +80,7 @@ class World:
             return dict(database.execute("SELECT id, revision FROM record WHERE kind = 'participant_profile'").fetchall())
 
     def commands(self):
-        return int(next(line for line in page(self.managers).splitlines() if "commands wait" in line).split()[0])
+        return int(next(line for line in self.managers.page().splitlines() if "commands wait" in line).split()[0])
 
     def stop(self):
         for proxy in (self.bus, self.ingress):
@@ -186,7 +182,7 @@ def test_a_database_that_is_older_than_its_cells(world):
     # nothing is changed, ordered or let in, by whatever process
     managers.stop()
     managers.start()
-    assert behind() and "! no fail-over: the database is older than what the cells know" in page(managers)
+    assert behind() and "! no fail-over: the database is older than what the cells know" in managers.page()
     for method, where, body in (("DELETE", path, None), ("POST", "/tenants", {}), ("POST", "/activity-definitions", {"type": "other"})):
         status, _, answer = managers.call(method, where, body)
         assert status == 503 and "cellctl fabric adopt" in answer["message"]
@@ -196,7 +192,7 @@ def test_a_database_that_is_older_than_its_cells(world):
     wait_for(lambda: "the database is older than what the cells know" in fleet.line(other), 30, "why it is not let in")
     fleet.ctl("cell", "cordon", "c1")
     wait_for(lambda: fleet.ok("GET", "/fleet")["leads"] and world.commands() == 1, 30, "a command that waits")
-    assert "none is sent while the database is behind its cells" in page(managers)
+    assert "none is sent while the database is behind its cells" in managers.page()
     time.sleep(2)  # it would have been sent long ago
     assert world.commands() == 1 and fleet.ok("GET", "/parked") == []
     # the operator's word
@@ -287,7 +283,7 @@ def test_another_empty_broker_at_the_same_address(world, tmp_path):
     new.port, new.limits = old.port, old.limits
     old.kill()
     id = world.deploy()
-    wait_for(lambda: "no connection for" in page(world.managers), 30, "a line about the broker")
+    wait_for(lambda: "no connection for" in world.managers.page(), 30, "a line about the broker")
     new.start()
     world.fleet.broker = new
     world.wait(id, "active", 15)
@@ -305,7 +301,7 @@ def test_a_broker_whose_disk_is_full(world):
     filling = bytes(MB - 100)
     wait_for(lambda: nats.js_publish("hog", filling).get("error"), 60, "a full disk")
     id = world.deploy()
-    wait_for(lambda: "letters wait: event.cfm-orchestration: " in page(world.managers), 30, "a line about it")
+    wait_for(lambda: "letters wait: event.cfm-orchestration: " in world.managers.page(), 30, "a line about it")
     for _ in range(3):
         time.sleep(0.3)
         wait_for(lambda: world.fleet.health("c1")["lastHeartbeatAgeMs"] < TIMES["heartbeat_ms"], 30, "a heartbeat")
@@ -313,7 +309,7 @@ def test_a_broker_whose_disk_is_full(world):
     nats.api("STREAM.DELETE.hog")
     nats.close()
     world.wait(id, "active", 40)
-    wait_for(lambda: "no letters wait" in page(world.managers) and world.commands() == 0, 40, "an end of the waiting")
+    wait_for(lambda: "no letters wait" in world.managers.page() and world.commands() == 0, 40, "an end of the waiting")
 
 
 # --- clocks
@@ -562,14 +558,14 @@ def test_a_leader_without_its_database_leads_no_more(replicas):
             followed = since(cut)
         assert followed is None or ended is not None, "two leaders"
     assert ended <= 5.5, f"it went on granting for {ended:.1f} s"
-    wait_for(lambda: "the store cannot be reached" in page(replicas.first), 30, "a line about the store")
+    wait_for(lambda: "the store cannot be reached" in replicas.first.page(), 30, "a line about the store")
     assert "this process does not lead the fabric" in replicas.fleet_of(replicas.first)["brakes"]
     replicas.fleet.managers.reverse()  # ask the second
     wait_for(lambda: replicas.fleet.health("c1").get("lastHeartbeatAgeMs", 9999) < 1000, 30, "heartbeats")
     assert replicas.fleet_of(replicas.second)["term"] > begun and replicas.fleet.is_heard("c1")
     wait_for(lambda: "not answered" not in replicas.fleet.line(cell), 30, "a lease of the second")
     replicas.proxy.mend()
-    wait_for(lambda: "the store is healthy" in page(replicas.first), 30, "the first to find its database again")
+    wait_for(lambda: "the store is healthy" in replicas.first.page(), 30, "the first to find its database again")
     assert not replicas.fleet_of(replicas.first)["leads"] and replicas.fleet_of(replicas.second)["leads"]
     assert replicas.fleet.ok("GET", "/cells/c1")["epoch"] == 1 and cell.is_ready()
     assert not [line for line in cell.log_lines() if line["event"] == "cell.fenced"]

@@ -2,17 +2,14 @@
 import hashlib
 import json
 import os
-import random
 import socket
-import ssl
 import threading
-import time
 
 import pytest
 
 from conftest import A, B, Cell, wait_for
 from test_push import BIG, PROFILE, SEGMENT, SETTINGS, address, completed, move, push, receiver, state  # noqa: F401 (receiver: a fixture)
-from wire import H2, h1
+from wire import H2
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from conftest import A, B, PROGRAMS, make_certificate, plain_answer, wait_for
+from conftest import A, B, PROGRAMS, make_certificate, wait_for
 from wire import H2
 
 BAD_SETTINGS = [
@@ -251,7 +251,6 @@ def test_two_tenants_share_one_connection_by_bytes(own_cell):
 def test_a_thousand_participants_start_quickly(own_cell):
     cell = own_cell().start()
     token = cell.token()
-    import http.client, ssl
     def create(start):
         with H2(cell.port) as connection:
             for index in range(start, 1000, 4):

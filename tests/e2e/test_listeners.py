@@ -3,7 +3,6 @@ import signal
 import socket
 import ssl
 import struct
-import subprocess
 
 import pytest
 

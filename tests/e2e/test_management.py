@@ -1,11 +1,11 @@
 """The management API as the fabric's agents call it, and cellctl."""
-import base64
 import json
 import time
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from base64url import decode, encode
 from wire import H2
 
 CONTEXT = ["https://w3id.org/edc/connector/management/v2"]
@@ -101,11 +101,11 @@ def test_who_may(cell):
 def resigned(cell, **changes):
     """A management token with other claims, signed with the cell's own key."""
     head, claims, _ = cell.management_token().split(".")
-    claims = json.loads(base64.urlsafe_b64decode(claims + "=="))
+    claims = json.loads(decode(claims))
     claims.update(changes)
-    signed = head + "." + base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
+    signed = head + "." + encode(claims)
     key = serialization.load_der_private_key((cell.state / "cell.key").read_bytes(), None)
-    return signed + "." + base64.urlsafe_b64encode(key.sign(signed.encode())).rstrip(b"=").decode()
+    return signed + "." + encode(key.sign(signed.encode()))
 
 
 def test_a_caller_who_is_no_participant_is_told_so(cell):
@@ -168,10 +168,6 @@ def test_a_refusal_does_not_reset_a_small_body_on_its_way(cell):
             assert connection.responses[stream].reset == 0 and connection.responses[stream].status == 401
 
 
-def encoded(data):
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
 def test_tokens_of_a_configured_identity_provider(own_cell):
     """Its keys come from a file that SIGHUP reads again."""
     from cryptography.hazmat.primitives import hashes
@@ -182,15 +178,15 @@ def test_tokens_of_a_configured_identity_provider(own_cell):
     def publish(cell, *keys):
         def jwk(kid, key):
             numbers = key.public_key().public_numbers()
-            return {"kty": "EC", "crv": "P-256", "kid": kid, "alg": "ES256", "use": "sig", "x": encoded(numbers.x.to_bytes(32, "big")), "y": encoded(numbers.y.to_bytes(32, "big"))}
+            return {"kty": "EC", "crv": "P-256", "kid": kid, "alg": "ES256", "use": "sig", "x": encode(numbers.x.to_bytes(32, "big")), "y": encode(numbers.y.to_bytes(32, "big"))}
         (cell.folder / "keys.json").write_text(json.dumps({"keys": [jwk(*key) for key in keys]}))
 
     def sign(kid, key, **claims):
         now = int(time.time())
         claims = {"iss": "https://idp.example", "sub": "operator", "scope": "management-api:admin", "iat": now, "exp": now + 60, **claims}
-        text = f'{encoded(json.dumps({"alg": "ES256", "kid": kid}).encode())}.{encoded(json.dumps(claims).encode())}'
+        text = f'{encode({"alg": "ES256", "kid": kid})}.{encode(claims)}'
         r, s = utils.decode_dss_signature(key.sign(text.encode(), ec.ECDSA(hashes.SHA256())))
-        return f"{text}.{encoded(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
+        return f"{text}.{encode(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
     old, new = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     cell = own_cell()
     cell.config["access"] = {"jwks_file": str(cell.folder / "keys.json"), "issuer": "https://idp.example"}

@@ -1,5 +1,4 @@
 """Who may call the managers: tokens of an identity provider whose keys are fetched, and nobody asked at all."""
-import base64
 import http.server
 import json
 import threading
@@ -8,6 +7,7 @@ import time
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from base64url import encode
 from conftest import wait_for
 from managers import API, own_managers  # noqa: F401 (fixture)
 
@@ -50,18 +50,14 @@ class SigningKey:
     def __init__(self, kid):
         self.kid, self.key = kid, rsa.generate_private_key(65537, 2048)
         numbers = self.key.public_key().public_numbers()
-        self.jwk = {"kty": "RSA", "kid": kid, "alg": "RS256", "use": "sig", **{name: encoded(value.to_bytes((value.bit_length() + 7) // 8, "big"))
+        self.jwk = {"kty": "RSA", "kid": kid, "alg": "RS256", "use": "sig", **{name: encode(value.to_bytes((value.bit_length() + 7) // 8, "big"))
             for name, value in (("n", numbers.n), ("e", numbers.e))}}
 
     def token(self, **claims):
         now = int(time.time())
         claims = {"sub": "operator", "scope": f"{READ} {WRITE}", "iat": now, "exp": now + 60, **claims}
-        text = f'{encoded(json.dumps({"alg": "RS256", "kid": self.kid}).encode())}.{encoded(json.dumps(claims).encode())}'
-        return f"{text}.{encoded(self.key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
-
-
-def encoded(data):
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+        text = f'{encode({"alg": "RS256", "kid": self.kid})}.{encode(claims)}'
+        return f"{text}.{encode(self.key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
 
 
 def test_an_identity_provider_is_discovered(own_managers):  # noqa: F811

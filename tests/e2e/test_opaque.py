@@ -7,10 +7,10 @@ import sqlite3
 import pytest
 
 from conftest import A, B, Cell, wait_for
-from did import DidHost, Party
+from did import Party
 from dps_fixture import set_up
 from signaling import HTTP_PULL, HTTP_PUSH, ControlPlane, address_properties, random_id
-from test_renewal import CONTENT, Lease
+from test_renewal import CONTENT, Lease, host  # noqa: F401 (host: a fixture)
 from test_store_postgres import server, store_settings  # noqa: F401 (a fixture)
 from wire import H2, h1
 
@@ -27,13 +27,6 @@ def cell(tmp_path_factory):
         yield cell
     finally:
         cell.stop()
-
-
-@pytest.fixture(scope="module")
-def host():
-    host = DidHost()
-    yield host
-    host.stop()
 
 
 def furnish(cell, ctx):

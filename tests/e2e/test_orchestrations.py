@@ -1,14 +1,13 @@
 """The provision manager of cfmd with a real broker and agents that behave as the existing ones."""
 import json
-import threading
 import uuid
 
 import pytest
 
-from agents import BUCKET, COMPLETE, DEPLOY, DISPOSE, FATAL, RETRY, SCHEDULE, STREAM, Agent, value_of
+from agents import BUCKET, COMPLETE, DEPLOY, DISPOSE, FATAL, SCHEDULE, STREAM, Agent, value_of
 from conftest import wait_for
 from managers import broker, managers, own_managers  # noqa: F401
-from nats import SERVERS, NatsServer
+from nats import NatsServer, server  # noqa: F401 (server: a fixture)
 from postgres import Postgres
 
 OWN = "/api/celld/v1"
@@ -25,13 +24,6 @@ def agents():
     yield make
     for one in made:
         one.stop()
-
-
-@pytest.fixture(params=SERVERS)
-def server(request, tmp_path):
-    one = NatsServer(tmp_path / "nats", request.param).start()
-    yield one
-    one.stop()
 
 
 def define(cfmd, types, deploy, dispose=None, template=None):

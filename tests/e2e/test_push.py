@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from conftest import A, B, Cell, Source, plain_answer, wait_for
+from conftest import A, B, Cell, plain_answer, wait_for
 from receiver import Receiver
 from test_contract import book, constraint, policy, put_agreement
 

@@ -6,8 +6,9 @@ import urllib.parse
 
 import pytest
 
+from base64url import claims_of
 from conftest import A, B, wait_for
-from did import DidHost, Key, Party, claims_of
+from did import DidHost, Key, Party
 from wire import H2
 
 CONTENT = b"renewed " * 1000

@@ -1,5 +1,4 @@
 """Siglet's management API, called as the fabric's agents call it (cfm.md 4.4 F and G)."""
-import base64
 import json
 import time
 
@@ -8,6 +7,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 
+from base64url import decode
 from conftest import A, B
 from wire import H2
 
@@ -225,9 +225,6 @@ def test_documents_survive_a_restart(own_cell):
 
 def test_public_keys_verify_what_was_signed(cell):
     token, _ = cell.shared_file(A, "signed.txt", b"x")
-
-    def decode(text):
-        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     head, claims, signature = token.split(".")
     kid = json.loads(decode(head))["kid"]
     for path in ("/keys", f"/keys/{A}", "/api/siglet/keys"):
@@ -248,10 +245,8 @@ def test_public_keys_verify_what_was_signed(cell):
 # --- the key that a mapping names signs
 
 def parts(token):
-    def decode(text):
-        return json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     head, claims, _ = token.split(".")
-    return decode(head), decode(claims)
+    return json.loads(decode(head)), json.loads(decode(claims))
 
 
 def import_key(cell, ctx, alias, private=None):
@@ -263,7 +258,7 @@ def import_key(cell, ctx, alias, private=None):
 
 def is_signed_by(token, private):
     head, claims, signature = token.split(".")
-    raw = base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
+    raw = decode(signature)
     try:
         if isinstance(private, ed25519.Ed25519PrivateKey):
             private.public_key().verify(raw, f"{head}.{claims}".encode())

@@ -43,14 +43,11 @@ static void print_beginning(const struct audit_link *link, struct buffer *into)
 /* Of a text that lacks only its hash: without the brace at its end, which is put there for the digest alone. */
 static enum status digest_text(struct text unended, char hash[DIGEST_HEX + 1])
 {
-	uint8_t digest[DIGEST_BYTES];
 	struct buffer whole = {0};
 	buffer_append(&whole, unended);
 	buffer_append_byte(&whole, '}');
-	enum status status = whole.failed ? STATUS_NO_MEMORY : digest_of(buffer_text(&whole), digest);
+	enum status status = whole.failed ? STATUS_NO_MEMORY : digest_hex_of(buffer_text(&whole), hash);
 	buffer_free(&whole);
-	if (status == STATUS_OK)
-		digest_hex(digest, hash);
 	return status;
 }
 

@@ -96,15 +96,6 @@ void join_tokens_free(struct join_tokens *tokens)
 	free(tokens);
 }
 
-static enum status digest_token(struct text token, char id[DIGEST_HEX + 1])
-{
-	uint8_t digest[DIGEST_BYTES];
-	enum status status = digest_of(token, digest);
-	if (status == STATUS_OK)
-		digest_hex(digest, id);
-	return status;
-}
-
 enum status join_token_create(struct transaction *transaction, struct text cell_id, bool is_approved,
 	int64_t lifetime_s, int64_t wall_ms, struct buffer *token)
 {
@@ -116,7 +107,7 @@ enum status join_token_create(struct transaction *transaction, struct text cell_
 		return STATUS_INVALID;
 	random_bytes(bytes, sizeof(bytes));
 	const struct text made = {text, base64url_encode((struct text){(const char *)bytes, sizeof(bytes)}, text)};
-	enum status status = digest_token(made, id);
+	enum status status = digest_hex_of(made, id);
 	buffer_append(&body, TEXT("{\"cellId\":"));
 	buffer_append_json(&body, cell_id);
 	buffer_printf(&body, ",\"expiresAt\":%lld,\"approved\":%s,\"createdAt\":%lld}", (long long)expires_ms,
@@ -137,7 +128,7 @@ const struct join_token *join_tokens_check(
 {
 	char id[DIGEST_HEX + 1];
 	*why = "the join token is unknown, or has been used";
-	if (token.length != JOIN_TOKEN_LENGTH || digest_token(token, id) != STATUS_OK)
+	if (token.length != JOIN_TOKEN_LENGTH || digest_hex_of(token, id) != STATUS_OK)
 		return NULL;
 	const struct join_token *found = find(tokens, text_of(id));
 	if (found == NULL)

@@ -1,30 +1,16 @@
 /* Definitions: few, read often, changed by hand. */
-#include "control/fabric/orchestration/definitions.h"
+#include "control/fabric/orchestration/definitions_private.h"
 
 #include <stdlib.h>
 
 #include "control/fabric/manager/wire.h"
 #include "control/fabric/orchestration/schema_check.h"
 #include "control/fabric/orchestration/steps.h"
-#include "control/fabric/record_index.h"
 #include "control/fabric/rest_submit.h"
 
 #define READ_SCOPE "provision-manager-api:read"
 #define WRITE_SCOPE "provision-manager-api:write"
 
-struct definitions {
-	struct state *state;
-	struct record_index *activities, *orchestrations;
-	bool (*is_used)(void *context, struct text type);
-	void *context;
-};
-
-static const struct wire_member activity_members[] = {
-	{"type", WIRE_TEXT, true},
-	{"description", WIRE_TEXT, false},
-	{"inputSchema", WIRE_OBJECT, false},
-	{"outputSchema", WIRE_OBJECT, false},
-};
 static const struct wire_member template_members[] = {
 	{"id", WIRE_TEXT, false},
 	{"description", WIRE_TEXT, false},
@@ -41,8 +27,7 @@ static const struct wire_member step_members[] = {
 
 /* --- answers */
 
-/* 400 with what `why` holds after the words. */
-static void refuse(struct rest_call *call, const char *words, const struct buffer *why)
+void definitions_refuse(struct rest_call *call, const char *words, const struct buffer *why)
 {
 	struct buffer message = {0};
 	buffer_printf(&message, "%s: %.*s", words, TEXT_ARGUMENTS(buffer_text(why)));
@@ -50,7 +35,7 @@ static void refuse(struct rest_call *call, const char *words, const struct buffe
 	buffer_free(&message);
 }
 
-static void answer_list(struct rest_call *call, const struct record_index *index, struct text template_ref,
+void definitions_answer(struct rest_call *call, const struct record_index *index, struct text template_ref,
 	void (*print)(const struct json *definition, struct buffer *into))
 {
 	struct buffer list = {0};
@@ -72,32 +57,14 @@ static void answer_list(struct rest_call *call, const struct record_index *index
 	buffer_free(&list);
 }
 
-/* ,"description":"..." when there is one */
-static void print_description(const struct json *object, struct buffer *into)
+void definitions_print_description(const struct json *object, struct buffer *into)
 {
 	struct text description = json_member_text(object, "description");
 	if (description.length > 0)
 		message_print_text(into, ",\"description\":", description);
 }
 
-/* --- activity definitions */
-
-static void print_activity(const struct json *definition, struct buffer *into)
-{
-	message_print_text(into, "{\"type\":", json_member_text(definition, "type"));
-	print_description(definition, into);
-	wire_print_filled(into, "inputSchema", json_member(definition, "inputSchema"));
-	wire_print_filled(into, "outputSchema", json_member(definition, "outputSchema"));
-	buffer_append_byte(into, '}');
-}
-
-static void list_activities(struct rest_call *call)
-{
-	const struct definitions *definitions = call->context;
-	answer_list(call, definitions->activities, TEXT_NONE, print_activity);
-}
-
-static void print_schema(const struct json *object, const char *name, struct buffer *into)
+void definitions_print_schema(const struct json *object, const char *name, struct buffer *into)
 {
 	const struct json *schema = wire_member(object, name);
 	buffer_printf(into, ",\"%s\":", name);
@@ -107,88 +74,12 @@ static void print_schema(const struct json *object, const char *name, struct buf
 		buffer_append(into, TEXT("null"));
 }
 
-static void put_activity(struct rest_call *call)
-{
-	struct definitions *definitions = call->context;
-	struct text type = json_member_text(call->body, "type");
-	struct buffer body = {0};
-	if (!wire_check(call, call->body, "", activity_members, COUNT(activity_members)))
-		return;
-	if (!message_type_is_valid(type)) {
-		rest_refuse_with(call, 400, "Invalid payload: type: only letters, digits, '.', '_' and '-'");
-		return;
-	}
-	message_print_text(&body, "{\"type\":", type);
-	message_print_text(&body, ",\"version\":0,\"description\":", json_member_text(call->body, "description"));
-	print_schema(call->body, "inputSchema", &body);
-	print_schema(call->body, "outputSchema", &body);
-	buffer_append_byte(&body, '}');
-	struct transaction *transaction = transaction_new();
-	if (body.failed || (transaction != NULL && !state_put(transaction, RECORD_ACTIVITY_DEFINITION, type,
-												   buffer_text(&body), REVISION_ANY))) {
-		transaction_free(transaction);
-		transaction = NULL;
-	}
-	buffer_free(&body);
-	rest_submit(call, definitions->state, transaction, 201, &(struct buffer){0});
-}
-
-static bool has_activity(const struct json *definition, struct text type)
-{
-	const struct json *activity = json_first(json_member(definition, "activities"));
-	while (activity != NULL && !text_equals(json_member_text(activity, "type"), type))
-		activity = json_next(activity);
-	return activity != NULL;
-}
-
-static void delete_activity(struct rest_call *call)
-{
-	struct definitions *definitions = call->context;
-	struct text type = call->arguments[0];
-	const struct record_item *item = record_index_find(definitions->activities, type);
-	struct buffer users = {0};
-	if (item == NULL) {
-		rest_refuse(call, STATUS_NOT_FOUND, NULL);
-		return;
-	}
-	for (size_t i = 0; i < record_index_count(definitions->orchestrations); i++) {
-		const struct record_item *user = record_index_at(definitions->orchestrations, i);
-		struct json *definition = record_item_json(user);
-		if (has_activity(definition, type))
-			buffer_printf(&users, "%s%.*s", users.length > 0 ? ", " : "", TEXT_ARGUMENTS(user->id));
-		json_free(definition);
-	}
-	if (users.length > 0) {
-		struct buffer why = {0};
-		buffer_printf(&why, "activity type '%.*s' is referenced by an orchestration definition: %.*s",
-			TEXT_ARGUMENTS(type), TEXT_ARGUMENTS(buffer_text(&users)));
-		refuse(call, "Bad request", &why);
-		buffer_free(&why);
-	} else {
-		struct transaction *transaction = transaction_new();
-		if (transaction != NULL && !state_delete(transaction, RECORD_ACTIVITY_DEFINITION, type, item->revision)) {
-			transaction_free(transaction);
-			transaction = NULL;
-		}
-		rest_submit(call, definitions->state, transaction, 200, &(struct buffer){0});
-	}
-	buffer_free(&users);
-}
-
 /* --- orchestration definitions */
-
-static void print_step_activity(const struct json *activity, struct buffer *into)
-{
-	message_print_text(into, "{\"id\":", json_member_text(activity, "id"));
-	message_print_text(into, ",\"type\":", json_member_text(activity, "type"));
-	wire_print_filled(into, "dependsOn", json_member(activity, "dependsOn"));
-	buffer_append_byte(into, '}');
-}
 
 static void print_orchestration(const struct json *definition, struct buffer *into)
 {
 	size_t begin = into->length;
-	print_description(definition, into);
+	definitions_print_description(definition, into);
 	wire_print_filled(into, "schema", json_member(definition, "schema"));
 	message_print_text(into, ",\"activities\":{", json_member_text(definition, "type"));
 	buffer_append(into, TEXT(":["));
@@ -196,7 +87,7 @@ static void print_orchestration(const struct json *definition, struct buffer *in
 	for (const struct json *activity = json_first(activities); activity != NULL; activity = json_next(activity)) {
 		if (activity != json_first(activities))
 			buffer_append_byte(into, ',');
-		print_step_activity(activity, into);
+		step_print_activity(activity, into);
 	}
 	message_print_text(into, "]},\"templateRef\":", json_member_text(definition, "templateRef"));
 	buffer_append_byte(into, '}');
@@ -207,7 +98,7 @@ static void print_orchestration(const struct json *definition, struct buffer *in
 static void list_orchestrations(struct rest_call *call)
 {
 	const struct definitions *definitions = call->context;
-	answer_list(call, definitions->orchestrations, call->arguments[0], print_orchestration);
+	definitions_answer(call, definitions->orchestrations, call->arguments[0], print_orchestration);
 }
 
 static const struct json *find_schemas(void *context, struct text type)
@@ -251,7 +142,7 @@ static bool check_activities(struct rest_call *call, const struct json *list)
 	if (status == STATUS_OK && strcmp(json_name(list), ORCHESTRATION_DEPLOY.bytes) == 0)
 		status = schema_check(list, find_schemas, schemas, &why);
 	if (status != STATUS_OK)
-		refuse(call, "Bad request", &why);
+		definitions_refuse(call, "Bad request", &why);
 	json_free(schemas);
 	buffer_free(&why);
 	return status == STATUS_OK;
@@ -264,7 +155,7 @@ static bool check_list(struct rest_call *call, const struct json *list)
 	bool is_good = json_kind(list) == JSON_ARRAY && message_type_is_valid(text_of(json_name(list)));
 	if (!is_good) {
 		buffer_printf(&why, "activities.%s: must be a list of activities under a type's name", json_name(list));
-		refuse(call, "Invalid payload", &why);
+		definitions_refuse(call, "Invalid payload", &why);
 	}
 	for (const struct json *activity = json_first(list); activity != NULL && is_good; activity = json_next(activity)) {
 		is_good = wire_check(call, activity, "activities.", step_members, COUNT(step_members));
@@ -303,7 +194,7 @@ static void print_definition(
 	message_print_text(into, ",\"templateRef\":", template_ref);
 	message_print_text(into, ",\"version\":0,\"description\":", json_member_text(template, "description"));
 	buffer_append(into, TEXT(",\"active\":true"));
-	print_schema(template, "schema", into);
+	definitions_print_schema(template, "schema", into);
 	buffer_append(into, TEXT(",\"activities\":["));
 	for (const struct json *activity = json_first(list); activity != NULL; activity = json_next(activity)) {
 		const struct json *depends_on = wire_member(activity, "dependsOn");
@@ -390,9 +281,9 @@ static void delete_orchestration(struct rest_call *call)
 /* --- life */
 
 static const struct rest_endpoint endpoints[] = {
-	{"GET", "/activity-definitions", READ_SCOPE, false, list_activities},
-	{"POST", "/activity-definitions", WRITE_SCOPE, true, put_activity},
-	{"DELETE", "/activity-definitions/{activityType}", WRITE_SCOPE, false, delete_activity},
+	{"GET", "/activity-definitions", READ_SCOPE, false, activities_list},
+	{"POST", "/activity-definitions", WRITE_SCOPE, true, activities_put},
+	{"DELETE", "/activity-definitions/{activityType}", WRITE_SCOPE, false, activities_delete},
 	{"GET", "/orchestration-definitions", READ_SCOPE, false, list_orchestrations},
 	{"POST", "/orchestration-definitions", WRITE_SCOPE, true, put_orchestration},
 	{"GET", "/orchestration-definitions/{templateRef}", READ_SCOPE, false, list_orchestrations},

@@ -5,6 +5,7 @@
 #include "control/fabric/listing.h"
 #include "control/fabric/manager/wire.h"
 #include "control/fabric/orchestration/pm_private.h"
+#include "control/fabric/orchestration/steps.h"
 
 static const struct query_field fields[] = {
 	{"id", "id"},
@@ -36,14 +37,6 @@ static void print_entry(const struct orchestration *orchestration, struct buffer
 	message_print_text(into, ",\"orchestrationType\":", orchestration->type);
 }
 
-static void print_activity(const struct json *activity, struct buffer *into)
-{
-	message_print_text(into, "{\"id\":", json_member_text(activity, "id"));
-	message_print_text(into, ",\"type\":", json_member_text(activity, "type"));
-	wire_print_filled(into, "dependsOn", json_member(activity, "dependsOn"));
-	buffer_append_byte(into, '}');
-}
-
 static void print_orchestration(const struct orchestration *orchestration, struct buffer *into)
 {
 	print_entry(orchestration, into);
@@ -54,7 +47,7 @@ static void print_orchestration(const struct orchestration *orchestration, struc
 		for (const struct json *activity = first; activity != NULL; activity = json_next(activity)) {
 			if (activity != first)
 				buffer_append_byte(into, ',');
-			print_activity(activity, into);
+			step_print_activity(activity, into);
 		}
 		buffer_append(into, TEXT("]}"));
 	}

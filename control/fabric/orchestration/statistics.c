@@ -99,7 +99,8 @@ static struct text kind_of(struct text type)
 	return type;
 }
 
-void statistics_activity(
+/* attempts: its runs, as far as its agent has counted them. */
+static void activity_ended(
 	struct statistics *statistics, struct text type, bool is_success, int64_t took_ms, int64_t attempts)
 {
 	struct line *line = line_of(&statistics->activities, kind_of(type));
@@ -125,7 +126,7 @@ void statistics_compare(struct statistics *statistics, const struct orchestratio
 			if (!is_over(now, id, &is_success) || (before != NULL && is_over(before, id, &was_success)))
 				continue;
 			(void)json_integer(json_member(orchestration_note(now, id), "first"), &first_ms);
-			statistics_activity(statistics, json_member_text(activity, "type"), is_success,
+			activity_ended(statistics, json_member_text(activity, "type"), is_success,
 				wall_ms - (first_ms > 0 ? first_ms : step_ms), orchestration_attempt(now, id));
 		}
 	}

@@ -27,9 +27,6 @@ void statistics_count(struct statistics *statistics, struct text type, enum stat
 void statistics_started(struct statistics *statistics, struct text type);
 /* "completed", "errored" or "refused". */
 void statistics_ended(struct statistics *statistics, struct text type, const char *result, int64_t took_ms);
-/* One activity has come to its end; attempts: its runs, as far as its agent has counted them. */
-void statistics_activity(
-	struct statistics *statistics, struct text type, bool is_success, int64_t took_ms, int64_t attempts);
 /* What is over in `now` and was not in `before` (NULL: nothing was). step_ms: when its step began at the earliest. */
 void statistics_compare(struct statistics *statistics, const struct orchestration *before,
 	const struct orchestration *now, int64_t step_ms, int64_t wall_ms);

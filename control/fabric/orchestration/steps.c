@@ -1,6 +1,7 @@
 /* Levels of the graph, then copies for cells. */
 #include "control/fabric/orchestration/steps.h"
 
+#include "control/fabric/manager/wire.h"
 #include "server/base/clock.h"
 
 struct plan {
@@ -270,4 +271,12 @@ enum status steps_make(const struct steps_settings *settings, const struct manif
 	buffer_append(value, TEXT(",\"outputData\":{},\"completed\":{}}"));
 	buffer_free(&steps);
 	return value->failed ? STATUS_NO_MEMORY : STATUS_OK;
+}
+
+void step_print_activity(const struct json *activity, struct buffer *into)
+{
+	message_print_text(into, "{\"id\":", json_member_text(activity, "id"));
+	message_print_text(into, ",\"type\":", json_member_text(activity, "type"));
+	wire_print_filled(into, "dependsOn", json_member(activity, "dependsOn"));
+	buffer_append_byte(into, '}');
 }

@@ -31,3 +31,6 @@ enum status steps_levels(
 enum status steps_make(const struct steps_settings *settings, const struct manifest *manifest,
 	const struct json *definition, const struct json *data, int64_t wall_ms, struct buffer *value,
 	struct buffer *error) MUST_CHECK;
+
+/* {"id", "type", "dependsOn"} of an activity, as the API shows it. */
+void step_print_activity(const struct json *activity, struct buffer *into);

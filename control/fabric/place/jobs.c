@@ -4,7 +4,7 @@
 #include "control/fabric/place/placer_private.h"
 #include "control/fabric/place/request.h"
 
-void job_free(struct job *job)
+static void job_free(struct job *job)
 {
 	for (size_t i = 0; job->requests != NULL && i < job->placement.count; i++)
 		place_request_free(job->requests[i]);

@@ -9,7 +9,7 @@ struct placements {
 	struct state *state;
 };
 
-enum form { FORM_JSON, FORM_TEXT, FORM_LINE };
+enum form { FORM_JSON, FORM_TEXT };
 /* ?format=; false: it has refused. */
 bool placements_form(struct rest_call *call, enum form *form);
 void placements_reply(struct rest_call *call, int status, bool is_text, const struct buffer *body);

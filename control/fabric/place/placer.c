@@ -6,6 +6,7 @@
 #include "control/fabric/place/placer_private.h"
 #include "server/base/clock.h"
 #include "server/base/id.h"
+#include "server/worker_pool.h"
 
 /* --- calls */
 

@@ -2,6 +2,8 @@
  * decisions.c the decisions. */
 #pragma once
 
+#include "control/fabric/place/amounts.h"
+#include "control/fabric/place/deployments.h"
 #include "control/fabric/place/journal.h"
 #include "control/fabric/place/lodgings.h"
 #include "control/fabric/place/placer.h"
@@ -23,7 +25,6 @@ struct release {
 	char *id; /* of its record */
 	int64_t revision;
 	int64_t amount[PLACE_DIMENSION_COUNT];
-	bool is_folding; /* in the transaction under way */
 };
 
 /* One cell's room, by its slot. */
@@ -63,14 +64,6 @@ struct batch {
 	bool is_alone, has_changes;
 };
 
-/* A dataspace profile and the cells it is deployed and active in. */
-struct deployed {
-	struct deployed *next;
-	char *id;
-	char **cells; /* CFM ids */
-	size_t cell_count;
-};
-
 struct placer {
 	struct state *state;
 	struct cells *cells;
@@ -79,7 +72,7 @@ struct placer {
 	struct room *rooms;
 	uint32_t room_count;
 	struct lodgings pending_seats; /* of participants under way */
-	struct deployed *deployed;
+	struct deployments deployments;
 	struct job *queue, **queue_end;
 	size_t queued;
 	struct job *waiting; /* for a cell that fits */
@@ -97,19 +90,15 @@ struct placer {
 /* --- rooms.c */
 enum status rooms_open(struct placer *placer) MUST_CHECK;
 void rooms_free(struct placer *placer);
-struct room *room_at(struct placer *placer, uint32_t slot); /* NULL: out of memory */
 /* A decided job, which the snapshot has booked, is under way (sign 1), or no longer: then what did not land as a record
  * is taken out of the snapshot, its capacity by the next room_show. */
 void rooms_pend(struct placer *placer, const struct job *job, int sign);
 /* The snapshot shows what is stored, less what was released, and what is under way. */
 void room_show(struct placer *placer, uint32_t slot);
-void demand_of(const struct place_request *request, int64_t amount[PLACE_DIMENSION_COUNT]);
-void amounts_print(struct buffer *into, const char *name, const int64_t amount[PLACE_DIMENSION_COUNT]);
 
 /* --- jobs.c */
 struct job *job_new(const struct placement *placement); /* NULL: out of memory */
-void job_free(struct job *job);
-void job_end(struct job *job, enum status status); /* tells, and frees it */
+void job_end(struct job *job, enum status status);      /* tells, and frees it */
 void jobs_free(struct job *jobs);
 void job_queue_add(struct placer *placer, struct job *job);
 void job_queue_add_first(struct placer *placer, struct job *job);

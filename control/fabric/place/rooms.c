@@ -9,48 +9,10 @@
 /* of a participant: what its record says, and what is under way */
 enum { BOTH_MAX = SEATS_MAX * 2 };
 
-void demand_of(const struct place_request *request, int64_t amount[PLACE_DIMENSION_COUNT])
-{
-	memset(amount, 0, PLACE_DIMENSION_COUNT * sizeof(*amount));
-	amount[PLACE_VPAS] = 1;
-	amount[PLACE_TYPES + request->type] = 1;
-	for (int i = 0; i < CELL_RESOURCE_COUNT; i++)
-		amount[PLACE_RESOURCES + i] = request->demand[i];
-}
-
-void amounts_print(struct buffer *into, const char *name, const int64_t amount[PLACE_DIMENSION_COUNT])
-{
-	const char *between = "\"";
-	buffer_append(into, TEXT("{\""));
-	buffer_append(into, text_of(name));
-	buffer_append(into, TEXT("\":{"));
-	for (int i = 0; i < PLACE_DIMENSION_COUNT; i++) {
-		if (amount[i] == 0)
-			continue;
-		buffer_append(into, text_of(between));
-		buffer_append(into, text_of(place_dimension_name(i)));
-		buffer_append(into, TEXT("\":"));
-		buffer_append_number(into, amount[i]);
-		between = ",\"";
-	}
-	buffer_append(into, TEXT("}}"));
-}
-
-static bool amounts_read(struct text body, const char *name, int64_t amount[PLACE_DIMENSION_COUNT])
-{
-	struct json *root = NULL;
-	memset(amount, 0, PLACE_DIMENSION_COUNT * sizeof(*amount));
-	if (json_parse(body, NULL, &root) != STATUS_OK)
-		return false;
-	for (int i = 0; i < PLACE_DIMENSION_COUNT; i++)
-		(void)json_integer(json_member(json_member(root, name), place_dimension_name(i)), &amount[i]);
-	json_free(root);
-	return true;
-}
-
 /* --- rooms */
 
-struct room *room_at(struct placer *placer, uint32_t slot)
+/* NULL: out of memory */
+static struct room *room_at(struct placer *placer, uint32_t slot)
 {
 	if (slot < placer->room_count)
 		return &placer->rooms[slot];
@@ -116,7 +78,7 @@ void rooms_pend(struct placer *placer, const struct job *job, int sign)
 	int64_t amount[PLACE_DIMENSION_COUNT];
 	for (size_t i = 0; i < job->placement.count; i++) {
 		struct room *room = &placer->rooms[job->slots[i]];
-		demand_of(job->requests[i], amount);
+		amounts_of(job->requests[i], amount);
 		for (int dimension = 0; dimension < PLACE_DIMENSION_COUNT; dimension++)
 			room->pending[dimension] += sign * amount[dimension];
 		pend_seat(placer, job->requests[i], job->slots[i], sign);
@@ -132,36 +94,13 @@ static const char *closed_why(const struct cell_record *cell)
 	return cell->health == CELL_HEALTHY ? "not active" : cell_health_name(cell->health);
 }
 
-static bool is_deployed(const struct deployed *deployed, const struct cell_record *cell)
-{
-	for (size_t i = 0; i < deployed->cell_count; i++) {
-		if (strcmp(deployed->cells[i], cell->id) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* The dataspace profiles of a cell, at most as many as there are. */
-static size_t collect_profiles(const struct placer *placer, const struct cell_record *cell, struct text **profiles)
-{
-	size_t room = 0, count = 0;
-	for (const struct deployed *one = placer->deployed; one != NULL; one = one->next)
-		room++;
-	*profiles = calloc(room + 1, sizeof(**profiles));
-	for (const struct deployed *one = placer->deployed; *profiles != NULL && one != NULL; one = one->next) {
-		if (is_deployed(one, cell))
-			(*profiles)[count++] = text_of(one->id);
-	}
-	return count;
-}
-
 static void show_cell(struct placer *placer, const struct cell_record *cell)
 {
 	struct room *room = room_at(placer, cell->slot);
 	struct text *profiles = NULL;
 	struct place_standing standing = {
 		.is_open = cell->is_active, .is_degraded = cell->health == CELL_DEGRADED, .why = closed_why(cell)};
-	standing.profile_count = collect_profiles(placer, cell, &profiles);
+	standing.profile_count = deployments_in(&placer->deployments, cell->id, &profiles);
 	standing.profiles = profiles;
 	if (room == NULL || profiles == NULL)
 		abort(); /* an index that has missed a change would decide wrongly for ever */
@@ -345,34 +284,6 @@ static void on_profile(void *context, const struct record *record)
 
 /* --- dataspace profiles */
 
-static void deployed_free(struct deployed *deployed)
-{
-	for (size_t i = 0; i < deployed->cell_count; i++)
-		free(deployed->cells[i]);
-	free(deployed->cells);
-	free(deployed->id);
-	free(deployed);
-}
-
-static struct deployed *deployed_read(const struct record *record)
-{
-	struct json *root = NULL;
-	struct deployed *made = calloc(1, sizeof(*made));
-	if (made == NULL || (made->id = text_copy(record->id)) == NULL)
-		abort();
-	if (json_parse(record->body, NULL, &root) != STATUS_OK)
-		return made;
-	const struct json *deployments = json_member(root, "deployments");
-	made->cells = calloc(json_count(deployments) + 1, sizeof(*made->cells));
-	for (const struct json *one = json_first(deployments); made->cells != NULL && one != NULL; one = json_next(one)) {
-		if (text_equals(json_member_text(one, "state"), TEXT("active")) &&
-			(made->cells[made->cell_count] = text_copy(json_member_text(one, "cellId"))) != NULL)
-			made->cell_count++;
-	}
-	json_free(root);
-	return made;
-}
-
 static bool show_each(void *context, const struct cell_record *cell)
 {
 	show_cell(context, cell);
@@ -382,19 +293,7 @@ static bool show_each(void *context, const struct cell_record *cell)
 static void on_dataspace(void *context, const struct record *record)
 {
 	struct placer *placer = context;
-	for (struct deployed **at = &placer->deployed; *at != NULL; at = &(*at)->next) {
-		struct deployed *old = *at;
-		if (!text_equals(text_of(old->id), record->id))
-			continue;
-		*at = old->next;
-		deployed_free(old);
-		break;
-	}
-	if (record->body.bytes != NULL) {
-		struct deployed *made = deployed_read(record);
-		made->next = placer->deployed;
-		placer->deployed = made;
-	}
+	deployments_hear(&placer->deployments, record);
 	cells_each(placer->cells, show_each, placer);
 }
 
@@ -420,11 +319,7 @@ void rooms_free(struct placer *placer)
 	for (uint32_t i = 0; i < placer->room_count; i++)
 		drop_releases(placer, &placer->rooms[i]);
 	free(placer->rooms);
-	while (placer->deployed != NULL) {
-		struct deployed *next = placer->deployed->next;
-		deployed_free(placer->deployed);
-		placer->deployed = next;
-	}
+	deployments_free(&placer->deployments);
 	lodgings_free(&placer->pending_seats);
 	place_snapshot_free(placer->snapshot);
 }

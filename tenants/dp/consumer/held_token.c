@@ -5,6 +5,7 @@
 
 #include "server/base/log.h"
 #include "server/base/secret.h"
+#include "server/worker_pool.h"
 #include "tenants/dp/consumer/holding.h"
 #include "tenants/dp/signaling/flow_moves.h"
 #include "tenants/jose/jws.h"

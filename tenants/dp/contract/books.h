@@ -33,6 +33,3 @@ void books_drop(struct dp_worker *home);
 void books_leave_flow(struct dp_worker *home, const struct flow *flow);
 /* The flow's tally on this worker; NULL: none, and `is_wanted` made none. */
 struct tally *books_tally(struct dp_worker *home, struct flow *flow, bool is_wanted);
-
-/* The id of a receipt's record. */
-void receipt_id(struct text cell, uint64_t sequence, char into[RECEIPT_ID_MAX + 1]);

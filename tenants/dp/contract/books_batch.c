@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "server/base/log.h"
+#include "server/worker_pool.h"
 #include "tenants/dp/contract/books_private.h"
 #include "tenants/dp/signer.h"
 

@@ -1,6 +1,7 @@
 /* What a worker counts, and hands to the books' thread in parcels. */
 #include <stdlib.h>
 
+#include "server/worker_pool.h"
 #include "tenants/dp/contract/books_private.h"
 #include "tenants/dp/contract/contract.h"
 

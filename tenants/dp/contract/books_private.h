@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 
+#include "server/worker_pool.h"
 #include "tenants/dp/contract/books.h"
 #include "tenants/dp/contract/ledger.h"
 

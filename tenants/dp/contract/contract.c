@@ -5,6 +5,7 @@
 
 #include "server/base/clock.h"
 #include "server/base/log.h"
+#include "server/worker_pool.h"
 #include "tenants/dp/contract/books.h"
 
 static struct agreement_lane *lane_of(const struct pull *pull)
@@ -345,9 +346,8 @@ static void announce(struct pull *pull)
 	struct buffer number = {0};
 	uint64_t sent = agreement_bytes(pull->contract, lane_of(pull));
 	buffer_append_number(&number, (int64_t)(pull->grant.bytes > sent ? pull->grant.bytes - sent : 0));
-	struct text value = exchange_copy(pull->exchange, buffer_text(&number));
-	if (!number.failed && value.bytes != NULL)
-		exchange_add_header(pull->exchange, TEXT("celld-volume-remaining"), value);
+	if (!number.failed)
+		exchange_add_header_copy(pull->exchange, TEXT("celld-volume-remaining"), buffer_text(&number));
 	buffer_free(&number);
 }
 

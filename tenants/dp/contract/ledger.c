@@ -13,7 +13,8 @@ struct history {
 	struct span_set ranges;
 };
 
-void receipt_id(struct text cell, uint64_t sequence, char into[RECEIPT_ID_MAX + 1])
+/* Of a receipt's record. */
+static void receipt_id(struct text cell, uint64_t sequence, char into[RECEIPT_ID_MAX + 1])
 {
 	size_t length = cell.length > CELL_NAME_MAX ? CELL_NAME_MAX : cell.length;
 	memcpy(into, cell.bytes, length);

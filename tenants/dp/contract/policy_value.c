@@ -9,29 +9,6 @@ static bool is_digit(char byte)
 	return byte >= '0' && byte <= '9';
 }
 
-static bool take(struct text *rest, char byte)
-{
-	if (rest->length == 0 || rest->bytes[0] != byte)
-		return false;
-	*rest = text_slice(*rest, 1, rest->length);
-	return true;
-}
-
-/* Exactly `count` digits. */
-static bool take_digits(struct text *rest, size_t count, int64_t *value)
-{
-	*value = 0;
-	if (rest->length < count)
-		return false;
-	for (size_t i = 0; i < count; i++) {
-		if (!is_digit(rest->bytes[i]))
-			return false;
-		*value = *value * 10 + (rest->bytes[i] - '0');
-	}
-	*rest = text_slice(*rest, count, rest->length);
-	return true;
-}
-
 /* One to fifteen digits, and up to nine behind a point: the whole part, and billionths. */
 static bool take_decimal(struct text *rest, int64_t *whole, int64_t *billionths)
 {
@@ -39,9 +16,9 @@ static bool take_decimal(struct text *rest, int64_t *whole, int64_t *billionths)
 	while (count < rest->length && is_digit(rest->bytes[count]))
 		count++;
 	*billionths = 0;
-	if (count == 0 || count > 15 || !take_digits(rest, count, whole))
+	if (count == 0 || count > 15 || !text_take_digits(rest, count, whole))
 		return false;
-	if (!take(rest, '.'))
+	if (!text_take_byte(rest, '.'))
 		return true;
 	size_t places = 0;
 	for (; places < rest->length && is_digit(rest->bytes[places]); places++) {
@@ -82,13 +59,13 @@ static bool add_span(struct text *rest, const struct span_unit *unit, int64_t *m
 enum status span_parse(struct text text, int64_t *ms)
 {
 	int64_t sum = 0;
-	if (!take(&text, 'P')) {
+	if (!text_take_byte(&text, 'P')) {
 		if (!add_span(&text, short_units, &sum) || text.length > 0)
 			return STATUS_INVALID;
 	} else {
 		const struct span_unit *units = day_units;
 		do {
-			if (units == day_units && take(&text, 'T'))
+			if (units == day_units && text_take_byte(&text, 'T'))
 				units = clock_units;
 			if (!add_span(&text, units, &sum))
 				return STATUS_INVALID;

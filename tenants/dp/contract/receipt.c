@@ -78,10 +78,8 @@ void receipt_print(const struct tally *tally, struct text cell, const struct rec
 
 bool receipt_advance(struct receipt_link *link, struct text receipt)
 {
-	uint8_t digest[DIGEST_BYTES];
-	if (digest_of(receipt, digest) != STATUS_OK)
+	if (digest_hex_of(receipt, link->hash) != STATUS_OK)
 		return false;
-	digest_hex(digest, link->hash);
 	link->sequence++;
 	return true;
 }

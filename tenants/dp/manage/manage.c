@@ -310,8 +310,7 @@ const struct endpoint *endpoint_find(const struct operation *operation, const st
 		buffer_printf(&allow, "%s%s", allow.length > 0 ? ", " : "", endpoint->method);
 	}
 	if (allow.length > 0 && !allow.failed)
-		exchange_add_header(
-			operation->exchange, TEXT("allow"), exchange_copy(operation->exchange, buffer_text(&allow)));
+		exchange_add_header_copy(operation->exchange, TEXT("allow"), buffer_text(&allow));
 	answer_problem(operation->exchange, allow.length > 0 ? 405 : 404, TEXT_NONE);
 	buffer_free(&allow);
 	return NULL;

@@ -22,7 +22,7 @@ struct shelf {
 	char *ctx, *uri;
 	struct jwks_set set;
 	bool has_set;
-	uint64_t fetched_ms, fresh_until_ms, failed_until_ms, used_ms;
+	uint64_t fetched_ms, fresh_until_ms, failed_until_ms;
 	uint64_t forced_ms; /* the time that forced fetches have used up */
 	struct fetch *fetch;
 	struct jwks_waiter *waiters;

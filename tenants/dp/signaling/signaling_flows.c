@@ -44,8 +44,7 @@ static void answer_state(struct signal *signal, enum flow_state state)
 		struct buffer location = {0};
 		buffer_printf(&location, "/dataflows/%s/status", signal->id);
 		if (!location.failed)
-			exchange_add_header(
-				signal->exchange, TEXT("location"), exchange_copy(signal->exchange, buffer_text(&location)));
+			exchange_add_header_copy(signal->exchange, TEXT("location"), buffer_text(&location));
 		buffer_free(&location);
 	}
 	if (body.failed || signal->offer.failed)

@@ -26,7 +26,7 @@ struct ingest {
 	struct buffer pending; /* at most AHEAD and the peer's window */
 	size_t held, owed;     /* bytes the sink does not have yet; of these, not given back to the peer's window */
 	int64_t came;          /* offset behind the last byte that came */
-	bool is_writing, is_ended, is_finishing, is_closed;
+	bool is_writing, is_ended, is_finishing;
 };
 
 /* --- answers */
@@ -35,7 +35,7 @@ static void add_offset(struct exchange *exchange, int64_t offset)
 {
 	struct buffer text = {0};
 	buffer_append_number(&text, offset);
-	exchange_add_header(exchange, TEXT("upload-offset"), exchange_copy(exchange, buffer_text(&text)));
+	exchange_add_header_copy(exchange, TEXT("upload-offset"), buffer_text(&text));
 	buffer_free(&text);
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/base/log.h"
+#include "server/worker_pool.h"
 #include "tenants/dp/signaling/flow_moves.h"
 #include "tenants/dp/sink/push_private.h"
 #include "tenants/dp/source/source_external.h"

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "tenants/dp/sink/s3_sink.h"
+#include "tenants/dp/source/s3_order.h"
 
 enum { TRIES = 3 };
 
@@ -22,11 +23,8 @@ void s3_slot_send(struct slot *slot)
 	struct s3_intake *state = slot->home;
 	const struct s3_sink *sink = state->told.intake->sink;
 	const struct pull *pull = state->told.intake->pull;
-	const struct dp *dp = pull->home->dp;
-	const struct participant *participant = registry_find(dp->registry, text_of(pull->flow->ctx));
 	const struct header type = {TEXT("content-type"), state->told.intake->content_type};
 	bool is_single = state->upload[0] == 0;
-	struct s3_call signed_call = {0};
 	struct buffer query = {0};
 	slot->phase = SLOT_SENDING;
 	slot->sent = 0;
@@ -34,29 +32,18 @@ void s3_slot_send(struct slot *slot)
 		buffer_printf(&query, "partNumber=%zu&uploadId=", slot->number);
 		sigv4_escape(text_of(state->upload), false, &query);
 	}
-	const struct s3_request request = {.method = TEXT("PUT"),
-		.key = buffer_text(&state->key),
-		.query = is_single ? TEXT_NONE : buffer_text(&query),
-		.payload = text_of(slot->payload),
-		.headers = &type,
-		.header_count = is_single && type.value.bytes != NULL};
-	enum status status = query.failed ? STATUS_NO_MEMORY : participant == NULL ? STATUS_UNAVAILABLE : STATUS_OK;
-	if (status == STATUS_OK)
-		status = s3_call_build(&sink->store.bucket, &request, secret_expose(state->secret),
-			worker_wall_ms(pull->home->worker) / 1000, &signed_call);
-	if (status == STATUS_OK) {
-		struct address_rules addresses = participant_address_rules(participant);
-		const struct client_request call = {.tenant = text_of(pull->flow->ctx),
-			.url = &signed_call.url,
-			.method = request.method,
-			.headers = signed_call.headers,
-			.header_count = signed_call.header_count,
-			.body_length = (int64_t)slot->bytes.length,
-			.rules = &addresses,
-			.read_ms = (uint32_t)dp->settings.source_ms};
-		status = client_call_start(pull->home->worker, &call, &part_events, slot, &slot->call);
-	}
-	s3_call_clear(&signed_call);
+	const struct s3_order order = {.home = pull->home,
+		.ctx = text_of(pull->flow->ctx),
+		.bucket = &sink->store.bucket,
+		.secret = secret_expose(state->secret),
+		.request = {.method = TEXT("PUT"),
+			.key = buffer_text(&state->key),
+			.query = is_single ? TEXT_NONE : buffer_text(&query),
+			.payload = text_of(slot->payload),
+			.headers = &type,
+			.header_count = is_single && type.value.bytes != NULL},
+		.body_length = (int64_t)slot->bytes.length};
+	enum status status = query.failed ? STATUS_NO_MEMORY : s3_order_start(&order, &part_events, slot, &slot->call);
 	buffer_free(&query);
 	if (status != STATUS_OK) {
 		slot->call = NULL;
@@ -67,12 +54,8 @@ void s3_slot_send(struct slot *slot)
 static void part_done(struct slot *slot, const struct client_response *response)
 {
 	struct s3_intake *state = slot->home;
-	struct text tag = TEXT_NONE;
+	struct text tag = client_response_header(response, TEXT("etag"));
 	char copy[S3_TAG_MAX];
-	for (size_t i = 0; i < response->header_count; i++) {
-		if (text_equals(response->headers[i].name, TEXT("etag")))
-			tag = response->headers[i].value;
-	}
 	bool is_good = tag.length > 0 && tag.length < sizeof(copy);
 	snprintf(copy, sizeof(copy), "%.*s", is_good ? (int)tag.length : 0, is_good ? tag.bytes : "");
 	if (state->upload[0] != 0 && (!is_good || !s3_upload_keep_tag(state, slot->number, copy))) {

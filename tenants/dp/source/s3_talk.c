@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "server/fetch.h"
+#include "tenants/dp/source/s3_order.h"
 #include "tenants/jose/digest.h"
 
 enum { ANSWER_MAX = 1024 * 1024 };
@@ -24,36 +25,35 @@ static void on_answer(void *context, enum status status, const struct fetch_answ
 
 static enum status begin(struct s3_talk *talk, const struct s3_talk_request *request)
 {
-	const struct dp *dp = request->home->dp;
-	const struct participant *participant = registry_find(dp->registry, request->ctx);
 	const struct header type = {TEXT("content-type"), request->content_type};
-	uint8_t hash[DIGEST_BYTES];
 	char hex[DIGEST_HEX + 1];
 	struct s3_call signed_call = {0};
-	enum status status = participant == NULL ? STATUS_UNAVAILABLE : digest_of(request->body, hash);
+	struct address_rules rules;
+	enum status status = digest_hex_of(request->body, hex);
 	if (status != STATUS_OK)
 		return status;
-	digest_hex(hash, hex);
-	const struct s3_request to_sign = {.method = request->method,
-		.key = request->key,
-		.query = request->query,
-		.payload = text_of(hex),
-		.headers = &type,
-		.header_count = request->content_type.bytes != NULL};
-	status = s3_call_build(
-		request->bucket, &to_sign, request->secret, worker_wall_ms(request->home->worker) / 1000, &signed_call);
+	const struct s3_order order = {.home = request->home,
+		.ctx = request->ctx,
+		.bucket = request->bucket,
+		.secret = request->secret,
+		.request = {.method = request->method,
+			.key = request->key,
+			.query = request->query,
+			.payload = text_of(hex),
+			.headers = &type,
+			.header_count = request->content_type.bytes != NULL}};
+	status = s3_order_sign(&order, &signed_call, &rules);
 	if (status == STATUS_OK) {
-		struct address_rules addresses = participant_address_rules(participant);
-		const struct fetch_order order = {.tenant = request->ctx,
+		const struct fetch_order fetch = {.tenant = request->ctx,
 			.url = &signed_call.url,
 			.method = request->method,
 			.headers = signed_call.headers,
 			.header_count = signed_call.header_count,
 			.body = request->body,
-			.rules = &addresses,
-			.timeout_ms = (uint32_t)dp->settings.source_ms,
+			.rules = &rules,
+			.timeout_ms = (uint32_t)request->home->dp->settings.source_ms,
 			.answer_max = ANSWER_MAX};
-		status = fetch_start(request->home->worker, &order, on_answer, talk, &talk->fetch);
+		status = fetch_start(request->home->worker, &fetch, on_answer, talk, &talk->fetch);
 	}
 	s3_call_clear(&signed_call);
 	return status;

@@ -6,6 +6,7 @@
 #include "server/path.h"
 #include "tenants/dp/source/conditions.h"
 #include "tenants/dp/source/relay.h"
+#include "tenants/dp/source/s3_order.h"
 #include "tenants/dp/source/s3_store.h"
 
 struct s3_source {
@@ -144,39 +145,32 @@ static bool collect_headers(struct s3_pull *state, struct header *headers, size_
 	return !failed;
 }
 
-static void send_request(struct s3_pull *state)
+static enum status start_call(struct s3_pull *state)
 {
 	struct pull *pull = state->relay.pull;
 	const struct s3_source *source = pull->part->source;
-	const struct dp *dp = pull->home->dp;
 	const struct secret *secret = source->store.lanes[pull->home->index].value;
-	const struct participant *participant = registry_find(dp->registry, text_of(pull->flow->ctx));
 	struct header headers[8];
-	struct s3_call signed_call = {0};
-	struct s3_request request = {
-		.method = pull->exchange->method, .key = state->key, .payload = S3_EMPTY_PAYLOAD, .headers = headers};
-	enum status status = secret == NULL || participant == NULL ? STATUS_UNAVAILABLE : STATUS_OK;
-	if (status == STATUS_OK && !collect_headers(state, headers, &request.header_count))
-		status = STATUS_NO_MEMORY;
+	if (secret == NULL)
+		return STATUS_UNAVAILABLE;
+	struct s3_order order = {.home = pull->home,
+		.ctx = text_of(pull->flow->ctx),
+		.bucket = &source->store.bucket,
+		.secret = secret_expose(secret),
+		.request = {
+			.method = pull->exchange->method, .key = state->key, .payload = S3_EMPTY_PAYLOAD, .headers = headers}};
+	if (!collect_headers(state, headers, &order.request.header_count))
+		return STATUS_NO_MEMORY;
+	return s3_order_start(&order, &events, state, &state->relay.call);
+}
+
+static void send_request(struct s3_pull *state)
+{
+	enum status status = start_call(state);
 	if (status == STATUS_OK)
-		status = s3_call_build(&source->store.bucket, &request, secret_expose(secret),
-			worker_wall_ms(pull->home->worker) / 1000, &signed_call);
-	if (status == STATUS_OK) {
-		struct address_rules addresses = participant_address_rules(participant);
-		const struct client_request call = {.tenant = text_of(pull->flow->ctx),
-			.url = &signed_call.url,
-			.method = request.method,
-			.headers = signed_call.headers,
-			.header_count = signed_call.header_count,
-			.rules = &addresses,
-			.read_ms = (uint32_t)dp->settings.source_ms};
-		status = client_call_start(pull->home->worker, &call, &events, state, &state->relay.call);
-	}
-	s3_call_clear(&signed_call);
-	if (status != STATUS_OK) {
-		state->relay.call = NULL;
-		relay_refuse(pull, status);
-	}
+		return;
+	state->relay.call = NULL;
+	relay_refuse(state->relay.pull, status);
 }
 
 /* --- the answer */
@@ -194,11 +188,9 @@ static void refuse(struct s3_pull *state, const struct client_response *response
 {
 	struct pull *pull = state->relay.pull;
 	int status = response->status >= 400 && response->status < 600 ? response->status : 502;
-	for (size_t i = 0; i < response->header_count && status == 416; i++) {
-		if (text_equals(response->headers[i].name, TEXT("content-range")))
-			exchange_add_header(
-				pull->exchange, TEXT("content-range"), exchange_copy(pull->exchange, response->headers[i].value));
-	}
+	struct text range = status == 416 ? client_response_header(response, TEXT("content-range")) : TEXT_NONE;
+	if (range.bytes != NULL)
+		exchange_add_header_copy(pull->exchange, TEXT("content-range"), range);
 	relay_close(&state->relay);
 	pull_refuse(pull, status, status == 502 ? TEXT("the source did not give a usable answer") : TEXT_NONE);
 }
