@@ -109,7 +109,7 @@ static void on_sweep(struct task *task)
 		closed = next;
 	}
 	origins_pump(client);
-	upstreams_flush(client);
+	h2_flush_due(client);
 	upstreams_bury(client);
 	if (client->closed != NULL)
 		client_sweep_later(client);

@@ -232,7 +232,6 @@ static size_t write_body(struct client_call *call, const uint8_t *bytes, size_t 
 		upstream_fail(upstream, STATUS_PROTOCOL);
 		return 0;
 	}
-	upstream_flush_now(upstream);
 	size_t taken = 0;
 	while (taken < length) {
 		size_t part = append_body(call, bytes + taken, length - taken);
@@ -269,17 +268,9 @@ static void begin(struct upstream *upstream, struct client_call *call)
 	upstream->call = call;
 	upstream->at = upstream->end = 0;
 	upstream_want_read(upstream, true);
-	upstream_flush_later(upstream);
-}
-
-/* The head of the call's request. */
-static void flush(struct upstream *upstream)
-{
-	const struct client_call *call = upstream->call;
-	if (call == NULL)
-		return;
 	long sent = upstream_send(upstream, (const uint8_t *)call->text, call->text_length);
 	if (sent < 0) {
+		/* told at the end of the turn: this may be inside client_call_start */
 		upstream->has_ended = true;
 		shutdown(upstream->descriptor, SHUT_RDWR); /* the read event says the rest */
 		return;
@@ -300,8 +291,8 @@ static void flush(struct upstream *upstream)
 static void release(struct upstream *upstream, struct client_call *call)
 {
 	struct origin *origin = upstream->origin;
-	bool is_clean = call->phase == CALL_DONE && !upstream->is_flush_due && call->keeps_alive && call->is_request_over &&
-					upstream->block == NULL && upstream->out_at == upstream->out_end && !upstream->has_ended &&
+	bool is_clean = call->phase == CALL_DONE && call->keeps_alive && call->is_request_over && upstream->block == NULL &&
+					upstream->out_at == upstream->out_end && !upstream->has_ended &&
 					origin->idle_count < (uint64_t)origin->client->settings->idle_connections;
 	call->upstream = NULL;
 	upstream->call = NULL;
@@ -364,7 +355,6 @@ const struct client_protocol client_h1 = {
 	.fail = fail,
 	.readable = readable,
 	.writable = writable,
-	.flush = flush,
 	.check = check,
 	.read = h1_body_read,
 	.pipe = h1_body_pipe,

@@ -18,6 +18,17 @@ bool h2_has_room(const struct upstream *upstream)
 	return h2->call_count < (limit < H2_CALLS_MAX ? limit : H2_CALLS_MAX);
 }
 
+void h2_flush_later(struct upstream *upstream)
+{
+	struct client *client = upstream->origin->client;
+	if (upstream->is_flush_due || upstream->phase == UPSTREAM_DEAD)
+		return;
+	upstream->is_flush_due = true;
+	upstream->flush_next = client->flushes;
+	client->flushes = upstream;
+	client_sweep_later(client);
+}
+
 static void unlink_call(struct h2_session *h2, struct client_call *call)
 {
 	struct upstream *upstream = h2->upstream;
@@ -28,7 +39,7 @@ static void unlink_call(struct h2_session *h2, struct client_call *call)
 	if (--h2->call_count == 0 && upstream->phase == UPSTREAM_BUSY) {
 		upstream->phase = UPSTREAM_IDLE;
 		upstream->active_ms = client_now(upstream->origin->client);
-		upstream_flush_later(upstream);
+		h2_flush_later(upstream);
 	}
 	if (upstream->origin->queue != NULL)
 		origin_pump_later(upstream->origin);
@@ -42,7 +53,7 @@ void h2_call_leave(struct client_call *call, uint32_t error_code)
 		nghttp2_session_set_stream_user_data(h2->session, call->h2.stream, NULL);
 		nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, call->h2.stream, error_code);
 		call->h2.stream = 0;
-		upstream_flush_later(h2->upstream);
+		h2_flush_later(h2->upstream);
 	}
 	unlink_call(h2, call);
 }
@@ -152,7 +163,7 @@ static void begin(struct upstream *upstream, struct client_call *call)
 									  call->body_length != 0 ? &provider : NULL, call);
 	if (stream > 0) {
 		call->h2.stream = stream;
-		upstream_flush_later(upstream);
+		h2_flush_later(upstream);
 	} else {
 		h2_call_fail(call, NGHTTP2_CANCEL, count == 0 ? STATUS_TOO_LARGE : STATUS_UNAVAILABLE);
 	}
@@ -234,7 +245,7 @@ static void readable(struct upstream *upstream)
 	}
 	h2_block_release(h2);
 	h2_body_settle(h2);
-	upstream_flush_later(upstream);
+	h2_flush_later(upstream);
 }
 
 /* Output as far as the socket takes it. */
@@ -293,6 +304,16 @@ static void flush(struct upstream *upstream)
 		upstream_kill(upstream);
 }
 
+void h2_flush_due(struct client *client)
+{
+	while (client->flushes != NULL) {
+		struct upstream *upstream = client->flushes;
+		client->flushes = upstream->flush_next;
+		upstream->is_flush_due = false;
+		flush(upstream);
+	}
+}
+
 static void check(struct upstream *upstream, uint64_t now_ms)
 {
 	struct h2_session *h2 = upstream->h2;
@@ -320,7 +341,6 @@ const struct client_protocol client_h2 = {
 	.fail = fail,
 	.readable = readable,
 	.writable = flush,
-	.flush = flush,
 	.check = check,
 	.read = h2_body_read,
 	.write = h2_body_write,

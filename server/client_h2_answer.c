@@ -150,7 +150,7 @@ static int on_control(struct h2_session *h2, const nghttp2_frame *frame)
 		return charge(h2, 2);
 	case NGHTTP2_GOAWAY:
 		h2->is_draining = true;
-		upstream_flush_later(h2->upstream);
+		h2_flush_later(h2->upstream);
 		return charge(h2, 2);
 	case NGHTTP2_WINDOW_UPDATE:
 		return charge(h2, frame->window_update.window_size_increment < SMALL_WINDOW);

@@ -67,7 +67,7 @@ void h2_body_credit(struct h2_session *h2, size_t length)
 {
 	nghttp2_session_consume_connection(h2->session, length);
 	if (nghttp2_session_want_write(h2->session))
-		upstream_flush_later(h2->upstream);
+		h2_flush_later(h2->upstream);
 }
 
 void h2_block_release(struct h2_session *h2)
@@ -137,7 +137,7 @@ static void give_window(struct client_call *call, size_t count)
 	if (call->h2.stream > 0 && !call->h2.is_ended) {
 		nghttp2_session_consume_stream(h2->session, call->h2.stream, count);
 		if (nghttp2_session_want_write(h2->session))
-			upstream_flush_later(h2->upstream);
+			h2_flush_later(h2->upstream);
 	}
 	h2_body_settle(h2);
 }
@@ -203,7 +203,7 @@ size_t h2_body_write(struct client_call *call, const uint8_t *bytes, size_t leng
 		own->is_deferred = false;
 		nghttp2_session_resume_data(call->upstream->h2->session, own->stream);
 	}
-	upstream_flush_later(call->upstream);
+	h2_flush_later(call->upstream);
 	return taken;
 }
 

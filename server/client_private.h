@@ -61,8 +61,6 @@ struct client_protocol {
 	void (*readable)(struct upstream *upstream);
 	/* All output has left. */
 	void (*writable)(struct upstream *upstream);
-	/* Output that was put off (upstream_flush_later) leaves. */
-	void (*flush)(struct upstream *upstream);
 	/* Deadlines. */
 	void (*check)(struct upstream *upstream, uint64_t now_ms);
 	/* In phase CALL_BODY; the connection may be gone. */
@@ -290,11 +288,6 @@ void upstream_want_read(struct upstream *upstream, bool want);
 long upstream_receive(struct upstream *upstream, uint8_t *into, size_t room);
 /* >= 0 bytes; -1: broken. */
 long upstream_send(struct upstream *upstream, const uint8_t *bytes, size_t length);
-/* Output of this turn leaves at its end: the kernel's code for it is warm after the first. */
-void upstream_flush_later(struct upstream *upstream);
-/* What was put off leaves before something else does. */
-void upstream_flush_now(struct upstream *upstream);
-void upstreams_flush(struct client *client);
 /* False: broken. */
 bool upstream_flush(struct upstream *upstream);
 void upstreams_check(struct client *client);
@@ -308,3 +301,6 @@ void h1_pipe_release(struct upstream *upstream);
 
 /* client_h2.c: connections */
 bool h2_has_room(const struct upstream *upstream);
+/* Output of this turn leaves at its end. */
+void h2_flush_later(struct upstream *upstream);
+void h2_flush_due(struct client *client);

@@ -228,33 +228,6 @@ void upstream_want_read(struct upstream *upstream, bool want)
 		event_del(upstream->read_event);
 }
 
-/* --- output at the end of a turn */
-
-void upstream_flush_later(struct upstream *upstream)
-{
-	struct client *client = upstream->origin->client;
-	if (upstream->is_flush_due || upstream->phase == UPSTREAM_DEAD)
-		return;
-	upstream->is_flush_due = true;
-	upstream->flush_next = client->flushes;
-	client->flushes = upstream;
-	client_sweep_later(client);
-}
-
-void upstream_flush_now(struct upstream *upstream)
-{
-	if (!upstream->is_flush_due)
-		return;
-	unlink_flush(upstream);
-	upstream->protocol->flush(upstream);
-}
-
-void upstreams_flush(struct client *client)
-{
-	while (client->flushes != NULL)
-		upstream_flush_now(client->flushes);
-}
-
 /* --- calls */
 
 void upstream_begin(struct upstream *upstream, struct client_call *call)
