@@ -58,7 +58,10 @@ bool block_turn_take(struct stream *stream)
 
 void block_turn_wait(struct stream *stream)
 {
-	enqueue(&stream->connection->block_turn, stream);
+	struct block_turn *turn = &stream->connection->block_turn;
+	enqueue(turn, stream);
+	if (turn->holder == stream) /* else nobody would go on when the socket is free before the turn is over */
+		turn->holder = NULL;
 }
 
 void block_turn_note(struct stream *stream, bool is_dry)

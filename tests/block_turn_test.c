@@ -143,11 +143,28 @@ static void who_waits_for_the_socket_is_resumed(void **state)
 	assert_false(block_turn_pass(&connection, true));
 }
 
+/* Whose turn it is finds the socket full, and it is free again before the turn is over: somebody goes on. */
+static void a_holder_that_waits_for_the_socket_is_resumed(void **state)
+{
+	(void)state;
+	reads(streams[0]);
+	assert_false(block_turn_take(streams[1]));
+	sends(streams[0]);
+	assert_true(block_turn_pass(&connection, false)); /* to the one that waits */
+	assert_ptr_equal(connection.block_turn.holder, streams[1]);
+	assert_true(block_turn_take(streams[1]));
+	block_turn_wait(streams[1]);
+	assert_true(streams[1]->is_deferred);
+	assert_true(block_turn_pass(&connection, false) || block_turn_pass(&connection, true));
+	assert_false(streams[1]->is_deferred);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(who_has_a_block_sends_it_first, open_streams, close_streams),
 		cmocka_unit_test_setup_teardown(an_idle_connection_passes_on, open_streams, close_streams),
+		cmocka_unit_test_setup_teardown(a_holder_that_waits_for_the_socket_is_resumed, open_streams, close_streams),
 		cmocka_unit_test_setup_teardown(a_dry_source_and_the_end_pass_on, open_streams, close_streams),
 		cmocka_unit_test_setup_teardown(some_never_wait, open_streams, close_streams),
 		cmocka_unit_test_setup_teardown(who_waits_for_the_socket_is_resumed, open_streams, close_streams),
