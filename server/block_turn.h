@@ -18,7 +18,8 @@ struct block_turn {
 
 /* Before a stream reads from its source. False: it is another one's turn; the stream is queued, and deferred. */
 bool block_turn_take(struct stream *stream);
-/* The socket is full: the stream is queued, and deferred, until there is something to send to it. */
+/* The socket is full: the stream gives its turn up, and is queued and deferred until there is something to send to it.
+ */
 void block_turn_wait(struct stream *stream);
 /* After it read or lent; is_dry: its source had nothing. */
 void block_turn_note(struct stream *stream, bool is_dry);

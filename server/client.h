@@ -52,7 +52,9 @@ struct client_request {
 	enum http_version version;
 };
 
-/* A place beside an answer's head that comes again and again, for what is made of it. */
+enum { ANSWER_MEMO_FIELDS = 24 };
+/* A place beside an answer's head that comes again and again, for what is made of it; such heads have at most so many
+ * fields. */
 struct answer_memo {
 	bool (*maker)(struct text name, const struct header *headers, size_t count); /* which of its fields; NULL: empty */
 	struct known_fields *fields; /* freed with the head, when no call uses it */

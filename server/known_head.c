@@ -6,7 +6,7 @@
 
 #include "server/known_fields.h"
 
-enum { BYTES_MAX = 1024, FIELDS_MAX = 24, PATIENCE_MAX = 63 };
+enum { BYTES_MAX = 1024, PATIENCE_MAX = 63 };
 
 struct known_head *known_head_find(struct known_heads *heads, const char *bytes, size_t length)
 {
@@ -54,7 +54,7 @@ static struct known_head *learn(const char *copy, const struct h1_head *head, co
 
 void known_head_end(struct known_heads *heads, char *copy, const struct h1_head *head, const char *bytes, size_t used)
 {
-	bool may_be_known = used > 0 && used <= BYTES_MAX && head->header_count <= FIELDS_MAX;
+	bool may_be_known = used > 0 && used <= BYTES_MAX && head->header_count <= ANSWER_MEMO_FIELDS;
 	struct known_head *known = may_be_known ? learn(copy, head, bytes, used) : NULL;
 	free(copy);
 	if (known == NULL)

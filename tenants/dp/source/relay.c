@@ -6,7 +6,7 @@
 #include "tenants/dp/source/conditions.h"
 #include "tenants/dp/source/headers.h"
 
-enum { TRAILERS_PASSED = 8, KNOWN_MAX = 24 };
+enum { TRAILERS_PASSED = 8 };
 
 void relay_refuse(struct pull *pull, enum status why)
 {
@@ -116,9 +116,9 @@ static const struct known_fields *find_known(const struct client_response *respo
 	bool (*passes)(struct text name, const struct header *headers, size_t count))
 {
 	struct answer_memo *memo = response->memo;
-	struct header fields[KNOWN_MAX];
+	struct header fields[ANSWER_MEMO_FIELDS];
 	unsigned count = 0;
-	if (memo == NULL || response->header_count > KNOWN_MAX)
+	if (memo == NULL)
 		return NULL;
 	if (memo->maker != NULL)
 		return memo->maker == passes ? memo->fields : NULL;
