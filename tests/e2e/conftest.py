@@ -132,7 +132,8 @@ class Cell:
         return "\n".join((self.folder / "cell.log").read_text(errors="replace").splitlines()[-lines:])
 
     def log_lines(self):
-        return [json.loads(line) for line in (self.folder / "cell.log").read_text().splitlines() if line.startswith("{")]
+        whole = (self.folder / "cell.log").read_text().rpartition("\n")[0]  # the last line may be half written
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
     def kill(self):
         self.process.kill()

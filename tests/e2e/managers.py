@@ -48,7 +48,8 @@ class Managers:
         return (self.folder / "cfmd.log").read_text(errors="replace")
 
     def log_lines(self):
-        return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
+        whole = self.log().rpartition("\n")[0]  # the last line may be half written
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
     def is_ready(self):
         try:
