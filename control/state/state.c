@@ -14,22 +14,30 @@ struct watcher {
 	void *context;
 };
 
+/* A record on its way to the worker, its texts behind it. */
+struct news {
+	struct news *next;
+	struct record record;
+	char bytes[];
+};
+
+/* What one commit, or one look at what others committed, has changed: told in one turn, as nobody may see half of it.
+ */
+struct batch {
+	struct task task;
+	struct state *state;
+	struct news *first, **end;
+};
+
 struct state {
 	struct store *store;
 	struct worker_pool *pool;
 	pthread_t loader; /* the thread that opened: what it hears is the load, before any worker runs */
 	struct watcher watchers[WATCHERS_MAX];
 	size_t count;
-	int64_t revision; /* the newest that was told */
+	int64_t revision;    /* the newest that was told */
+	struct batch *batch; /* being heard; the store's thread alone */
 	bool is_watched[RECORD_KIND_COUNT];
-};
-
-/* A record on its way to the worker, its texts behind it; kind RECORD_KIND_COUNT: the end of a batch. */
-struct news {
-	struct task task;
-	struct state *state;
-	struct record record;
-	char bytes[];
 };
 
 static void tell(struct state *state, const struct record *record)
@@ -52,12 +60,14 @@ static void tell_end(struct state *state)
 
 static void run(struct task *task)
 {
-	struct news *news = (struct news *)task;
-	if (news->record.kind == RECORD_KIND_COUNT)
-		tell_end(news->state);
-	else
-		tell(news->state, &news->record);
-	free(news);
+	struct batch *batch = (struct batch *)task;
+	for (struct news *news = batch->first, *next; news != NULL; news = next) {
+		next = news->next;
+		tell(batch->state, &news->record);
+		free(news);
+	}
+	tell_end(batch->state);
+	free(batch);
 }
 
 static char *keep(char *into, struct text *text)
@@ -70,17 +80,19 @@ static char *keep(char *into, struct text *text)
 	return into + text->length + 1;
 }
 
-static void post(struct state *state, const struct record *record)
+static void gather(struct state *state, const struct record *record)
 {
 	struct news *news = malloc(sizeof(*news) + record->id.length + record->body.length + 2);
-	if (news == NULL)
+	if (state->batch == NULL && (state->batch = calloc(1, sizeof(*state->batch))) != NULL)
+		*state->batch = (struct batch){.task = {.run = run}, .state = state, .end = &state->batch->first};
+	if (news == NULL || state->batch == NULL)
 		abort(); /* an index that has missed a change would decide wrongly for ever */
-	news->task = (struct task){.run = run};
-	news->state = state;
+	news->next = NULL;
 	news->record = *record;
 	news->record.ctx = TEXT("");
 	keep(keep(news->bytes, &news->record.id), &news->record.body);
-	worker_post(state_worker(state), &news->task);
+	*state->batch->end = news;
+	state->batch->end = &news->next;
 }
 
 static void on_record(void *context, const struct record *record)
@@ -91,16 +103,18 @@ static void on_record(void *context, const struct record *record)
 	if (pthread_equal(pthread_self(), state->loader))
 		tell(state, record);
 	else
-		post(state, record);
+		gather(state, record);
 }
 
 static void on_batch(void *context)
 {
 	struct state *state = context;
+	struct batch *batch = state->batch;
+	state->batch = NULL;
 	if (pthread_equal(pthread_self(), state->loader))
 		tell_end(state);
-	else
-		post(state, &(struct record){.kind = RECORD_KIND_COUNT});
+	else if (batch != NULL)
+		worker_post(state_worker(state), &batch->task);
 }
 
 enum status state_open(struct store *store, struct worker_pool *pool, struct state **state)

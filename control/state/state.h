@@ -15,8 +15,9 @@ enum status state_open(struct store *store, struct worker_pool *pool, struct sta
 void state_free(struct state *state);
 
 /* Before store_load; at most 32. on_record: with each record of this kind at load (on the loading thread, before any
- * worker runs), and after each commit of this and of other processes (on the worker); body absent: deleted. Texts are
- * borrowed. on_batch may be NULL: after the last record of a load or commit. */
+ * worker runs), and after each commit of this and of other processes (on the worker, all of a commit in one turn); body
+ * absent: deleted. Texts are borrowed. on_batch may be NULL: after the last record of a load, or of a commit that has
+ * records of a kind that is watched. */
 void state_watch(struct state *state, enum record_kind kind,
 	void (*on_record)(void *context, const struct record *record), void (*on_batch)(void *context), void *context);
 

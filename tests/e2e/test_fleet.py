@@ -415,6 +415,7 @@ def test_placement_sees_what_heartbeats_measure(fleet):
         top = answer["explain"].get("top")
         why = [one["why"] for one in answer["explain"]["cells"] if one["cell"] == name and "why" in one]
         return answer["chosen"], top[0]["parts"]["balance"] if top else None, why
+    wait_for(lambda: place("cfm.dataplane")[1] == 1000, 60, "no load: whatever was told of the cell before, 44 is now a step away")
     beating.cpu = 44
     wait_for(lambda: place("cfm.dataplane")[1] == 600, 60, "the load in the score, in steps of 50")
     beating.planes = 0
