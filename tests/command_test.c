@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "control/fabric/outbox.h"
+#include "control/fabric/command_queue.h"
 
 /* --- messages */
 
@@ -111,86 +111,86 @@ static void test_judge(void **state)
 	}
 }
 
-/* --- the outbox alone */
+/* --- the queue alone */
 
 struct sent {
 	char ids[16][8];
 	size_t count;
 };
 
-static void note(void *context, const struct outbox_item *item)
+static void note(void *context, const struct queued_command *item)
 {
 	struct sent *sent = context;
 	snprintf(sent->ids[sent->count++], 8, "%.*s", TEXT_ARGUMENTS(item->id));
 }
 
 struct names {
-	char ids[OUTBOX_WINDOW * 2][8];
+	char ids[COMMAND_QUEUE_WINDOW * 2][8];
 	size_t count;
 };
 
-static void collect(void *context, const struct outbox_item *item)
+static void collect(void *context, const struct queued_command *item)
 {
 	struct names *names = context;
 	snprintf(names->ids[names->count++], 8, "%.*s", TEXT_ARGUMENTS(item->id));
 }
 
-static void add(struct outbox *outbox, const char *id, const char *vpa, int64_t seq)
+static void add(struct command_queue *queue, const char *id, const char *vpa, int64_t seq)
 {
-	const struct outbox_item item = {
+	const struct queued_command item = {
 		.id = text_of(id), .cell = TEXT("c"), .vpa = text_of(vpa), .args = TEXT("{}"), .seq = seq};
-	assert_int_equal(outbox_add(outbox, &item, 1000), STATUS_OK);
+	assert_int_equal(command_queue_add(queue, &item, 1000), STATUS_OK);
 }
 
 static void test_lanes(void **state)
 {
 	(void)state;
-	struct outbox *outbox = outbox_new();
-	add(outbox, "a2", "a", 2);
-	add(outbox, "a1", "a", 1); /* the order is that of seq */
-	add(outbox, "b3", "b", 3);
+	struct command_queue *queue = command_queue_new();
+	add(queue, "a2", "a", 2);
+	add(queue, "a1", "a", 1); /* the order is that of seq */
+	add(queue, "b3", "b", 3);
 	struct sent sent = {.count = 0};
-	outbox_due(outbox, 1000, 16, note, &sent);
+	command_queue_due(queue, 1000, 16, note, &sent);
 	assert_int_equal(sent.count, 2);
 	assert_string_equal(sent.ids[0][0] == 'a' ? sent.ids[0] : sent.ids[1], "a1");
 	sent.count = 0;
-	outbox_due(outbox, 1999, 16, note, &sent);
+	command_queue_due(queue, 1999, 16, note, &sent);
 	assert_int_equal(sent.count, 0);
-	outbox_due(outbox, 2000, 16, note, &sent); /* both again after a second, */
+	command_queue_due(queue, 2000, 16, note, &sent); /* both again after a second, */
 	assert_int_equal(sent.count, 2);
 	sent.count = 0;
-	outbox_due(outbox, 3999, 16, note, &sent); /* then after two */
+	command_queue_due(queue, 3999, 16, note, &sent); /* then after two */
 	assert_int_equal(sent.count, 0);
-	assert_true(outbox_drop(outbox, TEXT("a1"), 3999));
-	assert_false(outbox_drop(outbox, TEXT("a1"), 3999));
-	outbox_due(outbox, 3999, 16, note, &sent);
+	assert_true(command_queue_drop(queue, TEXT("a1"), 3999));
+	assert_false(command_queue_drop(queue, TEXT("a1"), 3999));
+	command_queue_due(queue, 3999, 16, note, &sent);
 	assert_int_equal(sent.count, 1);
 	assert_string_equal(sent.ids[0], "a2");
-	assert_int_equal(outbox_fail(outbox, TEXT("a2"), 4000), 1);
-	assert_int_equal(outbox_fail(outbox, TEXT("a2"), 4000), 1); /* the same answer again */
+	assert_int_equal(command_queue_fail(queue, TEXT("a2"), 4000), 1);
+	assert_int_equal(command_queue_fail(queue, TEXT("a2"), 4000), 1); /* the same answer again */
 	sent.count = 0;
-	outbox_due(outbox, 4999, 16, note, &sent); /* b3, due at 4000; a2 at 5000 */
+	command_queue_due(queue, 4999, 16, note, &sent); /* b3, due at 4000; a2 at 5000 */
 	assert_int_equal(sent.count, 1);
-	outbox_due(outbox, 5000, 16, note, &sent);
+	command_queue_due(queue, 5000, 16, note, &sent);
 	assert_int_equal(sent.count, 2);
 	assert_string_equal(sent.ids[1], "a2");
-	assert_int_equal(outbox_fail(outbox, TEXT("a2"), 5000), 2);
+	assert_int_equal(command_queue_fail(queue, TEXT("a2"), 5000), 2);
 	sent.count = 0;
-	outbox_due(outbox, 6999, 16, note, &sent); /* b3 is at the cell until 8999; a2 is due at 7000 */
+	command_queue_due(queue, 6999, 16, note, &sent); /* b3 is at the cell until 8999; a2 is due at 7000 */
 	assert_int_equal(sent.count, 0);
-	outbox_hurry(outbox, TEXT("c"), 6999);
-	outbox_due(outbox, 6999, 16, note, &sent);
+	command_queue_hurry(queue, TEXT("c"), 6999);
+	command_queue_due(queue, 6999, 16, note, &sent);
 	assert_int_equal(sent.count, 2);
-	assert_int_equal(outbox_count(outbox), 2);
-	outbox_free(outbox);
+	assert_int_equal(command_queue_count(queue), 2);
+	command_queue_free(queue);
 }
 
 /* How long after `now` the one command of a lane is sent again. */
-static uint64_t pause_until_sent(struct outbox *outbox, uint64_t now)
+static uint64_t pause_until_sent(struct command_queue *queue, uint64_t now)
 {
 	for (uint64_t pause = 0; pause < 60000; pause++) {
 		struct names sent = {.count = 0};
-		outbox_due(outbox, now + pause, 1000, collect, &sent);
+		command_queue_due(queue, now + pause, 1000, collect, &sent);
 		if (sent.count > 0)
 			return pause;
 	}
@@ -203,28 +203,28 @@ static void test_retries_grow(void **state)
 	uint64_t seen[2][sizeof(pauses) / sizeof(pauses[0])];
 	(void)state;
 	for (int run = 0; run < 2; run++) {
-		struct outbox *outbox = outbox_new();
+		struct command_queue *queue = command_queue_new();
 		uint64_t now = 1000;
-		add(outbox, "a1", "a", 1);
-		assert_int_equal(pause_until_sent(outbox, now), 0);
+		add(queue, "a1", "a", 1);
+		assert_int_equal(pause_until_sent(queue, now), 0);
 		for (size_t i = 0; i < sizeof(pauses) / sizeof(pauses[0]); i++) {
-			outbox_retry(outbox, TEXT("a1"), now);
-			outbox_retry(outbox, TEXT("a1"), now); /* the same answer again */
-			seen[run][i] = pause_until_sent(outbox, now);
+			command_queue_retry(queue, TEXT("a1"), now);
+			command_queue_retry(queue, TEXT("a1"), now); /* the same answer again */
+			seen[run][i] = pause_until_sent(queue, now);
 			assert_in_range(seen[run][i], pauses[i] * 4 / 5, pauses[i] * 6 / 5);
 			now += seen[run][i];
 		}
-		outbox_retry(outbox, TEXT("a1"), now);
-		outbox_does(outbox, TEXT("other"), now); /* another cell */
-		outbox_does(outbox, TEXT("c"), now);     /* it does something again */
-		uint64_t pause = pause_until_sent(outbox, now);
+		command_queue_retry(queue, TEXT("a1"), now);
+		command_queue_does(queue, TEXT("other"), now); /* another cell */
+		command_queue_does(queue, TEXT("c"), now);     /* it does something again */
+		uint64_t pause = pause_until_sent(queue, now);
 		assert_in_range(pause, 400, 600);
-		outbox_retry(outbox, TEXT("a1"), now + pause);
-		assert_in_range(pause_until_sent(outbox, now + pause), 400, 600); /* from the start */
-		outbox_retry(outbox, TEXT("a1"), now + 2 * pause + 200);
-		outbox_hurry(outbox, TEXT("c"), now + 2 * pause + 200); /* it has joined anew */
-		assert_int_equal(pause_until_sent(outbox, now + 2 * pause + 200), 0);
-		outbox_free(outbox);
+		command_queue_retry(queue, TEXT("a1"), now + pause);
+		assert_in_range(pause_until_sent(queue, now + pause), 400, 600); /* from the start */
+		command_queue_retry(queue, TEXT("a1"), now + 2 * pause + 200);
+		command_queue_hurry(queue, TEXT("c"), now + 2 * pause + 200); /* it has joined anew */
+		assert_int_equal(pause_until_sent(queue, now + 2 * pause + 200), 0);
+		command_queue_free(queue);
 	}
 	assert_memory_equal(seen[0], seen[1], sizeof(seen[0])); /* no random */
 }
@@ -233,20 +233,20 @@ static void test_retries_grow(void **state)
 static void test_a_cell_that_cannot_for_a_minute(void **state)
 {
 	enum { LANES = 1000 };
-	struct outbox *outbox = outbox_new();
+	struct command_queue *queue = command_queue_new();
 	char name[8];
 	size_t asked = 0, worst = 0;
 	(void)state;
 	for (int i = 0; i < LANES; i++) {
 		snprintf(name, sizeof(name), "%d", i);
-		add(outbox, name, name, 1 + i);
+		add(queue, name, name, 1 + i);
 	}
 	uint64_t now = 1000;
 	for (size_t last_second = 0; now < 61000; now += 20) {
 		struct names due = {.count = 0};
-		outbox_due(outbox, now, OUTBOX_WINDOW, collect, &due);
+		command_queue_due(queue, now, COMMAND_QUEUE_WINDOW, collect, &due);
 		for (size_t i = 0; i < due.count; i++)
-			outbox_retry(outbox, text_of(due.ids[i]), now);
+			command_queue_retry(queue, text_of(due.ids[i]), now);
 		asked += due.count;
 		if (now % 1000 == 0) {
 			size_t in_second = asked - last_second;
@@ -257,45 +257,45 @@ static void test_a_cell_that_cannot_for_a_minute(void **state)
 	}
 	assert_in_range(asked, LANES, 15 * LANES); /* twice a second were 120 for each */
 	assert_in_range(worst, 1, LANES / 2);      /* spread over the pause */
-	for (uint64_t back = now; outbox_count(outbox) > 0; now += 20) {
+	for (uint64_t back = now; command_queue_count(queue) > 0; now += 20) {
 		struct names due = {.count = 0};
-		outbox_due(outbox, now, OUTBOX_WINDOW, collect, &due);
+		command_queue_due(queue, now, COMMAND_QUEUE_WINDOW, collect, &due);
 		for (size_t i = 0; i < due.count; i++) {
-			outbox_does(outbox, TEXT("c"), now);
-			assert_true(outbox_drop(outbox, text_of(due.ids[i]), now));
+			command_queue_does(queue, TEXT("c"), now);
+			assert_true(command_queue_drop(queue, text_of(due.ids[i]), now));
 		}
 		assert_true(now < back + 2000);
 	}
-	outbox_free(outbox);
+	command_queue_free(queue);
 }
 
 /* A cell's lanes beyond the window wait for the answers to the others, in turn, and those of other cells do not. */
 static void test_window(void **state)
 {
 	(void)state;
-	struct outbox *outbox = outbox_new();
+	struct command_queue *queue = command_queue_new();
 	char name[8], other[8];
-	for (int i = 0; i < OUTBOX_WINDOW + 5; i++) {
+	for (int i = 0; i < COMMAND_QUEUE_WINDOW + 5; i++) {
 		snprintf(name, sizeof(name), "%d", i);
-		add(outbox, name, name, 1 + i);
+		add(queue, name, name, 1 + i);
 	}
 	struct names sent = {.count = 0};
-	outbox_due(outbox, 1000, 1000, collect, &sent);
-	assert_int_equal(sent.count, OUTBOX_WINDOW);
-	assert_int_equal(outbox_next_ms(outbox), 2000);
-	const struct outbox_item stranger = {
+	command_queue_due(queue, 1000, 1000, collect, &sent);
+	assert_int_equal(sent.count, COMMAND_QUEUE_WINDOW);
+	assert_int_equal(command_queue_next_ms(queue), 2000);
+	const struct queued_command stranger = {
 		.id = TEXT("s"), .cell = TEXT("d"), .vpa = TEXT("0"), .args = TEXT("{}"), .seq = 9999};
-	assert_int_equal(outbox_add(outbox, &stranger, 1000), STATUS_OK);
+	assert_int_equal(command_queue_add(queue, &stranger, 1000), STATUS_OK);
 	struct names next = {.count = 0};
-	outbox_due(outbox, 1000, 1000, collect, &next);
+	command_queue_due(queue, 1000, 1000, collect, &next);
 	assert_int_equal(next.count, 1);
 	assert_string_equal(next.ids[0], "s");
 	/* an answer, a retry and a refusal of the bus each let one more go; nobody is sent twice before its time */
-	assert_true(outbox_drop(outbox, text_of(sent.ids[0]), 1001));
-	outbox_put_off(outbox, text_of(sent.ids[1]), 1001, 5000);
-	assert_int_equal(outbox_fail(outbox, text_of(sent.ids[2]), 1001), 1);
+	assert_true(command_queue_drop(queue, text_of(sent.ids[0]), 1001));
+	command_queue_put_off(queue, text_of(sent.ids[1]), 1001, 5000);
+	assert_int_equal(command_queue_fail(queue, text_of(sent.ids[2]), 1001), 1);
 	next.count = 0;
-	outbox_due(outbox, 1001, 1000, collect, &next);
+	command_queue_due(queue, 1001, 1000, collect, &next);
 	assert_int_equal(next.count, 3);
 	for (size_t i = 0; i < sent.count; i++) {
 		for (size_t j = 0; j < next.count; j++)
@@ -303,29 +303,29 @@ static void test_window(void **state)
 	}
 	/* one that waits is forgotten meanwhile; the last of those that wait goes when there is room */
 	int gone = 0;
-	for (int i = 0; i < OUTBOX_WINDOW + 5 && gone == 0; i++) {
+	for (int i = 0; i < COMMAND_QUEUE_WINDOW + 5 && gone == 0; i++) {
 		bool was_sent = false;
 		snprintf(other, sizeof(other), "%d", i);
 		for (size_t j = 0; j < sent.count; j++)
 			was_sent |= strcmp(sent.ids[j], other) == 0;
 		for (size_t j = 0; j < next.count; j++)
 			was_sent |= strcmp(next.ids[j], other) == 0;
-		gone = was_sent ? 0 : outbox_drop(outbox, text_of(other), 1001);
+		gone = was_sent ? 0 : command_queue_drop(queue, text_of(other), 1001);
 	}
 	assert_int_equal(gone, 1);
-	outbox_hurry(outbox, TEXT("c"), 1001);
-	size_t before = outbox_count(outbox);
-	for (uint64_t now = 1001; outbox_count(outbox) > 0; now += 500) {
+	command_queue_hurry(queue, TEXT("c"), 1001);
+	size_t before = command_queue_count(queue);
+	for (uint64_t now = 1001; command_queue_count(queue) > 0; now += 500) {
 		struct names due = {.count = 0};
-		outbox_due(outbox, now, 1000, collect, &due);
-		assert_true(due.count <= OUTBOX_WINDOW + 1);
+		command_queue_due(queue, now, 1000, collect, &due);
+		assert_true(due.count <= COMMAND_QUEUE_WINDOW + 1);
 		for (size_t i = 0; i < due.count; i++)
-			assert_true(outbox_drop(outbox, text_of(due.ids[i]), now));
+			assert_true(command_queue_drop(queue, text_of(due.ids[i]), now));
 		assert_true(now < 20000);
 	}
-	assert_int_equal(before, OUTBOX_WINDOW + 5 + 1 - 2);
-	assert_int_equal(outbox_next_ms(outbox), UINT64_MAX);
-	outbox_free(outbox);
+	assert_int_equal(before, COMMAND_QUEUE_WINDOW + 5 + 1 - 2);
+	assert_int_equal(command_queue_next_ms(queue), UINT64_MAX);
+	command_queue_free(queue);
 }
 
 /* --- everything together: the records of the fabric and of the cells are what survives a crash; a message may be lost,
@@ -341,7 +341,7 @@ struct flying {
 
 struct simulation {
 	uint64_t random, now_ms;
-	struct outbox *outbox;
+	struct command_queue *queue;
 	/* the fabric's records: seq of each command that has no answer yet, by id = seq */
 	int64_t next_seq, target;
 	unsigned char *is_open; /* by seq */
@@ -380,7 +380,7 @@ static void cell_name(unsigned cell, char into[16])
 	snprintf(into, 16, "cell%u", cell);
 }
 
-static void send_command(void *context, const struct outbox_item *item)
+static void send_command(void *context, const struct queued_command *item)
 {
 	struct simulation *simulation = context;
 	struct buffer message = {0};
@@ -404,13 +404,13 @@ static void remember(struct simulation *simulation, int64_t seq)
 	cell_name(lane / VPAS, cell);
 	snprintf(vpa, sizeof(vpa), "v%u", lane % VPAS);
 	snprintf(id, sizeof(id), "%lld", (long long)seq);
-	const struct outbox_item item = {.id = text_of(id),
+	const struct queued_command item = {.id = text_of(id),
 		.cell = text_of(cell),
 		.vpa = text_of(vpa),
 		.args = TEXT("{}"),
 		.seq = seq,
 		.op = COMMAND_VPA_PREPARE};
-	assert_int_equal(outbox_add(simulation->outbox, &item, simulation->now_ms), STATUS_OK);
+	assert_int_equal(command_queue_add(simulation->queue, &item, simulation->now_ms), STATUS_OK);
 }
 
 static void order(struct simulation *simulation)
@@ -464,7 +464,7 @@ static void fabric_hears(struct simulation *simulation, const char *text)
 	if (answer.status == COMMAND_STATUS_DONE && simulation->is_open[answer.seq]) {
 		simulation->is_open[answer.seq] = 0;
 		simulation->open--;
-		outbox_drop(simulation->outbox, answer.id, simulation->now_ms);
+		command_queue_drop(simulation->queue, answer.id, simulation->now_ms);
 	}
 	command_answer_free(&answer);
 }
@@ -473,8 +473,8 @@ static void crash(struct simulation *simulation, uint64_t kind)
 {
 	simulation->faults++;
 	if (kind == 0) { /* the fabric: everything but its records is gone; another leads */
-		outbox_free(simulation->outbox);
-		simulation->outbox = outbox_new();
+		command_queue_free(simulation->queue);
+		simulation->queue = command_queue_new();
 		simulation->term++;
 		for (int64_t seq = 1; seq <= simulation->next_seq; seq++) {
 			if (simulation->is_open[seq])
@@ -492,7 +492,7 @@ static void step(struct simulation *simulation)
 	simulation->now_ms += 20;
 	for (unsigned i = 0; i < 3 && simulation->open < 60 && simulation->next_seq < simulation->target; i++)
 		order(simulation);
-	outbox_due(simulation->outbox, simulation->now_ms, 30, send_command, simulation);
+	command_queue_due(simulation->queue, simulation->now_ms, 30, send_command, simulation);
 	for (unsigned i = 0; i < 40 && simulation->flying_count > 0; i++) {
 		size_t at = roll(simulation, simulation->flying_count); /* any of them: reordered, late */
 		struct flying one = simulation->flying[at];
@@ -515,7 +515,7 @@ static void test_simulation(void **state)
 	simulation.is_open = calloc((size_t)simulation.target + 1, 1);
 	simulation.lane_of = calloc((size_t)simulation.target + 1, sizeof(unsigned));
 	simulation.flying = calloc(FLYING_MAX, sizeof(struct flying));
-	simulation.outbox = outbox_new();
+	simulation.queue = command_queue_new();
 	while (simulation.next_seq < simulation.target || simulation.open > 0)
 		step(&simulation);
 	int64_t applied = 0, expected[CELLS * VPAS] = {0};
@@ -528,7 +528,7 @@ static void test_simulation(void **state)
 	assert_int_equal(applied, simulation.target);
 	if (count != NULL)
 		print_message("%lld commands, %llu faults\n", (long long)applied, (unsigned long long)simulation.faults);
-	outbox_free(simulation.outbox);
+	command_queue_free(simulation.queue);
 	free(simulation.is_open);
 	free(simulation.lane_of);
 	free(simulation.flying);

@@ -1,4 +1,4 @@
-/* Records become the outbox, the outbox becomes messages, answers delete records. */
+/* Records become the queue, the queue becomes messages, answers delete records. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,7 +55,7 @@ static void take(struct commands *commands, const struct record *record)
 {
 	struct json *root = NULL;
 	struct buffer args = {0};
-	struct outbox_item item = {.id = record->id, .seq = record->revision};
+	struct queued_command item = {.id = record->id, .seq = record->revision};
 	if (record->revision > commands->adopted)
 		item.seq += commands->shift;
 	if (json_parse(record->body, NULL, &root) != STATUS_OK ||
@@ -70,7 +70,7 @@ static void take(struct commands *commands, const struct record *record)
 	json_integer(json_member(root, "at"), &item.at_ms);
 	json_print(json_member(root, "args"), &args);
 	item.args = buffer_text(&args);
-	enum status status = outbox_add(commands->outbox, &item, clock_monotonic_ms());
+	enum status status = command_queue_add(commands->queue, &item, clock_monotonic_ms());
 	if (status == STATUS_NO_MEMORY)
 		abort(); /* a command that is never sent */
 	buffer_free(&args);
@@ -81,7 +81,7 @@ static void on_record(void *context, const struct record *record)
 {
 	struct commands *commands = context;
 	if (record->body.bytes == NULL)
-		outbox_drop(commands->outbox, record->id, clock_monotonic_ms());
+		command_queue_drop(commands->queue, record->id, clock_monotonic_ms());
 	else
 		take(commands, record);
 }
@@ -104,7 +104,7 @@ static void on_published(void *context, enum status status, uint64_t sequence, b
 	if (status == STATUS_UNAVAILABLE || status == STATUS_NOT_FOUND) { /* no stream, or no broker */
 		commands->has_stream = false;
 		timer_set(commands->ensure, COMMANDS_RETRY_MS);
-		outbox_put_off(commands->outbox, text_of(sending->id), clock_monotonic_ms(), COMMANDS_RETRY_MS);
+		command_queue_put_off(commands->queue, text_of(sending->id), clock_monotonic_ms(), COMMANDS_RETRY_MS);
 	} else if (status != STATUS_OK) { /* a full stream, a slow one: again when it is due */
 		commands->refused++;
 	}
@@ -118,13 +118,13 @@ static bool is_asked(const struct cell_record *cell)
 		   (!cell_health_is_gone(cell->health) || (cell->definition != NULL && cell->definition->is_intermittent));
 }
 
-static void send_item(void *context, const struct outbox_item *item)
+static void send_item(void *context, const struct queued_command *item)
 {
 	struct commands *commands = context;
 	const struct cell_record *cell = cells_find_external(commands->cells, item->cell);
 	struct sending *sending = is_asked(cell) ? malloc(sizeof(*sending) + item->id.length + 1) : NULL;
 	if (sending == NULL) {
-		outbox_put_off(commands->outbox, item->id, clock_monotonic_ms(), AWAY_MS);
+		command_queue_put_off(commands->queue, item->id, clock_monotonic_ms(), AWAY_MS);
 		return;
 	}
 	sending->commands = commands;
@@ -158,7 +158,7 @@ static void send_due(struct commands *commands)
 {
 	if (commands->is_leader && !commands->is_held && commands->has_stream && bus_is_up(commands->bus) &&
 		commands->publishing < SEND_MAX)
-		outbox_due(commands->outbox, clock_monotonic_ms(), SEND_MAX - commands->publishing, send_item, commands);
+		command_queue_due(commands->queue, clock_monotonic_ms(), SEND_MAX - commands->publishing, send_item, commands);
 }
 
 static void on_tick(void *context)
@@ -225,7 +225,7 @@ static void on_cell(void *context, uint32_t slot, const struct cell_record *cell
 	struct commands *commands = context;
 	(void)slot;
 	if (is_asked(cell))
-		outbox_hurry(commands->outbox, text_of(cell->external_id), clock_monotonic_ms());
+		command_queue_hurry(commands->queue, text_of(cell->external_id), clock_monotonic_ms());
 }
 
 static void start(struct task *task)
@@ -268,9 +268,9 @@ void commands_adopt(struct commands *commands, int64_t revision, int64_t shift)
 	commands->shift = shift;
 }
 
-const struct outbox *commands_outbox(const struct commands *commands)
+const struct command_queue *commands_queue(const struct commands *commands)
 {
-	return commands->outbox;
+	return commands->queue;
 }
 
 const struct cell_record *commands_asked(const struct commands *commands, struct text cell)
@@ -281,7 +281,7 @@ const struct cell_record *commands_asked(const struct commands *commands, struct
 
 void commands_line(const struct commands *commands, struct buffer *into)
 {
-	buffer_printf(into, "%zu commands wait for their cells", outbox_count(commands->outbox));
+	buffer_printf(into, "%zu commands wait for their cells", command_queue_count(commands->queue));
 	if (commands->is_held)
 		buffer_append(into, TEXT("; none is sent while the database is behind its cells"));
 	else if (!commands->is_leader)
@@ -297,8 +297,9 @@ enum status commands_open(struct state *state, struct cells *cells, struct bus *
 	struct commands *made = calloc(1, sizeof(*made));
 	if (made == NULL)
 		return STATUS_NO_MEMORY;
-	*made = (struct commands){.state = state, .cells = cells, .bus = bus, .outbox = outbox_new(), .start.run = start};
-	if (made->outbox == NULL) {
+	*made =
+		(struct commands){.state = state, .cells = cells, .bus = bus, .queue = command_queue_new(), .start.run = start};
+	if (made->queue == NULL) {
 		free(made);
 		return STATUS_NO_MEMORY;
 	}
@@ -317,6 +318,6 @@ void commands_free(struct commands *commands)
 		return;
 	timer_free(commands->tick);
 	timer_free(commands->ensure);
-	outbox_free(commands->outbox);
+	command_queue_free(commands->queue);
 	free(commands);
 }

@@ -9,7 +9,7 @@
 #include "control/bus/bus.h"
 #include "control/command/command.h"
 #include "control/fabric/cells.h"
-#include "control/fabric/outbox.h"
+#include "control/fabric/command_queue.h"
 #include "control/fabric/rest.h"
 
 struct commands;
@@ -35,7 +35,7 @@ bool commands_add(struct transaction *transaction, const struct cell_record *cel
 	enum command_op op, struct text args);
 
 /* What waits for the answers of cells, and whether a cell is asked at all now (NULL: it is unknown, away or fenced). */
-const struct outbox *commands_outbox(const struct commands *commands);
+const struct command_queue *commands_queue(const struct commands *commands);
 const struct cell_record *commands_asked(const struct commands *commands, struct text cell);
 /* One line for people. */
 void commands_line(const struct commands *commands, struct buffer *into);

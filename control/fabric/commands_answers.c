@@ -48,7 +48,7 @@ static void finish(struct commands *commands, const struct command_answer *answe
 	close_with(commands, transaction, is_whole, reply);
 }
 
-static void append_reason(const struct outbox_item *item, const struct command_answer *answer, struct buffer *reason)
+static void append_reason(const struct queued_command *item, const struct command_answer *answer, struct buffer *reason)
 {
 	if (answer->status == COMMAND_STATUS_DONE)
 		buffer_printf(reason,
@@ -61,7 +61,7 @@ static void append_reason(const struct outbox_item *item, const struct command_a
 			TEXT_ARGUMENTS(answer->code));
 }
 
-static void park(struct commands *commands, const struct outbox_item *item, const struct command_answer *answer,
+static void park(struct commands *commands, const struct queued_command *item, const struct command_answer *answer,
 	struct text body, struct text reply)
 {
 	struct transaction *transaction = transaction_new();
@@ -109,7 +109,7 @@ void commands_on_poison(void *context, const struct bus_message *message)
 
 static void judge(struct commands *commands, const struct command_answer *answer, const struct bus_message *message)
 {
-	const struct outbox_item *item = outbox_find(commands->outbox, answer->id);
+	const struct queued_command *item = command_queue_find(commands->queue, answer->id);
 	uint64_t now_ms = clock_monotonic_ms();
 	if (item == NULL || item->seq != answer->seq || !text_equals(item->cell, answer->cell)) {
 		bus_answer(commands->bus, message->reply, BUS_ACK, 0); /* answered before, or none of ours */
@@ -117,17 +117,17 @@ static void judge(struct commands *commands, const struct command_answer *answer
 	}
 	switch (answer->status) {
 	case COMMAND_STATUS_DONE:
-		outbox_does(commands->outbox, answer->cell, now_ms);
+		command_queue_does(commands->queue, answer->cell, now_ms);
 		if (answer->applied_seq > item->seq) /* it was not this one that was done */
 			park(commands, item, answer, message->body, message->reply);
 		else
 			finish(commands, answer, message->reply);
 		return;
 	case COMMAND_STATUS_RETRY:
-		outbox_retry(commands->outbox, answer->id, now_ms);
+		command_queue_retry(commands->queue, answer->id, now_ms);
 		break;
 	case COMMAND_STATUS_FAILED:
-		if (outbox_fail(commands->outbox, answer->id, now_ms) < FAILURES_MAX)
+		if (command_queue_fail(commands->queue, answer->id, now_ms) < FAILURES_MAX)
 			break;
 		park(commands, item, answer, message->body, message->reply);
 		return;

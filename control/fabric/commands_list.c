@@ -2,19 +2,19 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "control/fabric/command_queue.h"
 #include "control/fabric/commands.h"
-#include "control/fabric/outbox.h"
 #include "server/base/clock.h"
 #include "server/base/table.h"
 
 enum { LISTED_MAX = 1000 };
 
-static int64_t age_of(const struct outbox_item *item, int64_t wall_ms)
+static int64_t age_of(const struct queued_command *item, int64_t wall_ms)
 {
 	return item->at_ms > 0 && item->at_ms < wall_ms ? wall_ms - item->at_ms : 0;
 }
 
-static void append_command(struct buffer *into, const struct outbox_item *item, int64_t wall_ms)
+static void append_command(struct buffer *into, const struct queued_command *item, int64_t wall_ms)
 {
 	buffer_printf(into, "\"ageMs\":%" PRId64, age_of(item, wall_ms));
 	buffer_append_member(into, "op", text_of(command_op_name(item->op)));
@@ -38,9 +38,9 @@ static void answer(struct rest_call *call, struct buffer *text)
 struct waiting {
 	struct table_link link; /* first */
 	struct waiting *next;
-	struct text cell; /* the outbox's */
+	struct text cell; /* the queue's */
 	size_t count;
-	const struct outbox_item *oldest;
+	const struct queued_command *oldest;
 };
 
 struct census {
@@ -54,7 +54,7 @@ static bool is_cell(const struct table_link *link, struct text key)
 	return text_equals(((const struct waiting *)link)->cell, key);
 }
 
-static bool count_one(void *context, const struct outbox_item *item)
+static bool count_one(void *context, const struct queued_command *item)
 {
 	struct census *census = context;
 	struct waiting *cell = (struct waiting *)table_find(&census->cells, item->cell, is_cell);
@@ -80,7 +80,7 @@ static void list_cells(struct rest_call *call)
 	struct census census = {.first = NULL};
 	struct buffer text = {0};
 	int64_t wall_ms = clock_wall_ms();
-	outbox_each(commands_outbox(commands), count_one, &census);
+	command_queue_each(commands_queue(commands), count_one, &census);
 	text.failed = census.has_failed;
 	buffer_append_byte(&text, '[');
 	while (census.first != NULL) {
@@ -111,7 +111,7 @@ struct listing {
 	size_t count;
 };
 
-static bool list_one(void *context, const struct outbox_item *item)
+static bool list_one(void *context, const struct queued_command *item)
 {
 	struct listing *listing = context;
 	if (!text_equals(item->cell, listing->cell))
@@ -127,7 +127,7 @@ static void list_commands(struct rest_call *call)
 	struct buffer text = {0};
 	struct listing listing = {call->arguments[0], &text, clock_wall_ms(), 0};
 	buffer_append_byte(&text, '[');
-	outbox_each(commands_outbox(call->context), list_one, &listing);
+	command_queue_each(commands_queue(call->context), list_one, &listing);
 	buffer_append_byte(&text, ']');
 	answer(call, &text);
 }

@@ -10,7 +10,7 @@ struct commands {
 	struct state *state;
 	struct cells *cells;
 	struct bus *bus;
-	struct outbox *outbox;
+	struct command_queue *queue;
 	struct bus_consumer *answers, *poison;
 	struct timer *tick, *ensure;
 	struct task start;

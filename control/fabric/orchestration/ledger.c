@@ -148,7 +148,7 @@ enum status ledger_open(struct pm *pm)
 	return status;
 }
 
-void ledger_free(struct pm *pm)
+void ledger_close(struct pm *pm)
 {
 	while (pm->items != NULL) {
 		struct ledger_item *item = pm->items;

@@ -135,7 +135,7 @@ void pm_free(struct pm *pm)
 	}
 	free(pm->services);
 	timer_free(pm->sweep);
-	ledger_free(pm);
+	ledger_close(pm);
 	definitions_free(pm->definitions);
 	free(pm->listing);
 	statistics_free(pm->statistics);

@@ -54,7 +54,7 @@ struct pm {
 
 /* --- ledger.c */
 enum status ledger_open(struct pm *pm) MUST_CHECK;
-void ledger_free(struct pm *pm);
+void ledger_close(struct pm *pm);
 struct ledger_item *ledger_find(const struct pm *pm, struct text id);
 /* The record's value, with our member; false: out of memory, or the record is gone. orchestration_free it. */
 bool ledger_read(const struct pm *pm, const struct ledger_item *item, struct orchestration *orchestration);

@@ -1,13 +1,13 @@
-/* What the files of the outbox share. */
+/* What the files of the queue share. */
 #pragma once
 
-#include "control/fabric/outbox.h"
+#include "control/fabric/command_queue.h"
 #include "server/base/table.h"
 
 struct item {
-	struct table_link link;  /* first */
-	struct outbox_item told; /* what others see; its texts lie in `bytes` */
-	struct item *next;       /* in its lane */
+	struct table_link link;     /* first */
+	struct queued_command told; /* what others see; its texts lie in `bytes` */
+	struct item *next;          /* in its lane */
 	struct lane *lane;
 	char bytes[];
 };
@@ -33,24 +33,24 @@ struct window {
 	char cell[];
 };
 
-struct outbox {
+struct command_queue {
 	struct table items, lanes, windows;
 	struct lane **heap;
 	size_t heap_count, heap_room;
 };
 
-/* --- outbox_lanes.c */
+/* --- command_queue_lanes.c */
 
 /* NULL: the cell has none. */
-struct window *window_find(const struct outbox *outbox, struct text cell);
+struct window *window_find(const struct command_queue *queue, struct text cell);
 /* The lane of this VPA, made when it is missing, due now. NULL: out of memory. */
-struct lane *lane_of(struct outbox *outbox, struct text cell, struct text vpa, uint64_t now_ms);
-void lane_close_if_empty(struct outbox *outbox, struct lane *lane);
-void lane_due(struct outbox *outbox, struct lane *lane, uint64_t due_ms);
+struct lane *lane_of(struct command_queue *queue, struct text cell, struct text vpa, uint64_t now_ms);
+void lane_close_if_empty(struct command_queue *queue, struct lane *lane);
+void lane_due(struct command_queue *queue, struct lane *lane, uint64_t due_ms);
 /* It is due sooner than before. */
-void lane_rise(struct outbox *outbox, struct lane *lane);
+void lane_rise(struct command_queue *queue, struct lane *lane);
 /* It waits for its cell's window. */
-void lane_queue_up(struct outbox *outbox, struct lane *lane);
+void lane_queue_up(struct command_queue *queue, struct lane *lane);
 bool lane_is_queued(const struct lane *lane);
 /* Nothing of the lane is at the cell any more: the next in turn may go. */
-void lane_come_back(struct outbox *outbox, struct lane *lane, uint64_t now_ms);
+void lane_come_back(struct command_queue *queue, struct lane *lane, uint64_t now_ms);
