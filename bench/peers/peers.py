@@ -27,6 +27,7 @@ from peer_servers import LOAD_CORE, PEERS, SERVER_CORE, Celld, pinned, render, w
 SIZES = {"tiny.txt": 100, "1m.bin": 1 << 20, "64m.bin": 64 << 20}
 GIB = 1 << 30
 IDLE_S = 5
+CALM_PERCENT, CALM_TRIES = 2, 12
 BARE_MODES = {"64 MiB file h2+TLS": "file-tls", "64 MiB file HTTP/1.1+TLS": "file-tls", "64 MiB proxied h2+TLS": "proxy-tls", "64 MiB file h2c": "file-frames",
     "64 MiB file HTTP/1.1": "file-clear", "64 MiB proxied h2c": "proxy-clear", "64 MiB proxied h2c, frames to 64K": "proxy-clear",
     "64 MiB proxied h2c, frames to 1M": "proxy-clear"}
@@ -56,6 +57,11 @@ def cpu_seconds(pid):
             except OSError:
                 pass
     return total / 1e9
+
+
+def stolen_seconds():
+    """What the hypervisor took from this machine's cores to run others: a wait that no server here can help."""
+    return int(open("/proc/stat").readline().split()[8]) / os.sysconf("SC_CLK_TCK")
 
 
 def rss_kib(pid):
@@ -175,9 +181,15 @@ class Bench:
 
     def steady(self, row, server, path):
         """An open loop of 3,000 requests a second: latency counts from when a request was due. The load generator sleeps
-        meanwhile: the source is on its core."""
-        result = self.cellbench(server, path, "h2", ahead=True, rate=3000, connections=30, streams=10)["groups"][0]
-        self.note(f"{row}, p99 ms", server.name, result["latency_ms"]["p99"])
+        meanwhile: the source is on its core. A core that the hypervisor gives to others for tens of milliseconds is a p99
+        of tens of milliseconds, whoever serves: such a measurement is made again, and the one with the least of it counts."""
+        tries = []
+        while not tries or (len(tries) < CALM_TRIES and min(tries)[0] > CALM_PERCENT):
+            stolen, began = stolen_seconds(), time.monotonic()
+            result = self.cellbench(server, path, "h2", ahead=True, rate=3000, connections=30, streams=10)["groups"][0]
+            tries.append(((stolen_seconds() - stolen) / (time.monotonic() - began) * 100, result["latency_ms"]["p99"]))
+        self.note(f"{row}, p99 ms", server.name, min(tries)[1])
+        self.note(f"{row}, % of a core stolen meanwhile", server.name, min(tries)[0])
 
     def handshakes(self, server, resumed):
         """CPU of a new connection: TLS 1.3 and the first frames, every ticket used once."""
