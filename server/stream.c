@@ -8,11 +8,12 @@
 #include "server/answer.h"
 #include "server/base/clock.h"
 #include "server/base/metric.h"
+#include "server/socket_queue.h"
 
 enum { FREE_STREAMS_MAX = 256, REFUSED_BODY_MAX = 64 * 1024, INNER_READ_AHEAD = 256 * 1024 };
 /* What the client reads at once. */
 enum { BLOCK_MOST = 512 * 1024 };
-enum { MOVING_BYTES = 256 * 1024, MOVING_MS = 100, MOVING_FACTOR = 4 };
+enum { MOVING_BYTES = 256 * 1024, MOVING_MS = 100, MOVING_FACTOR = 4, RUSHING_BYTES_MS = 32 * 1024 };
 
 #define METRIC_LIST(X)                                                                                                 \
 	X(REQUESTS_2XX, COUNTER, "celld_http_requests_total", "class=\"2xx\"", "Requests by status class")                 \
@@ -328,6 +329,14 @@ static struct share *share_of(const struct stream *stream)
 	return stream->exchange.share != NULL ? stream->exchange.share : share_common(stream->exchange.worker);
 }
 
+/* A peer that takes so much a millisecond, while nobody else sends: what the kernel may hold for it is soon gone. */
+static bool is_rushing(const struct stream *stream)
+{
+	int64_t took_ms = (int64_t)worker_now_ms(stream->exchange.worker) - stream->started_us / 1000;
+	return stream_is_moving(stream) && share_is_alone(share_of(stream)) &&
+		   stream->exchange.bytes_sent >= (uint64_t)(took_ms > 0 ? took_ms : 0) * RUSHING_BYTES_MS;
+}
+
 /* What this exchange may hold beyond what its peer takes now: its own limit, and what the connection's leaves. The
  * limits are for peers that do not take: for one that does, large reads from the source are worth more. */
 static void set_read_ahead(struct stream *stream)
@@ -337,6 +346,7 @@ static void set_read_ahead(struct stream *stream)
 		exchange->read_ahead = INNER_READ_AHEAD;
 		return;
 	}
+	socket_queue_deepen(stream->connection, is_rushing(stream));
 	const struct limits *limits = stream->connection->limits;
 	size_t own = (size_t)limits->stream_buffer, most = (size_t)limits->connection_buffer;
 	if (stream_is_moving(stream)) {
@@ -511,5 +521,6 @@ void stream_finish(struct stream *stream, enum status outcome)
 		access_log_write(stream, outcome, took_us);
 	}
 	metric_add(metrics[METRIC_STREAMS_INDEX], -1);
-	stream->connection->streams--;
+	if (--stream->connection->streams == 0)
+		socket_queue_deepen(stream->connection, false);
 }

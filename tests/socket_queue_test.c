@@ -15,6 +15,7 @@
 
 #include "server/answer.h"
 #include "server/socket_queue.h"
+#include "server/stream.h"
 #include "tests/engine_fixture.h"
 
 enum { FILE_LENGTH = 8 << 20, TEXT_LENGTH = 100 * 1000, PEER_BUFFER = 16 * 1024 };
@@ -38,11 +39,34 @@ static enum body_state read_nothing(struct exchange *exchange, uint8_t *frame, s
 	return BODY_FAILED;
 }
 
+static enum body_state read_zeros(struct exchange *exchange, uint8_t *frame, size_t room, size_t *count)
+{
+	uint64_t left = FILE_LENGTH - exchange->bytes_sent;
+	*count = left < room ? (size_t)left : room;
+	memset(frame, 0, *count);
+	return *count == left ? BODY_END : BODY_MORE;
+}
+
+/* As if it had begun so much earlier, or later. */
+static void shift_begin(struct exchange *exchange, int64_t by_s)
+{
+	struct stream *stream = (struct stream *)(void *)((char *)exchange - offsetof(struct stream, exchange));
+	stream->started_us += by_s * 1000000;
+}
+
 static void on_request(void *context, struct exchange *exchange)
 {
 	static char text[TEXT_LENGTH];
 	(void)context;
 	exchange->on_close = on_close;
+	if (text_equals(exchange->target, TEXT("/quick")) || text_equals(exchange->target, TEXT("/slow"))) {
+		shift_begin(exchange, text_equals(exchange->target, TEXT("/quick")) ? 3600 : -3600);
+		exchange->status = 200;
+		exchange->response_length = FILE_LENGTH;
+		exchange->read_body = read_zeros;
+		exchange_respond(exchange);
+		return;
+	}
 	if (text_equals(exchange->target, TEXT("/text"))) {
 		memset(text, 't', sizeof(text));
 		answer(exchange, 200, TEXT("text/plain"), (struct text){text, sizeof(text)});
@@ -199,12 +223,42 @@ static void few_are_deep(void **state)
 	assert_int_equal(fixture.engine.deep_count, 0);
 }
 
+/* Takes the whole answer. Was the connection deep at any time? */
+static bool is_deep_for(const char *request)
+{
+	static char block[65536];
+	bool was_deep = false;
+	int peer = connect_peer();
+	unsigned before = closed;
+	assert_int_equal(send(peer, request, strlen(request), MSG_NOSIGNAL), strlen(request));
+	while (closed == before) {
+		while (recv(peer, block, sizeof(block), MSG_DONTWAIT) > 0)
+			continue;
+		fixture_turn(&fixture);
+		was_deep = was_deep || bound_of(fixture.engine.connections) == UNSENT_DEEP;
+	}
+	assert_int_equal(bound_of(fixture.engine.connections), UNSENT_MAX);
+	assert_int_equal(fixture.engine.deep_count, 0);
+	close(peer);
+	while (fixture.engine.connection_count > 0)
+		fixture_turn(&fixture);
+	return was_deep;
+}
+
+static void who_takes_quickly_has_much_there(void **state)
+{
+	(void)state;
+	assert_true(is_deep_for("GET /quick HTTP/1.1\r\nHost: a\r\n\r\n"));
+	assert_false(is_deep_for("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_was_stopped_does_not_arrive),
 		cmocka_unit_test(what_stands_before_it_does),
 		cmocka_unit_test(few_are_deep),
+		cmocka_unit_test(who_takes_quickly_has_much_there),
 	};
 	return cmocka_run_group_tests(tests, open_fixture, close_fixture);
 }
