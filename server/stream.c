@@ -329,12 +329,16 @@ static struct share *share_of(const struct stream *stream)
 	return stream->exchange.share != NULL ? stream->exchange.share : share_common(stream->exchange.worker);
 }
 
-/* A peer that takes so much a millisecond, while nobody else sends: what the kernel may hold for it is soon gone. */
-static bool is_rushing(const struct stream *stream)
+/* A peer that takes so much a millisecond, while nobody else sends, soon has what the kernel holds for it: more of what
+ * is not copied into it. Copies are best made where the last ones have just left. */
+static void set_depth(const struct stream *stream, bool is_piped)
 {
+	if (stream->connection == NULL)
+		return;
 	int64_t took_ms = (int64_t)worker_now_ms(stream->exchange.worker) - stream->started_us / 1000;
-	return stream_is_moving(stream) && share_is_alone(share_of(stream)) &&
-		   stream->exchange.bytes_sent >= (uint64_t)(took_ms > 0 ? took_ms : 0) * RUSHING_BYTES_MS;
+	bool is_rushing = is_piped && share_is_alone(share_of(stream)) &&
+					  stream->exchange.bytes_sent >= (uint64_t)(took_ms > 0 ? took_ms : 0) * RUSHING_BYTES_MS;
+	socket_queue_deepen(stream->connection, is_rushing);
 }
 
 /* What this exchange may hold beyond what its peer takes now: its own limit, and what the connection's leaves. The
@@ -346,7 +350,6 @@ static void set_read_ahead(struct stream *stream)
 		exchange->read_ahead = INNER_READ_AHEAD;
 		return;
 	}
-	socket_queue_deepen(stream->connection, is_rushing(stream));
 	const struct limits *limits = stream->connection->limits;
 	size_t own = (size_t)limits->stream_buffer, most = (size_t)limits->connection_buffer;
 	if (stream_is_moving(stream)) {
@@ -419,6 +422,7 @@ enum body_state stream_produce(struct stream *stream, uint8_t *frame, size_t roo
 		state = produce_text(stream, frame, granted, count);
 	} else {
 		set_read_ahead(stream);
+		set_depth(stream, false);
 		state = exchange->read_body(exchange, frame, granted, count);
 		note_held(stream, state, *count);
 	}
@@ -445,6 +449,7 @@ enum body_state stream_lend(struct stream *stream, size_t room, bool may_read, c
 	if (granted == 0)
 		return BODY_LATER;
 	set_read_ahead(stream);
+	set_depth(stream, false);
 	stream->is_busy = true;
 	enum body_state state = exchange->lend_body(exchange, granted, may_read, bytes, count);
 	stream->is_busy = false;
@@ -471,6 +476,8 @@ enum body_state stream_pipe(struct stream *stream, size_t room, int *pipe, size_
 	enum body_state state = exchange->pipe_body(exchange, granted, pipe, count);
 	stream->is_busy = false;
 	note_held(stream, state, *count);
+	if (*count > 0)
+		set_depth(stream, true);
 	stream->is_deferred = state == BODY_LATER;
 	return book(stream, state, granted, count);
 }

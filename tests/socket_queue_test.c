@@ -39,19 +39,20 @@ static enum body_state read_nothing(struct exchange *exchange, uint8_t *frame, s
 	return BODY_FAILED;
 }
 
-static enum body_state read_zeros(struct exchange *exchange, uint8_t *frame, size_t room, size_t *count)
+static enum body_state pipe_zeros(struct exchange *exchange, size_t room, int *pipe, size_t *count)
 {
-	uint64_t left = FILE_LENGTH - exchange->bytes_sent;
-	*count = left < room ? (size_t)left : room;
-	memset(frame, 0, *count);
-	return *count == left ? BODY_END : BODY_MORE;
+	(void)exchange;
+	*pipe = -1;
+	*count = room;
+	return BODY_MORE;
 }
 
-/* As if it had begun so much earlier, or later. */
-static void shift_begin(struct exchange *exchange, int64_t by_s)
+static enum body_state read_zeros(struct exchange *exchange, uint8_t *frame, size_t room, size_t *count)
 {
-	struct stream *stream = (struct stream *)(void *)((char *)exchange - offsetof(struct stream, exchange));
-	stream->started_us += by_s * 1000000;
+	(void)exchange;
+	memset(frame, 0, room);
+	*count = room;
+	return BODY_MORE;
 }
 
 static void on_request(void *context, struct exchange *exchange)
@@ -59,12 +60,10 @@ static void on_request(void *context, struct exchange *exchange)
 	static char text[TEXT_LENGTH];
 	(void)context;
 	exchange->on_close = on_close;
-	if (text_equals(exchange->target, TEXT("/quick")) || text_equals(exchange->target, TEXT("/slow"))) {
-		shift_begin(exchange, text_equals(exchange->target, TEXT("/quick")) ? 3600 : -3600);
-		exchange->status = 200;
-		exchange->response_length = FILE_LENGTH;
+	if (text_equals(exchange->target, TEXT("/moved"))) {
+		exchange->pipe_body = pipe_zeros;
 		exchange->read_body = read_zeros;
-		exchange_respond(exchange);
+		stopping = exchange;
 		return;
 	}
 	if (text_equals(exchange->target, TEXT("/text"))) {
@@ -223,33 +222,38 @@ static void few_are_deep(void **state)
 	assert_int_equal(fixture.engine.deep_count, 0);
 }
 
-/* Takes the whole answer. Was the connection deep at any time? */
-static bool is_deep_for(const char *request)
+/* As if its peer had taken so much, and it had begun so much earlier. */
+static void has_moved(struct stream *stream, uint64_t bytes, int64_t ms)
 {
-	static char block[65536];
-	bool was_deep = false;
-	int peer = connect_peer();
-	unsigned before = closed;
-	assert_int_equal(send(peer, request, strlen(request), MSG_NOSIGNAL), strlen(request));
-	while (closed == before) {
-		while (recv(peer, block, sizeof(block), MSG_DONTWAIT) > 0)
-			continue;
-		fixture_turn(&fixture);
-		was_deep = was_deep || bound_of(fixture.engine.connections) == UNSENT_DEEP;
-	}
-	assert_int_equal(bound_of(fixture.engine.connections), UNSENT_MAX);
-	assert_int_equal(fixture.engine.deep_count, 0);
-	close(peer);
-	while (fixture.engine.connection_count > 0)
-		fixture_turn(&fixture);
-	return was_deep;
+	stream->exchange.bytes_sent = bytes;
+	stream->progress_ms = (int64_t)worker_now_ms(stream->exchange.worker);
+	stream->started_us = (stream->progress_ms - ms) * 1000;
 }
 
-static void who_takes_quickly_has_much_there(void **state)
+static void whose_bytes_are_piped_and_go_quickly_is_deep(void **state)
 {
 	(void)state;
-	assert_true(is_deep_for("GET /quick HTTP/1.1\r\nHost: a\r\n\r\n"));
-	assert_false(is_deep_for("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n"));
+	static uint8_t frame[16384];
+	size_t count, all;
+	int pipe, peer = connect_peer();
+	ask(peer, "GET /moved HTTP/1.1\r\nHost: a\r\n\r\n");
+	struct stream *stream = stream_of(stopping);
+	const struct connection *connection = stream->connection;
+	has_moved(stream, 64 << 20, 60 * 1000);
+	assert_int_equal(stream_pipe(stream, sizeof(frame), &pipe, &count), BODY_MORE);
+	assert_int_equal(bound_of(connection), UNSENT_MAX); /* slowly: what stands there would stand long */
+	has_moved(stream, 64 << 20, 1000);
+	assert_int_equal(stream_pipe(stream, sizeof(frame), &pipe, &count), BODY_MORE);
+	assert_int_equal(count, sizeof(frame));
+	assert_int_equal(bound_of(connection), UNSENT_DEEP);
+	assert_int_equal(stream_produce(stream, frame, sizeof(frame), &count), BODY_MORE);
+	assert_int_equal(bound_of(connection), UNSENT_MAX); /* copied */
+	assert_int_equal(stream_pipe(stream, sizeof(frame), &pipe, &count), BODY_MORE);
+	assert_int_equal(bound_of(connection), UNSENT_DEEP);
+	stop();
+	assert_int_equal(fixture.engine.deep_count, 0);
+	(void)receive_all(peer, &all);
+	close(peer);
 }
 
 int main(void)
@@ -258,7 +262,7 @@ int main(void)
 		cmocka_unit_test(what_was_stopped_does_not_arrive),
 		cmocka_unit_test(what_stands_before_it_does),
 		cmocka_unit_test(few_are_deep),
-		cmocka_unit_test(who_takes_quickly_has_much_there),
+		cmocka_unit_test(whose_bytes_are_piped_and_go_quickly_is_deep),
 	};
 	return cmocka_run_group_tests(tests, open_fixture, close_fixture);
 }
