@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import shutil
 import ssl
 import statistics
 import subprocess
@@ -11,7 +12,8 @@ import threading
 import time
 
 import bench_cell as bench
-from peer_servers import SERVER_CORE, Celld
+from measures import CELLBENCH, cpu_seconds, h2load, rss_kib
+from peer_servers import LOAD_CORE, SERVER_CORE, Celld, pinned
 
 LIGHT, HEAVY = 9, "heavy"
 
@@ -65,48 +67,55 @@ def create_participants(management, count):
 
 # --- many tenants
 
-def start_cell(run):
-    cell = bench.Cell(run.run / "celld")
+def start_cell(run, name="celld"):
+    folder = run.run / name
+    cell = bench.Cell(folder)
     cell.certificate = run.run / "tls/cert.pem"
-    config = bench.settings(run.run / "celld", cell.certificate, run.run / "tls/key.pem", [bench.free_port()], [bench.free_port()], bench.free_port())
+    config = bench.settings(folder, cell.certificate, run.run / "tls/key.pem", [bench.free_port()], [bench.free_port()], bench.free_port())
     cell.start(config, pin=SERVER_CORE)
     return cell
 
 
 def tenants(run, counts, wants_load, wants_change):
-    """Many participants instead of one: memory, what a request costs, and how soon a change of one is seen."""
-    cell = start_cell(run)
-    few = rates = None
+    """Many participants instead of one: memory, what a request costs, and how soon a change of one is seen. The one with
+    few runs beside it, and both are asked in turn."""
+    shutil.copytree(run.run / "celld", run.run / "few")
+    few, cell = start_cell(run, "few"), start_cell(run)
     try:
-        if wants_load:
-            rates, few = load(run, cell)
         for count in counts:
             create_participants(Management(cell), count)
             cell.stop()
             cell = start_cell(run)  # what it loads, not what it took to make them
             if wants_load:
-                more, memory = load(run, cell)
-                for row, one, other in zip(("requests/s", "CPU us/request"), more, rates):
-                    run.note(f"{count:,} more participants, {row}", "celld", one)
-                    run.note(f"{count:,} more participants, {row}", "celld with few", other)
-                run.note(f"{count:,} more participants, KiB each", "celld", (memory - few) / count)
+                compare(run, cell, few, f"{count:,} more participants")
+                run.note(f"{count:,} more participants, KiB each", "celld", (rss_kib(cell.process.pid) - rss_kib(few.process.pid)) / count)
                 run.note(f"{count:,} more participants, KiB each", "limit", 1)
             if wants_change:
                 changes(run, cell, count)
     finally:
         cell.stop()
+        few.stop()
+
+
+def compare(run, cell, few, row):
+    ratios = []
+    load(run, cell)
+    for number in range(40):
+        found = {one: load(run, one) for one in ((cell, few) if number % 2 else (few, cell))}
+        for index, what in enumerate(("requests/s", "CPU us/request")):
+            run.note(f"{row}, {what}", "celld", found[cell][index])
+            run.note(f"{row}, {what}", "celld with few", found[few][index])
+        ratios.append(found[cell][1] / found[few][1])
+    run.note(f"{row}, CPU against few, median of {len(ratios)}", "celld", statistics.median(ratios))
+    run.note(f"{row}, CPU against few, median of {len(ratios)}", "limit", 1.01)
 
 
 def load(run, cell):
-    """((requests/s, CPU us/request), memory): medians of some rounds."""
-    import peers
-    url = f"https://127.0.0.1:{cell.port}{Celld.paths['tiny']}"
-    rates, costs, requests = [], [], 40000
-    for _ in range(5):
-        before = peers.cpu_seconds(cell.process.pid)
-        rates.append(peers.h2load(url, run.token, requests, 32, 10))
-        costs.append((peers.cpu_seconds(cell.process.pid) - before) / requests * 1e6)
-    return (statistics.median(rates), statistics.median(costs)), peers.rss_kib(cell.process.pid)
+    """(requests/s, CPU us/request)"""
+    requests = 20000
+    before = cpu_seconds(cell.process.pid)
+    rate = h2load(f"https://127.0.0.1:{cell.port}{Celld.paths['tiny']}", run.token, requests, 32, 10)
+    return rate, (cpu_seconds(cell.process.pid) - before) / requests * 1e6
 
 
 def changes(run, cell, count):
@@ -181,10 +190,9 @@ def light_p99(run, cell, scenario):
 @contextlib.contextmanager
 def heavy_load(run, scenario):
     """By a program of its own, which others go ahead of."""
-    import peers
     file = run.run / "heavy.json"
     file.write_text(json.dumps(scenario))
-    process = subprocess.Popen([peers.CELLBENCH, file], preexec_fn=peers.pinned(peers.LOAD_CORE), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([CELLBENCH, file], preexec_fn=pinned(LOAD_CORE), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         time.sleep(0.5)
         yield
