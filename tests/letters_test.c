@@ -28,6 +28,7 @@ static void open_world(struct world *world)
 
 static void close_world(struct world *world)
 {
+	fabric_settle(&world->fabric); /* the records of letters that were sent are deleted a moment later */
 	fabric_stop(&world->fabric);
 	letters_free(world->letters);
 	broker_close(&world->bus);
